@@ -1,0 +1,1 @@
+//! Black-box end-to-end tests; see the files beside this one.

@@ -1,1 +1,18 @@
-fn main() {}
+//! Compiles the `.proto` files with `protox`, so that no `protoc` is needed.
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    const FILES: &[&str] = &[
+        "postern/v1/common.proto",
+        "postern/v1/enrolment.proto",
+        "postern/v1/connector.proto",
+        "postern/v1/gateway.proto",
+        "postern/v1/session.proto",
+        "postern/v1/audit.proto",
+    ];
+    println!("cargo:rerun-if-changed=postern");
+    let descriptors = protox::compile(FILES, ["."])?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        .compile_fds(descriptors)?;
+    Ok(())
+}

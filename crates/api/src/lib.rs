@@ -1,1 +1,22 @@
-//! postern-api
+//! What travels over Postern's REST API: plain data with its JSON form and its OpenAPI schema, used by the
+//! control plane that serves it and by the command line that calls it.
+//!
+//! In reading order: [`error`] (what every failure looks like), [`identity`] (who acts: whoami, users, agents,
+//! groups, tokens), [`access`] (connections, requests, grants, credentials), [`session`], [`audit`],
+//! [`document`] (the files that `plan` and `apply` take), [`fleet`] (connectors, gateways, join tokens).
+//!
+//! Lists are bare arrays, newest first. Times are RFC 3339 in UTC; durations are written `10m`, `1h30m`. All
+//! paths begin with [`PREFIX`].
+
+pub mod access;
+pub mod audit;
+pub mod document;
+pub mod error;
+pub mod fleet;
+pub mod identity;
+pub mod session;
+
+/// What the path of each resource begins with.
+pub const PREFIX: &str = "/api/v1";
+
+pub use postern_types::time::Micros;

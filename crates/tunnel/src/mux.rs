@@ -1,0 +1,385 @@
+//! The connection: one future reads, hands out, and writes.
+
+use crate::{
+    HIGH_WATER, MAX_STREAMS, Stream,
+    frame::{self, Frame, FrameError, Kind, MAX_PAYLOAD},
+    stream::{Closed, State},
+};
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    future::Future,
+    io,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, Waker, ready},
+    time::Duration,
+};
+use thiserror::Error;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::mpsc,
+    time::{Instant, Interval, MissedTickBehavior, interval},
+};
+
+/// A Ping is sent this often.
+const PING_EVERY: Duration = Duration::from_secs(10);
+
+/// A peer that has sent nothing for this long is gone.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// Room for one frame and then some.
+const READ_BUFFER: usize = 2 * MAX_PAYLOAD;
+
+/// Reads in one go before the streams get their turn.
+const READS_PER_TURN: usize = 16;
+
+/// Buffers kept for streams that have something to read.
+const SPARE_BUFFERS: usize = 64;
+
+/// A spare buffer that has grown beyond this is given back to the system.
+const SPARE_CAPACITY: usize = 64 * 1024;
+
+/// Why a connection ended.
+#[derive(Debug, Error)]
+pub enum TunnelError {
+    /// Reading or writing failed.
+    #[error("the tunnel's connection failed")]
+    Io(#[from] io::Error),
+    /// Not frames.
+    #[error("the peer broke the tunnel's framing")]
+    Frame(#[from] FrameError),
+    /// Frames, but not as they may follow each other.
+    #[error("the peer broke the tunnel's rules: {0}")]
+    Protocol(&'static str),
+    /// Nothing came for 30 s.
+    #[error("the peer has been silent for too long")]
+    Silent,
+}
+
+/// Which end of the connection this is.
+pub enum Role {
+    /// Opens streams (the gateway).
+    Opener,
+    /// Is handed the streams that the peer opens, with their preambles (the connector).
+    Acceptor(mpsc::UnboundedSender<(Stream, Vec<u8>)>),
+}
+
+/// What a connection's driver and its streams share.
+pub(crate) struct Shared {
+    out: RefCell<Vec<u8>>,
+    spare: RefCell<Vec<Vec<u8>>>,
+    streams: RefCell<HashMap<u32, Rc<RefCell<State>>>>,
+    driver: RefCell<Option<Waker>>,
+    waiting: RefCell<Vec<Waker>>,
+    /// The highest stream id so far.
+    last: Cell<u32>,
+    going_away: Cell<bool>,
+    lost: Cell<bool>,
+}
+
+impl Shared {
+    pub(crate) fn queue(&self, stream: u32, kind: Kind, payload: &[u8]) {
+        if self.lost.get() {
+            return;
+        }
+        crate::stream::put(&mut self.out.borrow_mut(), stream, kind, payload);
+        if let Some(waker) = self.driver.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    pub(crate) fn queued(&self) -> usize {
+        self.out.borrow().len()
+    }
+
+    pub(crate) fn wait_for_drain(&self, waker: &Waker) {
+        self.waiting.borrow_mut().push(waker.clone());
+    }
+
+    pub(crate) fn forget(&self, stream: u32) {
+        self.streams.borrow_mut().remove(&stream);
+    }
+
+    pub(crate) fn recycle(&self, buffer: Vec<u8>) {
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < SPARE_BUFFERS && buffer.capacity() <= SPARE_CAPACITY {
+            spare.push(buffer);
+        }
+    }
+
+    fn get(&self, stream: u32) -> Option<Rc<RefCell<State>>> {
+        self.streams.borrow().get(&stream).cloned()
+    }
+
+    fn lose(&self) {
+        self.lost.set(true);
+        for state in self.streams.borrow().values() {
+            state.borrow_mut().close(Closed::Lost);
+        }
+    }
+}
+
+/// A handle to a connection. Cheap to clone; the connection lives as long as its driver is polled.
+#[derive(Clone)]
+pub struct Mux {
+    shared: Rc<Shared>,
+}
+
+impl Mux {
+    /// Opens a stream; the peer gets the preamble first. Only for the [`Role::Opener`].
+    ///
+    /// # Errors
+    /// When the connection is lost, the peer goes away, there are too many streams, or the preamble is over
+    /// the longest payload.
+    pub fn open(&self, preamble: &[u8]) -> Result<Stream, Closed> {
+        let full = self.shared.streams.borrow().len() >= MAX_STREAMS;
+        if self.shared.lost.get()
+            || self.shared.going_away.get()
+            || full
+            || preamble.len() > MAX_PAYLOAD
+        {
+            return Err(Closed::Lost);
+        }
+        let id = self.shared.last.get().checked_add(1).ok_or(Closed::Lost)?;
+        self.shared.last.set(id);
+        let state = Rc::new(RefCell::new(State::new()));
+        self.shared
+            .streams
+            .borrow_mut()
+            .insert(id, Rc::clone(&state));
+        self.shared.queue(id, Kind::Open, preamble);
+        Ok(Stream::new(id, state, Rc::clone(&self.shared)))
+    }
+
+    /// Tells the peer to open no more streams here.
+    pub fn go_away(&self) {
+        self.shared.queue(0, Kind::GoAway, &[]);
+    }
+
+    /// Whether a stream can be opened.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.shared.lost.get() && !self.shared.going_away.get()
+    }
+
+    /// Streams at the moment.
+    #[must_use]
+    pub fn streams(&self) -> usize {
+        self.shared.streams.borrow().len()
+    }
+}
+
+/// A connection over `io`: a handle, and the future that drives it until it ends. `Ok` means that the peer
+/// closed it.
+pub fn connect<IO>(io: IO, role: Role) -> (Mux, impl Future<Output = Result<(), TunnelError>>)
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let shared = Rc::new(Shared {
+        out: RefCell::default(),
+        spare: RefCell::default(),
+        streams: RefCell::default(),
+        driver: RefCell::default(),
+        waiting: RefCell::default(),
+        last: Cell::new(0),
+        going_away: Cell::new(false),
+        lost: Cell::new(false),
+    });
+    let mut ping = interval(PING_EVERY);
+    ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let driver = Driver {
+        io,
+        role,
+        shared: Rc::clone(&shared),
+        read: vec![0; READ_BUFFER],
+        filled: 0,
+        write: Vec::new(),
+        written: 0,
+        flushing: false,
+        ping,
+        heard: Instant::now(),
+    };
+    (Mux { shared }, driver)
+}
+
+struct Driver<IO> {
+    io: IO,
+    role: Role,
+    shared: Rc<Shared>,
+    read: Vec<u8>,
+    filled: usize,
+    write: Vec<u8>,
+    written: usize,
+    flushing: bool,
+    ping: Interval,
+    heard: Instant,
+}
+
+impl<IO> Drop for Driver<IO> {
+    fn drop(&mut self) {
+        self.shared.lose();
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Future for Driver<IO> {
+    type Output = Result<(), TunnelError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        *this.shared.driver.borrow_mut() = Some(cx.waker().clone());
+        this.keep_alive(cx)?;
+        let mut open = true;
+        let mut turns = 0;
+        while turns < READS_PER_TURN {
+            match this.poll_read(cx)? {
+                Poll::Ready(true) => turns += 1,
+                Poll::Ready(false) => {
+                    open = false;
+                    break;
+                }
+                Poll::Pending => break,
+            }
+        }
+        if turns == READS_PER_TURN {
+            cx.waker().wake_by_ref();
+        }
+        if !open {
+            return Poll::Ready(Ok(()));
+        }
+        match this.poll_write(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
+            _ => Poll::Pending,
+        }
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
+    fn keep_alive(&mut self, cx: &mut Context<'_>) -> Result<(), TunnelError> {
+        while self.ping.poll_tick(cx).is_ready() {
+            if self.heard.elapsed() > SILENCE {
+                return Err(TunnelError::Silent);
+            }
+            crate::stream::put(&mut self.shared.out.borrow_mut(), 0, Kind::Ping, &[]);
+        }
+        Ok(())
+    }
+
+    /// Reads once and hands out what is whole. `Ready(false)` at the end of the connection.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, TunnelError>> {
+        // INVARIANT: a whole frame fits, so there is always room after `dispatch` has moved the rest to the front.
+        let mut buffer = ReadBuf::new(self.read.get_mut(self.filled..).unwrap_or_default());
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
+        let count = buffer.filled().len();
+        if count == 0 {
+            return Poll::Ready(Ok(false));
+        }
+        self.heard = Instant::now();
+        self.filled += count;
+        let mut at = 0;
+        while let Some((frame, length)) =
+            frame::parse(self.read.get(at..self.filled).unwrap_or_default())?
+        {
+            dispatch(&self.shared, &self.role, frame)?;
+            at += length;
+        }
+        self.read.copy_within(at..self.filled, 0);
+        self.filled -= at;
+        Poll::Ready(Ok(true))
+    }
+
+    /// Writes everything that is queued, then flushes once.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            if self.written == self.write.len() {
+                self.write.clear();
+                self.written = 0;
+                std::mem::swap(&mut self.write, &mut self.shared.out.borrow_mut());
+                for waker in self.shared.waiting.borrow_mut().drain(..) {
+                    waker.wake();
+                }
+                if self.write.is_empty() {
+                    break;
+                }
+            }
+            let rest = self.write.get(self.written..).unwrap_or_default();
+            let count = ready!(Pin::new(&mut self.io).poll_write(cx, rest))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.written += count;
+            self.flushing = true;
+        }
+        if self.write.capacity() > HIGH_WATER {
+            self.write = Vec::new();
+        }
+        if self.flushing {
+            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+            self.flushing = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn dispatch(shared: &Rc<Shared>, role: &Role, frame: Frame<'_>) -> Result<(), TunnelError> {
+    match frame.kind {
+        Kind::Open => return open(shared, role, frame),
+        Kind::Ping => shared.queue(0, Kind::Pong, &[]),
+        Kind::Pong => {}
+        Kind::GoAway => shared.going_away.set(true),
+        _ => {
+            if frame.stream == 0 || frame.stream > shared.last.get() {
+                return Err(TunnelError::Protocol(
+                    "a frame for a stream that was never opened",
+                ));
+            }
+            // A stream that is already forgotten: what was under way to it means nothing any more.
+            let Some(state) = shared.get(frame.stream) else {
+                return Ok(());
+            };
+            let mut state = state.borrow_mut();
+            match frame.kind {
+                Kind::Data if !state.push(frame.payload, &mut shared.spare.borrow_mut()) => {
+                    return Err(TunnelError::Protocol("more data than there was window for"));
+                }
+                Kind::Window => {
+                    let more = frame
+                        .payload
+                        .first_chunk()
+                        .map_or(0, |bytes| u32::from_be_bytes(*bytes));
+                    if !state.give(more) {
+                        return Err(TunnelError::Protocol("more window than there can be"));
+                    }
+                }
+                Kind::Finish => state.close(Closed::Finished),
+                Kind::Reset => state.close(Closed::Reset),
+                Kind::Cancel => state.cancel(),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+fn open(shared: &Rc<Shared>, role: &Role, frame: Frame<'_>) -> Result<(), TunnelError> {
+    let Role::Acceptor(accept) = role else {
+        return Err(TunnelError::Protocol("only the gateway opens streams"));
+    };
+    if frame.stream <= shared.last.get() {
+        return Err(TunnelError::Protocol("a stream's number was used before"));
+    }
+    shared.last.set(frame.stream);
+    if shared.streams.borrow().len() >= MAX_STREAMS {
+        shared.queue(frame.stream, Kind::Reset, &[]);
+        return Ok(());
+    }
+    let state = Rc::new(RefCell::new(State::new()));
+    shared
+        .streams
+        .borrow_mut()
+        .insert(frame.stream, Rc::clone(&state));
+    let stream = Stream::new(frame.stream, state, Rc::clone(shared));
+    // Nobody accepts any more: the stream is dropped, and thereby reset.
+    let _ = accept.send((stream, frame.payload.to_vec()));
+    Ok(())
+}

@@ -1,0 +1,42 @@
+//! The schema's versions, a file for each database and version.
+
+use super::{Store, StoreError};
+use sqlx::{
+    SqlSafeStr,
+    migrate::{Migration, MigrationType, Migrator},
+};
+
+macro_rules! migrations {
+    ($($version:literal $name:literal),* $(,)?) => {
+        const SQLITE: &[(i64, &str, &str)] =
+            &[$(($version, $name, include_str!(concat!("../../migrations/sqlite/", $name, ".sql")))),*];
+        const POSTGRES: &[(i64, &str, &str)] =
+            &[$(($version, $name, include_str!(concat!("../../migrations/postgres/", $name, ".sql")))),*];
+    };
+}
+
+migrations! {
+    1 "0001_state",
+}
+
+/// Brings the schema up to date. Replicas that start together wait for each other.
+pub(super) async fn run(store: &Store) -> Result<(), StoreError> {
+    match store {
+        Store::Sqlite(sqlite) => migrator(SQLITE).run(&sqlite.pool).await,
+        Store::Postgres(pool) => migrator(POSTGRES).run(pool).await,
+    }
+    .map_err(StoreError::Migrate)
+}
+
+fn migrator(files: &'static [(i64, &'static str, &'static str)]) -> Migrator {
+    let migrations = files.iter().map(|&(version, name, sql)| {
+        Migration::new(
+            version,
+            name.into(),
+            MigrationType::Simple,
+            sql.into_sql_str(),
+            false,
+        )
+    });
+    Migrator::with_migrations(migrations.collect())
+}

@@ -1,1 +1,12 @@
-//! postern-dial
+//! Opening a connection to a PostgreSQL server as libpq would: URL, TLS modes, authentication. What comes back
+//! is the bare stream, ready for its first query, so that a relay can take it over.
+//!
+//! In reading order: [`target`] (where to, from a URL), [`tls`] (libpq's modes in rustls), [`connect`].
+
+mod connect;
+pub mod target;
+pub mod tls;
+
+pub use connect::{Connection, DialError, Io, cancel, connect};
+pub use target::{Host, Target, TargetError};
+pub use tls::{TlsMode, tls_server_end_point};

@@ -18,5 +18,11 @@ pub const CONTROL_PLANE_SERVER_NAME: &str = "control-plane.postern.internal";
 /// Server name of a gateway on its connector listener.
 pub const GATEWAY_SERVER_NAME: &str = "gateway.postern.internal";
 
-/// ALPN protocol of the session tunnel.
+/// What the ALPN protocol of a session tunnel begins with.
 pub const TUNNEL_ALPN: &[u8] = b"postern-tunnel/1";
+
+/// ALPN protocol by which a connector asks for a tunnel to this thread of a gateway.
+#[must_use]
+pub fn tunnel_alpn(worker: usize) -> Vec<u8> {
+    format!("postern-tunnel/1;{worker}").into_bytes()
+}

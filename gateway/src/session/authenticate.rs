@@ -1,0 +1,219 @@
+//! SCRAM, relayed: the control plane holds the verifier and answers a right proof with a ticket.
+
+use super::EndOfClient;
+use crate::{client::Client, worker::Worker};
+use postern_proto::v1::{
+    AuthBegin, AuthRefused, AuthRequest, AuthResponse, AuthSuccess, ClientError,
+    auth_request::Request, auth_response::Response, gateway_control_client::GatewayControlClient,
+};
+use postern_wire::{ProtocolError, error::Report, frame, startup::StartupMessage};
+use std::{net::SocketAddr, rc::Rc, time::Instant};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::mpsc,
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+
+/// The most that a SASL message may have: a nonce and a proof are far below.
+const MAX_SASL_BYTES: usize = 8 * 1024;
+
+const SASL: i32 = 10;
+const SASL_CONTINUE: i32 = 11;
+const SASL_FINAL: i32 = 12;
+
+pub(super) async fn authenticate(
+    worker: &Rc<Worker>,
+    client: &mut Client,
+    message: &StartupMessage,
+    address: SocketAddr,
+) -> Result<AuthSuccess, EndOfClient> {
+    let mut out = Vec::new();
+    put_authentication(&mut out, SASL, |out| {
+        if client.is_tls() {
+            frame::put_cstr(out, b"SCRAM-SHA-256-PLUS");
+        }
+        frame::put_cstr(out, b"SCRAM-SHA-256");
+        out.push(0);
+    });
+    client.write_all(&out).await?;
+    client.flush().await?;
+    let (mechanism, client_first) = initial_response(&read_message(client).await?)?;
+    let user = message.get("user").unwrap_or_default().to_owned();
+    let begin = AuthBegin {
+        user: user.clone(),
+        database: message.get("database").unwrap_or_default().to_owned(),
+        mechanism,
+        client_first: client_first.into(),
+        client_address: address.to_string(),
+        tls: client.is_tls(),
+        attached: worker.attached(),
+        channel_binding: if client.is_tls() {
+            worker.channel_binding().into()
+        } else {
+            Default::default()
+        },
+    };
+    let (requests, mut responses) = begin_exchange(worker, begin).await?;
+    match next(&mut responses).await? {
+        Response::ServerFirst(first) => {
+            out.clear();
+            put_authentication(&mut out, SASL_CONTINUE, |out| out.extend_from_slice(&first));
+            client.write_all(&out).await?;
+            client.flush().await?;
+        }
+        response => return Err(refused(worker, client, address, &user, response).await),
+    }
+    let client_final = read_message(client).await?;
+    let request = AuthRequest {
+        request: Some(Request::ClientFinal(client_final.into())),
+    };
+    requests.send(request).await.map_err(|_| unavailable())?;
+    match next(&mut responses).await? {
+        Response::Success(success) => {
+            out.clear();
+            put_authentication(&mut out, SASL_FINAL, |out| {
+                out.extend_from_slice(&success.server_final)
+            });
+            client.write_all(&out).await?;
+            Ok(success)
+        }
+        response => Err(refused(worker, client, address, &user, response).await),
+    }
+}
+
+async fn begin_exchange(
+    worker: &Rc<Worker>,
+    begin: AuthBegin,
+) -> Result<(mpsc::Sender<AuthRequest>, Streaming<AuthResponse>), EndOfClient> {
+    // An exchange has two messages.
+    let (requests, outgoing) = mpsc::channel(2);
+    let request = AuthRequest {
+        request: Some(Request::Begin(begin)),
+    };
+    requests.send(request).await.map_err(|_| unavailable())?;
+    let mut control = GatewayControlClient::new(worker.channel.clone());
+    let responses = control
+        .authenticate(ReceiverStream::new(outgoing))
+        .await
+        .map_err(|status| {
+            tracing::warn!(error = %status, "the control plane did not answer an authentication");
+            unavailable()
+        })?;
+    Ok((requests, responses.into_inner()))
+}
+
+async fn next(responses: &mut Streaming<AuthResponse>) -> Result<Response, EndOfClient> {
+    let response = responses.message().await.map_err(|status| {
+        tracing::warn!(error = %status, "the control plane broke an authentication off");
+        unavailable()
+    })?;
+    response
+        .and_then(|response| response.response)
+        .ok_or_else(unavailable)
+}
+
+fn unavailable() -> EndOfClient {
+    EndOfClient::Refused(Report::new(
+        "57P03",
+        "the gateway cannot reach its control plane, without which no session begins",
+        "Try again shortly; if it lasts, tell the operators of Postern.",
+    ))
+}
+
+/// What the client is told, after the delay that failed proofs have earned.
+async fn refused(
+    worker: &Rc<Worker>,
+    client: &mut Client,
+    address: SocketAddr,
+    user: &str,
+    response: Response,
+) -> EndOfClient {
+    let AuthRefused {
+        error,
+        server_final,
+    } = match response {
+        Response::BadProof(refused) => {
+            let delay = worker.throttle.failed(address.ip(), user, Instant::now());
+            tracing::info!(client = %address, ?delay, "a wrong secret");
+            tokio::time::sleep(delay).await;
+            refused
+        }
+        Response::Refused(refused) | Response::Malformed(refused) => refused,
+        Response::ServerFirst(_) | Response::Success(_) => return unavailable(),
+    };
+    if !server_final.is_empty() {
+        let mut out = Vec::new();
+        put_authentication(&mut out, SASL_FINAL, |out| {
+            out.extend_from_slice(&server_final)
+        });
+        if let Err(error) = client.write_all(&out).await {
+            return error.into();
+        }
+    }
+    EndOfClient::Refused(report(error.unwrap_or_default()))
+}
+
+/// A control plane's error in our own terms.
+pub fn report(error: ClientError) -> Report {
+    let ClientError {
+        sqlstate,
+        message,
+        detail,
+        hint,
+    } = error;
+    Report {
+        sqlstate,
+        message,
+        detail,
+        hint,
+    }
+}
+
+/// The body of a `p` message.
+async fn read_message(client: &mut Client) -> Result<Vec<u8>, EndOfClient> {
+    let mut header = [0u8; frame::HEADER_BYTES];
+    client.read_exact(&mut header).await?;
+    let Some(header) = frame::header(&header)? else {
+        return Err(EndOfClient::Done);
+    };
+    let (tag, length) = (header.tag, header.body);
+    match tag {
+        b'p' => {}
+        // A client that gives up says so.
+        b'X' => return Err(EndOfClient::Done),
+        _ => return Err(ProtocolError::Unexpected { tag }.into()),
+    }
+    if length > MAX_SASL_BYTES {
+        return Err(ProtocolError::TooLarge {
+            tag,
+            length,
+            limit: MAX_SASL_BYTES,
+        }
+        .into());
+    }
+    let mut body = vec![0u8; length];
+    client.read_exact(&mut body).await?;
+    Ok(body)
+}
+
+fn initial_response(body: &[u8]) -> Result<(String, Vec<u8>), EndOfClient> {
+    let mut reader = frame::Reader::new(b'p', body);
+    let mechanism = String::from_utf8_lossy(reader.cstr()?).into_owned();
+    if !matches!(mechanism.as_str(), "SCRAM-SHA-256" | "SCRAM-SHA-256-PLUS") {
+        return Err(ProtocolError::Malformed { tag: b'p' }.into());
+    }
+    let length =
+        usize::try_from(reader.i32()?).map_err(|_| ProtocolError::Malformed { tag: b'p' })?;
+    let first = reader.bytes(length)?.to_vec();
+    reader.end()?;
+    Ok((mechanism, first))
+}
+
+/// Appends an Authentication message.
+pub fn put_authentication(out: &mut Vec<u8>, code: i32, fill: impl FnOnce(&mut Vec<u8>)) {
+    frame::put_message(out, b'R', |out| {
+        out.extend_from_slice(&code.to_be_bytes());
+        fill(out);
+    });
+}

@@ -1,0 +1,159 @@
+//! From a ticket to a stream of the connector, and the client's greeting.
+
+use super::{EndOfClient, authenticate::put_authentication};
+use crate::{client::Client, sessions::Registration, worker::Worker};
+use aws_lc_rs::rand;
+use postern_proto::v1::{AuthSuccess, SessionOpen, Setting};
+use postern_tunnel::Stream;
+use postern_wire::{
+    backend::{self, BackendKey},
+    error::Report,
+    frame,
+    startup::{MAX_MINOR, StartupMessage},
+};
+use prost::Message;
+use std::{rc::Rc, time::Duration};
+use tokio::{io::AsyncWriteExt, time::timeout};
+
+/// The connector has this long to open the database.
+const OPEN_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The most that a server says before its first ReadyForQuery.
+const MAX_GREETING_BYTES: usize = 256 * 1024;
+
+/// Bytes of a cancel key's secret: four in protocol 3.0, any number up to 256 from 3.2 on.
+const SECRET_BYTES_3_0: usize = 4;
+const SECRET_BYTES_3_2: usize = 32;
+
+pub(super) async fn route(
+    worker: &Rc<Worker>,
+    client: &mut Client,
+    message: &StartupMessage,
+    accepted: &AuthSuccess,
+    registration: &Registration,
+) -> Result<Stream, EndOfClient> {
+    let minor = message.minor.min(MAX_MINOR);
+    let open = SessionOpen {
+        ticket: accepted.ticket.clone(),
+        protocol_minor: u32::from(minor),
+        startup_parameters: message
+            .parameters
+            .iter()
+            .filter(|(name, _)| {
+                !matches!(name.as_str(), "user" | "database" | "replication")
+                    && !name.starts_with("_pq_.")
+            })
+            .map(|(name, value)| Setting {
+                name: name.clone(),
+                value: value.clone(),
+            })
+            .collect(),
+    };
+    let connector = accepted.connector.as_ref().ok_or_else(no_connector)?;
+    let tunnel = worker.tunnel(connector).ok_or_else(no_connector)?;
+    let stream = tunnel
+        .open(&open.encode_to_vec())
+        .map_err(|_| no_connector())?;
+    let greeting = timeout(OPEN_DEADLINE, greeting(&stream))
+        .await
+        .map_err(|_| no_connector())??;
+    let mut out = Vec::new();
+    put_authentication(&mut out, 0, |_| {});
+    rewrite_greeting(&greeting, minor, registration, &mut out)?;
+    client.write_all(&out).await?;
+    client.flush().await?;
+    Ok(stream)
+}
+
+fn no_connector() -> EndOfClient {
+    EndOfClient::Refused(Report::new(
+        "08006",
+        "no connector that serves this database can be reached from this gateway",
+        "Try again shortly; if it lasts, the connector next to the database is down.",
+    ))
+}
+
+/// Everything up to and with ReadyForQuery; or the connector's refusal, which is passed on.
+async fn greeting(stream: &Stream) -> Result<Vec<u8>, EndOfClient> {
+    let mut greeting = Vec::new();
+    loop {
+        stream.readable().await.map_err(|_| no_connector())?;
+        stream.consume(|bytes| {
+            greeting.extend_from_slice(bytes);
+            (bytes.len(), ())
+        });
+        if greeting.len() > MAX_GREETING_BYTES {
+            return Err(no_connector());
+        }
+        let mut rest = greeting.as_slice();
+        while let Some(header) = frame::header(rest)? {
+            let Some((whole, after)) = rest.split_at_checked(header.total()) else {
+                break;
+            };
+            match header.tag {
+                b'Z' => return Ok(greeting),
+                b'E' => return Err(EndOfClient::Refused(passed_on(whole))),
+                _ => rest = after,
+            }
+        }
+    }
+}
+
+fn passed_on(response: &[u8]) -> Report {
+    let body = response.get(frame::HEADER_BYTES..).unwrap_or_default();
+    let text = |code| {
+        String::from_utf8_lossy(postern_wire::error::field(body, code).unwrap_or_default())
+            .into_owned()
+    };
+    Report {
+        sqlstate: text(b'C'),
+        message: text(b'M'),
+        detail: text(b'D'),
+        hint: text(b'H'),
+    }
+}
+
+/// Copies the greeting with a cancel key of our own in place of the connector's, which has the backend's process
+/// id and no secret.
+fn rewrite_greeting(
+    greeting: &[u8],
+    minor: u16,
+    registration: &Registration,
+    out: &mut Vec<u8>,
+) -> Result<(), EndOfClient> {
+    let mut rest = greeting;
+    while let Some(header) = frame::header(rest)? {
+        let Some((message, after)) = rest.split_at_checked(header.total()) else {
+            break;
+        };
+        rest = after;
+        if header.tag == b'K' {
+            let pid =
+                backend::backend_key(message.get(frame::HEADER_BYTES..).unwrap_or_default())?.pid;
+            backend::put_backend_key(out, &cancel_key(pid, minor, registration)?);
+        } else {
+            out.extend_from_slice(message);
+        }
+    }
+    Ok(())
+}
+
+fn cancel_key(
+    pid: i32,
+    minor: u16,
+    registration: &Registration,
+) -> Result<BackendKey, EndOfClient> {
+    let length = if minor >= 2 {
+        SECRET_BYTES_3_2
+    } else {
+        SECRET_BYTES_3_0
+    };
+    loop {
+        let mut secret = vec![0u8; length];
+        rand::fill(&mut secret).map_err(|_| EndOfClient::Done)?;
+        let key = BackendKey { pid, secret };
+        if registration.set_cancel_key(&key) {
+            return Ok(key);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The certificate that clients see.
+
+use crate::config::ServerTls;
+use rustls::{
+    ServerConfig,
+    crypto::aws_lc_rs as provider,
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject},
+};
+use std::sync::Arc;
+use thiserror::Error;
+
+/// A certificate that is in use.
+pub struct ClientCertificate {
+    /// rustls's form of it.
+    pub config: Arc<ServerConfig>,
+    /// Its `tls-server-end-point` channel binding (RFC 5929).
+    pub channel_binding: Vec<u8>,
+}
+
+/// The certificate cannot be used.
+#[derive(Debug, Error)]
+pub enum CertificateError {
+    /// The files.
+    #[error("the certificate or key for clients cannot be read")]
+    Pem(#[from] rustls::pki_types::pem::Error),
+    /// There is none in the file.
+    #[error("the certificate file for clients holds no certificate")]
+    Empty,
+    /// rustls.
+    #[error("the certificate for clients cannot be used")]
+    Rustls(#[from] rustls::Error),
+    /// Making one.
+    #[error("a certificate for clients cannot be made")]
+    Make(#[from] rcgen::Error),
+    /// Its signature names no hash.
+    #[error("the certificate for clients is signed by an algorithm without channel binding")]
+    Binding,
+}
+
+impl ClientCertificate {
+    /// Reads the configured one, or makes one that encrypts and proves nothing.
+    ///
+    /// # Errors
+    /// When it cannot be read, made or used.
+    pub fn load(tls: Option<&ServerTls>) -> Result<Self, CertificateError> {
+        let (chain, key): (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) = match tls {
+            Some(files) => {
+                let chain =
+                    CertificateDer::pem_file_iter(&files.certificate)?.collect::<Result<_, _>>()?;
+                (chain, PrivateKeyDer::from_pem_file(&files.key)?)
+            }
+            None => {
+                let made = rcgen::generate_simple_self_signed([
+                    "localhost".to_owned(),
+                    "127.0.0.1".to_owned(),
+                ])?;
+                (
+                    vec![made.cert.der().clone()],
+                    PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into(),
+                )
+            }
+        };
+        let leaf = chain.first().ok_or(CertificateError::Empty)?;
+        let channel_binding =
+            postern_dial::tls_server_end_point(leaf).ok_or(CertificateError::Binding)?;
+        let mut config =
+            ServerConfig::builder_with_provider(Arc::new(provider::default_provider()))
+                .with_safe_default_protocol_versions()?
+                .with_no_client_auth()
+                .with_single_cert(chain, key)?;
+        config.alpn_protocols = vec![b"postgresql".to_vec()];
+        Ok(Self {
+            config: Arc::new(config),
+            channel_binding,
+        })
+    }
+}

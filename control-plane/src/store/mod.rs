@@ -4,8 +4,17 @@
 //! both know; what differs is in the migrations, a folder for each. A change and the audit event that records
 //! it are written in one [`Tx`].
 
+pub mod access;
+pub mod audit;
+pub mod connections;
+pub mod identities;
+pub mod join_tokens;
+pub mod kv;
 mod migrations;
+pub mod principals;
+pub mod sessions;
 pub mod sql;
+pub mod tokens;
 
 pub use sql::{Row, Tx, Value};
 

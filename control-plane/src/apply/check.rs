@@ -1,0 +1,273 @@
+//! What a document's types do not say: names, URLs, durations, settings.
+
+use crate::problem::{Problem, shorten};
+use postern_api::document::{AccessRole, ConnectionDocument, RoleMode};
+use postern_types::time::parse_duration;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// The longest name: connections and roles appear as database and role names, of at most 63 bytes.
+const MAX_NAME: usize = 63;
+
+/// The most roles, tags or masks of one connection.
+const MAX_ENTRIES: usize = 10_000;
+
+/// The most reviewers that a role can ask for.
+const MAX_APPROVALS: u32 = 20;
+
+/// Settings that Postern itself decides.
+const OWN_SETTINGS: [&str; 5] = [
+    "application_name",
+    "role",
+    "session_authorization",
+    "default_transaction_read_only",
+    "options",
+];
+
+/// A document's name.
+pub(super) fn name(value: Option<&Value>) -> Result<String, Problem> {
+    let name = value
+        .and_then(Value::as_str)
+        .ok_or_else(|| Problem::invalid("name", "`name` is missing or not a text"))?;
+    named("name", name)?;
+    Ok(name.to_owned())
+}
+
+/// A name of anything: letters, digits, `-`, `_`, `.`, and `@` for people.
+pub(super) fn named(field: &str, name: &str) -> Result<(), Problem> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
+    let starts = name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+    if starts && name.len() <= MAX_NAME && name.chars().all(good) {
+        return Ok(());
+    }
+    Err(Problem::invalid(
+        field,
+        format!(
+            "`{}` is not a name: 1 to {MAX_NAME} letters, digits, `-`, `_`, `.`, `@`, beginning with a letter or digit",
+            shorten(name)
+        ),
+    ))
+}
+
+/// A value as its type; the error names the field.
+pub(super) fn deserialize<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
+    serde_json::from_value(value).map_err(|error| {
+        let message = error.to_string();
+        // serde names an unknown or missing field in backquotes.
+        let quoted = message
+            .split('`')
+            .nth(1)
+            .filter(|_| message.contains("field"))
+            .map(str::to_owned);
+        match quoted {
+            Some(field) => Problem::invalid(field, message),
+            None => Problem::invalid("document", message),
+        }
+    })
+}
+
+/// A connection, checked throughout.
+pub(super) fn connection(document: &ConnectionDocument) -> Result<(), Problem> {
+    database_url(&document.database)?;
+    named("connector", &document.connector)?;
+    for (field, entries) in [
+        ("roles", document.roles.len()),
+        ("tags", document.tags.len()),
+        ("masks", document.masks.len()),
+    ] {
+        if entries > MAX_ENTRIES {
+            return Err(Problem::invalid(
+                field,
+                format!("at most {MAX_ENTRIES} entries"),
+            ));
+        }
+    }
+    for (name, role) in &document.roles {
+        let field = format!("roles.{name}");
+        named(&field, name)?;
+        access_role(&field, role)?;
+    }
+    for (column, tag) in &document.tags {
+        let field = format!("tags.{column}");
+        let parts: Vec<_> = column.split('.').collect();
+        if parts.len() != 3 || parts.iter().any(|part| part.is_empty()) {
+            return Err(Problem::invalid(
+                field,
+                "a column is written `schema.table.column`",
+            ));
+        }
+        named(&field, tag)?;
+    }
+    document
+        .masks
+        .keys()
+        .try_for_each(|tag| named(&format!("masks.{tag}"), tag))
+}
+
+/// A URL without a secret, so that none is stored, shown or sent on.
+fn database_url(url: &str) -> Result<(), Problem> {
+    let wrong = |message: &str| Err(Problem::invalid("database", message));
+    let Some(rest) = url
+        .strip_prefix("postgresql://")
+        .or_else(|| url.strip_prefix("postgres://"))
+    else {
+        return wrong("must be a URL: `postgresql://host:5432/database`");
+    };
+    if url.len() > 1000 || url.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return wrong("must be a URL without spaces, of at most 1000 characters");
+    }
+    let (authority, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let secret_parameter = query.split('&').any(|pair| {
+        let key = pair.split('=').next().unwrap_or("").to_ascii_lowercase();
+        matches!(
+            key.as_str(),
+            "password" | "passfile" | "sslpassword" | "user"
+        )
+    });
+    if authority.contains('@') || secret_parameter {
+        return wrong(
+            "must not name a user or password: the connector holds the logins, in its own configuration",
+        );
+    }
+    Ok(())
+}
+
+fn access_role(field: &str, role: &AccessRole) -> Result<(), Problem> {
+    match (role.mode, &role.database_role) {
+        (RoleMode::Ephemeral, _) => {
+            return Err(Problem::invalid(
+                format!("{field}.mode"),
+                "`ephemeral` is not yet supported by this version",
+            )
+            .hint("use `login` with a `database_role`, or `shared`"));
+        }
+        (RoleMode::Login, None) => {
+            return Err(Problem::invalid(
+                format!("{field}.database_role"),
+                "mode `login` needs the `database_role` to log in as",
+            ));
+        }
+        (RoleMode::Shared, Some(_)) => {
+            return Err(Problem::invalid(
+                format!("{field}.database_role"),
+                "mode `shared` has no `database_role` of its own",
+            ));
+        }
+        (RoleMode::Login, Some(role)) if role.is_empty() || role.len() > MAX_NAME => {
+            return Err(Problem::invalid(
+                format!("{field}.database_role"),
+                format!("must have 1 to {MAX_NAME} bytes"),
+            ));
+        }
+        _ => {}
+    }
+    parse_duration(&role.max_duration)
+        .map_err(|error| Problem::invalid(format!("{field}.max_duration"), error.to_string()))?;
+    if role.approvals > MAX_APPROVALS {
+        return Err(Problem::invalid(
+            format!("{field}.approvals"),
+            format!("at most {MAX_APPROVALS}"),
+        ));
+    }
+    for (list, groups) in [("groups", &role.groups), ("reviewers", &role.reviewers)] {
+        groups
+            .iter()
+            .try_for_each(|group| named(&format!("{field}.{list}"), group))?;
+    }
+    settings(&format!("{field}.settings"), &role.settings)
+}
+
+fn settings(field: &str, settings: &BTreeMap<String, String>) -> Result<(), Problem> {
+    for (name, value) in settings {
+        let field = format!("{field}.{name}");
+        let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
+        if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(good) {
+            return Err(Problem::invalid(
+                field,
+                "is not the name of a PostgreSQL setting",
+            ));
+        }
+        if OWN_SETTINGS.contains(&name.to_ascii_lowercase().as_str()) {
+            return Err(Problem::invalid(field, "is decided by Postern"));
+        }
+        if value.contains('\0') || value.len() > 1000 {
+            return Err(Problem::invalid(
+                field,
+                "must have at most 1000 bytes, none of them NUL",
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn check(document: Value, wrong: Option<&str>) {
+        let result = deserialize::<ConnectionDocument>(document.clone())
+            .and_then(|document| connection(&document));
+        let field = result.err().map(|problem| match problem {
+            Problem::Told(error) => error.field.unwrap_or_default(),
+            Problem::Fault(error) => panic!("{error}"),
+        });
+        assert_eq!(field.as_deref(), wrong, "{document}");
+    }
+
+    #[test]
+    fn connections() {
+        let of = |database: &str, role: Value| json!({ "name": "demo", "database": database, "connector": "dev", "roles": { "read": role } });
+        let url = "postgresql://127.0.0.1:5432/shop";
+        let role = json!({ "database_role": "shop_reader" });
+        check(of(url, role.clone()), None);
+        check(
+            of(
+                url,
+                json!({ "mode": "shared", "settings": { "statement_timeout": "30s" } }),
+            ),
+            None,
+        );
+        check(of("mysql://x/y", role.clone()), Some("database"));
+        check(of("postgresql://u:p@h/d", role.clone()), Some("database"));
+        check(of("postgresql://h/d?password=x", role), Some("database"));
+        check(
+            of(url, json!({ "mode": "ephemeral" })),
+            Some("roles.read.mode"),
+        );
+        check(
+            of(url, json!({ "mode": "login" })),
+            Some("roles.read.database_role"),
+        );
+        check(
+            of(url, json!({ "mode": "shared", "max_duration": "soon" })),
+            Some("roles.read.max_duration"),
+        );
+        check(
+            of(url, json!({ "mode": "shared", "max_durration": "1h" })),
+            Some("max_durration"),
+        );
+        check(
+            of(
+                url,
+                json!({ "mode": "shared", "settings": { "role": "x" } }),
+            ),
+            Some("roles.read.settings.role"),
+        );
+        check(
+            json!({ "name": "demo", "connector": "dev" }),
+            Some("database"),
+        );
+    }
+
+    #[test]
+    fn names() {
+        for good in ["alice", "alice@example.com", "orders-prod", "_x"] {
+            named("name", good).unwrap();
+        }
+        for bad in ["", "-x", "a b", "a/b", "ü", &"x".repeat(64)] {
+            assert!(named("name", bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! `plan` and `apply`: documents become what is stored, all of them or none.
+//!
+//! Both run the same way, document by document inside one transaction: parse, check, compare, write. A plan gives
+//! its transaction up at the end, so that it shows exactly what apply would do.
+
+mod check;
+mod connection;
+mod diff;
+mod principal;
+
+use crate::{
+    audit::{self, Event},
+    effects::Effect,
+    identity::Actor,
+    problem::Problem,
+    rights::{Action, Resource, authorize},
+    store::{Store, Tx},
+};
+use postern_api::document::{Apply, Change, ChangeAction, Changes, FieldChange, SourcedDocument};
+use postern_api::identity::PrincipalRef;
+use postern_types::time::Micros;
+use serde_json::{Map, Value, json};
+
+/// The most documents of one call.
+const MAX_DOCUMENTS: usize = 1000;
+
+/// What the documents would change.
+///
+/// # Errors
+/// When a document is wrong, with its file, number and field, or the caller may not.
+pub async fn plan(
+    store: &Store,
+    actor: &Actor,
+    body: &Apply,
+    now: Micros,
+) -> Result<Changes, Problem> {
+    authorize(actor, Action::See, &Resource::Configuration)?;
+    let mut run = Run {
+        tx: store.begin().await?,
+        merge: body.merge,
+        actor: Some(&actor.principal),
+        now,
+        effects: Vec::new(),
+    };
+    // Dropped without commit: nothing of it lasts.
+    run.all(&body.documents).await
+}
+
+/// Makes what is stored as the documents say.
+///
+/// # Errors
+/// As [`plan`]; nothing is changed then.
+pub async fn apply(
+    store: &Store,
+    actor: &Actor,
+    body: &Apply,
+    now: Micros,
+) -> Result<(Changes, Vec<Effect>), Problem> {
+    authorize(actor, Action::Change, &Resource::Configuration)?;
+    apply_as(store, Some(&actor.principal), body, now).await
+}
+
+/// The same, on behalf of whoever started this process: no actor.
+///
+/// # Errors
+/// As [`plan`]; nothing is changed then.
+pub async fn apply_as(
+    store: &Store,
+    actor: Option<&PrincipalRef>,
+    body: &Apply,
+    now: Micros,
+) -> Result<(Changes, Vec<Effect>), Problem> {
+    let mut run = Run {
+        tx: store.begin().await?,
+        merge: body.merge,
+        actor,
+        now,
+        effects: Vec::new(),
+    };
+    let changes = run.all(&body.documents).await?;
+    run.tx.commit().await?;
+    Ok((changes, run.effects))
+}
+
+/// One run over documents.
+struct Run<'a> {
+    tx: Tx,
+    merge: bool,
+    actor: Option<&'a PrincipalRef>,
+    now: Micros,
+    effects: Vec<Effect>,
+}
+
+/// What is there and what is to be, as JSON objects without kind and name.
+struct Difference {
+    kind: &'static str,
+    name: String,
+    from: Option<Value>,
+    to: Option<Value>,
+}
+
+impl Run<'_> {
+    async fn all(&mut self, documents: &[SourcedDocument]) -> Result<Changes, Problem> {
+        if documents.len() > MAX_DOCUMENTS {
+            return Err(Problem::too_large(format!(
+                "at most {MAX_DOCUMENTS} documents can be applied at once"
+            )));
+        }
+        let mut changes = Vec::with_capacity(documents.len());
+        // Users before agents, which name them as owners; both before groups, which name them as members.
+        for kind in ["User", "Agent", "Group", "Connection"] {
+            for (position, sourced) in documents.iter().enumerate() {
+                if kind_of(sourced)? == kind {
+                    let change = self
+                        .one(kind, sourced)
+                        .await
+                        .map_err(|problem| problem.document(&sourced.source))?;
+                    changes.push((position, change));
+                }
+            }
+        }
+        changes.sort_by_key(|(position, _)| *position);
+        Ok(Changes {
+            changes: changes.into_iter().map(|(_, change)| change).collect(),
+        })
+    }
+
+    async fn one(
+        &mut self,
+        kind: &'static str,
+        sourced: &SourcedDocument,
+    ) -> Result<Change, Problem> {
+        let mut fields = sourced.document.as_object().cloned().unwrap_or_default();
+        fields.remove("kind");
+        let name = check::name(fields.get("name"))?;
+        let delete = take_delete(&mut fields)?;
+        let difference = match kind {
+            "User" | "Agent" => self.principal(kind, &name, fields, delete).await?,
+            "Group" => self.group(&name, fields, delete).await?,
+            _ => self.connection(&name, fields, delete).await?,
+        };
+        self.record(difference).await
+    }
+
+    /// The change, recorded if there is one.
+    async fn record(&mut self, difference: Difference) -> Result<Change, Problem> {
+        let Difference {
+            kind,
+            name,
+            from,
+            to,
+        } = difference;
+        let action = match (&from, &to) {
+            (None, Some(_)) => ChangeAction::Create,
+            (Some(_), None) => ChangeAction::Delete,
+            (from, to) if from == to => ChangeAction::Unchanged,
+            _ => ChangeAction::Update,
+        };
+        let fields: Vec<FieldChange> = diff::fields(from.as_ref(), to.as_ref());
+        if action != ChangeAction::Unchanged {
+            let event = format!("{}.{}", kind.to_lowercase(), past(action));
+            let subject = format!("{}/{name}", kind.to_lowercase());
+            let event = Event::new(
+                self.now,
+                &event,
+                self.actor,
+                &subject,
+                &json!({ "fields": fields }),
+            );
+            audit::append_control(&mut self.tx, event).await?;
+        }
+        Ok(Change {
+            action,
+            kind: kind.to_owned(),
+            name,
+            fields,
+        })
+    }
+}
+
+fn past(action: ChangeAction) -> &'static str {
+    match action {
+        ChangeAction::Create => "created",
+        ChangeAction::Update | ChangeAction::Unchanged => "updated",
+        ChangeAction::Delete => "deleted",
+    }
+}
+
+fn kind_of(sourced: &SourcedDocument) -> Result<&'static str, Problem> {
+    let wrong = |message: String| Problem::invalid("kind", message).document(&sourced.source);
+    let kinds = ["User", "Agent", "Group", "Connection"];
+    if !sourced.document.is_object() {
+        return Err(wrong(
+            "a document is a mapping with `kind` and `name`".to_owned(),
+        ));
+    }
+    let given = sourced.document.get("kind").and_then(Value::as_str);
+    let given = given.ok_or_else(|| {
+        wrong(format!(
+            "`kind` is missing: it is one of {}",
+            kinds.join(", ")
+        ))
+    })?;
+    let known = kinds.into_iter().find(|kind| *kind == given);
+    known.ok_or_else(|| {
+        wrong(format!(
+            "there is no kind `{}`: it is one of {}",
+            crate::problem::shorten(given),
+            kinds.join(", ")
+        ))
+    })
+}
+
+/// `delete: true` removes the object; nothing else is read then.
+fn take_delete(fields: &mut Map<String, Value>) -> Result<bool, Problem> {
+    match fields.remove("delete") {
+        None => Ok(false),
+        Some(Value::Bool(delete)) => Ok(delete),
+        Some(_) => Err(Problem::invalid("delete", "must be true or false")),
+    }
+}
+
+/// A document as its type, from the fields that it sets over `base`: what is stored when merging, else nothing.
+fn typed<T: serde::de::DeserializeOwned>(
+    base: Option<Value>,
+    fields: Map<String, Value>,
+) -> Result<T, Problem> {
+    let mut value = base.unwrap_or_else(|| Value::Object(Map::new()));
+    diff::merge(&mut value, Value::Object(fields));
+    check::deserialize(value)
+}

@@ -1,0 +1,341 @@
+//! Turns records into events, joining what belongs together across segments.
+
+use super::{Ids, Search};
+use postern_api::{
+    audit::{AuditEvent, EventType},
+    identity::{PrincipalKind, PrincipalRef},
+};
+use postern_proto::v1::{
+    self, AuditRecord, ControlEvent, Decision, Outcome, SessionEnded, SessionFacts,
+    StatementDecided, StatementEnded, StatementKind, StatementText, audit_record::Record,
+};
+use postern_types::time::Micros;
+use std::collections::{HashMap, HashSet};
+
+type Key = (String, u64);
+
+/// The events found so far.
+pub(super) struct Fold {
+    pub(super) search: Search,
+    events: Vec<AuditEvent>,
+    /// Statements that match so far and have no end yet.
+    open: HashMap<Key, AuditEvent>,
+    /// Ends of which the decision was not seen yet: it lies in an older segment.
+    ends: HashMap<Key, StatementEnded>,
+    /// Events that are stored once and told in several segments.
+    seen: HashSet<String>,
+}
+
+/// What the records of one segment refer to.
+#[derive(Default)]
+struct Definitions {
+    sessions: HashMap<u32, SessionFacts>,
+    texts: HashMap<u32, StatementText>,
+}
+
+impl Fold {
+    pub(super) fn new(search: Search) -> Self {
+        Self {
+            search,
+            events: Vec::new(),
+            open: HashMap::new(),
+            ends: HashMap::new(),
+            seen: HashSet::new(),
+        }
+    }
+
+    /// Whether no segment whose last event is at `last_at` or before can matter any more.
+    pub(super) fn is_done(&self, last_at: Micros) -> bool {
+        let open = self.open.values().filter(|event| self.search.ends(event));
+        let mut times: Vec<_> = self
+            .events
+            .iter()
+            .chain(open)
+            .map(|event| event.at)
+            .collect();
+        if times.len() < self.search.limit {
+            return false;
+        }
+        let (_, oldest_wanted, _) =
+            times.select_nth_unstable_by(self.search.limit.saturating_sub(1), |a, b| b.cmp(a));
+        last_at.plus(super::DISORDER) < *oldest_wanted
+    }
+
+    /// Adds the records of a segment.
+    pub(super) fn add(&mut self, segment: i64, records: Vec<AuditRecord>) {
+        let mut definitions = Definitions::default();
+        for (index, record) in records.into_iter().enumerate() {
+            match record.record {
+                Some(Record::Session(facts)) => {
+                    self.opened(&facts);
+                    definitions.sessions.insert(facts.r#ref, facts);
+                }
+                Some(Record::Text(text)) => {
+                    definitions.texts.insert(text.r#ref, text);
+                }
+                Some(Record::Decided(decided)) => self.decided(&definitions, &decided),
+                Some(Record::Ended(ended)) => self.ended(&definitions, ended),
+                Some(Record::SessionEnded(ended)) => self.closed(&definitions, &ended),
+                Some(Record::Control(event)) => {
+                    self.control(format!("ctl-{segment}-{index}"), event)
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// The newest that match.
+    pub(super) fn finish(mut self) -> Vec<AuditEvent> {
+        for event in std::mem::take(&mut self.open).into_values() {
+            self.keep(event);
+        }
+        self.trim();
+        self.events
+    }
+
+    /// Whether an event matches so far and was not seen before.
+    fn is_wanted(&mut self, event: &AuditEvent, ids: &Ids) -> bool {
+        self.search.begins(event, ids) && self.seen.insert(event.id.clone())
+    }
+
+    fn keep(&mut self, event: AuditEvent) {
+        if self.search.ends(&event) {
+            self.events.push(event);
+        }
+        // A search of the whole log holds no more than it will give.
+        if self.events.len() > self.search.limit.saturating_mul(2) {
+            self.trim();
+        }
+    }
+
+    fn trim(&mut self) {
+        self.events
+            .sort_by(|a, b| (b.at, b.seq, &b.id).cmp(&(a.at, a.seq, &a.id)));
+        self.events.truncate(self.search.limit);
+    }
+
+    fn decided(&mut self, definitions: &Definitions, decided: &StatementDecided) {
+        let Some(facts) = definitions.sessions.get(&decided.session_ref) else {
+            return;
+        };
+        let key = (facts.session_id.clone(), decided.seq);
+        let (mut event, ids) = of_session(facts, EventType::Statement, decided.at_us);
+        event.id = format!("{}-{}", facts.session_id, decided.seq);
+        event.seq = Some(decided.seq);
+        event.kind = kind(decided.kind());
+        event.decision = Some(
+            if decided.decision() == Decision::Allow {
+                "allow"
+            } else {
+                "deny"
+            }
+            .to_owned(),
+        );
+        event.sqlstate = text(&decided.sqlstate);
+        event.detail = text(&decided.reason).map(|reason| serde_json::json!({ "reason": reason }));
+        let sql = definitions.texts.get(&decided.text_ref);
+        event.sql = sql.map(|sql| String::from_utf8_lossy(&sql.text).into_owned());
+        let end = self.ends.remove(&key);
+        if !self.is_wanted(&event, &ids) {
+            return;
+        }
+        match end {
+            Some(end) => {
+                apply_end(&mut event, &end);
+                self.keep(event);
+            }
+            None => {
+                self.open.insert(key, event);
+            }
+        }
+    }
+
+    fn ended(&mut self, definitions: &Definitions, ended: StatementEnded) {
+        let Some(facts) = definitions.sessions.get(&ended.session_ref) else {
+            return;
+        };
+        let key = (facts.session_id.clone(), ended.seq);
+        match self.open.remove(&key) {
+            Some(mut event) => {
+                apply_end(&mut event, &ended);
+                self.keep(event);
+            }
+            None => {
+                self.ends.insert(key, ended);
+            }
+        }
+    }
+
+    fn opened(&mut self, facts: &SessionFacts) {
+        let (mut event, ids) = of_session(facts, EventType::Session, facts.opened_at_us);
+        event.id = format!("{}-opened", facts.session_id);
+        event.action = Some("session.opened".to_owned());
+        event.detail = Some(serde_json::json!({
+            "gateway": facts.gateway_id, "connector": facts.connector_id, "backend_pid": facts.backend_pid,
+            "auth_method": facts.auth_method,
+        }));
+        if self.is_wanted(&event, &ids) {
+            self.keep(event);
+        }
+    }
+
+    fn closed(&mut self, definitions: &Definitions, ended: &SessionEnded) {
+        let Some(facts) = definitions.sessions.get(&ended.session_ref) else {
+            return;
+        };
+        let (mut event, ids) = of_session(facts, EventType::Session, ended.at_us);
+        event.id = format!("{}-ended", facts.session_id);
+        event.action = Some("session.ended".to_owned());
+        event.detail =
+            Some(serde_json::json!({ "reason": ended.reason, "statements": ended.statements }));
+        if self.is_wanted(&event, &ids) {
+            self.keep(event);
+        }
+    }
+
+    fn control(&mut self, id: String, control: ControlEvent) {
+        let actor = control.actor.as_ref().and_then(principal);
+        let ids = Ids {
+            principal: actor.as_ref().map(|actor| actor.id.to_string()),
+            on_behalf_of: None,
+        };
+        let detail: Option<serde_json::Value> = serde_json::from_str(&control.detail).ok();
+        let fact = |name: &str| detail.as_ref()?.get(name)?.as_str().map(str::to_owned);
+        let event = AuditEvent {
+            id,
+            principal: actor.as_ref().map(|actor| actor.name.clone()),
+            principal_kind: actor.as_ref().map(|actor| actor.kind),
+            connection: fact("connection"),
+            role: fact("role"),
+            grant: control
+                .subject
+                .starts_with("grt_")
+                .then(|| control.subject.clone()),
+            session: control
+                .subject
+                .starts_with("ses_")
+                .then(|| control.subject.clone()),
+            action: Some(control.action),
+            actor,
+            subject: Some(control.subject),
+            detail,
+            ..empty(EventType::Control, control.at_us)
+        };
+        if self.is_wanted(&event, &ids) {
+            self.keep(event);
+        }
+    }
+}
+
+fn apply_end(event: &mut AuditEvent, end: &StatementEnded) {
+    event.outcome = outcome(end.outcome());
+    event.rows = Some(end.rows);
+    event.bytes = Some(end.bytes);
+    event.duration_ms =
+        Some(std::time::Duration::from_micros(end.duration_us).as_secs_f64() * 1000.0);
+    if !end.sqlstate.is_empty() {
+        event.sqlstate = Some(end.sqlstate.clone());
+    }
+}
+
+fn of_session(facts: &SessionFacts, r#type: EventType, at_us: i64) -> (AuditEvent, Ids) {
+    let user = facts.on_behalf_of.as_ref();
+    let ids = Ids {
+        principal: facts
+            .principal
+            .as_ref()
+            .map(|principal| principal.id.clone()),
+        on_behalf_of: user.map(|user| user.id.clone()),
+    };
+    let event = AuditEvent {
+        session: text(&facts.session_id),
+        principal: facts
+            .principal
+            .as_ref()
+            .map(|principal| principal.name.clone()),
+        principal_kind: facts.principal.as_ref().and_then(principal_kind),
+        on_behalf_of: user.map(|user| user.name.clone()),
+        grant: text(&facts.grant_id),
+        connection: text(&facts.connection),
+        role: text(&facts.access_role),
+        database_role: text(&facts.database_role),
+        client_address: text(&facts.client_address),
+        application_name: text(&facts.application_name),
+        ..empty(r#type, at_us)
+    };
+    (event, ids)
+}
+
+fn empty(r#type: EventType, at_us: i64) -> AuditEvent {
+    AuditEvent {
+        id: String::new(),
+        at: Micros(at_us),
+        r#type,
+        session: None,
+        seq: None,
+        principal: None,
+        principal_kind: None,
+        on_behalf_of: None,
+        grant: None,
+        connection: None,
+        role: None,
+        database_role: None,
+        client_address: None,
+        application_name: None,
+        sql: None,
+        kind: None,
+        decision: None,
+        outcome: None,
+        rows: None,
+        bytes: None,
+        duration_ms: None,
+        sqlstate: None,
+        action: None,
+        actor: None,
+        subject: None,
+        detail: None,
+    }
+}
+
+fn text(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn principal(principal: &v1::Principal) -> Option<PrincipalRef> {
+    Some(PrincipalRef {
+        kind: principal_kind(principal)?,
+        id: principal.id.parse().ok()?,
+        name: principal.name.clone(),
+    })
+}
+
+fn principal_kind(principal: &v1::Principal) -> Option<PrincipalKind> {
+    match principal.kind() {
+        v1::principal::Kind::User => Some(PrincipalKind::User),
+        v1::principal::Kind::Agent => Some(PrincipalKind::Agent),
+        v1::principal::Kind::Unspecified => None,
+    }
+}
+
+fn kind(kind: StatementKind) -> Option<String> {
+    let name = match kind {
+        StatementKind::Unspecified => return None,
+        StatementKind::Query => "query",
+        StatementKind::Parse => "parse",
+        StatementKind::Execute => "execute",
+        StatementKind::FunctionCall => "function_call",
+    };
+    Some(name.to_owned())
+}
+
+fn outcome(outcome: Outcome) -> Option<String> {
+    let name = match outcome {
+        Outcome::Unspecified => return None,
+        Outcome::Ok => "ok",
+        Outcome::Error => "error",
+        Outcome::Skipped => "skipped",
+        Outcome::Prepared => "prepared",
+        Outcome::Unknown => "unknown",
+    };
+    Some(name.to_owned())
+}

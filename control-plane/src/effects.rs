@@ -1,0 +1,19 @@
+//! What has to be told to connectors, gateways and waiting callers once a change is committed.
+//!
+//! State changes return effects instead of acting: a change that is rolled back must tell nobody anything.
+
+use postern_proto::v1::ClientError;
+use postern_types::id::{GrantId, SessionId};
+
+/// Something to tell, after the transaction.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// A grant is over: its sessions end with this error.
+    EndGrant(GrantId, ClientError),
+    /// A session is over.
+    EndSession(SessionId, ClientError),
+    /// Connectors may have to serve other connections.
+    ConnectionsChanged,
+    /// Whoever waits for a request may look again.
+    RequestsChanged,
+}

@@ -1,0 +1,84 @@
+//! Who acts. A caller comes with a bearer token; what kind of token it is, is decided here and nowhere else.
+//!
+//! Today there are Postern's own API tokens ([`tokens`]). An identity provider is one more source in
+//! [`authenticate`]: it gives the same [`Caller`], whose principal has a row in the store.
+
+pub mod scram;
+pub mod tokens;
+
+use crate::store::{Store, StoreError};
+use postern_api::identity::{PrincipalRef, Whoami, WhoamiToken};
+use postern_types::time::Micros;
+use secrecy::SecretString;
+
+/// Somebody who acts, and what decides what they may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor {
+    /// Who.
+    pub principal: PrincipalRef,
+    /// The groups that they are in.
+    pub groups: Vec<String>,
+    /// May change everything. Never set for an agent.
+    pub admin: bool,
+    /// May read the whole audit. Never set for an agent.
+    pub auditor: bool,
+}
+
+impl Actor {
+    /// Whether the actor is in any of these groups.
+    #[must_use]
+    pub fn is_in_any(&self, groups: &[String]) -> bool {
+        groups.iter().any(|group| self.groups.contains(group))
+    }
+}
+
+/// An actor and the token with which they came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Who.
+    pub actor: Actor,
+    /// With which token.
+    pub token: WhoamiToken,
+}
+
+/// Who comes with this bearer token; none when it is unknown, expired or revoked, or its principal disabled.
+///
+/// # Errors
+/// When the store fails.
+pub async fn authenticate(
+    store: &Store,
+    bearer: &SecretString,
+    now: Micros,
+) -> Result<Option<Caller>, StoreError> {
+    tokens::authenticate(store, bearer, now).await
+}
+
+impl Caller {
+    /// The answer to `whoami`.
+    #[must_use]
+    pub fn whoami(&self, reviewer: bool) -> Whoami {
+        use postern_api::identity::Role;
+        let Actor {
+            principal,
+            groups,
+            admin,
+            auditor,
+        } = self.actor.clone();
+        let roles = [
+            (admin, Role::Admin),
+            (reviewer, Role::Reviewer),
+            (auditor, Role::Auditor),
+        ];
+        Whoami {
+            kind: principal.kind,
+            id: principal.id,
+            name: principal.name,
+            groups,
+            roles: roles
+                .into_iter()
+                .filter_map(|(has, role)| has.then_some(role))
+                .collect(),
+            token: self.token.clone(),
+        }
+    }
+}

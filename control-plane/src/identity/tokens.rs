@@ -1,0 +1,236 @@
+//! Postern's own API tokens: random, shown once, kept by fingerprint.
+
+use super::{Actor, Caller};
+use crate::{
+    audit::{self, Event},
+    problem::Problem,
+    rights::{Action, Resource, authorize},
+    store::{Store, StoreError, Tx, principals, tokens},
+};
+use postern_api::identity::{
+    CreateToken, CreatedToken, PrincipalKind, PrincipalRef, Token, WhoamiToken,
+};
+use postern_types::{
+    id::TokenId,
+    time::{Micros, parse_duration},
+    token,
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+use std::time::Duration;
+
+/// What an API token begins with, so that scanners for leaked secrets know it.
+pub const PREFIX: &str = "postern_";
+
+/// How exact `last_used_at` is: a write for each call would cost more than it says.
+const TOUCH_EVERY: Duration = Duration::from_secs(60);
+
+/// The longest bearer token that is looked up.
+const MAX_BEARER_BYTES: usize = 512;
+
+/// Who comes with this token.
+pub(super) async fn authenticate(
+    store: &Store,
+    bearer: &SecretString,
+    now: Micros,
+) -> Result<Option<Caller>, StoreError> {
+    if bearer.expose_secret().len() > MAX_BEARER_BYTES {
+        return Ok(None);
+    }
+    let mut tx = store.read().await?;
+    let Some(token) = tokens::by_fingerprint(&mut tx, &token::fingerprint(bearer)).await? else {
+        return Ok(None);
+    };
+    if token.expires_at.is_some_and(|end| now >= end) {
+        return Ok(None);
+    }
+    let Some(actor) = actor(&mut tx, &token.principal).await? else {
+        return Ok(None);
+    };
+    drop(tx);
+    if token
+        .last_used_at
+        .is_none_or(|last| now.since(last) >= TOUCH_EVERY)
+    {
+        let mut tx = store.begin().await?;
+        tokens::touch(&mut tx, &token.id, now).await?;
+        tx.commit().await?;
+    }
+    let token = WhoamiToken {
+        id: token.id,
+        expires_at: token.expires_at,
+        last_used_at: Some(now),
+    };
+    Ok(Some(Caller { actor, token }))
+}
+
+/// The principal as an actor, unless it is disabled.
+pub async fn actor(tx: &mut Tx, principal: &PrincipalRef) -> Result<Option<Actor>, StoreError> {
+    let Some(row) = principals::by_id(tx, &principal.id).await? else {
+        return Ok(None);
+    };
+    if row.disabled {
+        return Ok(None);
+    }
+    let is_user = row.principal.kind == PrincipalKind::User;
+    let groups = principals::groups_of(tx, &row.principal.id).await?;
+    Ok(Some(Actor {
+        principal: row.principal,
+        groups,
+        admin: row.admin && is_user,
+        auditor: row.auditor && is_user,
+    }))
+}
+
+/// Makes a token; its secret is in the answer and nowhere else.
+///
+/// # Errors
+/// When the caller may not, or a field is wrong.
+pub async fn create(
+    store: &Store,
+    caller: &Actor,
+    body: &CreateToken,
+    now: Micros,
+) -> Result<CreatedToken, Problem> {
+    let name = body.name.trim();
+    if name.is_empty() || name.chars().count() > 100 {
+        return Err(Problem::invalid(
+            "name",
+            "say in 1 to 100 characters what the token is for",
+        ));
+    }
+    let lifetime = body.expires.as_deref().map(parse_duration).transpose();
+    let lifetime = lifetime.map_err(|error| Problem::invalid("expires", error.to_string()))?;
+
+    let mut tx = store.begin().await?;
+    let principal = match &body.principal {
+        None => caller.principal.clone(),
+        Some(of) => match principals::by_name(&mut tx, of.kind, &of.name).await? {
+            Some(row) => row.principal,
+            // Whoever may not make tokens for others learns nothing about who there is.
+            None if caller.admin => return Err(Problem::not_found(of.kind.as_str(), &of.name)),
+            None => return Err(Problem::forbidden("only an admin makes tokens for others")),
+        },
+    };
+    authorize(
+        caller,
+        Action::Create,
+        &Resource::Token { owner: &principal },
+    )?;
+
+    let secret = token::generate(PREFIX).map_err(Problem::fault)?;
+    let token = Token {
+        id: TokenId::new(),
+        principal,
+        name: name.to_owned(),
+        created_at: now,
+        expires_at: lifetime.map(|lifetime| now.plus(lifetime)),
+        last_used_at: None,
+    };
+    tokens::insert(&mut tx, &token, &token::fingerprint(&secret)).await?;
+    record(
+        &mut tx,
+        "token.created",
+        Some(&caller.principal),
+        &token,
+        now,
+    )
+    .await?;
+    tx.commit().await?;
+    Ok(CreatedToken {
+        id: token.id,
+        token: secret.expose_secret().to_owned(),
+        principal: token.principal,
+        name: token.name,
+        expires_at: token.expires_at,
+    })
+}
+
+/// The tokens that the caller may see: an admin everybody's, others their own.
+///
+/// # Errors
+/// When the store fails.
+pub async fn list(store: &Store, caller: &Actor) -> Result<Vec<Token>, Problem> {
+    let mut tx = store.read().await?;
+    let own = (!caller.admin).then_some(&caller.principal.id);
+    Ok(tokens::list(&mut tx, own).await?)
+}
+
+/// Deletes a token.
+///
+/// # Errors
+/// When there is none that the caller may delete.
+pub async fn delete(
+    store: &Store,
+    caller: &Actor,
+    id: &TokenId,
+    now: Micros,
+) -> Result<(), Problem> {
+    let mut tx = store.begin().await?;
+    let missing = || Problem::not_found("token", id.as_str());
+    let token = tokens::by_id(&mut tx, id).await?.ok_or_else(missing)?;
+    authorize(
+        caller,
+        Action::Delete,
+        &Resource::Token {
+            owner: &token.principal,
+        },
+    )
+    .map_err(|_| missing())?;
+    tokens::revoke(&mut tx, id, now).await?;
+    record(
+        &mut tx,
+        "token.deleted",
+        Some(&caller.principal),
+        &token,
+        now,
+    )
+    .await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Stores a token whose secret somebody else made, unless it was ever stored: also a deleted one stays deleted.
+///
+/// # Errors
+/// When the store fails.
+pub async fn store_given(
+    tx: &mut Tx,
+    principal: &PrincipalRef,
+    name: &str,
+    secret: &SecretString,
+    now: Micros,
+) -> Result<(), StoreError> {
+    let fingerprint = token::fingerprint(secret);
+    if tokens::is_known(tx, &fingerprint).await? {
+        return Ok(());
+    }
+    let token = Token {
+        id: TokenId::new(),
+        principal: principal.clone(),
+        name: name.to_owned(),
+        created_at: now,
+        expires_at: None,
+        last_used_at: None,
+    };
+    tokens::insert(tx, &token, &fingerprint).await?;
+    record(tx, "token.created", None, &token, now).await
+}
+
+async fn record(
+    tx: &mut Tx,
+    action: &str,
+    actor: Option<&PrincipalRef>,
+    token: &Token,
+    now: Micros,
+) -> Result<(), StoreError> {
+    let Token {
+        id,
+        principal,
+        name,
+        expires_at,
+        ..
+    } = token;
+    let detail = json!({ "principal": principal, "name": name, "expires_at": expires_at });
+    audit::append_control(tx, Event::new(now, action, actor, id.as_str(), &detail)).await
+}

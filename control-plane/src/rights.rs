@@ -1,0 +1,250 @@
+//! Who may do what: all of it, in one function. Everything that acts for somebody asks here first.
+
+use crate::{identity::Actor, problem::Problem};
+use postern_api::identity::{PrincipalKind, PrincipalRef};
+
+/// What somebody wants to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Know of it and read it.
+    See,
+    /// Make one.
+    Create,
+    /// Say yes to it.
+    Approve,
+    /// Say no to it.
+    Deny,
+    /// Take it back.
+    Withdraw,
+    /// Get its secret.
+    Claim,
+    /// End it.
+    End,
+    /// Remove it.
+    Delete,
+    /// Change it.
+    Change,
+}
+
+impl Action {
+    /// All actions, for the test that tries each on each resource.
+    pub const ALL: [Self; 9] = [
+        Self::See,
+        Self::Create,
+        Self::Approve,
+        Self::Deny,
+        Self::Withdraw,
+        Self::Claim,
+        Self::End,
+        Self::Delete,
+        Self::Change,
+    ];
+}
+
+/// To what, with the facts that decide.
+#[derive(Clone, Debug)]
+pub enum Resource<'a> {
+    /// A request for access.
+    Request {
+        /// Who asks.
+        requester: &'a PrincipalRef,
+        /// For whom.
+        on_behalf_of: Option<&'a PrincipalRef>,
+        /// The groups that review; empty: admins.
+        reviewer_groups: &'a [String],
+    },
+    /// A grant.
+    Grant {
+        /// Who has it.
+        principal: &'a PrincipalRef,
+        /// For whom.
+        on_behalf_of: Option<&'a PrincipalRef>,
+    },
+    /// A client's session.
+    Session {
+        /// Who opened it.
+        principal: &'a PrincipalRef,
+        /// For whom.
+        on_behalf_of: Option<&'a PrincipalRef>,
+    },
+    /// An access role of a connection: `Create` is to ask for it.
+    AccessRole {
+        /// Who may ask; empty: everybody.
+        groups: &'a [String],
+    },
+    /// An API token.
+    Token {
+        /// Whose.
+        owner: &'a PrincipalRef,
+    },
+    /// Connections, users, agents and groups as they are configured.
+    Configuration,
+    /// Connectors, gateways and their join tokens.
+    Fleet,
+    /// What everybody did.
+    WholeAudit,
+    /// What the caller did, and what was done for them.
+    OwnAudit,
+}
+
+/// Whether the actor may. Agents never approve or deny; nobody decides on a request that is their own or made
+/// for them; being an admin opens no database by itself.
+///
+/// # Errors
+/// When the actor may not: the error says so in words for them.
+pub fn authorize(actor: &Actor, action: Action, resource: &Resource<'_>) -> Result<(), Problem> {
+    if is_allowed(actor, action, resource) {
+        return Ok(());
+    }
+    Err(refusal(actor, action, resource))
+}
+
+/// The rule itself.
+#[must_use]
+pub fn is_allowed(actor: &Actor, action: Action, resource: &Resource<'_>) -> bool {
+    match resource {
+        Resource::Request {
+            requester,
+            on_behalf_of,
+            reviewer_groups,
+        } => {
+            let concerned = is_concerned(actor, requester, *on_behalf_of);
+            let reviewer = is_reviewer(actor, reviewer_groups);
+            match action {
+                Action::See => concerned || reviewer || actor.admin || actor.auditor,
+                Action::Approve | Action::Deny => reviewer && !concerned,
+                Action::Withdraw => is_same(actor, requester),
+                _ => false,
+            }
+        }
+        Resource::Grant {
+            principal,
+            on_behalf_of,
+        } => match action {
+            Action::See => {
+                is_concerned(actor, principal, *on_behalf_of) || actor.admin || actor.auditor
+            }
+            Action::End => is_concerned(actor, principal, *on_behalf_of) || actor.admin,
+            // The secret acts as its principal, so that nobody else gets it.
+            Action::Claim => is_same(actor, principal),
+            _ => false,
+        },
+        Resource::Session {
+            principal,
+            on_behalf_of,
+        } => match action {
+            Action::See => {
+                is_concerned(actor, principal, *on_behalf_of) || actor.admin || actor.auditor
+            }
+            Action::End => is_concerned(actor, principal, *on_behalf_of) || actor.admin,
+            _ => false,
+        },
+        Resource::AccessRole { groups } => match action {
+            Action::See => may_ask(actor, groups) || actor.admin,
+            Action::Create => may_ask(actor, groups),
+            _ => false,
+        },
+        Resource::Token { owner } => match action {
+            Action::See | Action::Delete => is_same(actor, owner) || actor.admin,
+            // An agent could otherwise outlive the token that it was given.
+            Action::Create => actor.admin || (is_user(actor) && is_same(actor, owner)),
+            _ => false,
+        },
+        Resource::Configuration | Resource::Fleet => match action {
+            Action::See | Action::Create | Action::Change | Action::Delete | Action::End => {
+                actor.admin
+            }
+            _ => false,
+        },
+        Resource::WholeAudit => action == Action::See && (actor.admin || actor.auditor),
+        Resource::OwnAudit => action == Action::See,
+    }
+}
+
+/// Whether the actor reviews for these groups: its members, or admins where there are none.
+#[must_use]
+pub fn is_reviewer(actor: &Actor, groups: &[String]) -> bool {
+    is_user(actor)
+        && if groups.is_empty() {
+            actor.admin
+        } else {
+            actor.is_in_any(groups)
+        }
+}
+
+fn may_ask(actor: &Actor, groups: &[String]) -> bool {
+    groups.is_empty() || actor.is_in_any(groups)
+}
+
+fn is_user(actor: &Actor) -> bool {
+    actor.principal.kind == PrincipalKind::User
+}
+
+fn is_same(actor: &Actor, principal: &PrincipalRef) -> bool {
+    actor.principal.id == principal.id
+}
+
+fn is_concerned(
+    actor: &Actor,
+    principal: &PrincipalRef,
+    on_behalf_of: Option<&PrincipalRef>,
+) -> bool {
+    is_same(actor, principal) || on_behalf_of.is_some_and(|user| is_same(actor, user))
+}
+
+fn refusal(actor: &Actor, action: Action, resource: &Resource<'_>) -> Problem {
+    match (action, resource) {
+        (
+            Action::Approve | Action::Deny,
+            Resource::Request {
+                requester,
+                on_behalf_of,
+                reviewer_groups,
+            },
+        ) => {
+            if !is_user(actor) {
+                Problem::forbidden("an agent cannot review requests")
+                    .hint("a person has to: `postern approve ID` with a reviewer's token")
+            } else if is_concerned(actor, requester, *on_behalf_of) {
+                Problem::forbidden(
+                    "nobody reviews a request that is their own or was made for them",
+                )
+                .hint(who_reviews(reviewer_groups))
+            } else {
+                Problem::forbidden("you are not a reviewer of this request")
+                    .hint(who_reviews(reviewer_groups))
+            }
+        }
+        (Action::Withdraw, Resource::Request { .. }) => {
+            Problem::forbidden("only the requester withdraws a request")
+        }
+        (Action::Claim, _) => Problem::forbidden("only the principal of a grant gets its secret"),
+        (Action::Create, Resource::AccessRole { groups }) => Problem::forbidden(format!(
+            "only members of {} may ask for this role",
+            groups.join(", ")
+        ))
+        .hint("`postern connections` lists what you can ask for"),
+        (Action::Create, Resource::Token { .. }) if !is_user(actor) => {
+            Problem::forbidden("an agent cannot make tokens")
+        }
+        (Action::Create, Resource::Token { .. }) => {
+            Problem::forbidden("only an admin makes tokens for others")
+        }
+        (_, Resource::WholeAudit) => {
+            Problem::forbidden("only auditors and admins read everybody's audit")
+        }
+        _ => Problem::forbidden("only an admin may do this"),
+    }
+}
+
+fn who_reviews(groups: &[String]) -> String {
+    if groups.is_empty() {
+        "an admin has to".to_owned()
+    } else {
+        format!("another member of {} has to", groups.join(", "))
+    }
+}
+
+#[cfg(test)]
+#[path = "rights_tests.rs"]
+mod tests;

@@ -1,0 +1,116 @@
+//! API tokens, by fingerprint.
+
+use super::{Row, StoreError, Tx};
+use crate::values;
+use postern_api::identity::{PrincipalRef, Token};
+use postern_types::{
+    id::{PrincipalId, TokenId},
+    time::Micros,
+};
+
+/// The most tokens that are listed.
+const MAX_LISTED: i64 = 1000;
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT t.id, t.name, t.created_at, t.expires_at, t.last_used_at, ",
+            "p.id AS principal_id, p.kind, p.name AS principal_name ",
+            "FROM tokens t JOIN principals p ON p.id = t.principal_id ",
+            $rest
+        )
+    };
+}
+
+fn read(row: &Row) -> Result<Token, StoreError> {
+    Ok(Token {
+        id: row.parse("id")?,
+        principal: PrincipalRef {
+            kind: row.parse("kind")?,
+            id: row.parse("principal_id")?,
+            name: row.get("principal_name")?,
+        },
+        name: row.get("name")?,
+        created_at: row.time("created_at")?,
+        expires_at: row.time_opt("expires_at")?,
+        last_used_at: row.time_opt("last_used_at")?,
+    })
+}
+
+/// Writes a new token.
+pub async fn insert(tx: &mut Tx, token: &Token, fingerprint: &str) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO tokens (id, principal_id, name, fingerprint, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)",
+        values![&token.id, &token.principal.id, &token.name, fingerprint, token.created_at, token.expires_at],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The token of that fingerprint, unless it is revoked.
+pub async fn by_fingerprint(tx: &mut Tx, fingerprint: &str) -> Result<Option<Token>, StoreError> {
+    let row = tx
+        .row(
+            select!("WHERE t.fingerprint = $1 AND t.revoked_at IS NULL"),
+            values![fingerprint],
+        )
+        .await?;
+    row.as_ref().map(read).transpose()
+}
+
+/// Whether a fingerprint was ever stored, also of a token that is revoked by now.
+pub async fn is_known(tx: &mut Tx, fingerprint: &str) -> Result<bool, StoreError> {
+    Ok(tx
+        .row(
+            "SELECT id FROM tokens WHERE fingerprint = $1",
+            values![fingerprint],
+        )
+        .await?
+        .is_some())
+}
+
+/// The token of that id, unless it is revoked.
+pub async fn by_id(tx: &mut Tx, id: &TokenId) -> Result<Option<Token>, StoreError> {
+    tx.row(
+        select!("WHERE t.id = $1 AND t.revoked_at IS NULL"),
+        values![id],
+    )
+    .await?
+    .as_ref()
+    .map(read)
+    .transpose()
+}
+
+/// Tokens that are not revoked, newest first: one principal's or everybody's.
+pub async fn list(tx: &mut Tx, principal: Option<&PrincipalId>) -> Result<Vec<Token>, StoreError> {
+    let rows = tx
+        .rows(
+            select!(
+                "WHERE t.revoked_at IS NULL AND ($1 IS NULL OR t.principal_id = $1) ORDER BY t.created_at DESC, t.id DESC LIMIT $2"
+            ),
+            values![principal, MAX_LISTED],
+        )
+        .await?;
+    rows.iter().map(read).collect()
+}
+
+/// Notes that a token was used.
+pub async fn touch(tx: &mut Tx, id: &TokenId, now: Micros) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE tokens SET last_used_at = $2 WHERE id = $1",
+        values![id, now],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Revokes a token; false when it was not there or revoked before.
+pub async fn revoke(tx: &mut Tx, id: &TokenId, now: Micros) -> Result<bool, StoreError> {
+    let changed = tx
+        .execute(
+            "UPDATE tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL",
+            values![id, now],
+        )
+        .await?;
+    Ok(changed > 0)
+}

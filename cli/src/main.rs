@@ -1,2 +1,213 @@
-//! The one binary.
-fn main() {}
+//! The one binary, `postern`: a subcommand for each part, and the commands that people, agents and scripts
+//! use. A command's file in `commands/` is named as the command; [`serve`] runs a part; [`dev`] composes all
+//! of them.
+
+mod client;
+mod commands;
+mod credentials;
+mod documents;
+mod failure;
+mod files;
+mod output;
+mod rows;
+
+use clap::{Parser, Subcommand, error::ErrorKind};
+use client::ClientArgs;
+use commands::{
+    Context, apply, audit, completion, connect, connections, decide, exec, fleet, grants,
+    join_token, login, request, sessions, tokens, url, users, whoami,
+};
+use failure::{Exit, Failure};
+use output::Format;
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Just-in-time access to PostgreSQL for AI coding agents and the people who run them
+#[derive(Debug, Parser)]
+#[command(
+    name = "postern",
+    version,
+    max_term_width = 110,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    after_help = "Environment:
+  POSTERN_URL    the control plane's address
+  POSTERN_TOKEN  the caller's token; without it the saved login is used (postern login)
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 denied, 4 waiting for approval timed out
+
+Start here:
+  postern dev
+  postern request demo --role read --for 10m --reason \"a first look\" --wait"
+)]
+pub struct Cli {
+    #[command(flatten)]
+    client: ClientArgs,
+
+    /// Write JSON: the same as --format json
+    #[arg(long, global = true)]
+    json: bool,
+
+    /// How to write results [default: table]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        conflicts_with = "json"
+    )]
+    format: Option<Format>,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Login(login::LoginArgs),
+    Logout(login::LogoutArgs),
+    Whoami(whoami::WhoamiArgs),
+    Connections(connections::ConnectionsArgs),
+    Request(request::RequestArgs),
+    Requests(request::RequestsArgs),
+    Withdraw(request::WithdrawArgs),
+    Approve(decide::ApproveArgs),
+    Deny(decide::DenyArgs),
+    Grants(grants::GrantsArgs),
+    Revoke(grants::RevokeArgs),
+    Connect(connect::ConnectArgs),
+    Url(url::UrlArgs),
+    Exec(exec::ExecArgs),
+    Sessions(sessions::SessionsArgs),
+    Audit(audit::AuditArgs),
+    Plan(apply::PlanArgs),
+    Apply(apply::ApplyArgs),
+    JoinToken(join_token::JoinTokenArgs),
+    Connectors(fleet::ConnectorsArgs),
+    Gateways(fleet::GatewaysArgs),
+    Tokens(tokens::TokensArgs),
+    Users(users::UsersArgs),
+    Agents(users::AgentsArgs),
+    Groups(users::GroupsArgs),
+    Completion(completion::CompletionArgs),
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let json = cli.json || cli.format == Some(Format::Json);
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if json {
+                let body = serde_json::json!({ "error": failure.report });
+                output::remark(body.to_string());
+            } else {
+                output::remark(failure.to_string());
+            }
+            failure.exit.into()
+        }
+    }
+}
+
+/// Help and version are answers, everything else that the parser says is wrong usage.
+fn usage(error: &clap::Error) -> ExitCode {
+    // Nothing can be done when the message cannot be written.
+    let _ = error.print();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+        _ => Exit::Usage.into(),
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    // Other crates bring other providers; the first to install one wins.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let format = if cli.json {
+        Format::Json
+    } else {
+        cli.format.unwrap_or_default()
+    };
+    let context = Context {
+        format,
+        client_args: cli.client,
+    };
+    match cli.command {
+        Command::Completion(args) => completion::run(&args),
+        Command::Logout(_) => login::logout(&context),
+        command => command_runtime()?.block_on(call(&context, command)),
+    }
+}
+
+/// The commands that call the control plane.
+async fn call(context: &Context, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Login(args) => login::login(context, args).await,
+        Command::Whoami(_) => whoami::run(context).await,
+        Command::Connections(_) => connections::run(context).await,
+        Command::Request(args) => request::request(context, args).await,
+        Command::Requests(args) => request::requests(context, args).await,
+        Command::Withdraw(args) => request::withdraw(context, args).await,
+        Command::Approve(args) => decide::approve(context, args).await,
+        Command::Deny(args) => decide::deny(context, args).await,
+        Command::Grants(args) => grants::grants(context, args).await,
+        Command::Revoke(args) => grants::revoke(context, args).await,
+        Command::Connect(args) => connect::run(context, args).await,
+        Command::Url(args) => url::run(context, args).await,
+        Command::Exec(args) => exec::run(context, args).await,
+        Command::Sessions(args) => sessions::run(context, args).await,
+        Command::Audit(args) => audit::run(context, args).await,
+        Command::Plan(args) => apply::plan(context, args).await,
+        Command::Apply(args) => apply::apply(context, args).await,
+        Command::JoinToken(args) => join_token::run(context, args).await,
+        Command::Connectors(args) => fleet::connectors(context, args).await,
+        Command::Gateways(args) => fleet::gateways(context, args).await,
+        Command::Tokens(args) => tokens::run(context, args).await,
+        Command::Users(_) => users::users(context).await,
+        Command::Agents(_) => users::agents(context).await,
+        Command::Groups(_) => users::groups(context).await,
+        // Handled by the caller.
+        Command::Completion(_) | Command::Logout(_) => Ok(()),
+    }
+}
+
+fn command_runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.map_err(|error| Failure::failed(format!("cannot start: {error}")))
+}
+
+fn parts_runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    runtime.map_err(|error| Failure::failed(format!("cannot start: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_takes_json_after_it() {
+        for command in Cli::command().get_subcommands() {
+            let name = command.get_name();
+            let result = Cli::try_parse_from(["postern", name, "--json"]);
+            if let Err(error) = result {
+                assert_ne!(error.kind(), ErrorKind::UnknownArgument, "{name}: {error}");
+            }
+        }
+    }
+}

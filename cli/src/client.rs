@@ -1,0 +1,321 @@
+//! The REST client that every command shares.
+
+use crate::{
+    credentials::{self, Login},
+    failure::Failure,
+};
+use postern_api::{PREFIX, error::ErrorBody};
+use reqwest::{Method, StatusCode, Url};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{path::PathBuf, time::Duration};
+
+/// Where `postern dev` listens unless told otherwise.
+pub const DEFAULT_URL: &str = "http://127.0.0.1:8080";
+
+/// Longer than the longest long poll: 60 s.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(90);
+
+const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Where the control plane is and who calls.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ClientArgs {
+    /// The control plane's address [default: the saved login's, else http://127.0.0.1:8080]
+    #[arg(
+        long,
+        global = true,
+        env = "POSTERN_URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    pub url: Option<String>,
+
+    /// A PEM file with the root certificate by which the control plane is known, where it is not a public one
+    #[arg(
+        long,
+        global = true,
+        env = "POSTERN_CA_FILE",
+        value_name = "FILE",
+        hide_env_values = true
+    )]
+    pub ca_file: Option<PathBuf>,
+}
+
+/// A client of one control plane, as one caller.
+pub struct Client {
+    http: reqwest::Client,
+    base: Url,
+    token: SecretString,
+}
+
+impl Client {
+    /// A client as the environment, the arguments and the saved login say.
+    pub fn new(args: &ClientArgs) -> Result<Self, Failure> {
+        let saved = credentials::load()?;
+        let url = args
+            .url
+            .as_deref()
+            .or(saved.as_ref().map(|login| login.url.as_str()));
+        let base = parse_base(url.unwrap_or(DEFAULT_URL))?;
+        let token = caller_token(&base, saved)?;
+        Self::with_token(args, base, token)
+    }
+
+    /// A client with this token.
+    pub fn with_token(args: &ClientArgs, base: Url, token: SecretString) -> Result<Self, Failure> {
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("postern/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_DEADLINE)
+            .timeout(ANSWER_DEADLINE)
+            // A redirect would carry the token to whoever it names.
+            .redirect(reqwest::redirect::Policy::none());
+        if is_loopback(&base) {
+            // A proxy cannot reach this machine's loopback.
+            builder = builder.no_proxy();
+        }
+        if let Some(path) = &args.ca_file {
+            let read = std::fs::read(path).map_err(|error| error.to_string());
+            let roots = read
+                .and_then(|pem| {
+                    reqwest::Certificate::from_pem_bundle(&pem).map_err(|e| e.to_string())
+                })
+                .map_err(|error| {
+                    Failure::failed(format!("cannot use {}: {error}", path.display()))
+                })?;
+            builder = builder.tls_certs_merge(roots);
+        }
+        let http = builder
+            .build()
+            .map_err(|error| Failure::failed(describe(&error)))?;
+        Ok(Self { http, base, token })
+    }
+
+    /// The control plane's address.
+    pub fn base(&self) -> &Url {
+        &self.base
+    }
+
+    /// Reads a resource.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.call(self.request(Method::GET, path)?).await
+    }
+
+    /// Reads a resource with a query.
+    pub async fn query<T: DeserializeOwned, Q: Serialize + Sync>(
+        &self,
+        path: &str,
+        query: &Q,
+    ) -> Result<T, Failure> {
+        self.call(self.request(Method::GET, path)?.query(query))
+            .await
+    }
+
+    /// Makes or does something.
+    pub async fn post<T: DeserializeOwned, B: Serialize + Sync>(
+        &self,
+        path: &str,
+        body: &B,
+    ) -> Result<T, Failure> {
+        self.call(self.request(Method::POST, path)?.json(body))
+            .await
+    }
+
+    /// Removes something.
+    pub async fn delete(&self, path: &str) -> Result<(), Failure> {
+        self.send(self.request(Method::DELETE, path)?)
+            .await
+            .map(drop)
+    }
+
+    fn request(&self, method: Method, path: &str) -> Result<reqwest::RequestBuilder, Failure> {
+        let mut url = self.base.clone();
+        {
+            let mut segments = url
+                .path_segments_mut()
+                .map_err(|()| Failure::usage("the control plane's address has no path"))?;
+            // Each segment is escaped: an id that a user typed cannot name another resource.
+            segments
+                .pop_if_empty()
+                .extend(PREFIX.trim_matches('/').split('/'))
+                .extend(path.split('/'));
+        }
+        Ok(self
+            .http
+            .request(method, url)
+            .bearer_auth(self.token.expose_secret()))
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        request: reqwest::RequestBuilder,
+    ) -> Result<T, Failure> {
+        let body = self.send(request).await?;
+        serde_json::from_slice(&body).map_err(|error| {
+            Failure::failed(format!(
+                "{} gave an answer that cannot be read: {error}",
+                self.base
+            ))
+            .hint("Is the command of the same version as the control plane?")
+        })
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Vec<u8>, Failure> {
+        let response = request
+            .send()
+            .await
+            .map_err(|error| self.unreachable(&error))?;
+        let status = response.status();
+        let body = response
+            .bytes()
+            .await
+            .map_err(|error| self.unreachable(&error))?;
+        if status.is_success() {
+            return Ok(body.to_vec());
+        }
+        Err(refused(status, &body))
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Failure {
+        Failure::failed(format!("cannot reach the control plane at {}", self.base))
+            .detail(describe(error))
+            .hint(
+                "Start one with `postern dev`, or set POSTERN_URL to the control plane's address.",
+            )
+    }
+}
+
+fn refused(status: StatusCode, body: &[u8]) -> Failure {
+    let mut failure = match serde_json::from_slice::<ErrorBody>(body) {
+        Ok(body) => Failure::from(body.error),
+        Err(_) => Failure::failed(format!("the control plane answered {status}"))
+            .hint("Does POSTERN_URL name a Postern control plane?"),
+    };
+    if status == StatusCode::UNAUTHORIZED && failure.report.hint.is_none() {
+        failure = failure.hint("Run `postern login`, or set POSTERN_TOKEN.");
+    }
+    failure
+}
+
+/// The token to call with: POSTERN_TOKEN, else the saved login's where it is for this control plane.
+fn caller_token(base: &Url, saved: Option<Login>) -> Result<SecretString, Failure> {
+    if let Ok(token) = std::env::var("POSTERN_TOKEN")
+        && !token.trim().is_empty()
+    {
+        return Ok(SecretString::from(token.trim()));
+    }
+    let elsewhere = saved.as_ref().map(|login| login.url.clone());
+    // INVARIANT: a saved token goes to the control plane that it was saved for and to no other.
+    if let Some(login) = saved
+        && parse_base(&login.url)? == *base
+    {
+        return Ok(login.token);
+    }
+    let failure = Failure::failed(format!("not logged in to {base}"))
+        .hint("Run `postern login`, or set POSTERN_TOKEN.");
+    Err(match elsewhere {
+        Some(url) => failure.detail(format!("The saved login is for {url}.")),
+        None => failure,
+    })
+}
+
+/// Reads a control plane's address. Plain HTTP is for loopback only, since a token travels.
+pub fn parse_base(text: &str) -> Result<Url, Failure> {
+    let wrong = |why: &str| {
+        Failure::usage(format!("`{text}` is not a control plane's address: {why}"))
+            .hint("Write for example https://postern.example.com or http://127.0.0.1:8080.")
+    };
+    let url: Url = text.parse().map_err(|_| wrong("it is no URL"))?;
+    if url.host_str().is_none() || url.query().is_some() || url.fragment().is_some() {
+        return Err(wrong("it has a host and no query"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(wrong("a token does not belong in it"));
+    }
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if is_loopback(&url) => Ok(url),
+        "http" => Err(wrong("without TLS only loopback is allowed")),
+        _ => Err(wrong("it begins with https://")),
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// An error with its causes, and without the URL, which reqwest adds.
+fn describe(error: &reqwest::Error) -> String {
+    let mut text = Vec::new();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if text
+            .last()
+            .is_none_or(|last: &String| !last.contains(&next))
+        {
+            text.push(next);
+        }
+        cause = error.source();
+    }
+    if text.is_empty() {
+        error.to_string()
+    } else {
+        text.join(": ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_travels_in_the_clear_on_loopback_only() {
+        for good in [
+            "http://127.0.0.1:8080",
+            "http://localhost",
+            "http://[::1]:80/",
+            "https://p.example.com/base",
+        ] {
+            assert!(parse_base(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "http://p.example.com",
+            "postern",
+            "ftp://127.0.0.1",
+            "https://a:b@p.example.com",
+            "https://p.example.com/?a",
+        ] {
+            assert!(parse_base(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_id_cannot_name_another_resource() {
+        let args = ClientArgs {
+            url: None,
+            ca_file: None,
+        };
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let client = Client::with_token(
+            &args,
+            parse_base(DEFAULT_URL).unwrap(),
+            SecretString::from("t"),
+        )
+        .unwrap();
+        let request = client
+            .request(Method::GET, "requests/a?b#c")
+            .unwrap()
+            .build()
+            .unwrap();
+        assert_eq!(
+            request.url().as_str(),
+            "http://127.0.0.1:8080/api/v1/requests/a%3Fb%23c"
+        );
+    }
+}

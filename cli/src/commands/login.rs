@@ -1,0 +1,114 @@
+//! `postern login` and `postern logout`.
+
+use super::Context;
+use crate::{
+    client::{Client, DEFAULT_URL, parse_base},
+    credentials::{self, Login},
+    failure::Failure,
+    output,
+};
+use postern_api::identity::Whoami;
+use secrecy::SecretString;
+use std::io::{self, IsTerminal, Write};
+
+/// The longest token that is read from standard input.
+const MAX_TOKEN_BYTES: u64 = 4096;
+
+/// Save a token, so that later commands need no POSTERN_TOKEN
+///
+/// The token is checked with the control plane before it is saved. It is read from standard input, never
+/// taken from the command line, where other users of the machine could read it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  postern login --url https://postern.example.com
+  postern login --url https://postern.example.com --token - < token.txt")]
+pub struct LoginArgs {
+    /// `-`: read the token from standard input instead of asking for it
+    #[arg(long, value_name = "-", value_parser = ["-"])]
+    token: Option<String>,
+}
+
+/// Forget the saved login
+///
+/// The token itself stays good until it expires or is deleted with `postern tokens delete`.
+#[derive(Debug, clap::Args)]
+pub struct LogoutArgs {}
+
+/// Runs `login`.
+pub async fn login(context: &Context, args: LoginArgs) -> Result<(), Failure> {
+    let base = parse_base(context.client_args.url.as_deref().unwrap_or(DEFAULT_URL))?;
+    let token = if args.token.is_some() || !io::stdin().is_terminal() {
+        from_stdin()?
+    } else {
+        ask(base.as_str())?
+    };
+    let client = Client::with_token(&context.client_args, base.clone(), token.clone())?;
+    let whoami: Whoami = client.get("whoami").await?;
+    let path = credentials::save(&Login {
+        url: base.to_string(),
+        token,
+    })?;
+    output::one(context.format, &whoami, || {
+        format!(
+            "Logged in to {base} as {} {}. Saved in {}.",
+            whoami.kind,
+            whoami.name,
+            path.display()
+        )
+    })
+}
+
+/// Runs `logout`.
+pub fn logout(context: &Context) -> Result<(), Failure> {
+    let was = credentials::forget()?;
+    output::one(
+        context.format,
+        &serde_json::json!({ "forgotten": was }),
+        || {
+            if was {
+                "The saved login is forgotten.".to_owned()
+            } else {
+                "There was no saved login.".to_owned()
+            }
+        },
+    )
+}
+
+fn from_stdin() -> Result<SecretString, Failure> {
+    let mut text = String::new();
+    io::Read::read_to_string(
+        &mut io::Read::take(io::stdin().lock(), MAX_TOKEN_BYTES),
+        &mut text,
+    )
+    .map_err(|error| Failure::failed(format!("cannot read the token: {error}")))?;
+    token(text)
+}
+
+/// Asks at the terminal, without showing what is typed.
+fn ask(base: &str) -> Result<SecretString, Failure> {
+    use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
+    let failed =
+        |error: &dyn std::fmt::Display| Failure::failed(format!("cannot read the token: {error}"));
+    let stdin = io::stdin();
+    let before = tcgetattr(&stdin).map_err(|error| failed(&error))?;
+    let mut quiet = before.clone();
+    quiet.local_flags.remove(LocalFlags::ECHO);
+    let _ = write!(io::stderr(), "Token for {base}: ");
+    tcsetattr(&stdin, SetArg::TCSAFLUSH, &quiet).map_err(|error| failed(&error))?;
+    let mut text = String::new();
+    let read = stdin.read_line(&mut text);
+    let restored = tcsetattr(&stdin, SetArg::TCSAFLUSH, &before);
+    output::remark("");
+    read.map_err(|error| failed(&error))?;
+    restored.map_err(|error| failed(&error))?;
+    token(text)
+}
+
+fn token(text: String) -> Result<SecretString, Failure> {
+    let trimmed = text.trim();
+    if trimmed.is_empty() || trimmed.contains(char::is_whitespace) {
+        return Err(Failure::usage("that is no token")
+            .hint("An admin makes one with `postern tokens create`."));
+    }
+    Ok(SecretString::from(trimmed))
+}

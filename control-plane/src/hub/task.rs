@@ -1,0 +1,270 @@
+//! What runs beside the hub: events of other replicas, the sets that connectors are told, housekeeping.
+
+use super::{
+    ConnectorKey, Hub,
+    event::{self, Event},
+};
+use crate::store::{Store, StoreError, bus, connections, identities, sessions};
+use postern_proto::v1::{
+    ClientError, ConnectionSet, ConnectionSpec, ConnectorCommand, EndSession, GatewayAddress, GatewaySet,
+    connector_command::Command,
+};
+use postern_types::{id::SessionId, time::Micros};
+use std::{sync::atomic::Ordering, time::Duration};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// How long the store is left alone after it failed.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How often sessions that never opened are looked for, and sets are compared without cause.
+const HOUSEKEEPING: Duration = Duration::from_secs(30);
+
+/// A session that was authorized so long ago and never opened never will be: its ticket is long void.
+const UNOPENED: Duration = Duration::from_secs(120);
+
+/// Runs until `stop`.
+pub async fn run(hub: Hub, stop: CancellationToken) {
+    let outbox = hub.inner.outbox_end.lock().take();
+    let work = async {
+        tokio::join!(publish(&hub, outbox), listen(&hub), refresh(&hub), keep_house(&hub));
+    };
+    tokio::select! {
+        () = work => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+async fn publish(hub: &Hub, outbox: Option<mpsc::Receiver<Event>>) {
+    let Some(mut outbox) = outbox else { return };
+    while let Some(event) = outbox.recv().await {
+        deliver(hub, &event).await;
+        if hub.inner.overflowed.swap(false, Ordering::AcqRel) {
+            deliver(hub, &Event::Recheck).await;
+        }
+    }
+}
+
+/// Publishes, however long the store takes to come back.
+async fn deliver(hub: &Hub, event: &Event) {
+    let Some(payload) = event::encode(&hub.inner.replica, event) else { return };
+    while let Err(error) = bus::publish(&hub.inner.store, &payload).await {
+        tracing::warn!(error = &error as &dyn std::error::Error, "other replicas cannot be told; trying again");
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+async fn listen(hub: &Hub) {
+    loop {
+        match listen_once(hub).await {
+            // SQLite: there is nobody else.
+            Ok(()) => return,
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "other replicas cannot be heard; trying again");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+async fn listen_once(hub: &Hub) -> Result<(), StoreError> {
+    let Some(mut listener) = bus::Listener::start(&hub.inner.store).await? else { return Ok(()) };
+    // What was said while nobody listened.
+    recheck(hub).await?;
+    loop {
+        let Some(payload) = listener.next().await? else {
+            recheck(hub).await?;
+            continue;
+        };
+        match event::decode(&payload) {
+            Some((replica, _)) if replica == hub.inner.replica => {}
+            Some((_, Event::Recheck)) => recheck(hub).await?,
+            Some((_, event)) => hub.act(&event),
+            None => tracing::warn!("another replica said what this version does not understand"),
+        }
+    }
+}
+
+/// Compares with the store all that may have been missed.
+async fn recheck(hub: &Hub) -> Result<(), StoreError> {
+    let known: Vec<String> = hub.revoked();
+    hub.load_revoked().await?;
+    for id in hub.revoked() {
+        if !known.contains(&id) {
+            hub.cut_off(&id);
+        }
+    }
+    let live: Vec<(ConnectorKey, Vec<String>)> = {
+        let state = hub.inner.state.lock();
+        state.connectors.iter().map(|(key, peer)| (key.clone(), peer.live.iter().cloned().collect())).collect()
+    };
+    for (key, sessions) in live {
+        for (session, error) in stale_sessions(&hub.inner.store, &key, &sessions).await? {
+            hub.end_at(&key, &session, error);
+        }
+    }
+    hub.inner.refresh.notify_one();
+    Ok(())
+}
+
+/// Of the sessions that a connector says are live, those that should not be, and what their clients read.
+///
+/// # Errors
+/// When the store fails.
+pub async fn stale_sessions(
+    store: &Store,
+    key: &ConnectorKey,
+    live: &[String],
+) -> Result<Vec<(String, ClientError)>, StoreError> {
+    if live.is_empty() {
+        return Ok(Vec::new());
+    }
+    let now = Micros::now();
+    let mut tx = store.read().await?;
+    let open = sessions::open_of_connector(&mut tx, &key.id).await?;
+    let mut stale = Vec::new();
+    for session in live {
+        match open.iter().find(|row| row.id.as_str() == session) {
+            Some(row) => {
+                if let Some(error) = over(row, now) {
+                    stale.push((session.clone(), error));
+                }
+            }
+            None => stale.push((session.clone(), ended())),
+        }
+    }
+    Ok(stale)
+}
+
+/// What the client of a session reads whose grant is over; none while it is not.
+#[must_use]
+pub fn over(session: &sessions::OpenSession, now: Micros) -> Option<ClientError> {
+    let message = match session.grant_revoked_at {
+        Some(at) => format!("the grant was revoked at {at}"),
+        None if session.grant_is_over(now) => format!("the grant expired at {}", session.grant_ends_at),
+        None => return None,
+    };
+    Some(ClientError {
+        sqlstate: "57P01".to_owned(),
+        message,
+        detail: String::new(),
+        hint: "`postern request` asks for access again".to_owned(),
+    })
+}
+
+/// What the client of a session reads that was ended while nobody could tell it.
+#[must_use]
+pub fn ended() -> ClientError {
+    ClientError {
+        sqlstate: "57P01".to_owned(),
+        message: "the session was ended".to_owned(),
+        detail: String::new(),
+        hint: "connect again; `postern grants` shows whether the grant is still open".to_owned(),
+    }
+}
+
+async fn refresh(hub: &Hub) {
+    loop {
+        hub.inner.refresh.notified().await;
+        while let Err(error) = hub.refresh_sets().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "connectors cannot be told of their connections; trying again");
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+}
+
+impl Hub {
+    /// Ends a session at the one connector where it lives.
+    pub(crate) fn end_at(&self, key: &ConnectorKey, session: &str, error: ClientError) {
+        let end = EndSession { session_id: session.to_owned(), error: Some(error) };
+        let command = ConnectorCommand { command: Some(Command::EndSession(end)) };
+        let mut state = self.inner.state.lock();
+        let sent = state.connectors.get(key).is_none_or(|peer| peer.queue.try_send(Ok(command)).is_ok());
+        if !sent {
+            state.connectors.remove(key);
+        }
+    }
+
+    /// Tells each connector its connections and gateways, where they differ from what it was told last.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(crate) async fn refresh_sets(&self) -> Result<(), StoreError> {
+        let keys: Vec<(ConnectorKey, String)> = {
+            let state = self.inner.state.lock();
+            state.connectors.iter().map(|(key, peer)| (key.clone(), peer.name.clone())).collect()
+        };
+        for (key, name) in keys {
+            let (connections, gateways) = sets(&self.inner.store, &name).await?;
+            let mut state = self.inner.state.lock();
+            let Some(peer) = state.connectors.get_mut(&key) else { continue };
+            let mut sent = true;
+            if peer.connections != connections {
+                peer.health.retain(|name, _| connections.connections.iter().any(|spec| spec.name == *name));
+                peer.connections = connections.clone();
+                let command = ConnectorCommand { command: Some(Command::Connections(connections)) };
+                sent &= peer.queue.try_send(Ok(command)).is_ok();
+            }
+            if peer.gateways != gateways {
+                peer.gateways = gateways.clone();
+                let command = ConnectorCommand { command: Some(Command::Gateways(gateways)) };
+                sent &= peer.queue.try_send(Ok(command)).is_ok();
+            }
+            if !sent {
+                state.connectors.remove(&key);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The connections that the connector of that name serves, and the gateways that it should attach to.
+///
+/// # Errors
+/// When the store fails.
+pub async fn sets(store: &Store, connector: &str) -> Result<(ConnectionSet, GatewaySet), StoreError> {
+    let mut tx = store.read().await?;
+    let connections = connections::of_connector(&mut tx, connector).await?;
+    let gateways = identities::reachable_gateways(&mut tx, Micros::now()).await?;
+    let spec = |row: connections::ConnectionRow| ConnectionSpec {
+        name: row.document.name,
+        database_url: row.document.database,
+    };
+    let address = |row: identities::IdentityRow| {
+        Some(GatewayAddress { gateway_id: row.id, address: row.connector_address? })
+    };
+    Ok((
+        ConnectionSet { connections: connections.into_iter().map(spec).collect() },
+        GatewaySet { gateways: gateways.into_iter().filter_map(address).collect() },
+    ))
+}
+
+async fn keep_house(hub: &Hub) {
+    let mut tick = tokio::time::interval(HOUSEKEEPING);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        hub.inner.refresh.notify_one();
+        if let Err(error) = end_forgotten(&hub.inner.store).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "forgotten sessions cannot be ended");
+        }
+    }
+}
+
+/// Ends in the store the sessions that never opened, and those whose grant is over and whose connector did not
+/// say so: it is gone, and when it comes back it is told.
+async fn end_forgotten(store: &Store) -> Result<(), StoreError> {
+    let now = Micros::now();
+    let before = Micros(now.0.saturating_sub(i64::try_from(UNOPENED.as_micros()).unwrap_or(i64::MAX)));
+    let mut tx = store.read().await?;
+    let forgotten: Vec<(SessionId, &'static str)> = sessions::forgotten(&mut tx, before).await?;
+    drop(tx);
+    if forgotten.is_empty() {
+        return Ok(());
+    }
+    let mut tx = store.begin().await?;
+    for (id, reason) in &forgotten {
+        sessions::end(&mut tx, id, reason, now).await?;
+    }
+    tx.commit().await
+}

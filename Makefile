@@ -1,0 +1,50 @@
+# The commands that a contributor and a newcomer need. Everything is built by cargo; this only names what to run.
+
+CARGO ?= cargo
+TARGET ?= $(or $(CARGO_TARGET_DIR),target)
+NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo demo-stop test test-long check fmt
+
+help: ## show this
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install what building and testing need (as root on Debian; elsewhere it says what is missing)
+	@./.ci/setup
+
+build: ## build the binary, with optimisations
+	$(CARGO) build --release --locked
+
+demo: setup build ## set up and leave Postern running on loopback with a demo database; says what to type next
+	@$(TARGET)/release/postern dev --detach
+
+demo-stop: ## stop what `make demo` started
+	@$(TARGET)/release/postern dev stop
+
+# The black-box tests run the binary.
+test: setup ## run all tests
+	$(CARGO) build --locked --package postern-cli
+ifdef NEXTEST
+	$(CARGO) nextest run --workspace --locked
+else
+	$(CARGO) test --workspace --locked
+endif
+	@echo "All tests have passed."
+
+test-long: setup ## run all tests and those that take long
+	$(CARGO) build --locked --package postern-cli
+ifdef NEXTEST
+	$(CARGO) nextest run --workspace --locked --run-ignored all
+else
+	$(CARGO) test --workspace --locked -- --include-ignored
+endif
+	@echo "All tests have passed, also those that take long."
+
+check: ## format, lints and documentation, as a change must have them
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+
+fmt: ## format all code
+	$(CARGO) fmt --all

@@ -1,5 +1,6 @@
 //! The control plane's configuration: read once, checked once, then unchanged.
 
+use metrics_exporter_prometheus::PrometheusHandle;
 use postern_types::time::parse_duration;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, de};
@@ -30,6 +31,9 @@ pub struct Config {
     pub http: HttpConfig,
     /// The listener for connectors and gateways.
     pub grpc: GrpcConfig,
+    /// What clients are told of how to connect.
+    #[serde(default)]
+    pub clients: ClientsConfig,
     /// The key under which secrets are sealed: 32 bytes in base64. Absent: `DATA_DIR/master.key`, made at the
     /// first start.
     #[serde(default)]
@@ -49,6 +53,9 @@ pub struct Config {
     /// What is logged.
     #[serde(default)]
     pub log: LogConfig,
+    /// What `/metrics` shows: the process's own recorder, which whoever starts it installs.
+    #[serde(skip)]
+    pub metrics: Option<PrometheusHandle>,
 }
 
 /// The listener for the REST API.
@@ -71,6 +78,51 @@ pub struct HttpConfig {
 pub struct GrpcConfig {
     /// Address and port; port 0 takes a free one.
     pub listen: SocketAddr,
+}
+
+/// What clients are told of how to connect.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClientsConfig {
+    /// `host:port` at which clients find a gateway. Absent: what an attached gateway says of itself.
+    pub address: Option<String>,
+    /// As libpq takes it.
+    pub sslmode: SslMode,
+    /// The root by which clients know the gateways' certificate, in PEM; absent for a public one.
+    pub root_certificate: Option<PathBuf>,
+}
+
+impl Default for ClientsConfig {
+    fn default() -> Self {
+        Self { address: None, sslmode: SslMode::VerifyFull, root_certificate: None }
+    }
+}
+
+/// How clients check the gateway, as libpq names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SslMode {
+    /// TLS where the server has it.
+    Prefer,
+    /// TLS, without a look at the certificate.
+    Require,
+    /// A certificate of that root.
+    VerifyCa,
+    /// A certificate of that root and for that host.
+    VerifyFull,
+}
+
+impl SslMode {
+    /// As libpq takes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Prefer => "prefer",
+            Self::Require => "require",
+            Self::VerifyCa => "verify-ca",
+            Self::VerifyFull => "verify-full",
+        }
+    }
 }
 
 /// A certificate and its key.
@@ -191,6 +243,8 @@ impl Config {
             lease_seconds: defaults::lease_seconds(),
             request_lifetime: defaults::request_lifetime(),
             log: LogConfig::default(),
+            clients: ClientsConfig::default(),
+            metrics: None,
         }
     }
 

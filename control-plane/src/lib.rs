@@ -1,18 +1,37 @@
 //! Postern's control plane: it owns principals, connections, requests, grants, sessions and the audit, and
 //! serves the REST API to people and programs and gRPC to connectors and gateways.
 //!
-//! In reading order: [`config`], [`store`] (the database; only it speaks SQL), [`identity`] (who acts),
-//! [`rights`] (who may do what), [`requests`] and [`grants`] (how access begins and ends), [`audit`].
+//! In reading order: [`config`]; [`store`] (the database; only it speaks SQL); [`identity`] (who acts) and
+//! [`rights`] (who may do what); [`requests`] and [`grants`] (how access begins and ends), [`connections`],
+//! [`sessions`], [`fleet`], [`apply`]; [`audit`]; [`effects`] (what is told after a change); [`hub`], [`rpc`]
+//! (connectors and gateways) with [`ca`], [`seal`], [`ticket`]; [`api`] (REST); [`start()`].
 
+pub mod api;
 pub mod apply;
 pub mod audit;
+mod bootstrap;
 pub mod ca;
 pub mod config;
+pub mod core;
+pub mod connections;
+mod core;
 pub mod effects;
+pub mod fleet;
 pub mod grants;
+mod http;
+pub mod hub;
 pub mod identity;
 pub mod problem;
 pub mod requests;
 pub mod rights;
+pub mod rpc;
 pub mod seal;
+pub mod sessions;
+mod start;
 pub mod store;
+pub mod ticket;
+
+pub use bootstrap::BootstrapError;
+pub use config::Config;
+pub use core::{Core, CoreError};
+pub use start::{Running, StartError, start};

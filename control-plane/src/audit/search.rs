@@ -5,6 +5,7 @@
 
 mod fold;
 
+use super::{Event, append_control};
 use crate::{
     identity::Actor,
     problem::Problem,
@@ -47,6 +48,18 @@ pub(crate) struct Search {
     limit: usize,
     /// Whose events only: whoever may not read the whole audit.
     only: Option<Actor>,
+}
+
+/// [`search`] for a caller of the API: that somebody searched is itself recorded, before they see anything.
+///
+/// # Errors
+/// As [`search`].
+pub async fn recorded(store: &Store, actor: &Actor, query: AuditQuery, now: Micros) -> Result<Vec<AuditEvent>, Problem> {
+    let detail = serde_json::to_value(&query).map_err(Problem::fault)?;
+    let mut tx = store.begin().await?;
+    append_control(&mut tx, Event::new(now, "audit.searched", Some(&actor.principal), "audit", &detail)).await?;
+    tx.commit().await?;
+    search(store, actor, query).await
 }
 
 /// The newest events that match and that the caller may see, newest first.

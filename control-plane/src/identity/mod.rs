@@ -3,6 +3,7 @@
 //! Today there are Postern's own API tokens ([`tokens`]). An identity provider is one more source in
 //! [`authenticate`]: it gives the same [`Caller`], whose principal has a row in the store.
 
+pub mod directory;
 pub mod scram;
 pub mod tokens;
 

@@ -1,0 +1,141 @@
+//! Connections, requests, grants.
+
+use super::extract::{Answer, Body, Parameters};
+use crate::{Core, connections, grants, identity::Caller, problem::Problem, requests};
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use postern_api::{
+    access::{
+        Approve, BecauseOf, Connection, CreateCredential, CreateRequest, Credential, Deny, Grant, GrantsQuery, Request,
+        RequestStatus, RequestsQuery, Verdict, WaitQuery,
+    },
+    error::ErrorBody,
+};
+use postern_types::time::Micros;
+use std::{sync::Arc, time::Duration};
+use tokio::time::{Instant, timeout_at};
+
+/// The longest that one call waits for a request to be decided.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+
+/// How often a waiting call looks for itself: another replica may have decided.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// What the caller can ask for. Admins see every connection.
+#[utoipa::path(get, path = "/connections", tag = "access", security(("token" = [])),
+    responses((status = 200, body = Vec<Connection>), (status = "default", body = ErrorBody)))]
+pub(super) async fn connections(State(core): State<Arc<Core>>, caller: Caller) -> Answer<Vec<Connection>> {
+    Ok(Json(connections::list(&core, &caller.actor, Micros::now()).await?))
+}
+
+/// Asks for access.
+#[utoipa::path(post, path = "/requests", tag = "access", security(("token" = [])), request_body = CreateRequest,
+    responses((status = 200, body = Request), (status = "default", body = ErrorBody)))]
+pub(super) async fn create_request(State(core): State<Arc<Core>>, caller: Caller, Body(body): Body<CreateRequest>) -> Answer<Request> {
+    let lifetime = core.config.request_lifetime;
+    let (request, effects) = requests::submit(&core.store, &caller.actor, &body, lifetime, Micros::now()).await?;
+    core.perform(effects);
+    Ok(Json(request))
+}
+
+/// Requests that the caller may see: their own, those that they review; admins and auditors all.
+#[utoipa::path(get, path = "/requests", tag = "access", security(("token" = [])), params(RequestsQuery),
+    responses((status = 200, body = Vec<Request>), (status = "default", body = ErrorBody)))]
+pub(super) async fn requests(State(core): State<Arc<Core>>, caller: Caller, Parameters(query): Parameters<RequestsQuery>) -> Answer<Vec<Request>> {
+    Ok(Json(requests::list(&core.store, &caller.actor, query.status, query.mine).await?))
+}
+
+/// One request; with `wait`, once it is decided or the time is over.
+#[utoipa::path(get, path = "/requests/{id}", tag = "access", security(("token" = [])), params(("id" = String, Path), WaitQuery),
+    responses((status = 200, body = Request), (status = "default", body = ErrorBody)))]
+pub(super) async fn request(
+    State(core): State<Arc<Core>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Parameters(query): Parameters<WaitQuery>,
+) -> Answer<Request> {
+    let id = requests::id(&id)?;
+    let wait = Duration::from_secs(query.wait.unwrap_or(0).into()).min(MAX_WAIT);
+    let deadline = Instant::now() + wait;
+    let mut changes = core.requests_changed();
+    loop {
+        changes.mark_unchanged();
+        let request = requests::get(&core.store, &caller.actor, &id).await?;
+        let now = Instant::now();
+        if request.status != RequestStatus::Pending || now >= deadline {
+            return Ok(Json(request));
+        }
+        // Either is a reason to look again, and so is that the process stops.
+        let _ = timeout_at(deadline.min(now + LOOK_AGAIN), changes.changed()).await;
+    }
+}
+
+/// Says yes.
+#[utoipa::path(post, path = "/requests/{id}/approve", tag = "access", security(("token" = [])), params(("id" = String, Path)),
+    request_body = Approve, responses((status = 200, body = Request), (status = "default", body = ErrorBody)))]
+pub(super) async fn approve(State(core): State<Arc<Core>>, caller: Caller, Path(id): Path<String>, Body(body): Body<Approve>) -> Answer<Request> {
+    let answer =
+        requests::Answer { verdict: Verdict::Approve, reason: body.reason.as_deref(), duration: body.duration.as_deref() };
+    review(&core, &caller, &id, answer).await
+}
+
+/// Says no.
+#[utoipa::path(post, path = "/requests/{id}/deny", tag = "access", security(("token" = [])), params(("id" = String, Path)),
+    request_body = Deny, responses((status = 200, body = Request), (status = "default", body = ErrorBody)))]
+pub(super) async fn deny(State(core): State<Arc<Core>>, caller: Caller, Path(id): Path<String>, Body(body): Body<Deny>) -> Answer<Request> {
+    if body.reason.trim().is_empty() {
+        return Err(Problem::invalid("reason", "say why: the requester reads it").into());
+    }
+    review(&core, &caller, &id, requests::Answer { verdict: Verdict::Deny, reason: Some(&body.reason), duration: None }).await
+}
+
+async fn review(core: &Core, caller: &Caller, id: &str, answer: requests::Answer<'_>) -> Answer<Request> {
+    let id = requests::id(id)?;
+    let (request, effects) = requests::review(&core.store, &caller.actor, &id, answer, Micros::now()).await?;
+    core.perform(effects);
+    Ok(Json(request))
+}
+
+/// Takes a request back.
+#[utoipa::path(post, path = "/requests/{id}/withdraw", tag = "access", security(("token" = [])), params(("id" = String, Path)),
+    responses((status = 200, body = Request), (status = "default", body = ErrorBody)))]
+pub(super) async fn withdraw(State(core): State<Arc<Core>>, caller: Caller, Path(id): Path<String>) -> Answer<Request> {
+    let id = requests::id(&id)?;
+    let (request, effects) = requests::withdraw(&core.store, &caller.actor, &id, Micros::now()).await?;
+    core.perform(effects);
+    Ok(Json(request))
+}
+
+/// The caller's open grants.
+#[utoipa::path(get, path = "/grants", tag = "access", security(("token" = [])), params(GrantsQuery),
+    responses((status = 200, body = Vec<Grant>), (status = "default", body = ErrorBody)))]
+pub(super) async fn grants(State(core): State<Arc<Core>>, caller: Caller, Parameters(query): Parameters<GrantsQuery>) -> Answer<Vec<Grant>> {
+    let now = Micros::now();
+    let rows = grants::list(&core.store, &caller.actor, query.all, now).await?;
+    Ok(Json(rows.iter().map(|row| row.to_api(now)).collect()))
+}
+
+/// Ends a grant and its sessions.
+#[utoipa::path(post, path = "/grants/{id}/revoke", tag = "access", security(("token" = [])), params(("id" = String, Path)),
+    request_body = BecauseOf, responses((status = 200, body = Grant), (status = "default", body = ErrorBody)))]
+pub(super) async fn revoke(State(core): State<Arc<Core>>, caller: Caller, Path(id): Path<String>, Body(body): Body<BecauseOf>) -> Answer<Grant> {
+    let (id, now) = (grants::parse_id("grant", &id)?, Micros::now());
+    let (grant, effects) = grants::revoke(&core.store, &caller.actor, &id, body.reason.as_deref(), now).await?;
+    core.perform(effects);
+    Ok(Json(grant.to_api(now)))
+}
+
+/// Makes a secret of a grant, which is shown this once.
+#[utoipa::path(post, path = "/grants/{id}/credentials", tag = "access", security(("token" = [])), params(("id" = String, Path)),
+    request_body = CreateCredential, responses((status = 200, body = Credential), (status = "default", body = ErrorBody)))]
+pub(super) async fn create_credential(
+    State(core): State<Arc<Core>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Body(body): Body<CreateCredential>,
+) -> Answer<Credential> {
+    let id = grants::parse_id("grant", &id)?;
+    Ok(Json(connections::credential(&core, &caller.actor, &id, body.r#use, Micros::now()).await?))
+}

@@ -1,0 +1,125 @@
+//! The REST API: thin handlers, a file for each resource. Each reads its input, calls one function of the control
+//! plane, and writes the answer; who may do what is decided in [`crate::rights`] alone.
+
+mod access;
+mod audit;
+mod documents;
+mod extract;
+mod fleet;
+mod health;
+mod principals;
+mod sessions;
+mod tokens;
+
+pub(crate) use extract::chain;
+
+use crate::Core;
+use axum::{Router, extract::DefaultBodyLimit, http::HeaderValue, routing::get};
+use postern_api::PREFIX;
+use std::sync::Arc;
+use tower_http::set_header::SetResponseHeaderLayer;
+use utoipa::{
+    OpenApi,
+    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+/// The largest body that is read: a call of `apply` with a thousand documents fits.
+const MAX_BODY_BYTES: usize = 4 << 20;
+
+/// Where the OpenAPI document is, below [`PREFIX`].
+const OPENAPI_PATH: &str = "/openapi.json";
+
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "Postern",
+    description = "Just-in-time access to PostgreSQL: requests, reviews, grants, sessions and their audit."
+))]
+struct Document;
+
+/// All routes of the HTTP listener.
+pub fn router(core: Arc<Core>) -> Router {
+    let (api, document) = parts();
+    let document = Arc::new(document);
+    let serve_document = get(move || {
+        let document = Arc::clone(&document);
+        async move { axum::Json(document.as_ref().clone()) }
+    });
+    let no_store = SetResponseHeaderLayer::overriding(axum::http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let no_sniff = SetResponseHeaderLayer::overriding(
+        axum::http::header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    Router::new()
+        .merge(api)
+        .route(&format!("{PREFIX}{OPENAPI_PATH}"), serve_document)
+        .merge(health::routes())
+        .fallback(health::not_found)
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(no_store)
+        .layer(no_sniff)
+        .with_state(core)
+}
+
+/// The OpenAPI document, generated from the handlers.
+#[must_use]
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    parts().1
+}
+
+fn parts() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
+    let api = OpenApiRouter::new()
+        .routes(routes!(principals::whoami))
+        .routes(routes!(access::connections))
+        .routes(routes!(access::requests, access::create_request))
+        .routes(routes!(access::request))
+        .routes(routes!(access::approve))
+        .routes(routes!(access::deny))
+        .routes(routes!(access::withdraw))
+        .routes(routes!(access::grants))
+        .routes(routes!(access::revoke))
+        .routes(routes!(access::create_credential))
+        .routes(routes!(sessions::list))
+        .routes(routes!(sessions::show))
+        .routes(routes!(sessions::kill))
+        .routes(routes!(audit::events))
+        .routes(routes!(documents::plan))
+        .routes(routes!(documents::apply))
+        .routes(routes!(principals::users, principals::put_user))
+        .routes(routes!(principals::agents, principals::put_agent))
+        .routes(routes!(principals::groups, principals::put_group))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::delete))
+        .routes(routes!(fleet::create_join_token))
+        .routes(routes!(fleet::connectors))
+        .routes(routes!(fleet::gateways))
+        .routes(routes!(fleet::revoke_connector))
+        .routes(routes!(fleet::revoke_gateway));
+    let (router, mut document) = OpenApiRouter::with_openapi(Document::openapi()).nest(PREFIX, api).split_for_parts();
+    let scheme = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+    document.components.get_or_insert_default().add_security_scheme("token", scheme);
+    (router, document)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_document_has_every_resource() {
+        let document = serde_json::to_value(super::openapi()).unwrap();
+        for path in [
+            "whoami", "connections", "requests", "requests/{id}", "requests/{id}/approve", "requests/{id}/deny",
+            "requests/{id}/withdraw", "grants", "grants/{id}/revoke", "grants/{id}/credentials", "sessions",
+            "sessions/{id}", "sessions/{id}/kill", "audit/events", "plan", "apply", "users", "agents", "groups",
+            "tokens", "tokens/{id}", "join-tokens", "connectors", "gateways", "connectors/{id}/revoke",
+            "gateways/{id}/revoke",
+        ] {
+            assert!(document["paths"][format!("/api/v1/{path}")].is_object(), "{path}");
+        }
+        assert_eq!(document["components"]["securitySchemes"]["token"]["scheme"], "bearer");
+        let text = document.to_string();
+        for reference in text.split("#/components/schemas/").skip(1) {
+            let name = reference.split('"').next().unwrap();
+            assert!(document["components"]["schemas"][name].is_object(), "schema {name} is referred to and missing");
+        }
+    }
+}

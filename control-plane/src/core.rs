@@ -1,0 +1,100 @@
+//! What all parts of the control plane share.
+
+use crate::{
+    ca::{Authority, CaError},
+    config::{Config, ConfigError},
+    effects::Effect,
+    hub::Hub,
+    seal::{SealError, Sealer},
+    store::{Store, StoreError},
+    ticket::{KeyError, Signer},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use std::sync::Arc;
+use thiserror::Error;
+use tokio::sync::watch;
+
+/// The control plane's own things cannot be made or read.
+#[derive(Debug, Error)]
+pub enum CoreError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data folder cannot be made.
+    #[error("the data folder cannot be made")]
+    DataDir(#[source] std::io::Error),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The master key.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The authority.
+    #[error(transparent)]
+    Ca(#[from] CaError),
+    /// A signing key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+/// What all parts of the control plane share, as `Arc<Core>`.
+pub struct Core {
+    /// The database.
+    pub store: Store,
+    /// Who is attached.
+    pub hub: Hub,
+    /// The certificate authority.
+    pub ca: Authority,
+    /// Seals secrets for the database.
+    pub sealer: Sealer,
+    /// Signs tickets.
+    pub tickets: Signer,
+    /// Signs the audit.
+    pub audit_signer: Signer,
+    /// As it was read.
+    pub config: Config,
+    /// Wakes those who wait for a request to be decided.
+    pub(crate) requests_changed: watch::Sender<()>,
+}
+
+impl Core {
+    /// Opens the store and reads the keys; makes at the first start what is not there yet.
+    ///
+    /// # Errors
+    /// When something cannot be opened, read or made.
+    pub async fn load(config: Config) -> Result<Arc<Self>, CoreError> {
+        config.validate()?;
+        crate::config::create_data_dir(&config.data_dir).map_err(CoreError::DataDir)?;
+        let store = Store::open(&config.store_config().await?).await?;
+        let sealer = Sealer::load(&config).await?;
+        let ca = Authority::load(&store, &sealer, config.certificate_lifetime).await?;
+        let tickets = Signer::load(&store, &sealer).await?;
+        let audit_signer = Signer::load_audit(&store, &sealer).await?;
+        let hub = Hub::new(store.clone()).await?;
+        Ok(Arc::new(Self { store, hub, ca, sealer, tickets, audit_signer, config, requests_changed: watch::Sender::new(()) }))
+    }
+
+    /// Tells connectors, gateways and waiting callers what was changed, after it was committed.
+    pub fn perform(&self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::EndGrant(grant, error) => self.hub.end_grant(&grant, error),
+                Effect::EndSession(session, error) => self.hub.end_session(&session, error),
+                Effect::ConnectionsChanged => self.hub.connections_changed(),
+                Effect::IdentityRevoked(id) => self.hub.identity_revoked(&id),
+                Effect::RequestsChanged => self.requests_changed.send_replace(()),
+            }
+        }
+    }
+
+    /// Wakes at each change of a request that is made here.
+    pub(crate) fn requests_changed(&self) -> watch::Receiver<()> {
+        self.requests_changed.subscribe()
+    }
+
+    /// The public key of the audit's signatures, in base64.
+    #[must_use]
+    pub fn audit_public_key(&self) -> String {
+        BASE64.encode(self.audit_signer.public_key())
+    }
+}

@@ -12,7 +12,6 @@ pub mod audit;
 mod bootstrap;
 pub mod ca;
 pub mod config;
-pub mod core;
 pub mod connections;
 mod core;
 pub mod effects;

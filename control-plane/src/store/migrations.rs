@@ -17,6 +17,7 @@ macro_rules! migrations {
 
 migrations! {
     1 "0001_state",
+    2 "0002_fleet",
 }
 
 /// Brings the schema up to date. Replicas that start together wait for each other.

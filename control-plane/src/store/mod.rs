@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod audit;
+pub mod bus;
 pub mod connections;
 pub mod identities;
 pub mod join_tokens;

@@ -50,6 +50,8 @@ pub struct OpenSession {
     pub grant_id: GrantId,
     /// The connector's process in which it lives.
     pub incarnation: String,
+    /// Whether it was opened: otherwise its ticket may still be under way.
+    pub active: bool,
     /// When it was authorized.
     pub started_at: Micros,
     /// When the grant ends by itself.
@@ -86,7 +88,7 @@ macro_rules! select {
 macro_rules! select_open {
     ($rest:literal) => {
         concat!(
-            "SELECT s.id, s.grant_id, s.incarnation, s.started_at, g.ends_at, g.ended_at, g.revoked_at ",
+            "SELECT s.id, s.grant_id, s.incarnation, s.status, s.started_at, g.ends_at, g.ended_at, g.revoked_at ",
             "FROM sessions s JOIN grants g ON g.id = s.grant_id ",
             $rest
         )
@@ -98,6 +100,7 @@ fn read_open(row: &Row) -> Result<OpenSession, StoreError> {
         id: row.parse("id")?,
         grant_id: row.parse("grant_id")?,
         incarnation: row.get("incarnation")?,
+        active: parse_status(&row.get::<String>("status")?)? == SessionStatus::Active,
         started_at: row.time("started_at")?,
         grant_ends_at: row.time("ends_at")?,
         grant_ended_at: row.time_opt("ended_at")?,
@@ -202,6 +205,12 @@ pub async fn opened(
         )
         .await?;
     Ok(changed > 0)
+}
+
+/// Notes that a session is open whose opening was not heard of. A session that was ended meanwhile stays so.
+pub async fn found_open(tx: &mut Tx, id: &SessionId) -> Result<(), StoreError> {
+    tx.execute("UPDATE sessions SET status = 'active' WHERE id = $1 AND status = 'authorized'", values![id]).await?;
+    Ok(())
 }
 
 /// Ends a session with a reason in a word; false when there is none of that id or it was ended before: the first

@@ -1,0 +1,459 @@
+//! One client's authentication: the proof, and the ticket that it buys.
+//!
+//! Nothing about a grant is told before its secret is proved: an unknown one is played to the end, and a wrong
+//! proof gets the same answer from both.
+
+use super::store_failed;
+use crate::{
+    Core,
+    audit::{self, Event},
+    grants::{self, LoginGrant, ask_again},
+    identity::scram::{Challenge, ClientFirst, Mechanism, Proved, ScramError, Verifier},
+    problem::shorten,
+    store::{
+        StoreError, identities,
+        sessions::{self, NewSession},
+    },
+    ticket,
+};
+use aws_lc_rs::rand;
+use bytes::Bytes;
+use postern_api::{
+    access::GrantStatus,
+    document::{ApplicationName, RoleMode},
+    fleet::PartKind,
+};
+use postern_proto::v1::{
+    self, AttachedConnector, AuthBegin, AuthRefused, AuthRequest, AuthResponse, AuthSuccess, ClientError, Setting,
+    Ticket, auth_request::Request as Said, auth_response::Response as Answer,
+};
+use postern_types::{id::SessionId, time::Micros};
+use serde_json::json;
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::mpsc, time::timeout};
+use tonic::{Status, Streaming};
+use zeroize::Zeroizing;
+
+/// How long a client may take from one message to the next.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Longest user or database name that is looked at.
+const MAX_NAME: usize = 256;
+
+/// Most connectors of one gateway that are looked at.
+const MAX_ATTACHED: usize = 4096;
+
+/// One attempt of one client.
+pub struct Attempt {
+    /// The control plane.
+    pub core: Arc<Core>,
+    /// Of which unknown users' salts are made.
+    pub decoy_secret: Arc<Zeroizing<Vec<u8>>>,
+    /// The gateway that the client came to.
+    pub gateway_id: String,
+    /// The hashes of the certificates that the gateway's clients may see.
+    pub bindings: Vec<Bytes>,
+}
+
+/// Why there is no session.
+enum Failure {
+    /// Told to the client.
+    Answer(Box<Answer>),
+    /// Ours, or the gateway's.
+    Status(Status),
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        Self::Status(status)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Status(store_failed(error))
+    }
+}
+
+impl From<Answer> for Failure {
+    fn from(answer: Answer) -> Self {
+        Self::Answer(Box::new(answer))
+    }
+}
+
+/// Where a client's answers go.
+type Responses = mpsc::Sender<Result<AuthResponse, Status>>;
+
+impl Attempt {
+    /// Runs the exchange to its end.
+    pub async fn run(self, mut requests: Streaming<AuthRequest>, responses: Responses) {
+        let ended = self.exchange(&mut requests, &responses).await;
+        let (outcome, last) = match ended {
+            Ok(success) => ("success", Ok(Answer::Success(success))),
+            Err(Failure::Answer(answer)) => (outcome(&answer), Ok(*answer)),
+            Err(Failure::Status(status)) => ("error", Err(status)),
+        };
+        metrics::counter!("postern_authentications_total", "outcome" => outcome).increment(1);
+        // The client may be gone.
+        let _ = responses.send(last.map(|answer| AuthResponse { response: Some(answer) })).await;
+    }
+
+    async fn exchange(
+        &self,
+        requests: &mut Streaming<AuthRequest>,
+        responses: &Responses,
+    ) -> Result<AuthSuccess, Failure> {
+        let Said::Begin(begin) = next(requests).await? else {
+            return Err(Status::invalid_argument("the first message must be AuthBegin").into());
+        };
+        if begin.attached.len() > MAX_ATTACHED || begin.database.len() > MAX_NAME {
+            return Err(Status::invalid_argument("the AuthBegin cannot be used").into());
+        }
+        let first = self.read_first(&begin)?;
+        // Longer ones name nothing that Postern made.
+        let login = if begin.user.len() <= MAX_NAME {
+            grants::login(&self.core.store, &begin.user, Micros::now()).await?
+        } else {
+            None
+        };
+        let verifier = match &login {
+            Some(login) => login.verifier.parse().map_err(|error| StoreError::corrupt("verifier", error))?,
+            None => Verifier::decoy(&self.decoy_secret, &begin.user),
+        };
+        let (challenge, server_first) =
+            first.challenge(verifier).map_err(|error| Status::internal(error.to_string()))?;
+        let answer = AuthResponse { response: Some(Answer::ServerFirst(server_first.into_bytes().into())) };
+        responses.send(Ok(answer)).await.map_err(|_| Status::cancelled("the client is gone"))?;
+
+        let Said::ClientFinal(client_final) = next(requests).await? else {
+            return Err(Status::invalid_argument("the second message must be the client's final message").into());
+        };
+        let (login, proved) = self.verify(&begin, login, challenge, &client_final).await?;
+        self.open(&begin, login, proved).await
+    }
+
+    fn read_first(&self, begin: &AuthBegin) -> Result<ClientFirst, Failure> {
+        let malformed = |error| Failure::from(Answer::Malformed(malformed(&error)));
+        let mechanism: Mechanism = begin.mechanism.parse().map_err(malformed)?;
+        // What the client saw has to be a certificate of that very gateway.
+        let binding = &begin.channel_binding;
+        if begin.tls && !binding.is_empty() && !self.bindings.contains(binding) {
+            return Err(Status::failed_precondition("the certificate is none that the gateway told of").into());
+        }
+        let binding: &[u8] = if begin.tls { binding } else { &[] };
+        ClientFirst::read(mechanism, binding, &begin.client_first).map_err(malformed)
+    }
+
+    async fn verify(
+        &self,
+        begin: &AuthBegin,
+        login: Option<LoginGrant>,
+        challenge: Challenge,
+        client_final: &[u8],
+    ) -> Result<(LoginGrant, Proved), Failure> {
+        match (challenge.verify(client_final), login) {
+            (Ok(proved), Some(login)) => Ok((login, proved)),
+            // A decoy is proved by nobody.
+            (Ok(_), None) | (Err(ScramError::BadProof), None) => Err(self.bad_proof(begin).into()),
+            (Err(ScramError::BadProof), Some(login)) => {
+                let detail = json!({
+                    "client_address": begin.client_address, "gateway": self.gateway_id,
+                    "credential": login.credential_id,
+                });
+                self.record("login.failed", &login, login.grant_id.as_str(), &detail).await?;
+                Err(self.bad_proof(begin).into())
+            }
+            (Err(error), _) => Err(Answer::Malformed(malformed(&error)).into()),
+        }
+    }
+
+    /// The same for an unknown grant and for a wrong secret.
+    fn bad_proof(&self, begin: &AuthBegin) -> Answer {
+        let console = self.core.config.http.public_url.as_deref();
+        let console = console.map(|url| format!(", or the console at {url}")).unwrap_or_default();
+        let error = ClientError {
+            sqlstate: "28P01".to_owned(),
+            message: format!("authentication failed for \"{}\"", shorten(&begin.user)),
+            detail: "There is no such grant, or its secret is another.".to_owned(),
+            hint: format!(
+                "`postern connections` lists what you can ask for, `postern request CONNECTION --role ROLE --for 10m \
+                 --reason \"…\"` asks, and `postern url CONNECTION` gives an open grant's URL{console}"
+            ),
+        };
+        Answer::BadProof(AuthRefused { error: Some(error), server_final: Bytes::new() })
+    }
+
+    /// The proof was right: a session, or what stands in its way.
+    async fn open(&self, begin: &AuthBegin, login: LoginGrant, proved: Proved) -> Result<AuthSuccess, Failure> {
+        let now = Micros::now();
+        let found = match obstacle(begin, &login, now) {
+            Some(error) => Err(error),
+            None => self.connector(begin, &login, now).await?.ok_or_else(|| no_connector(&login)),
+        };
+        let connector = match found {
+            Ok(connector) => connector,
+            Err(error) => return Err(self.refuse(begin, &login, error, &proved).await?.into()),
+        };
+        let session_id = SessionId::new();
+        if !self.authorize(begin, &login, &proved, &session_id, &connector, now).await? {
+            let error = over(&login, "the grant ended just now".to_owned());
+            return Err(self.refuse(begin, &login, error, &proved).await?.into());
+        }
+        let ticket = self.ticket(begin, &login, &proved, &session_id, &connector, now)?;
+        Ok(AuthSuccess {
+            server_final: proved.server_final.into_bytes().into(),
+            ticket: Some(self.core.tickets.sign(&ticket)),
+            session_id: session_id.to_string(),
+            grant_id: login.grant_id.to_string(),
+            connector: Some(connector),
+            grant_ends_at_us: login.ends_at.0,
+        })
+    }
+
+    /// Writes the session and its event.
+    async fn authorize(
+        &self,
+        begin: &AuthBegin,
+        login: &LoginGrant,
+        proved: &Proved,
+        session_id: &SessionId,
+        connector: &AttachedConnector,
+        now: Micros,
+    ) -> Result<bool, StoreError> {
+        let client_address = super::enrolment::bounded(&begin.client_address);
+        let session = NewSession {
+            id: session_id,
+            grant_id: &login.grant_id,
+            principal_id: &login.principal.id,
+            on_behalf_of_id: login.on_behalf_of.as_ref().map(|user| &user.id),
+            connection: login.connection.name(),
+            role: &login.role_name,
+            client_address: &client_address,
+            gateway_id: &self.gateway_id,
+            connector_id: &connector.connector_id,
+            incarnation: &connector.incarnation,
+            auth_method: proved.mechanism.as_str(),
+        };
+        let detail = json!({
+            "grant": login.grant_id, "connection": session.connection, "role": session.role,
+            "on_behalf_of": login.on_behalf_of, "client_address": session.client_address,
+            "gateway": session.gateway_id, "connector": session.connector_id,
+            "auth_method": session.auth_method, "credential": login.credential_id,
+        });
+        let mut tx = self.core.store.begin().await?;
+        if !sessions::authorize(&mut tx, &session, now).await? {
+            return Ok(false);
+        }
+        let event = Event::new(now, "session.authorized", Some(&login.principal), session_id.as_str(), &detail);
+        audit::append_control(&mut tx, event).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    fn ticket(
+        &self,
+        begin: &AuthBegin,
+        login: &LoginGrant,
+        proved: &Proved,
+        session_id: &SessionId,
+        connector: &AttachedConnector,
+        now: Micros,
+    ) -> Result<Ticket, Status> {
+        let mut ticket_id = [0u8; 16];
+        rand::fill(&mut ticket_id).map_err(|_| Status::internal("the system's random generator failed"))?;
+        let mode = match login.role.mode {
+            RoleMode::Ephemeral => v1::RoleMode::Ephemeral,
+            RoleMode::Login => v1::RoleMode::Login,
+            RoleMode::Shared => v1::RoleMode::Shared,
+        };
+        let setting = |(name, value): (&String, &String)| Setting { name: name.clone(), value: value.clone() };
+        Ok(Ticket {
+            ticket_id: Bytes::copy_from_slice(&ticket_id),
+            session_id: session_id.to_string(),
+            grant_id: login.grant_id.to_string(),
+            principal: Some(audit::principal(&login.principal)),
+            on_behalf_of: login.on_behalf_of.as_ref().map(audit::principal),
+            connection: login.connection.name().to_owned(),
+            access_role: login.role_name.clone(),
+            connector_id: connector.connector_id.clone(),
+            connector_incarnation: connector.incarnation.clone(),
+            gateway_id: self.gateway_id.clone(),
+            issued_at_us: now.0,
+            expires_at_us: now.plus(ticket::LIFETIME).0,
+            grant_ends_at_us: login.ends_at.0,
+            role_mode: mode.into(),
+            database_role: login.role.database_role.clone().unwrap_or_default(),
+            read_only: login.role.read_only,
+            settings: login.role.settings.iter().map(setting).collect(),
+            prefix_application_name: login.role.application_name == ApplicationName::Prefix,
+            // The access role as it was when the connection last changed.
+            policy_version: u64::try_from(login.connection.updated_at.0).unwrap_or(0),
+            client_address: super::enrolment::bounded(&begin.client_address),
+            auth_method: proved.mechanism.as_str().to_owned(),
+            reason: login.reason.clone(),
+        })
+    }
+
+    /// A connector with a tunnel at this client's gateway that serves the connection.
+    async fn connector(
+        &self,
+        begin: &AuthBegin,
+        login: &LoginGrant,
+        now: Micros,
+    ) -> Result<Option<AttachedConnector>, StoreError> {
+        let hub = &self.core.hub;
+        let document = &login.connection.document;
+        let choose = || hub.choose(&begin.attached, &document.connector, &document.name);
+        if let Some(chosen) = choose() {
+            return Ok(Some(chosen));
+        }
+        // The connection may be newer than what the connector was told last.
+        hub.refresh_sets().await?;
+        if let Some(chosen) = choose() {
+            return Ok(Some(chosen));
+        }
+        if self.core.store.postgres().is_none() || begin.attached.is_empty() {
+            return Ok(None);
+        }
+        // Its control stream may be another replica's.
+        let mut tx = self.core.store.read().await?;
+        let rows = identities::list(&mut tx, PartKind::Connector).await?;
+        let fits = |candidate: &&AttachedConnector| {
+            rows.iter().any(|row| {
+                row.id == candidate.connector_id
+                    && row.name == document.connector
+                    && row.revoked_at.is_none()
+                    && row.is_attached(now)
+                    && row.incarnation.as_deref() == Some(candidate.incarnation.as_str())
+            })
+        };
+        Ok(begin.attached.iter().find(fits).cloned())
+    }
+
+    async fn refuse(
+        &self,
+        begin: &AuthBegin,
+        login: &LoginGrant,
+        error: ClientError,
+        proved: &Proved,
+    ) -> Result<Answer, StoreError> {
+        let detail = json!({
+            "sqlstate": error.sqlstate, "message": error.message, "client_address": begin.client_address,
+            "gateway": self.gateway_id, "credential": login.credential_id,
+        });
+        self.record("login.refused", login, login.grant_id.as_str(), &detail).await?;
+        let server_final = Bytes::copy_from_slice(proved.server_final.as_bytes());
+        Ok(Answer::Refused(AuthRefused { error: Some(error), server_final }))
+    }
+
+    async fn record(
+        &self,
+        action: &str,
+        login: &LoginGrant,
+        subject: &str,
+        detail: &serde_json::Value,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.core.store.begin().await?;
+        // Who failed to prove a secret is not known: the grant's principal is the subject's, not the actor.
+        let actor = (action != "login.failed").then_some(&login.principal);
+        audit::append_control(&mut tx, Event::new(Micros::now(), action, actor, subject, detail)).await?;
+        tx.commit().await
+    }
+}
+
+async fn next(requests: &mut Streaming<AuthRequest>) -> Result<Said, Status> {
+    timeout(DEADLINE, requests.message())
+        .await
+        .map_err(|_| Status::deadline_exceeded("the client took too long"))??
+        .and_then(|request| request.request)
+        .ok_or_else(|| Status::cancelled("the client is gone"))
+}
+
+fn outcome(answer: &Answer) -> &'static str {
+    match answer {
+        Answer::Success(_) | Answer::ServerFirst(_) => "success",
+        Answer::BadProof(_) => "bad_proof",
+        Answer::Refused(_) => "refused",
+        Answer::Malformed(_) => "malformed",
+    }
+}
+
+fn malformed(error: &ScramError) -> AuthRefused {
+    let sqlstate = match error {
+        ScramError::Negotiation | ScramError::ChannelBinding => "28000",
+        _ => "08P01",
+    };
+    let hint = match error {
+        ScramError::ChannelBinding | ScramError::Negotiation => {
+            "something between client and gateway ends TLS; connect to the gateway directly"
+        }
+        _ => "use a driver that speaks SCRAM-SHA-256",
+    };
+    let error = ClientError {
+        sqlstate: sqlstate.to_owned(),
+        message: error.to_string(),
+        detail: String::new(),
+        hint: hint.to_owned(),
+    };
+    AuthRefused { error: Some(error), server_final: Bytes::new() }
+}
+
+/// What stands in the way of a session, whoever serves the connection.
+fn obstacle(begin: &AuthBegin, login: &LoginGrant, now: Micros) -> Option<ClientError> {
+    if login.principal_disabled {
+        return Some(ClientError {
+            sqlstate: "28000".to_owned(),
+            message: format!("the {} {} is disabled, or the user for whom it acts", login.principal.kind, login.principal.name),
+            detail: String::new(),
+            hint: "ask an admin".to_owned(),
+        });
+    }
+    match login.status {
+        GrantStatus::Revoked => {
+            let at = login.revoked_at.map(|at| format!(" at {at}")).unwrap_or_default();
+            return Some(over(login, format!("the grant was revoked{at}")));
+        }
+        GrantStatus::Expired => return Some(over(login, format!("the grant expired at {}", login.ends_at))),
+        GrantStatus::Open if login.ends_at <= now => {
+            return Some(over(login, format!("the grant expired at {}", login.ends_at)));
+        }
+        GrantStatus::Open if login.starts_at > now => {
+            return Some(over(login, format!("the grant begins at {}", login.starts_at)));
+        }
+        GrantStatus::Open => {}
+    }
+    let database = begin.database.as_str();
+    let name = login.connection.name();
+    // Drivers that are given no database ask for the one that is called as the user.
+    let is_default = database.is_empty() || database == begin.user;
+    if is_default || database == name || database == login.connection.database_name() {
+        return None;
+    }
+    Some(ClientError {
+        sqlstate: "3D000".to_owned(),
+        message: format!("database \"{}\" does not exist for this grant", shorten(database)),
+        detail: format!("The grant is for the connection `{name}`."),
+        hint: format!("connect to `{name}`; `postern connections` lists what you can ask for"),
+    })
+}
+
+fn over(login: &LoginGrant, message: String) -> ClientError {
+    ClientError {
+        sqlstate: "28000".to_owned(),
+        message,
+        detail: String::new(),
+        hint: ask_again(login.connection.name(), &login.role_name),
+    }
+}
+
+fn no_connector(login: &LoginGrant) -> ClientError {
+    ClientError {
+        sqlstate: "08006".to_owned(),
+        message: format!("no connector serves the connection `{}` through this gateway at the moment", login.connection.name()),
+        detail: "The hop from the gateway to the connector is missing.".to_owned(),
+        hint: format!(
+            "try again in a moment; an admin sees with `postern connections` whether the connector `{}` is attached",
+            login.connection.document.connector
+        ),
+    }
+}

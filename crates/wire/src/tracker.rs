@@ -116,6 +116,15 @@ impl<T: Copy> Tracker<T> {
         self.queue.len()
     }
 
+    /// The message that the server answers now.
+    #[must_use]
+    pub fn front(&self) -> Option<Sent<T>> {
+        self.queue
+            .iter()
+            .find(|sent| !matches!(sent, Sent::CopyEnd))
+            .copied()
+    }
+
     /// A message was passed on. Statements that the server will certainly discard end at once.
     pub fn sent(&mut self, sent: Sent<T>, mut ended: impl FnMut(Ended<T>)) {
         match sent {

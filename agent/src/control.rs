@@ -1,0 +1,248 @@
+//! The control stream: the lease, the connections to serve, the gateways to attach to, and what is to end.
+
+use crate::{registry::End, worker::Common};
+use backon::{BackoffBuilder, ExponentialBuilder};
+use postern_proto::v1::{
+    ClientError, ConnectionSet, ConnectorHello, ConnectorMessage, GatewaySet, Heartbeat,
+    connector_command::Command, connector_control_client::ConnectorControlClient,
+    connector_message::Message,
+};
+use postern_wire::error::Report;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::{
+        mpsc::{self, UnboundedReceiver, UnboundedSender},
+        watch,
+    },
+    time::{MissedTickBehavior, interval},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, transport::Channel};
+
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
+
+/// The longest pause between two attempts.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+/// Says things to the control plane. While there is no stream they are dropped: each new stream begins with
+/// the whole state.
+#[derive(Clone, Debug)]
+pub struct Control {
+    messages: UnboundedSender<Message>,
+    connected: Arc<AtomicBool>,
+}
+
+impl Control {
+    /// And the other end, for [`run`].
+    #[must_use]
+    pub fn new() -> (Self, UnboundedReceiver<Message>) {
+        let (messages, received) = mpsc::unbounded_channel();
+        (
+            Self {
+                messages,
+                connected: Arc::default(),
+            },
+            received,
+        )
+    }
+
+    /// Says something.
+    pub fn say(&self, message: Message) {
+        let _ = self.messages.send(message);
+    }
+
+    /// Whether the stream is up.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
+    }
+}
+
+/// What the control stream tells the rest.
+pub struct Told {
+    /// Addresses of gateways: those of the configuration until the control plane has named its own.
+    pub gateways: watch::Sender<Vec<String>>,
+    /// To the control plane.
+    pub channel: Channel,
+}
+
+/// Keeps the stream up for ever.
+pub async fn run(common: Common, told: Told, mut messages: UnboundedReceiver<Message>) {
+    let pauses = || {
+        let pauses = ExponentialBuilder::default()
+            .with_jitter()
+            .with_min_delay(Duration::from_millis(100));
+        pauses.with_max_delay(MAX_PAUSE).without_max_times().build()
+    };
+    let mut pause = pauses();
+    let mut attachments = None;
+    loop {
+        let attached = tokio::select! {
+            attached = attach(&common, &told, &mut messages, &mut attachments) => attached,
+            () = common.stop.cancelled() => return,
+        };
+        if common.control.connected.swap(false, Ordering::Relaxed) {
+            pause = pauses();
+        }
+        let after = pause.next().unwrap_or(MAX_PAUSE);
+        match attached {
+            Ok(()) => tracing::info!(?after, "the control plane closed the control stream"),
+            Err(status) => {
+                tracing::warn!(error = %status.message(), ?after, "no control stream to the control plane")
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(after) => {}
+            () = common.stop.cancelled() => return,
+        }
+    }
+}
+
+async fn attach(
+    common: &Common,
+    told: &Told,
+    messages: &mut UnboundedReceiver<Message>,
+    attachments: &mut Option<Message>,
+) -> Result<(), Status> {
+    // What was said meanwhile is in the hello, but for the attachments.
+    while let Ok(message) = messages.try_recv() {
+        remember(attachments, &message);
+    }
+    let (outgoing, stream) = mpsc::channel(64);
+    let say = |message| ConnectorMessage {
+        message: Some(message),
+    };
+    let gone = |_| Status::unavailable("the control stream was closed");
+    let hello = ConnectorHello {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        incarnation: common.incarnation.to_string(),
+        live_sessions: common.registry.live(),
+    };
+    outgoing
+        .send(say(Message::Hello(hello)))
+        .await
+        .map_err(gone)?;
+    if let Some(message) = attachments {
+        outgoing.send(say(message.clone())).await.map_err(gone)?;
+    }
+    let mut control = ConnectorControlClient::new(told.channel.clone());
+    let mut commands = control
+        .attach(ReceiverStream::new(stream))
+        .await?
+        .into_inner();
+    let mut beat = interval(HEARTBEAT_EVERY);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut counter = 0;
+    let mut lease_seconds = 0;
+    loop {
+        tokio::select! {
+            command = commands.message() => {
+                let Some(command) = command?.and_then(|command| command.command) else { return Ok(()) };
+                if let Command::Welcome(welcome) = &command {
+                    lease_seconds = welcome.lease_seconds;
+                    common.control.connected.store(true, Ordering::Relaxed);
+                }
+                common.lease.renew(lease_seconds);
+                obey(common, told, command);
+            }
+            Some(message) = messages.recv() => {
+                remember(attachments, &message);
+                outgoing.send(say(message)).await.map_err(gone)?;
+            }
+            _ = beat.tick() => {
+                counter += 1;
+                outgoing.send(say(Message::Heartbeat(Heartbeat { counter }))).await.map_err(gone)?;
+            }
+        }
+    }
+}
+
+fn remember(attachments: &mut Option<Message>, message: &Message) {
+    if matches!(message, Message::GatewayAttachments(_)) {
+        *attachments = Some(message.clone());
+    }
+}
+
+fn obey(common: &Common, told: &Told, command: Command) {
+    match command {
+        Command::Welcome(welcome) => {
+            tracing::info!(connector = welcome.name, "attached to the control plane");
+            serve(common, welcome.connections.unwrap_or_default());
+            attach_to(told, welcome.gateways.unwrap_or_default());
+        }
+        Command::Heartbeat(_) => {}
+        Command::Connections(set) => serve(common, set),
+        Command::Gateways(set) => attach_to(told, set),
+        Command::EndSession(ended) => common
+            .registry
+            .end_session(&ended.session_id, &end("killed", ended.error)),
+        Command::EndGrant(ended) => common
+            .registry
+            .end_grant(&ended.grant_id, &end("revoked", ended.error)),
+        Command::Drain(_) => common.registry.drain(),
+        Command::Revoked(_) => {
+            tracing::error!("this connector's identity was revoked; all sessions end");
+            let hint = "Ask for access again; another connector may serve this database.";
+            let report = Report::new("57P01", "the connector's identity was revoked", hint);
+            common.registry.drain();
+            common.registry.end_all(&End {
+                reason: "revoked",
+                report,
+            });
+        }
+    }
+}
+
+fn end(reason: &'static str, error: Option<ClientError>) -> End {
+    let ClientError {
+        sqlstate,
+        message,
+        detail,
+        hint,
+    } = error.unwrap_or_else(|| ClientError {
+        sqlstate: "57P01".to_owned(),
+        message: "the session was ended by an administrator".to_owned(),
+        ..ClientError::default()
+    });
+    End {
+        reason,
+        report: Report {
+            sqlstate,
+            message,
+            detail,
+            hint,
+        },
+    }
+}
+
+fn serve(common: &Common, set: ConnectionSet) {
+    let connections = set
+        .connections
+        .into_iter()
+        .map(|spec| (spec.name, spec.database_url))
+        .collect();
+    common.connections.store(Arc::new(connections));
+}
+
+fn attach_to(told: &Told, set: GatewaySet) {
+    let mut addresses: Vec<_> = set
+        .gateways
+        .into_iter()
+        .map(|gateway| gateway.address)
+        .collect();
+    addresses.sort();
+    addresses.dedup();
+    if !addresses.is_empty() {
+        told.gateways.send_if_modified(|current| {
+            let changed = *current != addresses;
+            *current = addresses;
+            changed
+        });
+    }
+}

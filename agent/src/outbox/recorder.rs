@@ -1,0 +1,278 @@
+//! Writes one thread's records. A decision is in the file before the statement is passed on; ends ride along
+//! with the next write.
+
+use super::Outbox;
+use crate::config::Durability;
+use postern_audit::segment::{self, SegmentError};
+use postern_proto::v1::{AuditRecord, SessionFacts, StatementText, audit_record::Record};
+use postern_types::id::SegmentId;
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    fs::{File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+use thiserror::Error;
+
+/// How often [`Recorder::tick`] is to be called: the bound on what a power cut can lose.
+pub const TICK: Duration = Duration::from_millis(50);
+
+/// A segment is shipped after this long.
+const MAX_AGE: Duration = Duration::from_millis(200);
+
+/// A segment is shipped when it has this many bytes.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// Bytes of a statement's text that are recorded.
+pub const MAX_TEXT_BYTES: usize = 1 << 20;
+
+/// Texts that a segment remembers to refer to. Beyond, a text is simply defined again.
+const MAX_TEXTS: usize = 4_096;
+
+/// A record could not be written: nothing may run.
+#[derive(Debug, Error)]
+pub enum OutboxError {
+    /// The bound of the configuration is reached.
+    #[error("the audit outbox is full: the control plane has not taken its records")]
+    Full,
+    /// The disk.
+    #[error("the audit outbox cannot be written")]
+    Io(#[from] io::Error),
+    /// A record that is too large, which the bounds on its parts exclude.
+    #[error("an audit record cannot be written")]
+    Record(#[from] SegmentError),
+}
+
+/// A statement's text, and where the current segment has it.
+#[derive(Debug)]
+pub struct Text {
+    bytes: Rc<[u8]>,
+    /// (segment's number, reference there)
+    place: Cell<(u64, u32)>,
+}
+
+impl Text {
+    /// Of these bytes.
+    #[must_use]
+    pub fn new(bytes: &[u8]) -> Self {
+        Self {
+            bytes: bytes.into(),
+            place: Cell::new((0, 0)),
+        }
+    }
+}
+
+/// Writes records of the sessions of one thread.
+pub struct Recorder {
+    outbox: Outbox,
+    segment: RefCell<Option<Segment>>,
+    /// Counts this thread's segments, from 1.
+    segments: Cell<u64>,
+    sessions: Cell<u64>,
+}
+
+struct Segment {
+    id: SegmentId,
+    number: u64,
+    file: File,
+    opened: Instant,
+    pending: Vec<u8>,
+    written: u64,
+    synced: u64,
+    sessions: HashMap<u64, u32>,
+    texts: HashMap<Rc<[u8]>, u32>,
+    references: u32,
+}
+
+impl Segment {
+    fn reference(&mut self) -> u32 {
+        self.references += 1;
+        self.references
+    }
+
+    fn append(&mut self, record: Record) -> Result<(), OutboxError> {
+        Ok(segment::append(
+            &mut self.pending,
+            &AuditRecord {
+                record: Some(record),
+            },
+        )?)
+    }
+
+    fn session(&mut self, number: u64, facts: &SessionFacts) -> Result<u32, OutboxError> {
+        if let Some(reference) = self.sessions.get(&number) {
+            return Ok(*reference);
+        }
+        let reference = self.reference();
+        self.append(Record::Session(SessionFacts {
+            r#ref: reference,
+            ..facts.clone()
+        }))?;
+        self.sessions.insert(number, reference);
+        Ok(reference)
+    }
+
+    fn text(&mut self, text: &Text) -> Result<u32, OutboxError> {
+        if let (number, reference) = text.place.get()
+            && number == self.number
+        {
+            return Ok(reference);
+        }
+        let known = self.texts.get(&text.bytes).copied();
+        let reference = match known {
+            Some(reference) => reference,
+            None => {
+                let reference = self.reference();
+                self.append(Record::Text(definition(reference, &text.bytes)))?;
+                if self.texts.len() < MAX_TEXTS {
+                    self.texts.insert(Rc::clone(&text.bytes), reference);
+                }
+                reference
+            }
+        };
+        text.place.set((self.number, reference));
+        Ok(reference)
+    }
+
+    fn flush(&mut self, outbox: &Outbox) -> Result<(), OutboxError> {
+        if !self.pending.is_empty() {
+            self.file.write_all(&self.pending)?;
+            self.written += self.pending.len() as u64;
+            outbox.grow(self.pending.len() as u64);
+            self.pending.clear();
+        }
+        Ok(())
+    }
+}
+
+fn definition(reference: u32, text: &[u8]) -> StatementText {
+    let sha256 = if text.len() > MAX_TEXT_BYTES {
+        aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text)
+            .as_ref()
+            .to_vec()
+    } else {
+        Vec::new()
+    };
+    StatementText {
+        r#ref: reference,
+        text: text.get(..MAX_TEXT_BYTES).unwrap_or(text).to_vec().into(),
+        length: text.len() as u64,
+        sha256: sha256.into(),
+    }
+}
+
+impl Recorder {
+    /// For one thread.
+    #[must_use]
+    pub fn new(outbox: Outbox) -> Self {
+        Self {
+            outbox,
+            segment: RefCell::default(),
+            segments: Cell::new(0),
+            sessions: Cell::new(0),
+        }
+    }
+
+    /// A number by which the thread's segments know a session.
+    pub fn next_session(&self) -> u64 {
+        self.sessions.set(self.sessions.get() + 1);
+        self.sessions.get()
+    }
+
+    /// Appends a record that refers to a session and, if it has one, a text. Durable after [`flush`](Self::flush).
+    ///
+    /// # Errors
+    /// When the outbox is full or the disk fails.
+    pub fn record(
+        &self,
+        session: u64,
+        facts: &SessionFacts,
+        text: Option<&Text>,
+        make: impl FnOnce(u32, u32) -> Record,
+    ) -> Result<(), OutboxError> {
+        let mut current = self.segment.borrow_mut();
+        let segment = match current.as_mut() {
+            Some(segment) => segment,
+            None => current.insert(self.begin()?),
+        };
+        let session = segment.session(session, facts)?;
+        let text = text
+            .map(|text| segment.text(text))
+            .transpose()?
+            .unwrap_or(0);
+        segment.append(make(session, text))
+    }
+
+    fn begin(&self) -> Result<Segment, OutboxError> {
+        let id = SegmentId::new();
+        self.segments.set(self.segments.get() + 1);
+        let file = OpenOptions::new()
+            .append(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(self.outbox.path(&id, "open"))?;
+        Ok(Segment {
+            id,
+            number: self.segments.get(),
+            file,
+            opened: Instant::now(),
+            pending: Vec::new(),
+            written: 0,
+            synced: 0,
+            sessions: HashMap::new(),
+            texts: HashMap::new(),
+            references: 0,
+        })
+    }
+
+    /// Writes what is pending. After it, the death of the process loses nothing of it.
+    ///
+    /// # Errors
+    /// When the outbox is full or the disk fails: what was to run must not.
+    pub fn flush(&self) -> Result<(), OutboxError> {
+        if self.outbox.is_full() {
+            return Err(OutboxError::Full);
+        }
+        let mut current = self.segment.borrow_mut();
+        let Some(segment) = current.as_mut() else {
+            return Ok(());
+        };
+        segment.flush(&self.outbox)?;
+        if self.outbox.config.durability == Durability::Strict {
+            segment.file.sync_data()?;
+            segment.synced = segment.written;
+        }
+        Ok(())
+    }
+
+    /// Writes, hands a segment that is old or large to the shipper, and gives the file that is to be synced (on
+    /// a thread that may block).
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn tick(&self) -> Result<Option<File>, OutboxError> {
+        let mut current = self.segment.borrow_mut();
+        let Some(segment) = current.as_mut() else {
+            return Ok(None);
+        };
+        segment.flush(&self.outbox)?;
+        let sync = if segment.synced < segment.written {
+            segment.synced = segment.written;
+            Some(segment.file.try_clone()?)
+        } else {
+            None
+        };
+        if segment.opened.elapsed() >= MAX_AGE || segment.written >= MAX_BYTES {
+            std::fs::rename(
+                self.outbox.path(&segment.id, "open"),
+                self.outbox.path(&segment.id, "seg"),
+            )?;
+            let _ = self.outbox.done.send(segment.id.clone());
+            *current = None;
+        }
+        Ok(sync)
+    }
+}

@@ -1,0 +1,110 @@
+//! Sends segments to the control plane, a few at a time, and removes what it has acknowledged.
+
+use super::Outbox;
+use backon::{BackoffBuilder, ExponentialBuilder};
+use postern_audit::segment;
+use postern_proto::v1::{AuditSegment, connector_control_client::ConnectorControlClient};
+use postern_types::id::SegmentId;
+use std::{collections::BTreeSet, fs, io, time::Duration};
+use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, transport::Channel};
+
+/// Segments on their way at once.
+const IN_FLIGHT: usize = 8;
+
+/// The longest pause between two attempts.
+const MAX_PAUSE: Duration = Duration::from_secs(2);
+
+/// Ships for ever.
+pub async fn run(
+    outbox: Outbox,
+    mut done: UnboundedReceiver<SegmentId>,
+    channel: Channel,
+    stop: CancellationToken,
+) {
+    let pauses = || {
+        let pauses = ExponentialBuilder::default()
+            .with_jitter()
+            .with_min_delay(Duration::from_millis(50));
+        pauses.with_max_delay(MAX_PAUSE).without_max_times().build()
+    };
+    let mut pause = pauses();
+    let mut waiting = BTreeSet::new();
+    loop {
+        let before = waiting.len();
+        let shipped = tokio::select! {
+            shipped = ship(&outbox, &mut done, &mut waiting, channel.clone()) => shipped,
+            () = stop.cancelled() => return,
+        };
+        if waiting.len() < before {
+            pause = pauses();
+        }
+        if let Err(status) = shipped {
+            tracing::debug!(error = %status.message(), waiting = waiting.len(), "audit segments could not be delivered; trying again");
+        }
+        tokio::time::sleep(pause.next().unwrap_or(MAX_PAUSE)).await;
+    }
+}
+
+async fn ship(
+    outbox: &Outbox,
+    done: &mut UnboundedReceiver<SegmentId>,
+    waiting: &mut BTreeSet<SegmentId>,
+    channel: Channel,
+) -> Result<(), Status> {
+    let (outgoing, segments) = mpsc::channel(IN_FLIGHT);
+    let mut control = ConnectorControlClient::new(channel);
+    let mut acks = control
+        .append_audit(ReceiverStream::new(segments))
+        .await?
+        .into_inner();
+    let mut sent: BTreeSet<SegmentId> = BTreeSet::new();
+    loop {
+        while sent.len() < IN_FLIGHT {
+            let Some(id) = waiting.iter().find(|id| !sent.contains(*id)).cloned() else {
+                break;
+            };
+            match load(outbox, &id).await {
+                Ok(payload) => {
+                    let segment = AuditSegment {
+                        segment_id: id.to_string(),
+                        payload: payload.into(),
+                    };
+                    outgoing
+                        .send(segment)
+                        .await
+                        .map_err(|_| Status::unavailable("the stream was closed"))?;
+                    sent.insert(id);
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => drop(waiting.remove(&id)),
+                Err(error) => return Err(Status::internal(error.to_string())),
+            }
+        }
+        tokio::select! {
+            ack = acks.message() => {
+                let Some(ack) = ack? else { return Ok(()) };
+                if let Ok(id) = ack.segment_id.parse::<SegmentId>() {
+                    let path = outbox.path(&id, "seg");
+                    let length = fs::metadata(&path).map_or(0, |file| file.len());
+                    if let Err(error) = fs::remove_file(&path) {
+                        tracing::warn!(%error, "an acknowledged audit segment could not be removed");
+                    }
+                    outbox.shrink(length);
+                    sent.remove(&id);
+                    waiting.remove(&id);
+                }
+            }
+            Some(id) = done.recv() => drop(waiting.insert(id)),
+        }
+    }
+}
+
+async fn load(outbox: &Outbox, id: &SegmentId) -> io::Result<Vec<u8>> {
+    let path = outbox.path(id, "seg");
+    let packed = tokio::task::spawn_blocking(move || {
+        segment::pack(&fs::read(path)?).map_err(io::Error::other)
+    });
+    packed.await.map_err(io::Error::other)?
+}

@@ -1,0 +1,118 @@
+//! The server's messages: followed by their headers, looked into where they end something, passed on as they
+//! come.
+
+use super::Pipeline;
+use postern_wire::{
+    ProtocolError,
+    error::Severity,
+    frame::{self, HEADER_BYTES},
+    tracker::Sent,
+};
+
+/// A message that ends something is awaited whole up to this size; of a longer error the start is enough.
+const MAX_AWAITED: usize = 32 * 1024;
+
+/// Where in the server's stream we are.
+#[derive(Debug, Default)]
+pub struct Down {
+    /// Bytes of the current message's body still to be passed on.
+    passing: usize,
+    /// The last message was a FATAL error: the server says nothing more.
+    fatal: bool,
+}
+
+impl Down {
+    /// Between two messages.
+    #[must_use]
+    pub fn is_at_boundary(&self) -> bool {
+        self.passing == 0
+    }
+
+    /// Bytes to the end of the current message.
+    #[must_use]
+    pub fn remaining(&self) -> usize {
+        self.passing
+    }
+
+    /// Whether the server has said its last word.
+    #[must_use]
+    pub fn saw_fatal(&self) -> bool {
+        self.fatal
+    }
+}
+
+impl Pipeline {
+    /// Takes the server's next bytes and says how many of them may go on to the client now; the rest, the start
+    /// of a message, is to be offered again with more. Where something is rewritten, `rewritten` gets everything
+    /// that is to be sent instead of those bytes.
+    ///
+    /// # Errors
+    /// When the bytes are not the protocol.
+    pub fn server(
+        &mut self,
+        down: &mut Down,
+        bytes: &[u8],
+        rewritten: &mut Vec<u8>,
+    ) -> Result<usize, ProtocolError> {
+        let mut at = 0;
+        // Start of what is not in `rewritten` yet, once anything was rewritten.
+        let mut copied = None;
+        loop {
+            let skip = down.passing.min(bytes.len() - at);
+            at += skip;
+            down.passing -= skip;
+            let rest = bytes.get(at..).unwrap_or_default();
+            let Some(header) = frame::header(rest)? else {
+                break;
+            };
+            if matches!(header.tag, b'D' | b'd') {
+                self.tracker.data(header.tag == b'D', header.total());
+                at += HEADER_BYTES;
+                down.passing = header.body;
+                continue;
+            }
+            let body = match rest.get(HEADER_BYTES..header.total()) {
+                Some(body) => body,
+                None if header.total() > MAX_AWAITED && rest.len() >= MAX_AWAITED => {
+                    rest.get(HEADER_BYTES..).unwrap_or_default()
+                }
+                None if header.total() > MAX_AWAITED && !matches!(header.tag, b'E' | b'N') => {
+                    rest.get(HEADER_BYTES..).unwrap_or_default()
+                }
+                None => break,
+            };
+            if header.tag == b'E' {
+                down.fatal = postern_wire::error::field(body, b'V') == Some(b"FATAL");
+                if let Some(report) = self.refusal() {
+                    let from = copied.unwrap_or(0);
+                    rewritten.extend_from_slice(bytes.get(from..at).unwrap_or_default());
+                    report.put(rewritten, Severity::Error);
+                    copied = Some(at + header.total());
+                }
+            }
+            self.follow(header.tag, body);
+            at += HEADER_BYTES;
+            down.passing = header.body;
+        }
+        if let Some(from) = copied {
+            rewritten.extend_from_slice(bytes.get(from..at).unwrap_or_default());
+        }
+        Ok(at)
+    }
+
+    /// The refusal that the server has just played, if the error which came is that.
+    fn refusal(&mut self) -> Option<postern_wire::error::Report> {
+        match self.tracker.front() {
+            Some(Sent::Query(seq) | Sent::Parse(seq)) => self.refused.remove(&seq),
+            _ => None,
+        }
+    }
+
+    fn follow(&mut self, tag: u8, body: &[u8]) {
+        let (journal, refused) = (&mut self.journal, &mut self.refused);
+        self.tracker.received(tag, body, |end| {
+            refused.remove(&end.statement);
+            journal.ended(end);
+        });
+    }
+}

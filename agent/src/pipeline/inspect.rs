@@ -1,0 +1,263 @@
+//! What a client's message asks for: which statement it brings, or to which earlier one it refers.
+
+use crate::outbox::recorder::Text;
+use postern_proto::v1::StatementKind;
+use postern_wire::{
+    ProtocolError,
+    frame::{HEADER_BYTES, Header},
+    frontend::{self, Target},
+    tracker::Sent,
+};
+use std::{cell::Cell, collections::HashMap, rc::Rc};
+
+/// Prepared statements and portals of a session: PostgreSQL has no bound, a client that leaks them has.
+const MAX_NAMES: usize = 100_000;
+
+/// A statement's or portal's name.
+const MAX_NAME_BYTES: usize = 8 * 1024;
+
+/// Messages of these types are short. One that claims more is not buffered.
+const MAX_SHORT_BYTES: usize = 64 * 1024;
+
+/// A prepared statement.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Its text.
+    pub text: Text,
+    /// The number under which its Parse was recorded, until the first Execute takes it over.
+    parse: Cell<Option<u64>>,
+}
+
+/// Something that is decided and recorded.
+#[derive(Debug)]
+pub struct Statement {
+    /// By which message it came.
+    pub kind: StatementKind,
+    /// What is to be run.
+    pub prepared: Rc<Prepared>,
+    /// The number of a record that this one continues.
+    pub adopted: Option<u64>,
+}
+
+/// A message, understood.
+pub enum Inspected {
+    /// To be decided and recorded.
+    Statement(Decidable),
+    /// Only to be passed on; the tracker is told, if it has an answer.
+    Unrecorded(Option<Sent<u64>>),
+}
+
+/// A statement, and what the tracker is told once it has a number.
+pub struct Decidable {
+    statement: Statement,
+    sent: fn(u64) -> Sent<u64>,
+}
+
+impl Decidable {
+    /// Both.
+    pub fn parts(self) -> (Statement, fn(u64) -> Sent<u64>) {
+        (self.statement, self.sent)
+    }
+}
+
+/// Follows the names that a session gives.
+#[derive(Debug, Default)]
+pub struct Inspector {
+    statements: HashMap<Box<[u8]>, Rc<Prepared>>,
+    portals: HashMap<Box<[u8]>, Rc<Prepared>>,
+    abandoned: Option<u64>,
+}
+
+impl Inspector {
+    /// Understands one message.
+    ///
+    /// # Errors
+    /// When it is malformed, or no message that a client may send now.
+    pub fn inspect(&mut self, tag: u8, body: &[u8]) -> Result<Inspected, ProtocolError> {
+        let unrecorded = |sent| Ok(Inspected::Unrecorded(sent));
+        match tag {
+            b'Q' => {
+                let text = frontend::query(body)?;
+                Ok(decidable(StatementKind::Query, prepared(text), Sent::Query))
+            }
+            b'P' => {
+                let parse = frontend::parse(body)?;
+                let statement = prepared(parse.text);
+                bounded(tag, parse.name, self.statements.len())?;
+                let replaced = self
+                    .statements
+                    .insert(parse.name.into(), Rc::clone(&statement));
+                self.abandon(replaced);
+                Ok(decidable(StatementKind::Parse, statement, Sent::Parse))
+            }
+            b'B' => {
+                let bind = frontend::bind(body)?;
+                bounded(tag, bind.portal, self.portals.len())?;
+                match self.statements.get(bind.statement) {
+                    Some(statement) => drop(
+                        self.portals
+                            .insert(bind.portal.into(), Rc::clone(statement)),
+                    ),
+                    // A name that SQL's PREPARE may have made, or none: the server knows.
+                    None => drop(
+                        self.portals
+                            .insert(bind.portal.into(), unseen(bind.statement)),
+                    ),
+                }
+                unrecorded(Some(Sent::Bind))
+            }
+            b'E' => {
+                let (portal, _) = frontend::execute(body)?;
+                let statement = match self.portals.get(portal) {
+                    Some(statement) => Rc::clone(statement),
+                    None => unseen(portal),
+                };
+                Ok(decidable(StatementKind::Execute, statement, Sent::Execute))
+            }
+            b'C' => {
+                match frontend::target(tag, body)? {
+                    Target::Statement(name) => {
+                        let closed = self.statements.remove(name);
+                        self.abandon(closed);
+                    }
+                    Target::Portal(name) => drop(self.portals.remove(name)),
+                }
+                unrecorded(Some(Sent::Close))
+            }
+            b'D' => frontend::target(tag, body).and_then(|_| unrecorded(Some(Sent::Describe))),
+            b'S' => empty(tag, body).and_then(|()| unrecorded(Some(Sent::Sync))),
+            b'H' | b'X' => empty(tag, body).and_then(|()| unrecorded(None)),
+            b'd' => unrecorded(None),
+            b'c' | b'f' => unrecorded(Some(Sent::CopyEnd)),
+            b'F' => {
+                let text = prepared(b"<function call message>");
+                Ok(decidable(StatementKind::FunctionCall, text, Sent::Query))
+            }
+            tag => Err(ProtocolError::Unexpected { tag }),
+        }
+    }
+
+    fn abandon(&mut self, statement: Option<Rc<Prepared>>) {
+        self.abandoned = statement.and_then(|statement| statement.parse.take());
+    }
+
+    /// The number of a Parse whose statement has just gone without having been executed.
+    pub fn take_abandoned(&mut self) -> Option<u64> {
+        self.abandoned.take()
+    }
+
+    /// A statement has got its number: the first Execute of what a Parse made continues the Parse's record.
+    pub fn recorded(&mut self, statement: &Statement, seq: u64) {
+        if statement.kind == StatementKind::Parse {
+            statement.prepared.parse.set(Some(seq));
+        }
+    }
+}
+
+fn prepared(text: &[u8]) -> Rc<Prepared> {
+    Rc::new(Prepared {
+        text: Text::new(text),
+        parse: Cell::new(None),
+    })
+}
+
+/// A statement that was not seen to be prepared by a message: the record says so, since its text is elsewhere
+/// (in a PREPARE or DECLARE that was recorded when it ran).
+fn unseen(name: &[u8]) -> Rc<Prepared> {
+    let name = String::from_utf8_lossy(name);
+    prepared(format!("<prepared by SQL as {name:?}>").as_bytes())
+}
+
+fn decidable(kind: StatementKind, prepared: Rc<Prepared>, sent: fn(u64) -> Sent<u64>) -> Inspected {
+    let adopted = if kind == StatementKind::Execute {
+        prepared.parse.take()
+    } else {
+        None
+    };
+    Inspected::Statement(Decidable {
+        statement: Statement {
+            kind,
+            prepared,
+            adopted,
+        },
+        sent,
+    })
+}
+
+fn bounded(tag: u8, name: &[u8], names: usize) -> Result<(), ProtocolError> {
+    if name.len() > MAX_NAME_BYTES {
+        return Err(ProtocolError::TooLarge {
+            tag,
+            length: name.len(),
+            limit: MAX_NAME_BYTES,
+        });
+    }
+    if names >= MAX_NAMES {
+        return Err(ProtocolError::TooLarge {
+            tag,
+            length: names,
+            limit: MAX_NAMES,
+        });
+    }
+    Ok(())
+}
+
+fn empty(tag: u8, body: &[u8]) -> Result<(), ProtocolError> {
+    if body.is_empty() {
+        Ok(())
+    } else {
+        Err(ProtocolError::Malformed { tag })
+    }
+}
+
+/// The record of a statement that is too large to be looked at.
+pub fn too_large(tag: u8) -> Statement {
+    let kind = match tag {
+        b'P' => StatementKind::Parse,
+        b'F' => StatementKind::FunctionCall,
+        _ => StatementKind::Query,
+    };
+    Statement {
+        kind,
+        prepared: prepared(b"<too large to be inspected>"),
+        adopted: None,
+    }
+}
+
+/// The end of the names at the start of an incomplete Bind message, or `None` while they are not all there.
+///
+/// # Errors
+/// When they are too long.
+pub fn bind_names(message: &[u8]) -> Result<Option<()>, ProtocolError> {
+    let body = message.get(HEADER_BYTES..).unwrap_or_default();
+    if frontend::bind(body).is_ok() {
+        return Ok(Some(()));
+    }
+    if body.len() > 2 * (MAX_NAME_BYTES + 1) {
+        return Err(ProtocolError::TooLarge {
+            tag: b'B',
+            length: body.len(),
+            limit: MAX_NAME_BYTES,
+        });
+    }
+    Ok(None)
+}
+
+/// An incomplete message of a type that is short, or that is none: refused before it is buffered.
+///
+/// # Errors
+/// When it claims to be long or its type is unknown.
+pub fn short(header: Header) -> Result<(), ProtocolError> {
+    let Header { tag, body: length } = header;
+    if !matches!(tag, b'E' | b'C' | b'D' | b'S' | b'H' | b'X' | b'c' | b'f') {
+        return Err(ProtocolError::Unexpected { tag });
+    }
+    if length > MAX_SHORT_BYTES {
+        return Err(ProtocolError::TooLarge {
+            tag,
+            length,
+            limit: MAX_SHORT_BYTES,
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,274 @@
+//! What happens to each message of a client: inspect → decide → record → forward. And to each message of the
+//! server: follow, and rewrite where a refusal was played by the server ([`down`]).
+//!
+//! Pure but for the record: bytes in, bytes out, no socket and no waiting.
+
+mod decide;
+pub mod down;
+mod forward;
+mod inspect;
+pub mod record;
+
+use crate::{lease::Lease, outbox::recorder::OutboxError};
+use decide::Decision;
+use inspect::{Inspected, Inspector};
+use postern_wire::{
+    ProtocolError,
+    error::Report,
+    frame::{self, Header},
+    tracker::{Sent, Tracker},
+};
+use record::Journal;
+use std::collections::HashMap;
+use thiserror::Error;
+
+/// A statement that is longer is refused; PostgreSQL's own bound is 1 GiB.
+const MAX_STATEMENT_BYTES: usize = 128 << 20;
+
+/// Messages whose answer is awaited, for one session. A client that sends more ahead is not read until some
+/// have been answered.
+pub const MAX_PENDING: usize = 100_000;
+
+/// The session ends.
+#[derive(Debug, Error)]
+pub enum Fatal {
+    /// The client's bytes are not the protocol.
+    #[error(transparent)]
+    Protocol(#[from] ProtocolError),
+    /// Nothing can be recorded.
+    #[error(transparent)]
+    Outbox(#[from] OutboxError),
+    /// The control plane has not been heard for too long.
+    #[error("the control plane has not been heard for too long")]
+    Lease,
+}
+
+impl Fatal {
+    /// What the client is told.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let again = "Connect again shortly; if it lasts, tell the operators of Postern.";
+        match self {
+            Self::Protocol(error) => Report::new(
+                "08P01",
+                error.to_string(),
+                "The client broke the PostgreSQL protocol.",
+            ),
+            Self::Outbox(OutboxError::Full) => Report::new(
+                "57P03",
+                "the connector's audit outbox is full, so no statement may run",
+                again,
+            ),
+            Self::Outbox(_) => Report::new(
+                "57P03",
+                "the connector cannot record statements, so none may run",
+                again,
+            ),
+            Self::Lease => Report::new(
+                "08006",
+                "the connector has lost the control plane, so no statement may start",
+                again,
+            ),
+        }
+    }
+}
+
+/// What is between two messages of the client.
+#[derive(Debug, Default)]
+enum Input {
+    #[default]
+    Between,
+    /// The rest of a message that is passed on as it comes.
+    Passing(usize),
+    /// The rest of a message that was refused.
+    Dropping(usize),
+}
+
+/// One session's statements.
+pub struct Pipeline {
+    input: Input,
+    /// The start of a message that is not all there.
+    partial: Vec<u8>,
+    inspector: Inspector,
+    tracker: Tracker<u64>,
+    journal: Journal,
+    lease: Lease,
+    /// Refusals that the server is about to play, by statement.
+    refused: HashMap<u64, Report>,
+}
+
+impl Pipeline {
+    /// For one session.
+    #[must_use]
+    pub fn new(journal: Journal, lease: Lease) -> Self {
+        Self {
+            input: Input::Between,
+            partial: Vec::new(),
+            inspector: Inspector::default(),
+            tracker: Tracker::default(),
+            journal,
+            lease,
+            refused: HashMap::new(),
+        }
+    }
+
+    /// Takes the client's next bytes, all of them, and appends to `to_server` what goes on. Nothing of it may be
+    /// sent before [`Journal::flush`], which is called here.
+    ///
+    /// # Errors
+    /// When the session has to end; what is in `to_server` must then not be sent.
+    pub fn client(&mut self, bytes: &[u8], to_server: &mut Vec<u8>) -> Result<(), Fatal> {
+        let mut joined = std::mem::take(&mut self.partial);
+        let mut rest = if joined.is_empty() {
+            bytes
+        } else {
+            joined.extend_from_slice(bytes);
+            joined.as_slice()
+        };
+        while !rest.is_empty() {
+            let taken = self.step(rest, to_server)?;
+            if taken == 0 {
+                break;
+            }
+            rest = rest.get(taken..).unwrap_or_default();
+        }
+        if rest.len() == joined.len() {
+            self.partial = joined;
+        } else if !rest.is_empty() {
+            self.partial = rest.to_vec();
+        }
+        Ok(self.journal.flush()?)
+    }
+
+    /// Takes what it can from the front and says how much that was: 0 means that more must come.
+    fn step(&mut self, bytes: &[u8], to_server: &mut Vec<u8>) -> Result<usize, Fatal> {
+        match &mut self.input {
+            Input::Between => {}
+            Input::Passing(left) | Input::Dropping(left) => {
+                let taken = bytes.len().min(*left);
+                *left -= taken;
+                let over = *left == 0;
+                if let (Input::Passing(_), Some(bytes)) = (&self.input, bytes.get(..taken)) {
+                    to_server.extend_from_slice(bytes);
+                }
+                if over {
+                    self.input = Input::Between;
+                }
+                return Ok(taken);
+            }
+        }
+        let Some(header) = frame::header(bytes)? else {
+            return Ok(0);
+        };
+        if let Some(message) = bytes.get(..header.total()) {
+            self.message(header, message, to_server)?;
+            return Ok(header.total());
+        }
+        match header.tag {
+            // Data of COPY passes as it comes.
+            b'd' => {
+                to_server.extend_from_slice(bytes);
+                self.input = Input::Passing(header.total() - bytes.len());
+                Ok(bytes.len())
+            }
+            // So do values, once the names before them are known.
+            b'B' if inspect::bind_names(bytes)?.is_some() => {
+                self.message(header, bytes, to_server)?;
+                self.input = Input::Passing(header.total() - bytes.len());
+                Ok(bytes.len())
+            }
+            b'B' => Ok(0),
+            b'Q' | b'P' | b'F' if header.body > MAX_STATEMENT_BYTES => {
+                self.too_large(header, to_server)?;
+                self.input = Input::Dropping(header.total() - bytes.len());
+                Ok(bytes.len())
+            }
+            b'Q' | b'P' | b'F' => {
+                self.partial.reserve(header.total().min(1 << 20));
+                Ok(0)
+            }
+            _ => inspect::short(header).map(|()| 0).map_err(Fatal::from),
+        }
+    }
+
+    /// One message, whole (or whole as far as it is looked at).
+    fn message(
+        &mut self,
+        header: Header,
+        message: &[u8],
+        to_server: &mut Vec<u8>,
+    ) -> Result<(), Fatal> {
+        let body = message.get(frame::HEADER_BYTES..).unwrap_or_default();
+        let inspected = self.inspector.inspect(header.tag, body)?;
+        if let Some(seq) = self.inspector.take_abandoned() {
+            self.journal.never_executed(seq);
+        }
+        let (statement, sent) = match inspected {
+            Inspected::Statement(statement) => statement,
+            Inspected::Unrecorded(sent) => {
+                if let Some(sent) = sent {
+                    self.sent(sent);
+                }
+                to_server.extend_from_slice(message);
+                return Ok(());
+            }
+        }
+        .parts();
+        if !self.lease.holds() {
+            return Err(Fatal::Lease);
+        }
+        let decision = decide::decide(&statement);
+        let seq = self.journal.decided(&statement, &decision)?;
+        self.inspector.recorded(&statement, seq);
+        match decision {
+            Decision::Allow => to_server.extend_from_slice(message),
+            Decision::Deny(report) => {
+                forward::refuse(statement.kind, to_server);
+                self.refused.insert(seq, report);
+            }
+        }
+        self.sent(sent(seq));
+        Ok(())
+    }
+
+    fn too_large(&mut self, header: Header, to_server: &mut Vec<u8>) -> Result<(), Fatal> {
+        let statement = inspect::too_large(header.tag);
+        let decision = Decision::Deny(decide::too_large(header.body, MAX_STATEMENT_BYTES));
+        let seq = self.journal.decided(&statement, &decision)?;
+        forward::refuse(statement.kind, to_server);
+        if let Decision::Deny(report) = decision {
+            self.refused.insert(seq, report);
+        }
+        self.sent(if header.tag == b'P' {
+            Sent::Parse(seq)
+        } else {
+            Sent::Query(seq)
+        });
+        Ok(())
+    }
+
+    fn sent(&mut self, sent: Sent<u64>) {
+        let (journal, refused) = (&mut self.journal, &mut self.refused);
+        self.tracker.sent(sent, |end| {
+            refused.remove(&end.statement);
+            journal.ended(end);
+        });
+    }
+
+    /// Whether more of the client may be read.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.tracker.pending() < MAX_PENDING
+    }
+
+    /// Whether the server owes an answer.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.tracker.is_idle()
+    }
+
+    /// The session is over: what has not ended, has now.
+    pub fn finish(mut self, reason: &str) {
+        self.journal.finish(reason);
+    }
+}

@@ -1,0 +1,210 @@
+//! A session's records. The only place that makes them.
+
+use super::{decide::Decision, inspect::Statement};
+use crate::outbox::recorder::{OutboxError, Recorder};
+use postern_proto::v1::{
+    self as proto, Outcome, SessionEnded, SessionFacts, StatementDecided, StatementEnded,
+    StatementKind, audit_record::Record,
+};
+use postern_types::time::Micros;
+use postern_wire::tracker::{self, Ended};
+use std::{collections::VecDeque, rc::Rc, time::Instant};
+
+/// Numbers a session's statements and records how they were decided and how they ended.
+pub struct Journal {
+    recorder: Rc<Recorder>,
+    facts: SessionFacts,
+    session: u64,
+    seq: u64,
+    /// Decided and not ended, by number.
+    open: VecDeque<Open>,
+    unflushed: bool,
+}
+
+struct Open {
+    seq: u64,
+    kind: StatementKind,
+    started: Instant,
+    refused: Option<String>,
+}
+
+impl Journal {
+    /// Begins a session's records.
+    #[must_use]
+    pub fn new(recorder: Rc<Recorder>, facts: SessionFacts) -> Self {
+        let session = recorder.next_session();
+        Self {
+            recorder,
+            facts,
+            session,
+            seq: 0,
+            open: VecDeque::new(),
+            unflushed: false,
+        }
+    }
+
+    /// Records a decision, or continues the record of the statement's Parse, and gives its number.
+    ///
+    /// # Errors
+    /// When it cannot be recorded: the statement must not run.
+    pub fn decided(
+        &mut self,
+        statement: &Statement,
+        decision: &Decision,
+    ) -> Result<u64, OutboxError> {
+        if let (Some(seq), Decision::Allow) = (statement.adopted, decision)
+            && let Some(open) = self.find(seq).and_then(|index| self.open.get_mut(index))
+        {
+            open.kind = StatementKind::Execute;
+            open.started = Instant::now();
+            return Ok(seq);
+        }
+        self.seq += 1;
+        let seq = self.seq;
+        let (code, reason, sqlstate) = match decision {
+            Decision::Allow => (proto::Decision::Allow, String::new(), String::new()),
+            Decision::Deny(report) => (
+                proto::Decision::Deny,
+                report.message.clone(),
+                report.sqlstate.clone(),
+            ),
+        };
+        let refused = (code == proto::Decision::Deny).then(|| sqlstate.clone());
+        let at_us = Micros::now().0;
+        let kind = statement.kind;
+        self.recorder.record(
+            self.session,
+            &self.facts,
+            Some(&statement.prepared.text),
+            |session_ref, text_ref| {
+                let decision = code.into();
+                let kind = kind.into();
+                Record::Decided(StatementDecided {
+                    session_ref,
+                    seq,
+                    at_us,
+                    kind,
+                    text_ref,
+                    decision,
+                    reason,
+                    sqlstate,
+                })
+            },
+        )?;
+        self.open.push_back(Open {
+            seq,
+            kind,
+            started: Instant::now(),
+            refused,
+        });
+        self.unflushed = true;
+        Ok(seq)
+    }
+
+    /// Makes what was decided durable.
+    ///
+    /// # Errors
+    /// When it cannot be: nothing of it may run.
+    pub fn flush(&mut self) -> Result<(), OutboxError> {
+        if std::mem::take(&mut self.unflushed) {
+            self.recorder.flush()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Records an end. It rides along with the next write.
+    pub fn ended(&mut self, ended: Ended<u64>) {
+        let Some(open) = self.take(ended.statement) else {
+            return;
+        };
+        let (outcome, sqlstate) = match (ended.outcome, open.refused) {
+            (tracker::Outcome::Ok, _) => (Outcome::Ok, String::new()),
+            // What the server said of the message that stood in for it is of no interest.
+            (tracker::Outcome::Error(_), Some(sqlstate)) => (Outcome::Error, sqlstate),
+            (tracker::Outcome::Error(code), None) => {
+                (Outcome::Error, String::from_utf8_lossy(&code).into_owned())
+            }
+            (tracker::Outcome::Skipped, _) => (Outcome::Skipped, String::new()),
+        };
+        self.put_end(
+            open.seq,
+            open.started,
+            outcome,
+            ended.rows,
+            ended.bytes,
+            sqlstate,
+        );
+    }
+
+    fn find(&self, seq: u64) -> Option<usize> {
+        self.open.binary_search_by_key(&seq, |open| open.seq).ok()
+    }
+
+    fn take(&mut self, seq: u64) -> Option<Open> {
+        self.find(seq).and_then(|index| self.open.remove(index))
+    }
+
+    /// What a Parse prepared is gone, and was never executed.
+    pub fn never_executed(&mut self, seq: u64) {
+        if let Some(open) = self.take(seq) {
+            self.put_end(seq, open.started, Outcome::Prepared, 0, 0, String::new());
+        }
+    }
+
+    fn put_end(
+        &mut self,
+        seq: u64,
+        started: Instant,
+        outcome: Outcome,
+        rows: u64,
+        bytes: u64,
+        sqlstate: String,
+    ) {
+        let duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let outcome = outcome.into();
+        let recorded = self
+            .recorder
+            .record(self.session, &self.facts, None, |session_ref, _| {
+                Record::Ended(StatementEnded {
+                    session_ref,
+                    seq,
+                    duration_us,
+                    outcome,
+                    rows,
+                    bytes,
+                    sqlstate,
+                })
+            });
+        if let Err(error) = recorded {
+            // The decision is on record; the next one will fail and end the session.
+            tracing::error!(%error, session = self.facts.session_id, seq, "a statement's end could not be recorded");
+        }
+    }
+
+    /// The session is over.
+    pub fn finish(&mut self, reason: &str) {
+        for open in std::mem::take(&mut self.open) {
+            let outcome = if open.kind == StatementKind::Parse {
+                Outcome::Prepared
+            } else {
+                Outcome::Unknown
+            };
+            self.put_end(open.seq, open.started, outcome, 0, 0, String::new());
+        }
+        let (at_us, statements, reason) = (Micros::now().0, self.seq, reason.to_owned());
+        let recorded = self
+            .recorder
+            .record(self.session, &self.facts, None, |session_ref, _| {
+                Record::SessionEnded(SessionEnded {
+                    session_ref,
+                    at_us,
+                    reason,
+                    statements,
+                })
+            });
+        if let Err(error) = recorded.and_then(|()| self.recorder.flush()) {
+            tracing::error!(%error, session = self.facts.session_id, "a session's end could not be recorded");
+        }
+    }
+}

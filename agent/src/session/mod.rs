@@ -1,0 +1,92 @@
+//! One session: its ticket, its database connection, its relay.
+
+mod open;
+mod relay;
+
+use crate::{registry::End, worker::Worker};
+use open::Opened;
+use postern_proto::v1::{SessionClosed, SessionOpened, connector_message::Message};
+use postern_tunnel::Stream;
+use postern_types::time::Micros;
+use postern_wire::error::{Report, Severity};
+use std::{rc::Rc, time::Duration};
+use tokio::{sync::mpsc, time::timeout};
+
+/// The database has this long to let us in; the gateway waits a little longer.
+const OPEN_DEADLINE: Duration = Duration::from_secs(25);
+
+/// A client that is being refused has this long to take the answer.
+const REFUSAL_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Serves one stream to its end.
+pub async fn serve(worker: Rc<Worker>, stream: Stream, preamble: Vec<u8>, gateway_id: Rc<str>) {
+    let (end, ends) = mpsc::unbounded_channel::<End>();
+    let opening = timeout(
+        OPEN_DEADLINE,
+        open::open(&worker, &preamble, &gateway_id, end),
+    )
+    .await;
+    let opening = opening.unwrap_or_else(|_| Err(open::unreachable()));
+    // The preamble is of no more use, and sessions are many.
+    drop(preamble);
+    match opening {
+        Ok(opened) => run(worker, stream, opened, ends).await,
+        Err(report) => {
+            tracing::info!(
+                gateway = &*gateway_id,
+                sqlstate = report.sqlstate,
+                reason = report.message,
+                "session refused"
+            );
+            let _ = timeout(REFUSAL_DEADLINE, refuse(&stream, &report)).await;
+        }
+    }
+}
+
+async fn run(
+    worker: Rc<Worker>,
+    stream: Stream,
+    opened: Opened,
+    ends: mpsc::UnboundedReceiver<End>,
+) {
+    let session_id = opened.facts.session_id.clone();
+    tracing::info!(
+        session = session_id,
+        grant = opened.facts.grant_id,
+        connection = opened.facts.connection,
+        "session opened"
+    );
+    metrics::gauge!("postern_connector_sessions").increment(1.0);
+    worker.control.say(Message::SessionOpened(SessionOpened {
+        session_id: session_id.clone(),
+        backend_pid: opened.facts.backend_pid,
+        database_role: opened.facts.database_role.clone(),
+        application_name: opened.facts.application_name.clone(),
+        at_us: opened.facts.opened_at_us,
+    }));
+    let reason = relay::relay(&worker, stream, opened, ends).await;
+    metrics::gauge!("postern_connector_sessions").decrement(1.0);
+    tracing::info!(session = session_id, reason, "session closed");
+    worker.control.say(Message::SessionClosed(SessionClosed {
+        session_id,
+        reason: reason.to_owned(),
+        at_us: Micros::now().0,
+    }));
+}
+
+async fn refuse(stream: &Stream, report: &Report) {
+    let bytes = report.encode(Severity::Fatal);
+    let mut rest = bytes.as_slice();
+    while !rest.is_empty() {
+        if stream.writable().await.is_err() {
+            return;
+        }
+        let sent = stream.send(rest);
+        rest = rest.get(sent..).unwrap_or_default();
+    }
+    stream.finish();
+    // Until the gateway has taken it: dropping the stream would reset it.
+    while stream.readable().await.is_ok() {
+        stream.consume(|bytes| (bytes.len(), ()));
+    }
+}

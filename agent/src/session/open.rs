@@ -1,0 +1,251 @@
+//! From a preamble to a database connection.
+
+use crate::{
+    registry::{End, Registration},
+    worker::Worker,
+};
+use postern_dial::{Connection, DialError, Target};
+use postern_proto::v1::{RoleMode, SessionFacts, SessionOpen, Setting, Ticket};
+use postern_types::time::Micros;
+use postern_wire::{
+    backend::{self, BackendKey},
+    error::{Report, field},
+    frame,
+};
+use prost::Message;
+use std::rc::Rc;
+use tokio::sync::mpsc::UnboundedSender;
+
+/// PostgreSQL cuts names to this.
+const MAX_NAME_BYTES: usize = 63;
+
+/// A session whose database has let it in.
+pub struct Opened {
+    /// What is recorded of it.
+    pub facts: SessionFacts,
+    /// The database.
+    pub connection: Connection,
+    /// How it was reached: to cancel.
+    pub target: Target,
+    /// Ends the session at the grant's end.
+    pub ends_at: Micros,
+    /// In the registry while it lives.
+    pub registration: Registration,
+}
+
+/// What a client is told when the database does not answer. Without addresses.
+pub fn unreachable() -> Report {
+    Report::new(
+        "08006",
+        "the connector cannot reach the database",
+        "Try again shortly; if it lasts, the database is down or its connection is configured wrongly.",
+    )
+}
+
+/// Checks the ticket and connects.
+///
+/// # Errors
+/// What the client is told.
+pub async fn open(
+    worker: &Rc<Worker>,
+    preamble: &[u8],
+    gateway_id: &str,
+    end: UnboundedSender<End>,
+) -> Result<Opened, Report> {
+    let refused = |why: String| {
+        Report::new(
+            "28000",
+            why,
+            "Connect again; if it lasts, tell the operators of Postern.",
+        )
+    };
+    let preamble = SessionOpen::decode(preamble)
+        .map_err(|_| refused("the session's preamble is malformed".to_owned()))?;
+    let signed = preamble
+        .ticket
+        .ok_or_else(|| refused("the session has no ticket".to_owned()))?;
+    let keys = worker.keeper.identity().ticket_keys.clone();
+    let ticket = worker
+        .verifier
+        .take(&signed, &keys, gateway_id, Micros::now())
+        .map_err(|error| refused(error.to_string()))?;
+    let registration =
+        worker
+            .registry
+            .register(ticket.session_id.clone(), ticket.grant_id.clone(), end)?;
+    let mut target = target(worker, &ticket).await?;
+    let application_name = application_name(&ticket, &preamble.startup_parameters);
+    target.parameters = parameters(&ticket, &preamble.startup_parameters, &application_name);
+    target.minor = u16::try_from(preamble.protocol_minor).unwrap_or(0);
+    let connection = postern_dial::connect(&target)
+        .await
+        .map_err(|error| dial_report(&ticket, error))?;
+    let facts = SessionFacts {
+        r#ref: 0,
+        session_id: ticket.session_id,
+        grant_id: ticket.grant_id,
+        principal: ticket.principal,
+        on_behalf_of: ticket.on_behalf_of,
+        connection: ticket.connection,
+        access_role: ticket.access_role,
+        database_role: target.user.clone(),
+        client_address: ticket.client_address,
+        gateway_id: ticket.gateway_id,
+        connector_id: ticket.connector_id,
+        application_name,
+        backend_pid: connection.key.as_ref().map_or(0, |key| key.pid),
+        auth_method: ticket.auth_method,
+        opened_at_us: Micros::now().0,
+        policy_version: ticket.policy_version,
+    };
+    Ok(Opened {
+        facts,
+        connection,
+        target,
+        ends_at: Micros(ticket.grant_ends_at_us),
+        registration,
+    })
+}
+
+/// Where to connect, and as whom.
+async fn target(worker: &Rc<Worker>, ticket: &Ticket) -> Result<Target, Report> {
+    let hint =
+        "The operators of Postern must mend the connection or the connector's configuration.";
+    let misconfigured = |why: String| Report::new("08006", why, hint);
+    let connections = worker.connections.load();
+    let url = connections.get(&ticket.connection).ok_or_else(|| {
+        misconfigured(format!(
+            "this connector does not serve the connection \"{}\"",
+            ticket.connection
+        ))
+    })?;
+    let mut target = Target::parse(url).map_err(|error| misconfigured(error.to_string()))?;
+    let credentials = worker.config.connections.get(&ticket.connection);
+    let source = match ticket.role_mode() {
+        RoleMode::Login => {
+            let login =
+                credentials.and_then(|credentials| credentials.logins.get(&ticket.database_role));
+            let login = login.ok_or_else(|| {
+                misconfigured(format!(
+                    "the connector holds no login for the database role \"{}\"",
+                    ticket.database_role
+                ))
+            })?;
+            target.user.clone_from(&ticket.database_role);
+            login.password.as_ref()
+        }
+        RoleMode::Shared => {
+            let shared = credentials.and_then(|credentials| credentials.shared.as_ref());
+            let shared = shared.ok_or_else(|| {
+                misconfigured("the connector holds no shared login for this connection".to_owned())
+            })?;
+            target.user.clone_from(&shared.user);
+            shared.password.as_ref()
+        }
+        RoleMode::Ephemeral | RoleMode::Unspecified => {
+            return Err(misconfigured(
+                "this connector cannot make ephemeral roles".to_owned(),
+            ));
+        }
+    };
+    target.password = None;
+    if let Some(source) = source {
+        target.password = Some(source.read().await.map_err(|error| {
+            tracing::error!(%error, connection = ticket.connection, "a database credential cannot be had");
+            misconfigured("the connector cannot get its database credential".to_owned())
+        })?);
+    }
+    if let Some(path) = credentials.and_then(|credentials| credentials.root_certificate.clone()) {
+        target.root_certificate = Some(path);
+    }
+    Ok(target)
+}
+
+/// `postern:<grant>:<client's>`, unless the access role must be indistinguishable from a direct connection.
+fn application_name(ticket: &Ticket, parameters: &[Setting]) -> String {
+    let own = parameters
+        .iter()
+        .rev()
+        .find(|setting| setting.name == "application_name");
+    let own = own
+        .map(|setting| setting.value.as_str())
+        .unwrap_or_default();
+    if !ticket.prefix_application_name {
+        return own.to_owned();
+    }
+    let mut name = format!("postern:{}:{own}", ticket.grant_id);
+    while name.len() > MAX_NAME_BYTES {
+        name.pop();
+    }
+    name
+}
+
+/// The client's parameters in their order, then Postern's own: the last one counts, and RESET restores it.
+fn parameters(
+    ticket: &Ticket,
+    client: &[Setting],
+    application_name: &str,
+) -> Vec<(String, String)> {
+    let mut parameters: Vec<_> = client
+        .iter()
+        .filter(|setting| setting.name != "application_name")
+        .map(|setting| (setting.name.clone(), setting.value.clone()))
+        .collect();
+    if !application_name.is_empty() {
+        parameters.push(("application_name".to_owned(), application_name.to_owned()));
+    }
+    if ticket.read_only {
+        parameters.push(("default_transaction_read_only".to_owned(), "on".to_owned()));
+    }
+    parameters.extend(
+        ticket
+            .settings
+            .iter()
+            .map(|setting| (setting.name.clone(), setting.value.clone())),
+    );
+    parameters
+}
+
+/// What the client is told. The server's own words are passed on where they are about what the client asked for
+/// (its parameters, the server's state), not where they are about the connector's login.
+fn dial_report(ticket: &Ticket, error: DialError) -> Report {
+    tracing::warn!(%error, session = ticket.session_id, connection = ticket.connection, "the database did not let a session in");
+    let DialError::Server {
+        sqlstate, response, ..
+    } = error
+    else {
+        return unreachable();
+    };
+    if sqlstate.starts_with("28") {
+        return Report::new(
+            "08006",
+            "the database refused the connector's login",
+            "The operators of Postern must mend the connector's credential or the database's pg_hba.conf.",
+        );
+    }
+    let body = response.get(frame::HEADER_BYTES..).unwrap_or_default();
+    let text = |code| String::from_utf8_lossy(field(body, code).unwrap_or_default()).into_owned();
+    Report {
+        message: text(b'M'),
+        detail: text(b'D'),
+        hint: text(b'H'),
+        sqlstate,
+    }
+}
+
+/// What the gateway gets before the first query: the server's ParameterStatus and notices, the backend's process
+/// id without its secret, ReadyForQuery.
+pub fn greeting(connection: &mut Connection) -> Vec<u8> {
+    let mut greeting = std::mem::take(&mut connection.greeting);
+    if let Some(key) = &connection.key {
+        backend::put_backend_key(
+            &mut greeting,
+            &BackendKey {
+                pid: key.pid,
+                secret: vec![0; 4],
+            },
+        );
+    }
+    frame::put_message(&mut greeting, b'Z', |out| out.push(b'I'));
+    greeting
+}

@@ -1,0 +1,388 @@
+//! Bytes between tunnel and database, by way of the pipeline, neither direction waiting for the other.
+
+use super::open::{self, Opened};
+use crate::{
+    pipeline::{Fatal, Pipeline, down::Down, record::Journal},
+    registry::End,
+    worker::Worker,
+};
+use postern_dial::{Io, Target};
+use postern_tunnel::{Closed, Stream};
+use postern_types::time::Micros;
+use postern_wire::{
+    backend::BackendKey,
+    error::{Report, Severity},
+    frontend::TERMINATE,
+};
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
+    sync::mpsc::UnboundedReceiver,
+    task::spawn_local,
+    time::{sleep, timeout},
+};
+
+/// The rest of the message that is under way may come for this long, so that the last word is well-formed.
+const BOUNDARY_WITHIN: Duration = Duration::from_millis(200);
+
+/// The client has this long to take its last bytes.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// A cancel request is sent, or not, within this.
+const CANCEL_WITHIN: Duration = Duration::from_millis(500);
+
+/// A client that has finished sending still gets its answers for this long; then nobody may be waiting.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+
+/// An idle session keeps no buffer that is larger.
+const KEPT_CAPACITY: usize = 1024;
+
+/// How a relay ended.
+enum Ended {
+    /// The client said goodbye, or is gone.
+    Client,
+    /// The tunnel is gone.
+    Tunnel,
+    /// The database closed.
+    Database,
+    /// Ended from elsewhere, or at the grant's end.
+    Told(End),
+    /// By the client's own doing, or since nothing can be recorded.
+    Broken(Fatal),
+}
+
+/// Relays to the end, and says in a word why it came.
+pub async fn relay(
+    worker: &Rc<Worker>,
+    stream: Stream,
+    opened: Opened,
+    mut ends: UnboundedReceiver<End>,
+) -> &'static str {
+    let Opened {
+        facts,
+        mut connection,
+        target,
+        ends_at,
+        registration,
+    } = opened;
+    let greeting = open::greeting(&mut connection);
+    let journal = Journal::new(Rc::clone(&worker.recorder), facts);
+    let postern_dial::Connection { io, key, host, .. } = connection;
+    let canceller = key.map(|key| Rc::new(Canceller { target, host, key }));
+    let mut relay = Relay {
+        io,
+        stream,
+        pipeline: Pipeline::new(journal, worker.lease.clone()),
+        down: Down::default(),
+        to_server: Vec::new(),
+        to_client: greeting,
+        carry: Vec::new(),
+        written: 0,
+        said_goodbye: false,
+    };
+    let ended = tokio::select! {
+        biased;
+        Some(end) = ends.recv() => Ended::Told(end),
+        () = sleep(ends_at.since(Micros::now())) => Ended::Told(expired(ends_at)),
+        ended = poll_fn(|cx| relay.poll(cx, worker, canceller.as_ref())) => ended,
+    };
+    if matches!(ended, Ended::Client) && !relay.said_goodbye {
+        let answers = poll_fn(|cx| match relay.poll_down(cx, worker) {
+            Poll::Pending if !relay.pipeline.is_idle() => Poll::Pending,
+            _ => Poll::Ready(()),
+        });
+        tokio::select! {
+            _ = timeout(ANSWERS_WITHIN, answers) => {}
+            Some(_) = ends.recv() => {}
+        }
+    }
+    let reason = close(relay, ended, canceller.as_ref()).await;
+    drop(registration);
+    reason
+}
+
+fn expired(at: Micros) -> End {
+    End {
+        reason: "expired",
+        report: Report::new(
+            "57P01",
+            format!("the grant ended at {at}"),
+            "Ask for access again: `postern request`.",
+        ),
+    }
+}
+
+async fn close(relay: Relay, ended: Ended, canceller: Option<&Rc<Canceller>>) -> &'static str {
+    if !relay.pipeline.is_idle()
+        && let Some(canceller) = canceller
+    {
+        // Whatever the backend runs for nobody any more is stopped first; closing alone would not stop it.
+        let _ = timeout(CANCEL_WITHIN, canceller.cancel()).await;
+    }
+    let (reason, last_word) = match ended {
+        Ended::Client => ("client", None),
+        Ended::Tunnel => ("tunnel", None),
+        Ended::Database if relay.said_goodbye => ("client", None),
+        Ended::Database if relay.down.saw_fatal() => ("database", None),
+        Ended::Database => ("database", Some(open::unreachable())),
+        Ended::Told(end) => (end.reason, Some(end.report)),
+        Ended::Broken(fatal) => ("refused", Some(fatal.report())),
+    };
+    let Relay {
+        mut io,
+        stream,
+        mut pipeline,
+        mut down,
+        mut to_client,
+        carry,
+        ..
+    } = relay;
+    if last_word.is_some() && !down.is_at_boundary() {
+        let _ = timeout(
+            BOUNDARY_WITHIN,
+            rest_of_message(&mut io, &mut pipeline, &mut down, &mut to_client, &carry),
+        )
+        .await;
+    }
+    let goodbye = async {
+        let _ = io.write_all(TERMINATE).await;
+        let _ = io.shutdown().await;
+    };
+    let _ = timeout(CANCEL_WITHIN, goodbye).await;
+    drop(io);
+    pipeline.finish(reason);
+    if let Some(report) = last_word.filter(|_| down.is_at_boundary()) {
+        report.put(&mut to_client, Severity::Fatal);
+    }
+    let _ = timeout(LINGER, drain(&stream, &to_client)).await;
+    reason
+}
+
+/// Reads from the server to the end of the message that is under way, and no further.
+async fn rest_of_message(
+    io: &mut Io,
+    pipeline: &mut Pipeline,
+    down: &mut Down,
+    to_client: &mut Vec<u8>,
+    carry: &[u8],
+) {
+    use tokio::io::AsyncReadExt;
+    debug_assert!(
+        carry.is_empty(),
+        "a carried start of a message means that we are at a bound"
+    );
+    let mut buffer = vec![0; 16 * 1024];
+    while down.remaining() > 0 {
+        let most = buffer.len().min(down.remaining());
+        let Some(part) = buffer.get_mut(..most) else {
+            return;
+        };
+        let Ok(count @ 1..) = io.read(part).await else {
+            return;
+        };
+        let part = part.get(..count).unwrap_or_default();
+        let mut rewritten = Vec::new();
+        if pipeline.server(down, part, &mut rewritten).is_err() {
+            return;
+        }
+        to_client.extend_from_slice(part);
+    }
+}
+
+/// Sends what is left, says that nothing follows, and waits until the gateway has it all.
+async fn drain(stream: &Stream, bytes: &[u8]) {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        if stream.writable().await.is_err() {
+            return;
+        }
+        let sent = stream.send(rest);
+        rest = rest.get(sent..).unwrap_or_default();
+    }
+    stream.finish();
+    while stream.readable().await.is_ok() {
+        // Nothing that the client still says goes anywhere.
+        let _ = stream.take_cancel();
+        stream.consume(|bytes| (bytes.len(), ()));
+    }
+}
+
+/// Cancels what one backend runs.
+struct Canceller {
+    target: Target,
+    host: postern_dial::Host,
+    key: BackendKey,
+}
+
+impl Canceller {
+    async fn cancel(&self) {
+        if let Err(error) = postern_dial::cancel(&self.target, &self.host, &self.key).await {
+            tracing::warn!(%error, pid = self.key.pid, "a cancel request could not be sent");
+        }
+    }
+}
+
+struct Relay {
+    io: Io,
+    stream: Stream,
+    pipeline: Pipeline,
+    down: Down,
+    /// On the way to the server; empty between batches.
+    to_server: Vec<u8>,
+    /// On the way to the client, for want of credit; mostly empty.
+    to_client: Vec<u8>,
+    /// The start of a server's message that is looked at once it is whole; mostly empty.
+    carry: Vec<u8>,
+    /// Bytes of `to_server` that are written.
+    written: usize,
+    said_goodbye: bool,
+}
+
+/// Empties a buffer, and gives it back to the system unless it is small: most sessions are idle.
+fn empty(buffer: &mut Vec<u8>) {
+    if buffer.capacity() > KEPT_CAPACITY {
+        *buffer = Vec::new();
+    } else {
+        buffer.clear();
+    }
+}
+
+impl Relay {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &Rc<Worker>,
+        canceller: Option<&Rc<Canceller>>,
+    ) -> Poll<Ended> {
+        loop {
+            if let Poll::Ready(ended) = self.poll_up(cx, canceller) {
+                return Poll::Ready(ended);
+            }
+            let had_room = self.pipeline.has_room();
+            if let Poll::Ready(ended) = self.poll_down(cx, worker) {
+                return Poll::Ready(ended);
+            }
+            if had_room || !self.pipeline.has_room() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Client to server.
+    fn poll_up(&mut self, cx: &mut Context<'_>, canceller: Option<&Rc<Canceller>>) -> Poll<Ended> {
+        loop {
+            match self.poll_write(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(_)) => return Poll::Ready(Ended::Database),
+                Poll::Ready(Ok(())) => {}
+            }
+            // `poll_down` makes room.
+            if !self.pipeline.has_room() {
+                return Poll::Pending;
+            }
+            match self.stream.poll_readable(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(Closed::Finished)) => return Poll::Ready(Ended::Client),
+                Poll::Ready(Err(Closed::Reset | Closed::Lost)) => {
+                    return Poll::Ready(Ended::Tunnel);
+                }
+                Poll::Ready(Ok(())) => {}
+            }
+            if self.stream.take_cancel()
+                && let Some(canceller) = canceller
+            {
+                let canceller = Rc::clone(canceller);
+                spawn_local(async move { timeout(LINGER, canceller.cancel()).await });
+            }
+            let (pipeline, to_server) = (&mut self.pipeline, &mut self.to_server);
+            let taken = self
+                .stream
+                .consume(|bytes| (bytes.len(), pipeline.client(bytes, to_server)));
+            if let Err(fatal) = taken {
+                self.to_server.clear();
+                return Poll::Ready(Ended::Broken(fatal));
+            }
+            self.said_goodbye |= self.to_server.ends_with(TERMINATE);
+        }
+    }
+
+    /// Writes what the pipeline has let through, and flushes once.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.to_server.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        while self.written < self.to_server.len() {
+            let rest = self.to_server.get(self.written..).unwrap_or_default();
+            match ready!(Pin::new(&mut self.io).poll_write(cx, rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                count => self.written += count,
+            }
+        }
+        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        self.written = 0;
+        empty(&mut self.to_server);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Server to client.
+    fn poll_down(&mut self, cx: &mut Context<'_>, worker: &Rc<Worker>) -> Poll<Ended> {
+        loop {
+            let credit = match self.stream.poll_writable(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(_)) => return Poll::Ready(Ended::Tunnel),
+                Poll::Ready(Ok(credit)) => credit,
+            };
+            if !self.to_client.is_empty() {
+                let sent = self.stream.send(&self.to_client);
+                self.to_client.drain(..sent);
+                if self.to_client.is_empty() {
+                    empty(&mut self.to_client);
+                }
+                continue;
+            }
+            let mut scratch = worker.scratch.borrow_mut();
+            let carried = self.carry.len();
+            scratch
+                .get_mut(..carried)
+                .unwrap_or_default()
+                .copy_from_slice(&self.carry);
+            let most = scratch.len().min(carried + credit);
+            let mut buffer = ReadBuf::new(scratch.get_mut(carried..most).unwrap_or_default());
+            match Pin::new(&mut self.io).poll_read(cx, &mut buffer) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+                Poll::Ready(_) => return Poll::Ready(Ended::Database),
+            }
+            let filled = carried + buffer.filled().len();
+            if let Err(error) = self.take_server(scratch.get(..filled).unwrap_or_default()) {
+                return Poll::Ready(Ended::Broken(error));
+            }
+        }
+    }
+
+    fn take_server(&mut self, bytes: &[u8]) -> Result<(), Fatal> {
+        let mut rewritten = Vec::new();
+        let passed = self
+            .pipeline
+            .server(&mut self.down, bytes, &mut rewritten)?;
+        let out = if rewritten.is_empty() {
+            bytes.get(..passed).unwrap_or_default()
+        } else {
+            rewritten.as_slice()
+        };
+        let sent = self.stream.send(out);
+        self.to_client
+            .extend_from_slice(out.get(sent..).unwrap_or_default());
+        let rest = bytes.get(passed..).unwrap_or_default();
+        empty(&mut self.carry);
+        self.carry.extend_from_slice(rest);
+        Ok(())
+    }
+}

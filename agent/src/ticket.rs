@@ -1,0 +1,196 @@
+//! Nothing is opened without a ticket: signed by the control plane, for this very process, fresh, unused.
+
+use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+use parking_lot::Mutex;
+use postern_proto::v1::{SignedTicket, TICKET_CONTEXT, Ticket};
+use postern_types::time::Micros;
+use prost::Message;
+use std::{collections::HashMap, time::Duration};
+use thiserror::Error;
+
+/// Clocks of control plane and connector may differ by this much.
+const SKEW: Duration = Duration::from_secs(5);
+
+/// No ticket is good for longer than this, whatever it says.
+const MAX_LIFE: Duration = Duration::from_secs(60);
+
+/// Why a ticket is refused.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum TicketError {
+    /// Not signed by a key of the control plane, or not a ticket.
+    #[error("the ticket's signature is not the control plane's")]
+    Signature,
+    /// For another connector or an earlier process.
+    #[error("the ticket is for another connector")]
+    Audience,
+    /// Arrived by another gateway.
+    #[error("the ticket is for another gateway")]
+    Gateway,
+    /// Too old, or its grant is over.
+    #[error("the ticket has expired")]
+    Expired,
+    /// Seen before.
+    #[error("the ticket was used before")]
+    Used,
+}
+
+/// Verifies tickets for one process.
+#[derive(Debug)]
+pub struct Verifier {
+    connector_id: String,
+    incarnation: String,
+    used: Mutex<HashMap<Vec<u8>, Micros>>,
+}
+
+impl Verifier {
+    /// For this process.
+    #[must_use]
+    pub fn new(connector_id: String, incarnation: String) -> Self {
+        Self {
+            connector_id,
+            incarnation,
+            used: Mutex::default(),
+        }
+    }
+
+    /// Takes a ticket: it can't be taken again.
+    ///
+    /// # Errors
+    /// When any of its conditions does not hold.
+    pub fn take(
+        &self,
+        signed: &SignedTicket,
+        keys: &[Vec<u8>],
+        gateway_id: &str,
+        now: Micros,
+    ) -> Result<Ticket, TicketError> {
+        let message = [TICKET_CONTEXT, &signed.ticket].concat();
+        let genuine = keys.iter().any(|key| {
+            UnparsedPublicKey::new(&ED25519, key)
+                .verify(&message, &signed.signature)
+                .is_ok()
+        });
+        if !genuine {
+            return Err(TicketError::Signature);
+        }
+        let ticket = Ticket::decode(signed.ticket.clone()).map_err(|_| TicketError::Signature)?;
+        if ticket.connector_id != self.connector_id
+            || ticket.connector_incarnation != self.incarnation
+        {
+            return Err(TicketError::Audience);
+        }
+        if ticket.gateway_id != gateway_id {
+            return Err(TicketError::Gateway);
+        }
+        let issued = Micros(ticket.issued_at_us);
+        let expires = Micros(ticket.expires_at_us.min(issued.plus(MAX_LIFE).0));
+        if now > expires.plus(SKEW)
+            || issued > now.plus(SKEW)
+            || now >= Micros(ticket.grant_ends_at_us)
+        {
+            return Err(TicketError::Expired);
+        }
+        let mut used = self.used.lock();
+        used.retain(|_, forget_at| *forget_at >= now);
+        if used
+            .insert(ticket.ticket_id.to_vec(), expires.plus(SKEW))
+            .is_some()
+        {
+            return Err(TicketError::Used);
+        }
+        Ok(ticket)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+
+    const NOW: Micros = Micros(1_800_000_000_000_000);
+
+    fn ticket() -> Ticket {
+        Ticket {
+            ticket_id: vec![1; 16].into(),
+            connector_id: "con_a".into(),
+            connector_incarnation: "i1".into(),
+            gateway_id: "gwy_a".into(),
+            issued_at_us: NOW.0,
+            expires_at_us: NOW.plus(Duration::from_secs(30)).0,
+            grant_ends_at_us: NOW.plus(Duration::from_secs(600)).0,
+            ..Ticket::default()
+        }
+    }
+
+    fn sign(key: &Ed25519KeyPair, ticket: &Ticket) -> SignedTicket {
+        let ticket = ticket.encode_to_vec();
+        let signature = key.sign(&[TICKET_CONTEXT, &ticket].concat());
+        SignedTicket {
+            ticket: ticket.into(),
+            signature: signature.as_ref().to_vec().into(),
+        }
+    }
+
+    #[test]
+    fn each_condition_is_needed() {
+        let (key, other) = (
+            Ed25519KeyPair::generate().unwrap(),
+            Ed25519KeyPair::generate().unwrap(),
+        );
+        let keys = vec![key.public_key().as_ref().to_vec()];
+        let verifier = Verifier::new("con_a".into(), "i1".into());
+        let check = |signed: &SignedTicket, gateway: &str, now| {
+            verifier.take(signed, &keys, gateway, now).map(|_| ())
+        };
+        let with = |change: &dyn Fn(&mut Ticket)| {
+            let mut ticket = ticket();
+            change(&mut ticket);
+            sign(&key, &ticket)
+        };
+        let good = sign(&key, &ticket());
+        assert_eq!(
+            check(&sign(&other, &ticket()), "gwy_a", NOW),
+            Err(TicketError::Signature)
+        );
+        let mut forged = good.clone();
+        forged.ticket = Ticket {
+            read_only: false,
+            access_role: "all".into(),
+            ..ticket()
+        }
+        .encode_to_vec()
+        .into();
+        assert_eq!(check(&forged, "gwy_a", NOW), Err(TicketError::Signature));
+        assert_eq!(check(&good, "gwy_b", NOW), Err(TicketError::Gateway));
+        assert_eq!(
+            check(
+                &with(&|t| t.connector_incarnation = "i0".into()),
+                "gwy_a",
+                NOW
+            ),
+            Err(TicketError::Audience)
+        );
+        assert_eq!(
+            check(&with(&|t| t.connector_id = "con_b".into()), "gwy_a", NOW),
+            Err(TicketError::Audience)
+        );
+        assert_eq!(
+            check(&good, "gwy_a", NOW.plus(Duration::from_secs(36))),
+            Err(TicketError::Expired)
+        );
+        assert_eq!(
+            check(&with(&|t| t.grant_ends_at_us = NOW.0), "gwy_a", NOW),
+            Err(TicketError::Expired)
+        );
+        assert_eq!(
+            check(
+                &with(&|t| t.expires_at_us = i64::MAX),
+                "gwy_a",
+                NOW.plus(Duration::from_secs(70))
+            ),
+            Err(TicketError::Expired)
+        );
+        assert_eq!(check(&good, "gwy_a", NOW), Ok(()));
+        assert_eq!(check(&good, "gwy_a", NOW), Err(TicketError::Used));
+    }
+}

@@ -1,0 +1,132 @@
+//! A thread of the data path: its tunnels, their sessions, its recorder.
+
+use crate::{
+    config::Config,
+    control::Control,
+    lease::Lease,
+    outbox::{
+        Outbox,
+        recorder::{self, Recorder},
+    },
+    registry::Registry,
+    ticket::Verifier,
+    tunnels::{self, Wanted},
+};
+use arc_swap::ArcSwap;
+use postern_peer::Keeper;
+use std::{cell::RefCell, collections::HashMap, io, rc::Rc, sync::Arc, thread};
+use tokio::{
+    runtime,
+    sync::mpsc,
+    task::{LocalSet, spawn_blocking, spawn_local},
+    time::{MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+
+/// Bytes read from a database at once; one buffer a thread.
+const SCRATCH_BYTES: usize = 64 * 1024;
+
+/// What all threads of a connector have in common.
+#[derive(Clone)]
+pub struct Common {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// This connector's identity.
+    pub keeper: Keeper,
+    /// This process, told from its predecessors.
+    pub incarnation: Arc<str>,
+    /// Tickets.
+    pub verifier: Arc<Verifier>,
+    /// Database URLs by connection, as the control plane says.
+    pub connections: Arc<ArcSwap<HashMap<String, String>>>,
+    /// All sessions.
+    pub registry: Registry,
+    /// Whether statements may start.
+    pub lease: Lease,
+    /// To the control plane.
+    pub control: Control,
+    /// Records.
+    pub outbox: Outbox,
+    /// Ends everything.
+    pub stop: CancellationToken,
+}
+
+/// One thread's state.
+pub struct Worker {
+    common: Common,
+    /// This thread's records.
+    pub recorder: Rc<Recorder>,
+    /// For reading from databases; borrowed only while one is polled.
+    pub scratch: RefCell<Vec<u8>>,
+}
+
+impl std::ops::Deref for Worker {
+    type Target = Common;
+
+    fn deref(&self) -> &Common {
+        &self.common
+    }
+}
+
+/// A thread that was started.
+pub struct Thread {
+    /// Tunnels that it is to keep up.
+    pub wanted: mpsc::UnboundedSender<Wanted>,
+    /// Ends when the thread has written its last record.
+    pub handle: thread::JoinHandle<()>,
+}
+
+/// Starts a thread.
+///
+/// # Errors
+/// When the system gives none.
+pub fn spawn(common: Common, index: usize) -> io::Result<Thread> {
+    let (wanted, received) = mpsc::unbounded_channel();
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let handle = thread::Builder::new()
+        .name(format!("connector-{index}"))
+        .spawn(move || {
+            let worker = Rc::new(Worker {
+                recorder: Rc::new(Recorder::new(common.outbox.clone())),
+                scratch: RefCell::new(vec![0; SCRATCH_BYTES]),
+                common,
+            });
+            LocalSet::new().block_on(&runtime, run(worker, received));
+        })?;
+    Ok(Thread { wanted, handle })
+}
+
+async fn run(worker: Rc<Worker>, mut wanted: mpsc::UnboundedReceiver<Wanted>) {
+    spawn_local(tick(Rc::clone(&worker)));
+    loop {
+        tokio::select! {
+            Some(wanted) = wanted.recv() => drop(spawn_local(tunnels::keep(Rc::clone(&worker), wanted))),
+            () = worker.stop.cancelled() => break,
+        }
+    }
+    // What is still in memory is written; the next start ships it.
+    if let Err(error) = worker.recorder.flush() {
+        tracing::error!(%error, "the last audit records could not be written");
+    }
+}
+
+/// Writes, syncs and ships what the sessions have recorded.
+async fn tick(worker: Rc<Worker>) {
+    let mut every = interval(recorder::TICK);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        match worker.recorder.tick() {
+            Ok(None) => {}
+            Ok(Some(file)) => {
+                let synced = spawn_blocking(move || file.sync_data()).await;
+                if let Ok(Err(error)) = synced {
+                    tracing::error!(%error, "the audit outbox could not be synced");
+                }
+            }
+            Err(error) => tracing::error!(%error, "the audit outbox could not be written"),
+        }
+    }
+}

@@ -5,11 +5,14 @@
 mod client;
 mod commands;
 mod credentials;
+mod dev;
 mod documents;
 mod failure;
 mod files;
+mod logging;
 mod output;
 mod rows;
+mod serve;
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 use client::ClientArgs;
@@ -67,6 +70,10 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Dev(Box<dev::DevArgs>),
+    ControlPlane(serve::ControlPlaneArgs),
+    Gateway(serve::GatewayArgs),
+    Agent(serve::AgentArgs),
     Login(login::LoginArgs),
     Logout(login::LogoutArgs),
     Whoami(whoami::WhoamiArgs),
@@ -138,6 +145,10 @@ fn run(cli: Cli) -> Result<(), Failure> {
         client_args: cli.client,
     };
     match cli.command {
+        Command::Dev(args) => parts_runtime()?.block_on(dev::run(&context, *args)),
+        Command::ControlPlane(args) => parts_runtime()?.block_on(serve::control_plane(args)),
+        Command::Gateway(args) => parts_runtime()?.block_on(serve::gateway(args)),
+        Command::Agent(args) => parts_runtime()?.block_on(serve::agent(args)),
         Command::Completion(args) => completion::run(&args),
         Command::Logout(_) => login::logout(&context),
         command => command_runtime()?.block_on(call(&context, command)),
@@ -172,7 +183,12 @@ async fn call(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Agents(_) => users::agents(context).await,
         Command::Groups(_) => users::groups(context).await,
         // Handled by the caller.
-        Command::Completion(_) | Command::Logout(_) => Ok(()),
+        Command::Dev(_)
+        | Command::ControlPlane(_)
+        | Command::Gateway(_)
+        | Command::Agent(_)
+        | Command::Completion(_)
+        | Command::Logout(_) => Ok(()),
     }
 }
 

@@ -8,6 +8,8 @@ pub mod down;
 mod forward;
 mod inspect;
 pub mod record;
+#[cfg(test)]
+mod tests;
 
 use crate::{lease::Lease, outbox::recorder::OutboxError};
 use decide::Decision;

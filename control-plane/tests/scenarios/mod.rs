@@ -1,0 +1,7 @@
+//! What has to hold on either store.
+
+pub mod access;
+pub mod audit;
+pub mod documents;
+pub mod grants;
+pub mod identity;

@@ -1,0 +1,57 @@
+//! The same scenarios on SQLite and on PostgreSQL, each on a database of its own.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod scenarios;
+mod support;
+
+/// Runs each scenario on both stores.
+macro_rules! on_both {
+    ($($module:ident::$scenario:ident),* $(,)?) => {
+        #[tokio::test(flavor = "multi_thread")]
+        async fn on_sqlite() {
+            $({
+                println!("{}", stringify!($module::$scenario));
+                let (store, _folder) = support::sqlite().await;
+                scenarios::$module::$scenario(&store).await;
+                store.close().await;
+            })*
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn on_postgres() {
+            let cluster = support::postgres::Cluster::start();
+            $({
+                println!("{}", stringify!($module::$scenario));
+                let store = cluster.store().await;
+                scenarios::$module::$scenario(&store).await;
+                store.close().await;
+            })*
+        }
+    };
+}
+
+on_both! {
+    access::a_request_becomes_a_grant,
+    access::rules_approve_at_once,
+    access::nobody_reviews_what_is_their_own,
+    access::reviewers_count_once_and_at_the_same_time,
+    access::denied_withdrawn_expired,
+    access::fields_are_checked,
+    access::durations_are_shortened_never_lengthened,
+    grants::secrets_and_logins,
+    grants::expiry_and_revocation,
+    grants::others_see_nothing,
+    identity::tokens_come_and_go,
+    identity::founders_are_made_once,
+    documents::plan_shows_and_changes_nothing,
+    documents::all_or_nothing,
+    documents::merging_and_replacing,
+    documents::changes_end_what_they_invalidate,
+    documents::groups_and_owners,
+    audit::segments_are_stored_once,
+    audit::a_change_and_its_event_are_one,
+    audit::statements_are_joined_across_segments,
+    audit::filters,
+    audit::everybody_sees_their_own,
+}

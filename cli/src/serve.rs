@@ -18,6 +18,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// How often histograms give back what they no longer need.
 const UPKEEP: Duration = Duration::from_secs(5);
 
+/// How long a connector lets sessions finish that run when it is told to end: less than orchestrators wait (30 s)
+/// before they kill, so that the audit is delivered too.
+const DRAIN: Duration = Duration::from_secs(15);
+
 /// Run the control plane: requests, grants, audit, the REST API, and gRPC for gateways and connectors
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -137,7 +141,7 @@ pub async fn agent(args: AgentArgs) -> Result<(), Failure> {
     tracing::info!("the connector is up");
     stop.wished().await;
     tracing::info!("the connector ends");
-    running.shutdown().await;
+    running.shutdown(DRAIN).await;
     Ok(())
 }
 

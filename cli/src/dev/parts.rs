@@ -178,7 +178,7 @@ impl Parts {
     /// Ends everything. The connector goes first: it hands in its last audit records through the gateway.
     pub async fn stop(self) {
         if let Some(agent) = self.agent {
-            within("connector", agent.shutdown()).await;
+            within("connector", agent.shutdown(Duration::ZERO)).await;
         }
         if let Some(gateway) = self.gateway {
             within("gateway", gateway.shutdown()).await;

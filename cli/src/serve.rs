@@ -18,10 +18,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// How often histograms give back what they no longer need.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// How long a connector lets sessions finish that run when it is told to end: less than orchestrators wait (30 s)
-/// before they kill, so that the audit is delivered too.
-const DRAIN: Duration = Duration::from_secs(15);
-
 /// Run the control plane: requests, grants, audit, the REST API, and gRPC for gateways and connectors
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -136,12 +132,13 @@ pub async fn agent(args: AgentArgs) -> Result<(), Failure> {
     let config: postern_agent::Config = read(&args.file.path)?;
     logging::init(Form::by_terminal(), None)?;
     let mut stop = Stop::listen()?;
+    let drain = config.drain;
     let started = postern_agent::start(config, Some(metrics()?)).await;
     let running = started.context("the connector cannot start")?;
     tracing::info!("the connector is up");
     stop.wished().await;
     tracing::info!("the connector ends");
-    running.shutdown(DRAIN).await;
+    running.shutdown(drain).await;
     Ok(())
 }
 

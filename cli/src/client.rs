@@ -25,6 +25,7 @@ pub struct ClientArgs {
     #[arg(
         long,
         global = true,
+        help_heading = "Common options",
         env = "POSTERN_URL",
         value_name = "URL",
         hide_env_values = true
@@ -35,6 +36,7 @@ pub struct ClientArgs {
     #[arg(
         long,
         global = true,
+        help_heading = "Common options",
         env = "POSTERN_CA_FILE",
         value_name = "FILE",
         hide_env_values = true

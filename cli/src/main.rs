@@ -51,13 +51,15 @@ pub struct Cli {
     client: ClientArgs,
 
     /// Write JSON: the same as --format json
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Common options")]
     json: bool,
 
-    /// How to write results [default: table]
+    /// How to write results: table, json or csv [default: table]
     #[arg(
         long,
         global = true,
+        help_heading = "Common options",
+        hide_possible_values = true,
         value_enum,
         value_name = "FORMAT",
         conflicts_with = "json"

@@ -50,18 +50,21 @@ fn url_of(credential: &Credential, root: Option<&PathBuf>) -> String {
         credential.host.clone()
     };
     let mut url = format!(
-        "postgresql://{}:{}@{host}:{}/{}?sslmode={}",
+        "postgresql://{}:{}@{host}:{}/{}",
         escaped(&credential.user),
         escaped(&credential.secret),
         credential.port,
         escaped(&credential.database),
-        escaped(&credential.sslmode),
     );
-    if let Some(root) = root {
-        url.push_str(&format!(
-            "&sslrootcert={}",
-            escaped(&root.to_string_lossy())
-        ));
+    // `prefer` is what libpq does by itself, and not every driver knows the word.
+    if credential.sslmode != "prefer" {
+        url.push_str(&format!("?sslmode={}", escaped(&credential.sslmode)));
+        if let Some(root) = root {
+            url.push_str(&format!(
+                "&sslrootcert={}",
+                escaped(&root.to_string_lossy())
+            ));
+        }
     }
     url
 }

@@ -1,0 +1,143 @@
+//! The REST API over a real listener: the story of a grant, and what callers without the right are told.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod support;
+
+use postern_api::{document::SourcedDocument, identity::PrincipalKind};
+use postern_control_plane::{Config, Running, start};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+struct Api {
+    running: Running,
+    _folder: tempfile::TempDir,
+}
+
+async fn api() -> Api {
+    let folder = tempfile::tempdir().unwrap();
+    let free = "127.0.0.1:0".parse().unwrap();
+    let mut config = Config::new(folder.path().join("data"), free, free);
+    config.clients.address = Some("gw.example.com:5432".to_owned());
+    let running = start(config).await.unwrap();
+    let core = &running.core;
+    let token = |name: &str| SecretString::from(format!("postern_{name}"));
+    core.bootstrap_principal_token(PrincipalKind::User, "admin", &["dba"], true, true, &token("admin")).await.unwrap();
+    core.bootstrap_principal_token(PrincipalKind::Agent, "ci", &["agents"], false, false, &token("ci")).await.unwrap();
+    let role = json!({ "mode": "shared", "groups": ["agents"], "reviewers": ["dba"] });
+    let demo = json!({
+        "kind": "Connection", "name": "demo", "database": "postgresql://127.0.0.1/shop", "connector": "dev",
+        "roles": { "read": role },
+    });
+    core.apply(vec![SourcedDocument { source: postern_api::document::Source::default(), document: demo }], true, None).await.unwrap();
+    Api { running, _folder: folder }
+}
+
+impl Api {
+    /// One call on a connection of its own, in plain HTTP/1.1: status and body.
+    async fn call(&self, method: &str, path: &str, token: &str, body: Option<Value>) -> (u16, Value) {
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
+        let authorization = if token.is_empty() { String::new() } else { format!("authorization: Bearer postern_{token}\r\n") };
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{authorization}content-length: {}\r\n\r\n",
+            body.len()
+        );
+        let mut stream = TcpStream::connect(self.running.http_addr).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(body.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, serde_json::from_str(body).unwrap_or_else(|_| json!(body)))
+    }
+}
+
+#[tokio::test]
+async fn the_story_of_a_grant() {
+    let api = api().await;
+    let (status, me) = api.call("GET", "/api/v1/whoami", "ci", None).await;
+    assert_eq!((status, &me["name"], &me["roles"]), (200, &json!("ci"), &json!([])));
+    let (_, admin) = api.call("GET", "/api/v1/whoami", "admin", None).await;
+    assert_eq!(admin["roles"], json!(["admin", "reviewer", "auditor"]));
+    let (_, connections) = api.call("GET", "/api/v1/connections", "ci", None).await;
+    assert_eq!((&connections[0]["name"], &connections[0]["status"]), (&json!("demo"), &json!("no-connector")));
+    assert_eq!(connections[0]["roles"][0]["approval"], "review");
+
+    let ask = json!({ "connection": "demo", "role": "read", "duration": "10m", "reason": "look" });
+    let (status, request) = api.call("POST", "/api/v1/requests", "ci", Some(ask)).await;
+    assert_eq!((status, &request["status"]), (200, &json!("pending")));
+    let path = format!("/api/v1/requests/{}", request["id"].as_str().unwrap());
+    let (wait, approve) = (format!("{path}?wait=30"), format!("{path}/approve"));
+    let (status, _) = api.call("POST", &approve, "ci", None).await;
+    assert_eq!(status, 403);
+    // Whoever waits hears of the decision.
+    let (waited, approved) = tokio::join!(api.call("GET", &wait, "ci", None), api.call("POST", &approve, "admin", None));
+    assert_eq!((approved.0, &approved.1["status"]), (200, &json!("approved")));
+    assert_eq!(waited.1, approved.1);
+
+    let grant = approved.1["grant_id"].as_str().unwrap();
+    let claim = format!("/api/v1/grants/{grant}/credentials");
+    let (status, credential) = api.call("POST", &claim, "ci", Some(json!({ "use": "url" }))).await;
+    assert_eq!((status, credential["user"].as_str(), credential["host"].as_str()), (200, Some(grant), Some("gw.example.com")));
+    assert_eq!((&credential["database"], &credential["sslmode"]), (&json!("demo"), &json!("verify-full")));
+    assert_eq!(api.call("POST", &claim, "admin", Some(json!({ "use": "url" }))).await.0, 403);
+    let (_, grants) = api.call("GET", "/api/v1/grants", "ci", None).await;
+    assert_eq!((&grants[0]["id"], &grants[0]["status"]), (&json!(grant), &json!("open")));
+    let (status, revoked) = api.call("POST", &format!("/api/v1/grants/{grant}/revoke"), "ci", None).await;
+    assert_eq!((status, &revoked["status"]), (200, &json!("revoked")));
+
+    let (_, events) = api.call("GET", "/api/v1/audit/events?type=control&limit=1000", "admin", None).await;
+    let actions: Vec<_> = events.as_array().unwrap().iter().map(|event| event["action"].as_str().unwrap()).collect();
+    for action in ["audit.searched", "grant.revoked", "grant.claimed", "grant.created", "request.approved", "request.created"] {
+        assert!(actions.contains(&action), "{action} in {actions:?}");
+    }
+    let secret = credential["secret"].as_str().unwrap();
+    assert!(!events.to_string().contains(secret) && !events.to_string().contains("SCRAM-SHA-256$"));
+    api.running.shutdown().await;
+}
+
+#[tokio::test]
+async fn errors_are_structured() {
+    let api = api().await;
+    for (method, path, token, body, status, code, field) in [
+        ("GET", "/api/v1/whoami", "", None, 401, "unauthenticated", Value::Null),
+        ("GET", "/api/v1/whoami", "guess", None, 401, "unauthenticated", Value::Null),
+        ("GET", "/api/v1/users", "ci", None, 403, "forbidden", Value::Null),
+        ("GET", "/api/v1/nothing", "admin", None, 404, "not_found", Value::Null),
+        ("GET", "/api/v1/requests/nonsense", "admin", None, 404, "not_found", Value::Null),
+        ("GET", "/api/v1/requests?staus=pending", "admin", None, 400, "invalid", json!("staus")),
+        ("POST", "/api/v1/requests", "ci", Some(json!({ "connection": "demo" })), 400, "invalid", json!("role")),
+        ("POST", "/api/v1/requests", "ci", Some(json!({ "conection": "demo" })), 400, "invalid", json!("conection")),
+        ("POST", "/api/v1/join-tokens", "admin", Some(json!({ "kind": "gateway", "name": "a b" })), 400, "invalid", json!("name")),
+    ] {
+        let (got, answer) = api.call(method, path, token, body).await;
+        let error = &answer["error"];
+        assert_eq!((got, &error["code"], &error["field"]), (status, &json!(code), &field), "{method} {path}: {answer}");
+        assert!(error["message"].as_str().is_some_and(|message| !message.is_empty()));
+    }
+    assert_eq!(api.call("GET", "/healthz", "", None).await, (200, json!("ok\n")));
+    assert_eq!(api.call("GET", "/readyz", "", None).await, (200, json!("ready\n")));
+    assert_eq!(api.call("GET", "/api/v1/openapi.json", "", None).await.1["info"]["title"], "Postern");
+    api.running.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_first_admin_is_made_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let free = "127.0.0.1:0".parse().unwrap();
+    let running = start(Config::new(folder.path().join("data"), free, free)).await.unwrap();
+    let path = running.core.bootstrap_admin().await.unwrap().unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    assert!(running.core.bootstrap_admin().await.unwrap().is_none());
+    let token = SecretString::from(std::fs::read_to_string(&path).unwrap().trim().to_owned());
+    let now = postern_types::time::Micros::now();
+    let caller = postern_control_plane::identity::authenticate(&running.core.store, &token, now).await.unwrap().unwrap();
+    assert!(caller.actor.admin);
+    running.shutdown().await;
+}

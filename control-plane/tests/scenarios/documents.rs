@@ -52,7 +52,7 @@ pub async fn all_or_nothing(store: &Store) {
 pub async fn merging_and_replacing(store: &Store) {
     let cast = world(store).await;
     let partial = json!({ "kind": "Connection", "name": "demo", "roles": { "read": { "max_duration": "2h" } } });
-    apply_all(store, &cast.admin, &[partial.clone()], true).await.unwrap();
+    apply_all(store, &cast.admin, std::slice::from_ref(&partial), true).await.unwrap();
     let demo = stored(store, "demo").await.unwrap();
     assert_eq!((demo.roles.len(), demo.roles["read"].max_duration.as_str()), (3, "2h"));
     assert_eq!((demo.roles["read"].reviewers.as_slice(), demo.roles["read"].approvals), (["dba".to_owned()].as_slice(), 1));

@@ -106,12 +106,15 @@ pub async fn append_segment(
 ) -> Result<Appended, StoreError> {
     // Unpacking takes a while for a full segment: not on a thread that serves others.
     let checked = tokio::task::spawn_blocking(move || {
-        segment::decode(&payload).map(|records| (span(&records, now), payload))
+        let records = segment::decode(&payload).map_err(StoreError::Audit)?;
+        // What happens in the control plane is recorded by it alone: a connector that says so lies.
+        if records.iter().any(|record| matches!(record.record, Some(Record::Control(_)))) {
+            return Err(StoreError::corrupt("audit segment", "it holds an event of the control plane"));
+        }
+        Ok((span(&records, now), payload))
     });
-    let (span, payload) = checked
-        .await
-        .map_err(|error| StoreError::corrupt("audit segment", error))?
-        .map_err(StoreError::Audit)?;
+    let (span, payload) =
+        checked.await.map_err(|error| StoreError::corrupt("audit segment", error))??;
     let segment = store::audit::NewSegment {
         source: connector_id,
         segment_id,

@@ -29,6 +29,7 @@ use std::{
     },
 };
 use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::Status;
 
 /// Commands that wait for one peer. More means that it does not read.
@@ -90,12 +91,14 @@ struct ConnectorPeer {
     attached_gateways: Vec<String>,
     health: HashMap<String, ConnectionHealth>,
     live: HashSet<String>,
+    _attached: DropGuard,
 }
 
 struct GatewayPeer {
     attachment: String,
     queue: GatewayQueue,
     channel_bindings: Vec<bytes::Bytes>,
+    _attached: DropGuard,
 }
 
 /// What an attached connector looks like from outside.
@@ -298,8 +301,11 @@ impl Hub {
         self.inner.state.lock().revoked.iter().cloned().collect()
     }
 
-    /// A connector attached. An older stream of the same process ends.
-    pub fn attach_connector(&self, new: NewConnector) {
+    /// A connector attached. An older stream of the same process ends. The token is cancelled once the hub has let
+    /// go of this one.
+    #[must_use]
+    pub fn attach_connector(&self, new: NewConnector) -> CancellationToken {
+        let gone = CancellationToken::new();
         let peer = ConnectorPeer {
             attachment: new.attachment,
             name: new.name,
@@ -309,11 +315,13 @@ impl Hub {
             attached_gateways: Vec::new(),
             health: HashMap::new(),
             live: new.live.into_iter().collect(),
+            _attached: gone.clone().drop_guard(),
         };
         self.inner.state.lock().connectors.insert(new.key, peer);
         self.count();
         // What changed since its welcome was put together.
         self.inner.refresh.notify_one();
+        gone
     }
 
     /// A connector's stream ended; without effect when a newer one took its place.
@@ -326,12 +334,21 @@ impl Hub {
         self.count();
     }
 
-    /// A gateway attached. An older stream of it ends.
-    pub fn attach_gateway(&self, id: &str, attachment: String, queue: GatewayQueue, channel_bindings: Vec<bytes::Bytes>) {
-        let peer = GatewayPeer { attachment, queue, channel_bindings };
+    /// A gateway attached. An older stream of it ends. The token is cancelled once the hub has let go of this one.
+    #[must_use]
+    pub fn attach_gateway(
+        &self,
+        id: &str,
+        attachment: String,
+        queue: GatewayQueue,
+        channel_bindings: Vec<bytes::Bytes>,
+    ) -> CancellationToken {
+        let gone = CancellationToken::new();
+        let peer = GatewayPeer { attachment, queue, channel_bindings, _attached: gone.clone().drop_guard() };
         self.inner.state.lock().gateways.insert(id.to_owned(), peer);
         self.count();
         self.tell(Event::SetsChanged);
+        gone
     }
 
     /// A gateway's stream ended; without effect when a newer one took its place.

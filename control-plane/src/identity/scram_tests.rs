@@ -226,7 +226,7 @@ fn hostile_final_messages() {
     let malformed = |error: &ScramError| matches!(error, ScramError::Malformed(_));
     for cut in 0..CLIENT_FINAL.len() {
         // Cut inside the proof it is no longer 32 bytes, before it there is none.
-        check(CLIENT_FINAL[..cut].as_bytes(), malformed);
+        check(&CLIENT_FINAL.as_bytes()[..cut], malformed);
     }
     let replaced = |from: &str, to: &str| CLIENT_FINAL.replace(from, to).into_bytes();
     check(&replaced("c=biws", "c=!!!!"), malformed);

@@ -21,6 +21,7 @@ use postern_types::{id::SessionId, time::Micros};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 /// How long a peer may take to say who it is.
@@ -135,6 +136,8 @@ struct Attached {
     attachment: String,
     /// Weak: the hub alone keeps the stream open, and ends it by letting go.
     queue: mpsc::WeakSender<Result<ConnectorCommand, Status>>,
+    /// The hub has let go.
+    gone: CancellationToken,
 }
 
 async fn attach(
@@ -161,17 +164,17 @@ async fn attach(
     // Before the hub has the queue, so that nothing comes before it. The queue is empty.
     let _ = queue.try_send(Ok(ConnectorCommand { command: Some(Command::Welcome(welcome)) }));
     let key = ConnectorKey { id, incarnation };
-    let attached =
-        Attached { core: Arc::clone(&core), key: key.clone(), attachment: attachment.clone(), queue: queue.downgrade() };
-    core.hub.attach_connector(NewConnector {
+    let weak = queue.downgrade();
+    let gone = core.hub.attach_connector(NewConnector {
         key: key.clone(),
-        attachment,
+        attachment: attachment.clone(),
         name: name.clone(),
         queue,
         connections,
         gateways,
         live: live_sessions.clone(),
     });
+    let attached = Attached { core, key: key.clone(), attachment, queue: weak, gone };
     // After the hub has it: what ends from here on is told by the hub, what ended before is in the store.
     if let Err(error) = attached.reconcile(&live_sessions).await {
         attached.detach().await;
@@ -233,7 +236,8 @@ impl Attached {
     async fn run(self, mut messages: Streaming<ConnectorMessage>) {
         let mut seen_at = Micros::now();
         let ended = loop {
-            match messages.message().await {
+            let Some(heard) = self.gone.run_until_cancelled(messages.message()).await else { break None };
+            match heard {
                 Ok(Some(message)) => {
                     if let Err(status) = self.hear(message).await {
                         break Some(status);

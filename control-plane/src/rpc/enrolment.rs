@@ -52,6 +52,7 @@ impl Service {
 #[tonic::async_trait]
 impl Enrolment for Service {
     async fn enrol(&self, request: Request<EnrolRequest>) -> Result<Response<EnrolResponse>, Status> {
+        let address = peer::address(request.extensions()).map(|address| address.to_string());
         let EnrolRequest { join_token, certificate_request, version } = request.into_inner();
         let fingerprint = token::fingerprint(&SecretString::from(join_token));
         let now = Micros::now();
@@ -71,6 +72,7 @@ impl Enrolment for Service {
         join_tokens::set_identity(&mut tx, &used.id, &id).await.map_err(store_failed)?;
         let detail = json!({
             "kind": used.kind, "name": used.name, "join_token": used.id, "version": bounded(&version),
+            "address": address,
         });
         audit::append_control(&mut tx, Event::new(now, "identity.enrolled", None, &id, &detail))
             .await

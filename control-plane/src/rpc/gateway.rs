@@ -26,6 +26,7 @@ use postern_types::time::Micros;
 use std::sync::Arc;
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 use zeroize::Zeroizing;
 
@@ -125,6 +126,8 @@ struct Attached {
     attachment: String,
     /// Weak: the hub alone keeps the stream open, and ends it by letting go.
     queue: mpsc::WeakSender<Result<GatewayCommand, Status>>,
+    /// The hub has let go.
+    gone: CancellationToken,
 }
 
 async fn attach(
@@ -158,7 +161,7 @@ async fn attach(
     // Before the hub has the queue, so that nothing comes before it. The queue is empty.
     let _ = queue.try_send(Ok(GatewayCommand { command: Some(Command::Welcome(welcome)) }));
     let weak = queue.downgrade();
-    core.hub.attach_gateway(&id, attachment.clone(), queue, channel_bindings);
+    let gone = core.hub.attach_gateway(&id, attachment.clone(), queue, channel_bindings);
     // What was revoked between the welcome and the hub's having the queue.
     for revoked in core.hub.revoked().into_iter().filter(|id| !known.contains(id)) {
         let command = Command::RevokedIdentity(RevokedIdentity { identity_id: revoked });
@@ -167,13 +170,13 @@ async fn attach(
         }
     }
     tracing::info!(gateway = %id, "a gateway attached");
-    Ok((Attached { core, id, attachment, queue: weak }, commands))
+    Ok((Attached { core, id, attachment, queue: weak, gone }, commands))
 }
 
 impl Attached {
     async fn run(self, mut messages: Streaming<GatewayMessage>) {
         let mut seen_at = Micros::now();
-        while let Ok(Some(message)) = messages.message().await {
+        while let Some(Ok(Some(message))) = self.gone.run_until_cancelled(messages.message()).await {
             // A newer gateway may say more than this control plane knows.
             if let Some(Message::Heartbeat(beat)) = message.message {
                 let Some(queue) = self.queue.upgrade() else { break };

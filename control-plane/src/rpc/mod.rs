@@ -46,6 +46,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A peer that does not answer a ping within this long is gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
+/// Calls at once on one connection: an authentication of each client that is connecting through a gateway. The
+/// usual 200 would let clients that say nothing more keep all others out.
+const MAX_STREAMS: u32 = 10_000;
+
+/// Data of one call, and of one connection, that may be under way.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+
+/// The longest message of a service other than the audit's.
+const MAX_SMALL_MESSAGE_BYTES: usize = 256 << 10;
+
 /// Calls that run have this long when the process stops.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -99,16 +110,22 @@ pub async fn start(core: Arc<Core>) -> Result<Running, RpcError> {
     tasks.spawn(hub::task::run(core.hub.clone(), stop.clone()));
     tasks.spawn(accept(listener, acceptor, handshaken, stop.clone()));
     tasks.spawn(renew(Arc::clone(&core), certificate, stop.clone()));
+    let enrolment = enrolment::Service::new(Arc::clone(&core));
     let router = Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
-        .add_service(EnrolmentServer::new(enrolment::Service::new(Arc::clone(&core))))
-        .add_service(RenewalServer::new(enrolment::Service::new(Arc::clone(&core))))
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .add_service(
+            EnrolmentServer::new(enrolment.clone()).max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
+        )
+        .add_service(RenewalServer::new(enrolment).max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES))
         .add_service(
             ConnectorControlServer::new(connector::Service::new(Arc::clone(&core)))
                 .max_decoding_message_size(MAX_MESSAGE_BYTES),
         )
-        .add_service(GatewayControlServer::new(gateways));
+        .add_service(GatewayControlServer::new(gateways).max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES));
     let stopped = stop.clone().cancelled_owned();
     tasks.spawn(async move {
         let served = router.serve_with_incoming_shutdown(ReceiverStream::new(connections), stopped).await;

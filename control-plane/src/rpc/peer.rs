@@ -31,8 +31,7 @@ pub struct Connection {
 /// What is known of a connection: an extension of each of its calls.
 #[derive(Clone, Debug)]
 pub struct ConnectionInfo {
-    /// From where.
-    pub address: SocketAddr,
+    address: SocketAddr,
     certificate: Option<Arc<Certificate>>,
 }
 
@@ -91,6 +90,12 @@ fn read(der: &[u8]) -> Option<Certificate> {
     };
     let not_after = Micros(certificate.validity().not_after.timestamp().saturating_mul(1_000_000));
     well_formed.then(|| Certificate { kind, id: id.to_owned(), not_after })
+}
+
+/// From where the caller comes; through a gateway, the gateway's address.
+#[must_use]
+pub fn address(extensions: &Extensions) -> Option<SocketAddr> {
+    extensions.get::<ConnectionInfo>().map(|info| info.address)
 }
 
 /// The caller, if it has proved itself and is not revoked.

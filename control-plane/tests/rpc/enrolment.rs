@@ -1,9 +1,9 @@
 //! How a certificate is had, renewed and lost.
 
-use crate::fixture::{Connector, Gateway, PATIENCE, Plane};
+use crate::fixture::{Connector, Gateway, PATIENCE, Plane, until};
 use bytes::Bytes;
 use postern_api::fleet::PartKind;
-use postern_control_plane::{effects::Effect, store::identities};
+use postern_control_plane::{ca::Authority, effects::Effect, store::identities};
 use postern_peer::{EnrolError, Keeper, Kind, tls};
 use postern_proto::v1::{
     EnrolRequest, RenewRequest, connector_command::Command as ToConnector, enrolment_client::EnrolmentClient,
@@ -11,14 +11,34 @@ use postern_proto::v1::{
 };
 use postern_types::time::Micros;
 use rcgen::{CertificateParams, KeyPair};
-use rustls::pki_types::CertificateDer;
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+};
 use secrecy::{ExposeSecret, SecretString};
+use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
-use tonic::Code;
+use tonic::{Code, transport::Channel};
 
 fn certificate_request() -> Bytes {
     let key = KeyPair::generate().unwrap();
     CertificateParams::default().serialize_request(&key).unwrap().der().to_vec().into()
+}
+
+/// A channel that trusts this control plane and shows this certificate.
+fn impostor(plane: &Plane, chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Channel {
+    let mut roots = RootCertStore::empty();
+    roots.add(plane.running.core.ca.root().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key)
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let (addresses, config) = (plane.addresses(), Arc::new(config));
+    postern_peer::channel(move || addresses.clone(), move || Ok(Arc::clone(&config)))
 }
 
 async fn obtain(plane: &Plane, folder: &str, token: &SecretString) -> Result<Keeper, EnrolError> {
@@ -89,9 +109,12 @@ async fn another_authority_is_not_trusted() {
 async fn certificates_of_another_control_plane_are_refused() {
     let (plane, other) = (Plane::start().await, Plane::start().await);
     let stranger = other.enrol(PartKind::Connector, "dev").await;
-    // It trusts only its own authority; were it to trust ours too, its certificate would still be refused.
-    let refused = Connector::attach(&plane, stranger, "i1", &[]).await;
-    assert!(refused.is_err());
+    // By itself it would trust only its own authority.
+    let channel = impostor(&plane, stranger.identity().chain(), stranger.identity().key());
+    let request = RenewRequest { certificate_request: certificate_request() };
+    let status = RenewalClient::new(channel).renew(request).await.unwrap_err();
+    // Refused by TLS: at TLS 1.3 the client learns it with its first bytes, or with the connection's end.
+    assert!(matches!(status.code(), Code::Unavailable | Code::Unknown), "{status}");
     other.running.shutdown().await;
     plane.running.shutdown().await;
 }
@@ -127,6 +150,32 @@ async fn renewal_keeps_the_identity() {
     assert_eq!(tls::peer(&leaf), Some((Kind::Gateway, identity.id)));
     let text = String::from_utf8_lossy(&leaf).into_owned();
     assert!(text.contains("gateway.postern.internal") && !text.contains("control-plane.postern.internal"));
+    plane.running.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_connection_may_outlive_its_certificate_but_not_the_identity() {
+    let plane = Plane::start().await;
+    let core = &plane.running.core;
+    let id = plane.enrol(PartKind::Gateway, "gw").await.identity().id.clone();
+    let brief = Authority::load(&core.store, &core.sealer, Duration::from_secs(2)).await.unwrap();
+    let key = KeyPair::generate().unwrap();
+    let request = CertificateParams::default().serialize_request(&key).unwrap();
+    let issued = brief.issue(PartKind::Gateway, &id, request.der()).unwrap();
+    let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+    let mut client = RenewalClient::new(impostor(&plane, vec![issued.certificate], key.into()));
+    let mut renew = async || {
+        let request = RenewRequest { certificate_request: certificate_request() };
+        client.renew(request).await.map_err(|status| status.code())
+    };
+    renew().await.unwrap();
+    until("expired", || async { Micros::now() > issued.not_after }).await;
+    // Renewed meanwhile, as above, the identity is good: on this connection too.
+    renew().await.unwrap();
+    let mut tx = core.store.begin().await.unwrap();
+    assert!(identities::renewed(&mut tx, &id, Micros(1)).await.unwrap());
+    tx.commit().await.unwrap();
+    assert_eq!(renew().await.unwrap_err(), Code::Unauthenticated);
     plane.running.shutdown().await;
 }
 

@@ -1,8 +1,11 @@
 //! The gRPC side of the control plane over real TLS, with the certificates that it issues itself.
 
-mod cluster;
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
 mod enrolment;
 mod fixture;
 mod lifecycle;
 mod login;
 mod replicas;
+#[path = "../support/mod.rs"]
+mod support;

@@ -48,14 +48,10 @@ impl Ready {
                 .hint("Start it with `postern dev`."));
             }
             Err(error) => {
-                return Err(Failure::failed(format!(
-                    "cannot read {}: {error}",
-                    path.display()
-                )));
+                return Err(Failure::failed(format!("cannot read {}: {error}", path.display())));
             }
         };
-        serde_json::from_slice(&text)
-            .map_err(|_| Failure::failed(format!("{} cannot be read", path.display())))
+        serde_json::from_slice(&text).map_err(|_| Failure::failed(format!("{} cannot be read", path.display())))
     }
 }
 
@@ -78,13 +74,10 @@ pub fn path(given: Option<&Path>) -> Result<PathBuf, Failure> {
         return std::path::absolute(path)
             .map_err(|error| Failure::failed(format!("cannot use {}: {error}", path.display())));
     }
-    let state = std::env::var_os("XDG_STATE_HOME")
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute());
+    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let state = state.or_else(|| std::env::home_dir().map(|home| home.join(".local/state")));
-    let state = state.ok_or_else(|| {
-        Failure::failed("there is no home folder").hint("Name a folder with --data-dir.")
-    })?;
+    let state =
+        state.ok_or_else(|| Failure::failed("there is no home folder").hint("Name a folder with --data-dir."))?;
     Ok(state.join("postern/dev"))
 }
 
@@ -120,17 +113,11 @@ pub struct DataFolder {
 impl DataFolder {
     /// Takes the folder, making it if need be. From here on nobody finds a `dev.json` of an earlier start.
     pub fn open(path: &Path) -> Result<Self, Failure> {
-        let failed =
-            |error: io::Error| Failure::failed(format!("cannot use {}: {error}", path.display()));
+        let failed = |error: io::Error| Failure::failed(format!("cannot use {}: {error}", path.display()));
         files::private_folder(path).map_err(failed)?;
         let mut options = OpenOptions::new();
-        let mut lock = options
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(lock_file(path))
-            .map_err(failed)?;
+        let mut lock =
+            options.create(true).truncate(false).write(true).mode(0o600).open(lock_file(path)).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -141,10 +128,7 @@ impl DataFolder {
         }
         lock.set_len(0).map_err(failed)?;
         writeln!(lock, "{}", std::process::id()).map_err(failed)?;
-        let this = Self {
-            path: path.canonicalize().map_err(failed)?,
-            _lock: lock,
-        };
+        let this = Self { path: path.canonicalize().map_err(failed)?, _lock: lock };
         this.remove_ready().map_err(failed)?;
         Ok(this)
     }
@@ -159,7 +143,8 @@ impl DataFolder {
         self.path.join("dev.json")
     }
 
-    fn remove_ready(&self) -> io::Result<()> {
+    /// Says that it is not ready, or no longer.
+    pub fn remove_ready(&self) -> io::Result<()> {
         match std::fs::remove_file(self.ready_file()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
@@ -168,12 +153,8 @@ impl DataFolder {
 
     /// Says that everything is ready.
     pub fn write_ready(&self, ready: &Ready) -> Result<(), Failure> {
-        files::write_private_json(&self.ready_file(), ready).map_err(|error| {
-            Failure::failed(format!(
-                "cannot write {}: {error}",
-                self.ready_file().display()
-            ))
-        })
+        files::write_private_json(&self.ready_file(), ready)
+            .map_err(|error| Failure::failed(format!("cannot write {}: {error}", self.ready_file().display())))
     }
 
     /// The tokens of earlier starts, or new ones.
@@ -181,34 +162,22 @@ impl DataFolder {
         let path = self.path.join("tokens.json");
         let saved = match std::fs::read(&path) {
             // The cause is left out: it could quote a token.
-            Ok(text) => serde_json::from_slice(&text)
-                .ok()
-                .with_context(|| format!("{} cannot be read", path.display()))?,
+            Ok(text) => {
+                serde_json::from_slice(&text).ok().with_context(|| format!("{} cannot be read", path.display()))?
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let fresh = || {
-                    postern_types::token::generate(TOKEN_PREFIX)
-                        .map(|token| token.expose_secret().to_owned())
-                };
-                let saved = SavedTokens {
-                    admin_token: fresh()?,
-                    agent_token: fresh()?,
-                };
-                files::write_private_json(&path, &saved)
-                    .with_context(|| format!("cannot write {}", path.display()))?;
+                let fresh =
+                    || postern_types::token::generate(TOKEN_PREFIX).map(|token| token.expose_secret().to_owned());
+                let saved = SavedTokens { admin_token: fresh()?, agent_token: fresh()? };
+                files::write_private_json(&path, &saved).with_context(|| format!("cannot write {}", path.display()))?;
                 saved
             }
             Err(error) => {
                 return Err(error).with_context(|| format!("cannot read {}", path.display()));
             }
         };
-        let SavedTokens {
-            admin_token,
-            agent_token,
-        } = saved;
-        Ok(Tokens {
-            admin: admin_token.into(),
-            agent: agent_token.into(),
-        })
+        let SavedTokens { admin_token, agent_token } = saved;
+        Ok(Tokens { admin: admin_token.into(), agent: agent_token.into() })
     }
 }
 
@@ -222,19 +191,13 @@ mod tests {
         assert_eq!(holder(folder.path()).unwrap(), None);
         let data = DataFolder::open(folder.path()).unwrap();
         let first = data.tokens().unwrap();
-        assert_eq!(
-            holder(folder.path()).unwrap(),
-            Some(std::process::id().cast_signed())
-        );
+        assert_eq!(holder(folder.path()).unwrap(), Some(std::process::id().cast_signed()));
         assert!(DataFolder::open(folder.path()).is_err());
         std::fs::write(data.ready_file(), "{}").unwrap();
         drop(data);
         assert_eq!(holder(folder.path()).unwrap(), None);
         let data = DataFolder::open(folder.path()).unwrap();
         assert!(!data.ready_file().exists());
-        assert_eq!(
-            data.tokens().unwrap().agent.expose_secret(),
-            first.agent.expose_secret()
-        );
+        assert_eq!(data.tokens().unwrap().agent.expose_secret(), first.agent.expose_secret());
     }
 }

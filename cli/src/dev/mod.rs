@@ -109,9 +109,7 @@ fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
 pub async fn run(context: &Context, args: DevArgs) -> Result<(), Failure> {
     match &args.command {
         Some(DevCommand::Env { caller, folder }) => env(*caller, folder),
-        Some(DevCommand::Stop { folder }) => {
-            detach::stop(&folder::path(folder.data_dir.as_deref())?).await
-        }
+        Some(DevCommand::Stop { folder }) => detach::stop(&folder::path(folder.data_dir.as_deref())?).await,
         None if args.detach => detach::start(context, &args).await,
         None => foreground(context, args).await,
     }
@@ -124,19 +122,12 @@ fn env(caller: Caller, folder: &FolderArg) -> Result<(), Failure> {
         Caller::Admin => &ready.admin_token,
     };
     // Both are letters, digits and a few marks that a shell takes as they are.
-    output::line(format!(
-        "export POSTERN_URL={} POSTERN_TOKEN={token}",
-        ready.http_url
-    ))
+    output::line(format!("export POSTERN_URL={} POSTERN_TOKEN={token}", ready.http_url))
 }
 
 async fn foreground(context: &Context, args: DevArgs) -> Result<(), Failure> {
     // Read first: a mistake in a file is best known before anything is started.
-    let files = if args.config.is_empty() {
-        None
-    } else {
-        Some(documents::read(&args.config, true)?)
-    };
+    let files = if args.config.is_empty() { None } else { Some(documents::read(&args.config, true)?) };
     let data = DataFolder::open(&folder::path(args.folder.data_dir.as_deref())?)?;
     logging::init(Form::by_terminal(), None)?;
     let mut stop = Stop::listen()?;
@@ -157,21 +148,18 @@ async fn foreground(context: &Context, args: DevArgs) -> Result<(), Failure> {
         None => Ok(()),
     };
     tracing::info!("stopping");
+    if let Err(error) = data.remove_ready() {
+        // The next start removes it.
+        tracing::warn!(%error, "cannot remove dev.json");
+    }
     parts.stop().await;
     result
 }
 
-fn announce_ready(
-    context: &Context,
-    data: &DataFolder,
-    ready: &Ready,
-    foreign: bool,
-) -> Result<(), Failure> {
+fn announce_ready(context: &Context, data: &DataFolder, ready: &Ready, foreign: bool) -> Result<(), Failure> {
     data.write_ready(ready)?;
     match context.format {
-        Format::Json => {
-            output::json(&serde_json::json!({ "ready": true, "file": data.ready_file() }))
-        }
+        Format::Json => output::json(&serde_json::json!({ "ready": true, "file": data.ready_file() })),
         Format::Table | Format::Csv => output::write(&announce::text(data.path(), ready, foreign)),
     }
 }

@@ -1,0 +1,260 @@
+//! The three parts as processes of their own, set up by hand as an operator would do it.
+
+use crate::{
+    cluster::{APP_PASSWORD, Cluster, READER_PASSWORD},
+    dev::Caller,
+    process::{Process, free_port, postern},
+    wait,
+};
+use serde_json::Value;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+use tempfile::TempDir;
+
+const UP_WITHIN: Duration = Duration::from_secs(60);
+
+/// One of the three.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// `postern control-plane`
+    ControlPlane,
+    /// `postern gateway`
+    Gateway,
+    /// `postern agent`
+    Connector,
+}
+
+impl Part {
+    /// All of them, in the order in which they are first started.
+    pub const ALL: [Self; 3] = [Self::ControlPlane, Self::Gateway, Self::Connector];
+
+    fn command(self) -> &'static str {
+        match self {
+            Self::ControlPlane => "control-plane",
+            Self::Gateway => "gateway",
+            Self::Connector => "agent",
+        }
+    }
+}
+
+/// A running installation that serves the cluster's database `app` as the connection `orders`, with the access
+/// roles `read` (database role `app_reader`) and `all` (`app`).
+pub struct Parts {
+    running: Vec<(Part, Process)>,
+    folder: TempDir,
+    http: u16,
+    /// The port for PostgreSQL clients.
+    pub pg_port: u16,
+    admin: Caller,
+    agent: Caller,
+    join_tokens: Vec<String>,
+}
+
+impl Parts {
+    /// Sets everything up from clean folders.
+    pub async fn start(cluster: &Cluster) -> Self {
+        let folder = tempfile::Builder::new().prefix("postern-e2e-parts-").tempdir().unwrap();
+        let home = folder.path().join("home");
+        fs::create_dir(&home).unwrap();
+        let [http, grpc, pg_port, tunnels] = std::array::from_fn(|_| free_port());
+        certificates(folder.path());
+        let url = format!("http://127.0.0.1:{http}");
+        let nobody = Caller::new(&url, "", &home);
+        let mut parts = Self {
+            running: Vec::new(),
+            folder,
+            http,
+            pg_port,
+            admin: nobody.clone(),
+            agent: nobody,
+            join_tokens: Vec::new(),
+        };
+        parts.write_configuration(grpc, tunnels, cluster);
+        parts.launch(Part::ControlPlane);
+        let token = wait::until_now("the first admin's token is there", UP_WITHIN, || {
+            parts.assert_running();
+            let file = parts.path("control-plane/admin.token");
+            let token = fs::read_to_string(file).ok()?;
+            token.ends_with('\n').then(|| token.trim().to_owned())
+        });
+        parts.admin = Caller::new(&url, &token, &home);
+        wait::until_now("the control plane answers", UP_WITHIN, || {
+            (parts.admin.run(&["whoami"]).code == 0).then_some(())
+        });
+        let documents = parts.path("documents.yaml");
+        let documents = documents.to_str().unwrap();
+        let _ = parts.admin.run(&["apply", documents]).ok();
+        let args = ["tokens", "create", "--for", "agent:ci", "--name", "test"];
+        let token = parts.admin.run(&args).ok();
+        parts.agent = Caller::new(&url, token.trim(), &home);
+        for (part, kind, name) in [(Part::Gateway, "gateway", "gw-1"), (Part::Connector, "connector", "con-1")] {
+            let token = parts.admin.run(&["join-token", kind, name]).ok();
+            fs::write(parts.path(&format!("{kind}.token")), &token).unwrap();
+            parts.join_tokens.push(token.trim().to_owned());
+            parts.launch(part);
+        }
+        parts.until_up();
+        parts
+    }
+
+    /// The admin's command line.
+    #[must_use]
+    pub fn admin(&self) -> &Caller {
+        &self.admin
+    }
+
+    /// The agent's command line.
+    #[must_use]
+    pub fn agent(&self) -> &Caller {
+        &self.agent
+    }
+
+    /// The tokens by which the parts joined.
+    #[must_use]
+    pub fn join_tokens(&self) -> &[String] {
+        &self.join_tokens
+    }
+
+    /// A path in the folder that holds everything.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Stops one part in good order.
+    pub fn stop(&mut self, part: Part) {
+        let index = self.running.iter().position(|(other, _)| *other == part);
+        let (_, mut process) = self.running.remove(index.unwrap());
+        let status = process.stop();
+        assert!(status.success(), "{part:?} ended with {status}: {}", crate::process::tail(&process.output()));
+    }
+
+    /// Starts a part that was stopped.
+    pub fn launch(&mut self, part: Part) {
+        let name = part.command();
+        let mut command = Command::new(postern());
+        command
+            .args([name, "--config"])
+            .arg(self.path(&format!("{name}.yaml")))
+            .env("HOME", self.path("home"))
+            .env("E2E_APP_PASSWORD", APP_PASSWORD);
+        let log = self.path(&format!("{name}.log"));
+        self.running.push((part, Process::spawn(name, &mut command, &log)));
+    }
+
+    /// A part's process.
+    #[must_use]
+    pub fn process(&self, part: Part) -> &Process {
+        let found = self.running.iter().find(|(other, _)| *other == part);
+        &found.unwrap().1
+    }
+
+    /// What a part has logged, over all its starts.
+    #[must_use]
+    pub fn log(&self, part: Part) -> String {
+        let file = self.path(&format!("{}.log", part.command()));
+        String::from_utf8_lossy(&fs::read(file).unwrap()).into_owned()
+    }
+
+    /// Panics if one has ended by itself.
+    pub fn assert_running(&mut self) {
+        for (_, process) in &mut self.running {
+            process.assert_running();
+        }
+    }
+
+    /// Waits until sessions can be had.
+    pub fn until_up(&mut self) {
+        wait::until_now("the connection is up", UP_WITHIN, || {
+            self.assert_running();
+            let listed = self.agent.run(&["connections", "--json"]);
+            let listed: Value = serde_json::from_str(&listed.stdout).ok()?;
+            (listed[0]["status"] == "up").then_some(())
+        });
+    }
+
+    fn write_configuration(&self, grpc: u16, tunnels: u16, cluster: &Cluster) {
+        let root = self.folder.path().display();
+        let (http, pg_port) = (self.http, self.pg_port);
+        fs::write(self.path("reader.password"), READER_PASSWORD).unwrap();
+        let files = [
+            (
+                "control-plane.yaml",
+                format!(
+                    "data_dir: {root}/control-plane\nhttp: {{ listen: '127.0.0.1:{http}' }}\n\
+                     grpc: {{ listen: '127.0.0.1:{grpc}' }}\n\
+                     clients: {{ address: 'localhost:{pg_port}', root_certificate: {root}/root.pem }}\n"
+                ),
+            ),
+            (
+                "gateway.yaml",
+                format!(
+                    "data_dir: {root}/gateway\ncontrol_plane: {{ address: '127.0.0.1:{grpc}' }}\n\
+                     join_token: {{ file: {root}/gateway.token }}\n\
+                     clients:\n  listen: '127.0.0.1:{pg_port}'\n  advertise: 'localhost:{pg_port}'\n  \
+                     tls: {{ certificate: {root}/leaf.pem, key: {root}/leaf.key }}\n\
+                     connectors: {{ listen: '127.0.0.1:{tunnels}' }}\n"
+                ),
+            ),
+            (
+                "agent.yaml",
+                format!(
+                    "data_dir: {root}/agent\ngateways: ['127.0.0.1:{tunnels}']\n\
+                     join_token: {{ file: {root}/connector.token }}\n\
+                     connections:\n  orders:\n    logins:\n      \
+                     app_reader: {{ password: {{ file: {root}/reader.password }} }}\n      \
+                     app: {{ password: {{ env: E2E_APP_PASSWORD }} }}\n"
+                ),
+            ),
+            ("documents.yaml", documents(cluster.port)),
+        ];
+        for (name, text) in files {
+            fs::write(self.path(name), text).unwrap();
+        }
+    }
+}
+
+fn documents(port: u16) -> String {
+    format!(
+        "kind: Group
+name: reviewers
+members: [user:admin]
+---
+kind: Agent
+name: ci
+groups: [agents]
+owner: admin
+---
+kind: User
+name: alice
+---
+kind: Connection
+name: orders
+database: postgresql://127.0.0.1:{port}/app?sslmode=disable
+connector: con-1
+roles:
+  read: {{ mode: login, database_role: app_reader, read_only: true, groups: [agents], max_duration: 1h, reviewers: [reviewers] }}
+  all: {{ mode: login, database_role: app, max_duration: 1h, reviewers: [reviewers], application_name: unchanged }}
+"
+    )
+}
+
+/// A root of our own and the gateway's certificate for `localhost`.
+fn certificates(folder: &Path) {
+    let mut root = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    root.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    root.distinguished_name.push(rcgen::DnType::CommonName, "Postern's tests");
+    let root_key = rcgen::KeyPair::generate().unwrap();
+    let certificate = root.self_signed(&root_key).unwrap();
+    fs::write(folder.join("root.pem"), certificate.pem()).unwrap();
+    let issuer = rcgen::Issuer::new(root, root_key);
+    let leaf = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let leaf = leaf.signed_by(&key, &issuer).unwrap();
+    fs::write(folder.join("leaf.pem"), leaf.pem()).unwrap();
+    fs::write(folder.join("leaf.key"), key.serialize_pem()).unwrap();
+}

@@ -42,9 +42,7 @@ pub enum SealError {
     #[error("the master key must be 32 bytes in base64 (make one with `openssl rand -base64 32`)")]
     Key,
     /// It was sealed under another key or for another place, or was changed.
-    #[error(
-        "the sealed value `{name}` cannot be opened: it was sealed under another master key or was changed"
-    )]
+    #[error("the sealed value `{name}` cannot be opened: it was sealed under another master key or was changed")]
     Open {
         /// Which.
         name: String,
@@ -90,11 +88,7 @@ impl Sealer {
     /// # Errors
     /// When it is not 32 bytes.
     pub fn from_base64(text: &SecretString) -> Result<Self, SealError> {
-        let bytes = Zeroizing::new(
-            BASE64
-                .decode(text.expose_secret().trim())
-                .map_err(|_| SealError::Key)?,
-        );
+        let bytes = Zeroizing::new(BASE64.decode(text.expose_secret().trim()).map_err(|_| SealError::Key)?);
         let cipher = XChaCha20Poly1305::new_from_slice(&bytes).map_err(|_| SealError::Key)?;
         Ok(Self { cipher })
     }
@@ -106,16 +100,11 @@ impl Sealer {
     pub fn seal(&self, name: &str, value: &[u8]) -> Result<Vec<u8>, SealError> {
         let mut nonce = [0u8; NONCE_BYTES];
         rand::fill(&mut nonce).map_err(|_| SealError::Random)?;
-        let payload = Payload {
-            msg: value,
-            aad: name.as_bytes(),
-        };
+        let payload = Payload { msg: value, aad: name.as_bytes() };
         let sealed = self
             .cipher
             .encrypt(XNonce::from_slice(&nonce), payload)
-            .map_err(|_| SealError::Seal {
-                name: name.to_owned(),
-            })?;
+            .map_err(|_| SealError::Seal { name: name.to_owned() })?;
         Ok([&[VERSION], nonce.as_slice(), &sealed].concat())
     }
 
@@ -131,25 +120,17 @@ impl Sealer {
         };
         parts()
             .and_then(|(nonce, ciphertext)| {
-                let payload = Payload {
-                    msg: ciphertext,
-                    aad: name.as_bytes(),
-                };
+                let payload = Payload { msg: ciphertext, aad: name.as_bytes() };
                 self.cipher.decrypt(XNonce::from_slice(nonce), payload).ok()
             })
             .map(Zeroizing::new)
-            .ok_or_else(|| SealError::Open {
-                name: name.to_owned(),
-            })
+            .ok_or_else(|| SealError::Open { name: name.to_owned() })
     }
 }
 
 /// The key's file; made first if there is none, whole or not at all, for its owner only.
 fn read_or_create(path: &Path) -> Result<SecretString, SealError> {
-    let error = |source| SealError::File {
-        path: path.display().to_string(),
-        source,
-    };
+    let error = |source| SealError::File { path: path.display().to_string(), source };
     match std::fs::read_to_string(path) {
         Ok(text) => return Ok(SecretString::from(text)),
         Err(problem) if problem.kind() != std::io::ErrorKind::NotFound => {
@@ -163,9 +144,7 @@ fn read_or_create(path: &Path) -> Result<SecretString, SealError> {
     key.zeroize();
     create(path, &text).map_err(error)?;
     // Read back: had another process made one meanwhile, that one counts.
-    std::fs::read_to_string(path)
-        .map(SecretString::from)
-        .map_err(error)
+    std::fs::read_to_string(path).map(SecretString::from).map_err(error)
 }
 
 fn create(path: &Path, text: &str) -> std::io::Result<()> {
@@ -186,8 +165,7 @@ fn create(path: &Path, text: &str) -> std::io::Result<()> {
     std::fs::remove_file(&temporary)?;
     linked?;
     // Without its folder's entry the key would be lost to a power cut, and all that is sealed with it.
-    path.parent()
-        .map_or(Ok(()), |folder| std::fs::File::open(folder)?.sync_all())
+    path.parent().map_or(Ok(()), |folder| std::fs::File::open(folder)?.sync_all())
 }
 
 #[cfg(test)]
@@ -208,23 +186,14 @@ mod tests {
             let mut changed = sealed.clone();
             changed[at] ^= 1;
             assert!(sealer(1).open("ca.key", &changed).is_err(), "byte {at}");
-            assert!(
-                sealer(1).open("ca.key", &sealed[..at]).is_err(),
-                "cut at {at}"
-            );
+            assert!(sealer(1).open("ca.key", &sealed[..at]).is_err(), "cut at {at}");
         }
         assert_ne!(sealed, sealer(1).seal("ca.key", b"secret").unwrap());
     }
 
     #[test]
     fn keys_that_are_none() {
-        for bad in [
-            "",
-            "short",
-            "AAAA",
-            &BASE64.encode([0; 31]),
-            &BASE64.encode([0; 33]),
-        ] {
+        for bad in ["", "short", "AAAA", &BASE64.encode([0; 31]), &BASE64.encode([0; 33])] {
             let error = Sealer::from_base64(&SecretString::from(bad.to_owned())).unwrap_err();
             assert!(matches!(error, SealError::Key), "{bad}");
         }
@@ -240,9 +209,7 @@ mod tests {
         Sealer::from_base64(&first).unwrap();
         #[cfg(unix)]
         {
-            let mode = std::os::unix::fs::PermissionsExt::mode(
-                &std::fs::metadata(&path).unwrap().permissions(),
-            );
+            let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
             assert_eq!(mode & 0o777, 0o600);
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);

@@ -14,9 +14,8 @@ use postern_api::fleet::PartKind;
 use postern_proto::{CONTROL_PLANE_SERVER_NAME, GATEWAY_SERVER_NAME};
 use postern_types::time::Micros;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
-    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData,
-    SanType, SignatureAlgorithm,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SignatureAlgorithm,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -36,11 +35,8 @@ const CLOCK_SKEW: Duration = Duration::from_secs(300);
 const MAX_REQUEST_BYTES: usize = 16 * 1024;
 
 /// The kinds of key that are certified.
-const KEY_KINDS: [&SignatureAlgorithm; 3] = [
-    &rcgen::PKCS_ECDSA_P256_SHA256,
-    &rcgen::PKCS_ECDSA_P384_SHA384,
-    &rcgen::PKCS_ED25519,
-];
+const KEY_KINDS: [&SignatureAlgorithm; 3] =
+    [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ED25519];
 
 /// The authority failed, or was asked for what it does not do.
 #[derive(Debug, Error)]
@@ -96,9 +92,7 @@ pub struct Authority {
 
 impl std::fmt::Debug for Authority {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Authority")
-            .field("fingerprint", &self.fingerprint)
-            .finish_non_exhaustive()
+        f.debug_struct("Authority").field("fingerprint", &self.fingerprint).finish_non_exhaustive()
     }
 }
 
@@ -111,17 +105,10 @@ impl Authority {
         let stored = kv::get_or_create(store, sealer, ROOT, make_root).await?;
         let (key, root) = split_root(&stored).ok_or(CaError::Corrupt)?;
         let root = CertificateDer::from(root.to_vec());
-        let key =
-            KeyPair::try_from(&PrivatePkcs8KeyDer::from(key)).map_err(|_| CaError::Corrupt)?;
+        let key = KeyPair::try_from(&PrivatePkcs8KeyDer::from(key)).map_err(|_| CaError::Corrupt)?;
         let issuer = Issuer::from_ca_cert_der(&root, key)?;
-        let fingerprint =
-            data_encoding::HEXLOWER.encode(digest::digest(&digest::SHA256, &root).as_ref());
-        Ok(Self {
-            issuer,
-            root,
-            fingerprint,
-            lifetime,
-        })
+        let fingerprint = data_encoding::HEXLOWER.encode(digest::digest(&digest::SHA256, &root).as_ref());
+        Ok(Self { issuer, root, fingerprint, lifetime })
     }
 
     /// The root certificate, DER.
@@ -150,8 +137,7 @@ impl Authority {
         if request.len() > MAX_REQUEST_BYTES {
             return Err(CaError::Request);
         }
-        let request = CertificateSigningRequestParams::from_der(&request.into())
-            .map_err(|_| CaError::Request)?;
+        let request = CertificateSigningRequestParams::from_der(&request.into()).map_err(|_| CaError::Request)?;
         if !KEY_KINDS.contains(&request.public_key.algorithm()) {
             return Err(CaError::KeyKind);
         }
@@ -173,12 +159,7 @@ impl Authority {
     pub fn issue_server(&self) -> Result<(Issued, PrivateKeyDer<'static>), CaError> {
         let key = KeyPair::generate()?;
         let names = vec![SanType::DnsName(CONTROL_PLANE_SERVER_NAME.try_into()?)];
-        let issued = self.leaf(
-            "control plane",
-            names,
-            vec![ExtendedKeyUsagePurpose::ServerAuth],
-            &key,
-        )?;
+        let issued = self.leaf("control plane", names, vec![ExtendedKeyUsagePurpose::ServerAuth], &key)?;
         Ok((issued, PrivatePkcs8KeyDer::from(key.serialize_der()).into()))
     }
 
@@ -197,10 +178,7 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         let not_after = Micros(params.not_after.unix_timestamp().saturating_mul(1_000_000));
         let certificate = params.signed_by(key, &self.issuer)?;
-        Ok(Issued {
-            certificate: certificate.into(),
-            not_after,
-        })
+        Ok(Issued { certificate: certificate.into(), not_after })
     }
 }
 
@@ -217,10 +195,7 @@ fn params(common_name: &str, lifetime: Duration) -> CertificateParams {
     name.push(DnType::CommonName, common_name);
     params.distinguished_name = name;
     // Whole seconds: a certificate has no finer ones.
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let at = |seconds: u64| (UNIX_EPOCH + Duration::from_secs(seconds)).into();
     params.not_before = at(now.saturating_sub(CLOCK_SKEW.as_secs()));
     params.not_after = at(now.saturating_add(lifetime.as_secs()));
@@ -236,9 +211,7 @@ fn make_root() -> Result<Zeroizing<Vec<u8>>, CaError> {
     let root = params.self_signed(&key)?;
     let key = Zeroizing::new(key.serialize_der());
     let length = u32::try_from(key.len()).map_err(|_| CaError::Corrupt)?;
-    Ok(Zeroizing::new(
-        [&length.to_be_bytes(), key.as_slice(), root.der()].concat(),
-    ))
+    Ok(Zeroizing::new([&length.to_be_bytes(), key.as_slice(), root.der()].concat()))
 }
 
 fn split_root(stored: &[u8]) -> Option<(&[u8], &[u8])> {

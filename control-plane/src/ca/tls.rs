@@ -45,13 +45,10 @@ impl ServerCertificate {
     pub fn server_config(self: &Arc<Self>, ca: &Authority) -> Result<Arc<ServerConfig>, CaError> {
         let mut roots = RootCertStore::empty();
         roots.add(ca.root().clone())?;
-        let verifier = WebPkiClientVerifier::builder_with_provider(
-            Arc::new(roots),
-            Arc::clone(&self.provider),
-        )
-        // Who enrols has no certificate yet; each service but Enrolment asks for one.
-        .allow_unauthenticated()
-        .build()?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&self.provider))
+            // Who enrols has no certificate yet; each service but Enrolment asks for one.
+            .allow_unauthenticated()
+            .build()?;
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_client_cert_verifier(verifier)

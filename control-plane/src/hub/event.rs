@@ -80,9 +80,8 @@ struct Envelope {
 /// An event as it is published.
 #[must_use]
 pub fn encode(replica: &str, event: &Event) -> Option<String> {
-    let write = |event: &Event| {
-        serde_json::to_string(&Envelope { replica: replica.to_owned(), event: event.clone() }).ok()
-    };
+    let write =
+        |event: &Event| serde_json::to_string(&Envelope { replica: replica.to_owned(), event: event.clone() }).ok();
     let text = write(event)?;
     if text.len() <= MAX_PAYLOAD { Some(text) } else { write(&shortened(event)) }
 }

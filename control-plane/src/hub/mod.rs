@@ -368,7 +368,8 @@ impl Hub {
         };
         // Far below the numbers that a float cannot hold.
         #[allow(clippy::cast_precision_loss)]
-        let gauge = |kind: &'static str, n: usize| metrics::gauge!("postern_attached_peers", "kind" => kind).set(n as f64);
+        let gauge =
+            |kind: &'static str, n: usize| metrics::gauge!("postern_attached_peers", "kind" => kind).set(n as f64);
         gauge("connector", connectors);
         gauge("gateway", gateways);
     }
@@ -422,7 +423,8 @@ impl Hub {
         let fitting: Vec<_> = attached
             .iter()
             .filter_map(|candidate| {
-                let key = ConnectorKey { id: candidate.connector_id.clone(), incarnation: candidate.incarnation.clone() };
+                let key =
+                    ConnectorKey { id: candidate.connector_id.clone(), incarnation: candidate.incarnation.clone() };
                 let peer = state.connectors.get(&key)?;
                 let down = peer.health.get(connection).is_some_and(|health| !health.reachable);
                 (peer.name == name && peer.serves(connection)).then_some((down, candidate))

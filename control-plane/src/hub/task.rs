@@ -60,7 +60,10 @@ async fn listen(hub: &Hub) {
             // SQLite: there is nobody else.
             Ok(()) => return,
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "other replicas cannot be heard; trying again");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "other replicas cannot be heard; trying again"
+                );
                 tokio::time::sleep(RETRY).await;
             }
         }
@@ -167,7 +170,10 @@ async fn refresh(hub: &Hub) {
     loop {
         hub.inner.refresh.notified().await;
         while let Err(error) = hub.refresh_sets().await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "connectors cannot be told of their connections; trying again");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "connectors cannot be told of their connections; trying again"
+            );
             tokio::time::sleep(RETRY).await;
         }
     }
@@ -230,9 +236,8 @@ pub async fn sets(store: &Store, connector: &str) -> Result<(ConnectionSet, Gate
         name: row.document.name,
         database_url: row.document.database,
     };
-    let address = |row: identities::IdentityRow| {
-        Some(GatewayAddress { gateway_id: row.id, address: row.connector_address? })
-    };
+    let address =
+        |row: identities::IdentityRow| Some(GatewayAddress { gateway_id: row.id, address: row.connector_address? });
     Ok((
         ConnectionSet { connections: connections.into_iter().map(spec).collect() },
         GatewaySet { gateways: gateways.into_iter().filter_map(address).collect() },

@@ -82,9 +82,7 @@ pub struct Verifier {
 
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Verifier")
-            .field("iterations", &self.iterations)
-            .finish_non_exhaustive()
+        f.debug_struct("Verifier").field("iterations", &self.iterations).finish_non_exhaustive()
     }
 }
 
@@ -99,33 +97,17 @@ impl Verifier {
         Self::with_salt(secret, salt, ITERATIONS)
     }
 
-    fn with_salt(
-        secret: &SecretString,
-        salt: Vec<u8>,
-        iterations: NonZeroU32,
-    ) -> Result<Self, VerifierError> {
+    fn with_salt(secret: &SecretString, salt: Vec<u8>, iterations: NonZeroU32) -> Result<Self, VerifierError> {
         let secret = secret.expose_secret().as_bytes();
         if secret.is_empty() || !secret.iter().all(|byte| (0x20..0x7f).contains(byte)) {
             return Err(VerifierError::Secret);
         }
         let mut salted: Key = [0; SHA256_OUTPUT_LEN];
-        pbkdf2::derive(
-            pbkdf2::PBKDF2_HMAC_SHA256,
-            iterations,
-            &salt,
-            secret,
-            &mut salted,
-        );
+        pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, iterations, &salt, secret, &mut salted);
         let client_key = mac(&salted, b"Client Key");
         let server_key = mac(&salted, b"Server Key");
         zeroize::Zeroize::zeroize(&mut salted);
-        Ok(Self {
-            iterations,
-            salt,
-            stored_key: sha256(&client_key),
-            server_key,
-            decoy: false,
-        })
+        Ok(Self { iterations, salt, stored_key: sha256(&client_key), server_key, decoy: false })
     }
 
     /// The verifier that an unknown user is played with: the same for the same user each time, so that asking
@@ -182,9 +164,7 @@ impl FromStr for Verifier {
             })
         };
         read()
-            .filter(|verifier| {
-                !verifier.salt.is_empty() && verifier.iterations.get() <= MAX_ITERATIONS
-            })
+            .filter(|verifier| !verifier.salt.is_empty() && verifier.iterations.get() <= MAX_ITERATIONS)
             .ok_or(VerifierError::Format)
     }
 }
@@ -259,17 +239,11 @@ impl ClientFirst {
     /// When the message is malformed, or its channel binding does not fit mechanism and connection.
     pub fn read(mechanism: Mechanism, binding: &[u8], message: &[u8]) -> Result<Self, ScramError> {
         let message = text(message)?;
-        let (flag, rest) = message
-            .split_once(',')
-            .ok_or(ScramError::Malformed("no channel binding flag"))?;
-        let (authzid, bare) = rest
-            .split_once(',')
-            .ok_or(ScramError::Malformed("no authorization identity"))?;
+        let (flag, rest) = message.split_once(',').ok_or(ScramError::Malformed("no channel binding flag"))?;
+        let (authzid, bare) = rest.split_once(',').ok_or(ScramError::Malformed("no authorization identity"))?;
         check_flag(mechanism, flag, !binding.is_empty())?;
         if !authzid.is_empty() {
-            return Err(ScramError::Malformed(
-                "an authorization identity is not supported",
-            ));
+            return Err(ScramError::Malformed("an authorization identity is not supported"));
         }
         let mut attributes = bare.split(',');
         // The name is ignored, as PostgreSQL does: the startup packet's user counts. A mandatory extension
@@ -284,12 +258,7 @@ impl ClientFirst {
         if mechanism == Mechanism::Plus {
             expected_binding.extend_from_slice(binding);
         }
-        Ok(Self {
-            mechanism,
-            expected_binding,
-            nonce: nonce.to_owned(),
-            bare: bare.to_owned(),
-        })
+        Ok(Self { mechanism, expected_binding, nonce: nonce.to_owned(), bare: bare.to_owned() })
     }
 
     /// The challenge to this client, and the message that carries it.
@@ -304,11 +273,7 @@ impl ClientFirst {
 
     fn challenge_with(self, verifier: Verifier, server_nonce: &str) -> (Challenge, String) {
         let nonce = format!("{}{server_nonce}", self.nonce);
-        let message = format!(
-            "r={nonce},s={},i={}",
-            BASE64.encode(&verifier.salt),
-            verifier.iterations
-        );
+        let message = format!("r={nonce},s={},i={}", BASE64.encode(&verifier.salt), verifier.iterations);
         let transcript = format!("{},{message}", self.bare);
         let challenge = Challenge {
             mechanism: self.mechanism,
@@ -328,20 +293,15 @@ impl Challenge {
     /// [`ScramError::BadProof`] when it is well-formed and proves nothing, another when it is malformed.
     pub fn verify(self, message: &[u8]) -> Result<Proved, ScramError> {
         let message = text(message)?;
-        let (without_proof, proof) = message
-            .rsplit_once(",p=")
-            .ok_or(ScramError::Malformed("no proof"))?;
+        let (without_proof, proof) = message.rsplit_once(",p=").ok_or(ScramError::Malformed("no proof"))?;
         let mut attributes = without_proof.split(',');
         let binding = BASE64
             .decode(attribute('c', attributes.next())?)
             .map_err(|_| ScramError::Malformed("the channel binding is not base64"))?;
         let nonce = attribute('r', attributes.next())?;
         check_extensions(attributes)?;
-        if constant_time::verify_slices_are_equal(nonce.as_bytes(), self.nonce.as_bytes()).is_err()
-        {
-            return Err(ScramError::Malformed(
-                "the nonce is not the one of this exchange",
-            ));
+        if constant_time::verify_slices_are_equal(nonce.as_bytes(), self.nonce.as_bytes()).is_err() {
+            return Err(ScramError::Malformed("the nonce is not the one of this exchange"));
         }
         if constant_time::verify_slices_are_equal(&binding, &self.expected_binding).is_err() {
             return Err(ScramError::ChannelBinding);
@@ -358,18 +318,13 @@ impl Challenge {
         for (byte, mask) in client_key.iter_mut().zip(signature) {
             *byte ^= mask;
         }
-        let right =
-            constant_time::verify_slices_are_equal(&sha256(&client_key), &self.verifier.stored_key)
-                .is_ok();
+        let right = constant_time::verify_slices_are_equal(&sha256(&client_key), &self.verifier.stored_key).is_ok();
         if !right || self.verifier.decoy {
             return Err(ScramError::BadProof);
         }
         let server_signature = mac(&self.verifier.server_key, transcript.as_bytes());
         let server_final = format!("v={}", BASE64.encode(server_signature));
-        Ok(Proved {
-            mechanism: self.mechanism,
-            server_final,
-        })
+        Ok(Proved { mechanism: self.mechanism, server_final })
     }
 }
 
@@ -384,12 +339,10 @@ fn check_flag(mechanism: Mechanism, flag: &str, offered: bool) -> Result<(), Scr
         (Mechanism::Plus, flag) if flag.starts_with("p=") => {
             Err(ScramError::Malformed("unsupported type of channel binding"))
         }
-        (Mechanism::Plus, "n" | "y") => Err(ScramError::Malformed(
-            "channel binding was chosen and its data left out",
-        )),
-        (Mechanism::Plain, flag) if flag.starts_with("p=") => Err(ScramError::Malformed(
-            "channel binding data without the mechanism for it",
-        )),
+        (Mechanism::Plus, "n" | "y") => Err(ScramError::Malformed("channel binding was chosen and its data left out")),
+        (Mechanism::Plain, flag) if flag.starts_with("p=") => {
+            Err(ScramError::Malformed("channel binding data without the mechanism for it"))
+        }
         _ => Err(ScramError::Malformed("unknown channel binding flag")),
     }
 }
@@ -407,9 +360,7 @@ fn text(message: &[u8]) -> Result<&str, ScramError> {
 /// The value of `letter=value`.
 fn attribute(letter: char, part: Option<&str>) -> Result<&str, ScramError> {
     part.and_then(|part| part.strip_prefix(letter)?.strip_prefix('='))
-        .ok_or(ScramError::Malformed(
-            "an attribute is missing or out of order",
-        ))
+        .ok_or(ScramError::Malformed("an attribute is missing or out of order"))
 }
 
 /// Extensions that nobody has defined are ignored, as long as they have the form of one.

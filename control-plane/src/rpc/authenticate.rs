@@ -403,7 +403,10 @@ fn obstacle(begin: &AuthBegin, login: &LoginGrant, now: Micros) -> Option<Client
     if login.principal_disabled {
         return Some(ClientError {
             sqlstate: "28000".to_owned(),
-            message: format!("the {} {} is disabled, or the user for whom it acts", login.principal.kind, login.principal.name),
+            message: format!(
+                "the {} {} is disabled, or the user for whom it acts",
+                login.principal.kind, login.principal.name
+            ),
             detail: String::new(),
             hint: "ask an admin".to_owned(),
         });
@@ -449,7 +452,10 @@ fn over(login: &LoginGrant, message: String) -> ClientError {
 fn no_connector(login: &LoginGrant) -> ClientError {
     ClientError {
         sqlstate: "08006".to_owned(),
-        message: format!("no connector serves the connection `{}` through this gateway at the moment", login.connection.name()),
+        message: format!(
+            "no connector serves the connection `{}` through this gateway at the moment",
+            login.connection.name()
+        ),
         detail: "The hop from the gateway to the connector is missing.".to_owned(),
         hint: format!(
             "try again in a moment; an admin sees with `postern connections` whether the connector `{}` is attached",

@@ -14,8 +14,7 @@ use crate::{
 use postern_api::fleet::PartKind;
 use postern_proto::v1::{
     AuditAck, AuditSegment, ConnectorCommand, ConnectorHello, ConnectorMessage, ConnectorWelcome, SessionClosed,
-    SessionOpened, connector_command::Command, connector_control_server::ConnectorControl,
-    connector_message::Message,
+    SessionOpened, connector_command::Command, connector_control_server::ConnectorControl, connector_message::Message,
 };
 use postern_types::{id::SessionId, time::Micros};
 use std::{sync::Arc, time::Duration};
@@ -184,13 +183,7 @@ async fn attach(
     Ok((attached, commands))
 }
 
-async fn register(
-    core: &Core,
-    id: &str,
-    attachment: &str,
-    version: &str,
-    incarnation: &str,
-) -> Result<String, Status> {
+async fn register(core: &Core, id: &str, attachment: &str, version: &str, incarnation: &str) -> Result<String, Status> {
     let attachment = Attachment { attachment, version, incarnation: Some(incarnation), ..Attachment::default() };
     let mut tx = core.store.begin().await.map_err(store_failed)?;
     if !identities::attached(&mut tx, id, &attachment, Micros::now()).await.map_err(store_failed)? {
@@ -221,9 +214,7 @@ impl Attached {
             }
             let listed = live.iter().any(|session| session == row.id.as_str());
             // Its ticket may still be under way.
-            let opening = !row.active
-                && row.incarnation == self.key.incarnation
-                && now.since(row.started_at) < OPENING;
+            let opening = !row.active && row.incarnation == self.key.incarnation && now.since(row.started_at) < OPENING;
             if listed {
                 sessions::found_open(&mut tx, &row.id).await?;
             } else if !opening {

@@ -88,11 +88,8 @@ impl Enrolment for Service {
 impl Renewal for Service {
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
         let peer = peer::identify(&self.core, request.extensions()).await?;
-        let issued = self
-            .core
-            .ca
-            .issue(peer.kind, &peer.id, &request.into_inner().certificate_request)
-            .map_err(refuse)?;
+        let issued =
+            self.core.ca.issue(peer.kind, &peer.id, &request.into_inner().certificate_request).map_err(refuse)?;
         let now = Micros::now();
         let mut tx = self.core.store.begin().await.map_err(store_failed)?;
         if !identities::renewed(&mut tx, &peer.id, issued.not_after).await.map_err(store_failed)? {

@@ -105,10 +105,7 @@ impl GatewayControl for Service {
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 
-    async fn forward_cancel(
-        &self,
-        request: Request<CancelKey>,
-    ) -> Result<Response<ForwardCancelResponse>, Status> {
+    async fn forward_cancel(&self, request: Request<CancelKey>) -> Result<Response<ForwardCancelResponse>, Status> {
         let peer = peer::require(&self.core, request.extensions(), PartKind::Gateway).await?;
         let key = request.into_inner();
         if key.secret.len() > MAX_CANCEL_SECRET {

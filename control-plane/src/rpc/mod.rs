@@ -117,9 +117,7 @@ pub async fn start(core: Arc<Core>) -> Result<Running, RpcError> {
         .max_concurrent_streams(MAX_STREAMS)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .add_service(
-            EnrolmentServer::new(enrolment.clone()).max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
-        )
+        .add_service(EnrolmentServer::new(enrolment.clone()).max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES))
         .add_service(RenewalServer::new(enrolment).max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES))
         .add_service(
             ConnectorControlServer::new(connector::Service::new(Arc::clone(&core)))
@@ -192,7 +190,10 @@ async fn renew(core: Arc<Core>, certificate: Arc<ServerCertificate>, stop: Cance
     ticks.tick().await;
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         if let Err(error) = certificate.renew(&core.ca) {
-            tracing::error!(error = &error as &dyn std::error::Error, "the gRPC listener's certificate could not be renewed");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the gRPC listener's certificate could not be renewed"
+            );
         }
     }
 }

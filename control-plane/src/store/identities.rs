@@ -42,8 +42,7 @@ impl IdentityRow {
     /// Whether its control stream is up, at any replica.
     #[must_use]
     pub fn is_attached(&self, now: Micros) -> bool {
-        self.attached_seen_at
-            .is_some_and(|seen| seen.plus(ATTACHMENT_TIMEOUT) > now)
+        self.attached_seen_at.is_some_and(|seen| seen.plus(ATTACHMENT_TIMEOUT) > now)
     }
 
     /// As the API shows it.
@@ -136,21 +135,12 @@ pub async fn insert(
 
 /// The identity of that id.
 pub async fn by_id(tx: &mut Tx, id: &str) -> Result<Option<IdentityRow>, StoreError> {
-    tx.row(select!("WHERE id = $1"), values![id])
-        .await?
-        .as_ref()
-        .map(read)
-        .transpose()
+    tx.row(select!("WHERE id = $1"), values![id]).await?.as_ref().map(read).transpose()
 }
 
 /// All identities of a kind, newest first.
 pub async fn list(tx: &mut Tx, kind: PartKind) -> Result<Vec<IdentityRow>, StoreError> {
-    let rows = tx
-        .rows(
-            select!("WHERE kind = $1 ORDER BY enrolled_at DESC, id DESC"),
-            values![kind.as_str()],
-        )
-        .await?;
+    let rows = tx.rows(select!("WHERE kind = $1 ORDER BY enrolled_at DESC, id DESC"), values![kind.as_str()]).await?;
     rows.iter().map(read).collect()
 }
 
@@ -181,11 +171,7 @@ pub async fn revoked(tx: &mut Tx, now: Micros) -> Result<Vec<String>, StoreError
 }
 
 /// Notes a new certificate, unless the identity was revoked; tells whether it was noted.
-pub async fn renewed(
-    tx: &mut Tx,
-    id: &str,
-    certificate_expires_at: Micros,
-) -> Result<bool, StoreError> {
+pub async fn renewed(tx: &mut Tx, id: &str, certificate_expires_at: Micros) -> Result<bool, StoreError> {
     let changed = tx
         .execute(
             "UPDATE identities SET certificate_expires_at = $2 WHERE id = $1 AND revoked_at IS NULL",
@@ -196,12 +182,7 @@ pub async fn renewed(
 }
 
 /// Revokes an identity; false when there is none of that kind and id, or it was revoked before.
-pub async fn revoke(
-    tx: &mut Tx,
-    kind: PartKind,
-    id: &str,
-    now: Micros,
-) -> Result<bool, StoreError> {
+pub async fn revoke(tx: &mut Tx, kind: PartKind, id: &str, now: Micros) -> Result<bool, StoreError> {
     let changed = tx
         .execute(
             "UPDATE identities SET revoked_at = $3 WHERE kind = $1 AND id = $2 AND revoked_at IS NULL",
@@ -212,12 +193,7 @@ pub async fn revoke(
 }
 
 /// Notes a control stream, unless the identity was revoked; tells whether it was noted.
-pub async fn attached(
-    tx: &mut Tx,
-    id: &str,
-    attachment: &Attachment<'_>,
-    now: Micros,
-) -> Result<bool, StoreError> {
+pub async fn attached(tx: &mut Tx, id: &str, attachment: &Attachment<'_>, now: Micros) -> Result<bool, StoreError> {
     let changed = tx
         .execute(
             "UPDATE identities SET attachment = $2, version = $3, region = $4, connector_address = $5, \
@@ -239,20 +215,14 @@ pub async fn attached(
 
 /// Notes that a control stream is still up.
 pub async fn seen(tx: &mut Tx, id: &str, attachment: &str, now: Micros) -> Result<(), StoreError> {
-    tx.execute(
-        "UPDATE identities SET seen_at = $3 WHERE id = $1 AND attachment = $2",
-        values![id, attachment, now],
-    )
-    .await?;
+    tx.execute("UPDATE identities SET seen_at = $3 WHERE id = $1 AND attachment = $2", values![id, attachment, now])
+        .await?;
     Ok(())
 }
 
 /// Notes that a control stream is over, unless a newer one has taken its place.
 pub async fn detached(tx: &mut Tx, id: &str, attachment: &str) -> Result<(), StoreError> {
-    tx.execute(
-        "UPDATE identities SET attachment = NULL WHERE id = $1 AND attachment = $2",
-        values![id, attachment],
-    )
-    .await?;
+    tx.execute("UPDATE identities SET attachment = NULL WHERE id = $1 AND attachment = $2", values![id, attachment])
+        .await?;
     Ok(())
 }

@@ -33,11 +33,7 @@ pub async fn insert(
 }
 
 /// Uses a token up: of any number of callers at once, one has it. None: it is unknown, used or expired.
-pub async fn claim(
-    tx: &mut Tx,
-    fingerprint: &str,
-    now: Micros,
-) -> Result<Option<UsedToken>, StoreError> {
+pub async fn claim(tx: &mut Tx, fingerprint: &str, now: Micros) -> Result<Option<UsedToken>, StoreError> {
     let claimed = tx
         .execute(
             "UPDATE join_tokens SET used_at = $2 WHERE fingerprint = $1 AND used_at IS NULL AND expires_at > $2",
@@ -47,29 +43,16 @@ pub async fn claim(
     if claimed == 0 {
         return Ok(None);
     }
-    let row = tx
-        .row(
-            "SELECT id, kind, name FROM join_tokens WHERE fingerprint = $1",
-            values![fingerprint],
-        )
-        .await?;
+    let row = tx.row("SELECT id, kind, name FROM join_tokens WHERE fingerprint = $1", values![fingerprint]).await?;
     row.map(|row| {
         let kind = super::identities::parse_kind(&row.get::<String>("kind")?)?;
-        Ok(UsedToken {
-            id: row.parse("id")?,
-            kind,
-            name: row.get("name")?,
-        })
+        Ok(UsedToken { id: row.parse("id")?, kind, name: row.get("name")? })
     })
     .transpose()
 }
 
 /// Records which identity a token became.
 pub async fn set_identity(tx: &mut Tx, id: &JoinTokenId, identity: &str) -> Result<(), StoreError> {
-    tx.execute(
-        "UPDATE join_tokens SET identity_id = $2 WHERE id = $1",
-        values![id, identity],
-    )
-    .await?;
+    tx.execute("UPDATE join_tokens SET identity_id = $2 WHERE id = $1", values![id, identity]).await?;
     Ok(())
 }

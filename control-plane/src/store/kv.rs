@@ -26,19 +26,12 @@ pub async fn get_or_create<E: From<StoreError> + From<SealError>>(
     )
     .await?;
     tx.commit().await?;
-    let kept = get(store, name)
-        .await?
-        .ok_or_else(|| StoreError::corrupt("sealed value", "it is gone"))?;
+    let kept = get(store, name).await?.ok_or_else(|| StoreError::corrupt("sealed value", "it is gone"))?;
     Ok(sealer.open(name, &kept)?)
 }
 
 async fn get(store: &Store, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
     let mut tx = store.read().await?;
-    let row = tx
-        .row(
-            "SELECT value FROM sealed_values WHERE name = $1",
-            values![name],
-        )
-        .await?;
+    let row = tx.row("SELECT value FROM sealed_values WHERE name = $1", values![name]).await?;
     row.map(|row| row.get("value")).transpose()
 }

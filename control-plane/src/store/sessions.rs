@@ -66,9 +66,7 @@ impl OpenSession {
     /// Whether its grant is over.
     #[must_use]
     pub fn grant_is_over(&self, now: Micros) -> bool {
-        self.grant_ended_at.is_some()
-            || self.grant_revoked_at.is_some()
-            || self.grant_ends_at <= now
+        self.grant_ended_at.is_some() || self.grant_revoked_at.is_some() || self.grant_ends_at <= now
     }
 }
 
@@ -119,11 +117,7 @@ fn parse_status(text: &str) -> Result<SessionStatus, StoreError> {
 
 fn read(row: &Row) -> Result<Session, StoreError> {
     let on_behalf_of = match row.parse_opt("o_id")? {
-        Some(id) => Some(PrincipalRef {
-            id,
-            kind: row.parse("o_kind")?,
-            name: row.get("o_name")?,
-        }),
+        Some(id) => Some(PrincipalRef { id, kind: row.parse("o_kind")?, name: row.get("o_name")? }),
         None => None,
     };
     let backend_pid = row.get::<Option<i64>>("backend_pid")?;
@@ -131,11 +125,7 @@ fn read(row: &Row) -> Result<Session, StoreError> {
         id: row.parse("id")?,
         status: parse_status(&row.get::<String>("status")?)?,
         grant_id: row.parse("grant_id")?,
-        principal: PrincipalRef {
-            kind: row.parse("p_kind")?,
-            id: row.parse("p_id")?,
-            name: row.get("p_name")?,
-        },
+        principal: PrincipalRef { kind: row.parse("p_kind")?, id: row.parse("p_id")?, name: row.get("p_name")? },
         on_behalf_of,
         connection: row.get("connection")?,
         role: row.get("access_role")?,
@@ -157,11 +147,7 @@ fn read(row: &Row) -> Result<Session, StoreError> {
 
 /// Writes a session, if its grant is open and its principal enabled at this moment; tells whether it was
 /// written. What ends a grant does so before it looks for sessions, so that none escapes.
-pub async fn authorize(
-    tx: &mut Tx,
-    session: &NewSession<'_>,
-    now: Micros,
-) -> Result<bool, StoreError> {
+pub async fn authorize(tx: &mut Tx, session: &NewSession<'_>, now: Micros) -> Result<bool, StoreError> {
     let written = tx
         .execute(
             "INSERT INTO sessions (id, grant_id, principal_id, on_behalf_of_id, connection, access_role, \
@@ -215,12 +201,7 @@ pub async fn found_open(tx: &mut Tx, id: &SessionId) -> Result<(), StoreError> {
 
 /// Ends a session with a reason in a word; false when there is none of that id or it was ended before: the first
 /// reason counts.
-pub async fn end(
-    tx: &mut Tx,
-    id: &SessionId,
-    reason: &str,
-    at: Micros,
-) -> Result<bool, StoreError> {
+pub async fn end(tx: &mut Tx, id: &SessionId, reason: &str, at: Micros) -> Result<bool, StoreError> {
     let changed = tx
         .execute(
             "UPDATE sessions SET status = 'ended', ended_at = $3, end_reason = $2 WHERE id = $1 AND status <> 'ended'",
@@ -250,19 +231,11 @@ pub async fn closed(
 
 /// The session of that id.
 pub async fn by_id(tx: &mut Tx, id: &SessionId) -> Result<Option<Session>, StoreError> {
-    tx.row(select!("WHERE s.id = $1"), values![id])
-        .await?
-        .as_ref()
-        .map(read)
-        .transpose()
+    tx.row(select!("WHERE s.id = $1"), values![id]).await?.as_ref().map(read).transpose()
 }
 
 /// Sessions, newest first: everybody's, or those of one principal and for it.
-pub async fn list(
-    tx: &mut Tx,
-    filter: SessionFilter,
-    of: Option<&PrincipalId>,
-) -> Result<Vec<Session>, StoreError> {
+pub async fn list(tx: &mut Tx, filter: SessionFilter, of: Option<&PrincipalId>) -> Result<Vec<Session>, StoreError> {
     let (open, ended) = match filter {
         SessionFilter::Active => (true, false),
         SessionFilter::Ended => (false, true),

@@ -72,8 +72,11 @@ async fn tokens_that_are_none() {
     let whole = token.expose_secret();
     let mut client = EnrolmentClient::new(plane.channel(&plane.enrol(PartKind::Gateway, "any").await));
     for bad in ["", "postern_join_", &whole[..whole.len() - 1], &whole.to_uppercase(), &format!("{whole} ")] {
-        let request =
-            EnrolRequest { join_token: bad.to_owned(), certificate_request: certificate_request(), version: String::new() };
+        let request = EnrolRequest {
+            join_token: bad.to_owned(),
+            certificate_request: certificate_request(),
+            version: String::new(),
+        };
         let status = client.enrol(request).await.unwrap_err();
         assert_eq!(status.code(), Code::Unauthenticated, "{bad}");
     }
@@ -83,7 +86,8 @@ async fn tokens_that_are_none() {
     let last = forged.len() - 1;
     forged[last] ^= 1;
     for request in [rsa_free_text, Bytes::from(forged), Bytes::from(vec![0x30; 100_000])] {
-        let request = EnrolRequest { join_token: whole.to_owned(), certificate_request: request, version: String::new() };
+        let request =
+            EnrolRequest { join_token: whole.to_owned(), certificate_request: request, version: String::new() };
         assert_eq!(client.enrol(request).await.unwrap_err().code(), Code::InvalidArgument);
     }
     obtain(&plane, "good", &token).await.unwrap();

@@ -85,8 +85,7 @@ impl Plane {
 
     pub async fn join_token(&self, kind: PartKind, name: &str) -> SecretString {
         let lifetime = Duration::from_secs(60);
-        let created =
-            fleet::make(&self.running.core, None, kind, name, lifetime, Micros::now()).await.unwrap();
+        let created = fleet::make(&self.running.core, None, kind, name, lifetime, Micros::now()).await.unwrap();
         SecretString::from(created.token)
     }
 
@@ -106,7 +105,8 @@ impl Plane {
     }
 
     pub async fn connection(&self, name: &str, connector: &str) {
-        let role = AccessRole { database_role: Some("shop_reader".to_owned()), read_only: true, ..AccessRole::default() };
+        let role =
+            AccessRole { database_role: Some("shop_reader".to_owned()), read_only: true, ..AccessRole::default() };
         let document = ConnectionDocument {
             name: name.to_owned(),
             database: format!("postgresql://127.0.0.1:5432/{name}_db"),

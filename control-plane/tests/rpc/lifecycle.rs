@@ -67,7 +67,10 @@ async fn connectors_are_told_of_their_connections_and_gateways() {
     assert_eq!((welcome.name.as_str(), welcome.lease_seconds), ("dev", 60));
     let served = &welcome.connections.as_ref().unwrap().connections;
     assert_eq!(served.len(), 1);
-    assert_eq!((served[0].name.as_str(), served[0].database_url.as_str()), ("demo", "postgresql://127.0.0.1:5432/demo_db"));
+    assert_eq!(
+        (served[0].name.as_str(), served[0].database_url.as_str()),
+        ("demo", "postgresql://127.0.0.1:5432/demo_db")
+    );
     assert!(welcome.gateways.as_ref().unwrap().gateways.is_empty());
 
     let gateway = Gateway::attach(&plane, plane.enrol(PartKind::Gateway, "gw").await).await.unwrap();
@@ -103,7 +106,11 @@ async fn a_session_from_opening_to_end() {
     // Another connector's word does not count.
     let stranger = Connector::attach(&plane, plane.enrol(PartKind::Connector, "dev").await, "i1", &[]).await.unwrap();
     let closed = |reason: &str| {
-        Say::SessionClosed(SessionClosed { session_id: id.to_string(), reason: reason.to_owned(), at_us: Micros::now().0 })
+        Say::SessionClosed(SessionClosed {
+            session_id: id.to_string(),
+            reason: reason.to_owned(),
+            at_us: Micros::now().0,
+        })
     };
     stranger.say(closed("client")).await;
     stranger.say(Say::Heartbeat(Heartbeat { counter: 1 })).await;
@@ -130,7 +137,9 @@ async fn ends_reach_connectors_and_gateways() {
 
     core.perform(vec![Effect::EndGrant(grant.id.clone(), over())]);
     let told = connector.told_beside_sets().await;
-    assert!(matches!(told, ToConnector::EndGrant(end) if end.grant_id == grant.id.as_str() && end.error == Some(over())));
+    assert!(
+        matches!(told, ToConnector::EndGrant(end) if end.grant_id == grant.id.as_str() && end.error == Some(over()))
+    );
     let told = gateway.told().await.unwrap().unwrap();
     assert!(matches!(told, ToGateway::EndGrant(end) if end.grant_id == grant.id.as_str()));
     plane.running.shutdown().await;
@@ -218,10 +227,8 @@ fn segment(connector: &str) -> Vec<u8> {
         ..SessionFacts::default()
     };
     let decided = StatementDecided { at_us: Micros::now().0, seq: 1, ..StatementDecided::default() };
-    let records = [
-        AuditRecord { record: Some(Record::Session(facts)) },
-        AuditRecord { record: Some(Record::Decided(decided)) },
-    ];
+    let records =
+        [AuditRecord { record: Some(Record::Session(facts)) }, AuditRecord { record: Some(Record::Decided(decided)) }];
     postern_audit::segment::encode(&records).unwrap()
 }
 

@@ -189,7 +189,11 @@ async fn a_session_needs_a_connector_at_that_gateway() {
     }
     // Of two, the one that reaches the database.
     let second = plane_connector(&world, "dev").await;
-    let down = ConnectionHealth { connection: "demo".to_owned(), problem: "refused".to_owned(), ..ConnectionHealth::default() };
+    let down = ConnectionHealth {
+        connection: "demo".to_owned(),
+        problem: "refused".to_owned(),
+        ..ConnectionHealth::default()
+    };
     world.connector.say(Message::ConnectionHealth(down)).await;
     let hub = &world.plane.running.core.hub;
     crate::fixture::until("the health is known", || async {

@@ -97,7 +97,11 @@ async fn what_was_said_while_the_database_was_away_is_made_up_for() {
     let Answer::Success(success) = outcome.answer else { panic!("refused: {:?}", outcome.answer) };
     let id: SessionId = success.session_id.parse().unwrap();
     connector
-        .say(Say::SessionOpened(SessionOpened { session_id: id.to_string(), backend_pid: 1, ..SessionOpened::default() }))
+        .say(Say::SessionOpened(SessionOpened {
+            session_id: id.to_string(),
+            backend_pid: 1,
+            ..SessionOpened::default()
+        }))
         .await;
     let core = &plane.running.core;
     until("open", || async { core.hub.live().connectors.iter().any(|live| live.sessions == 1) }).await;
@@ -108,7 +112,9 @@ async fn what_was_said_while_the_database_was_away_is_made_up_for() {
     tx.commit().await.unwrap();
     // The listener's connection is lost, and whatever was said meanwhile with it.
     let mut tx = core.store.begin().await.unwrap();
-    tx.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()", []).await.unwrap();
+    tx.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()", [])
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     let told = connector.told_beside_sets().await;
     assert!(matches!(told, ToConnector::EndSession(end) if end.session_id == id.as_str()));

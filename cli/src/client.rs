@@ -55,10 +55,7 @@ impl Client {
     /// A client as the environment, the arguments and the saved login say.
     pub fn new(args: &ClientArgs) -> Result<Self, Failure> {
         let saved = credentials::load()?;
-        let url = args
-            .url
-            .as_deref()
-            .or(saved.as_ref().map(|login| login.url.as_str()));
+        let url = args.url.as_deref().or(saved.as_ref().map(|login| login.url.as_str()));
         let base = parse_base(url.unwrap_or(DEFAULT_URL))?;
         let token = caller_token(&base, saved)?;
         Self::with_token(args, base, token)
@@ -79,17 +76,11 @@ impl Client {
         if let Some(path) = &args.ca_file {
             let read = std::fs::read(path).map_err(|error| error.to_string());
             let roots = read
-                .and_then(|pem| {
-                    reqwest::Certificate::from_pem_bundle(&pem).map_err(|e| e.to_string())
-                })
-                .map_err(|error| {
-                    Failure::failed(format!("cannot use {}: {error}", path.display()))
-                })?;
+                .and_then(|pem| reqwest::Certificate::from_pem_bundle(&pem).map_err(|e| e.to_string()))
+                .map_err(|error| Failure::failed(format!("cannot use {}: {error}", path.display())))?;
             builder = builder.tls_certs_merge(roots);
         }
-        let http = builder
-            .build()
-            .map_err(|error| Failure::failed(describe(&error)))?;
+        let http = builder.build().map_err(|error| Failure::failed(describe(&error)))?;
         Ok(Self { http, base, token })
     }
 
@@ -104,74 +95,43 @@ impl Client {
     }
 
     /// Reads a resource with a query.
-    pub async fn query<T: DeserializeOwned, Q: Serialize + Sync>(
-        &self,
-        path: &str,
-        query: &Q,
-    ) -> Result<T, Failure> {
-        self.call(self.request(Method::GET, path)?.query(query))
-            .await
+    pub async fn query<T: DeserializeOwned, Q: Serialize + Sync>(&self, path: &str, query: &Q) -> Result<T, Failure> {
+        self.call(self.request(Method::GET, path)?.query(query)).await
     }
 
     /// Makes or does something.
-    pub async fn post<T: DeserializeOwned, B: Serialize + Sync>(
-        &self,
-        path: &str,
-        body: &B,
-    ) -> Result<T, Failure> {
-        self.call(self.request(Method::POST, path)?.json(body))
-            .await
+    pub async fn post<T: DeserializeOwned, B: Serialize + Sync>(&self, path: &str, body: &B) -> Result<T, Failure> {
+        self.call(self.request(Method::POST, path)?.json(body)).await
     }
 
     /// Removes something.
     pub async fn delete(&self, path: &str) -> Result<(), Failure> {
-        self.send(self.request(Method::DELETE, path)?)
-            .await
-            .map(drop)
+        self.send(self.request(Method::DELETE, path)?).await.map(drop)
     }
 
     fn request(&self, method: Method, path: &str) -> Result<reqwest::RequestBuilder, Failure> {
         let mut url = self.base.clone();
         {
-            let mut segments = url
-                .path_segments_mut()
-                .map_err(|()| Failure::usage("the control plane's address has no path"))?;
+            let mut segments =
+                url.path_segments_mut().map_err(|()| Failure::usage("the control plane's address has no path"))?;
             // Each segment is escaped: an id that a user typed cannot name another resource.
-            segments
-                .pop_if_empty()
-                .extend(PREFIX.trim_matches('/').split('/'))
-                .extend(path.split('/'));
+            segments.pop_if_empty().extend(PREFIX.trim_matches('/').split('/')).extend(path.split('/'));
         }
-        Ok(self
-            .http
-            .request(method, url)
-            .bearer_auth(self.token.expose_secret()))
+        Ok(self.http.request(method, url).bearer_auth(self.token.expose_secret()))
     }
 
-    async fn call<T: DeserializeOwned>(
-        &self,
-        request: reqwest::RequestBuilder,
-    ) -> Result<T, Failure> {
+    async fn call<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<T, Failure> {
         let body = self.send(request).await?;
         serde_json::from_slice(&body).map_err(|error| {
-            Failure::failed(format!(
-                "{} gave an answer that cannot be read: {error}",
-                self.base
-            ))
-            .hint("Is the command of the same version as the control plane?")
+            Failure::failed(format!("{} gave an answer that cannot be read: {error}", self.base))
+                .hint("Is the command of the same version as the control plane?")
         })
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Vec<u8>, Failure> {
-        let response = request
-            .send()
-            .await
-            .map_err(|error| self.unreachable(&error))?;
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
         let status = response.status();
-        let body = response
-            .bytes()
-            .await
-            .map_err(|error| self.unreachable(&error))?;
+        let body = response.bytes().await.map_err(|error| self.unreachable(&error))?;
         if status.is_success() {
             return Ok(body.to_vec());
         }
@@ -181,9 +141,7 @@ impl Client {
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
         Failure::failed(format!("cannot reach the control plane at {}", self.base))
             .detail(describe(error))
-            .hint(
-                "Start one with `postern dev`, or set POSTERN_URL to the control plane's address.",
-            )
+            .hint("Start one with `postern dev`, or set POSTERN_URL to the control plane's address.")
     }
 }
 
@@ -213,8 +171,8 @@ fn caller_token(base: &Url, saved: Option<Login>) -> Result<SecretString, Failur
     {
         return Ok(login.token);
     }
-    let failure = Failure::failed(format!("not logged in to {base}"))
-        .hint("Run `postern login`, or set POSTERN_TOKEN.");
+    let failure =
+        Failure::failed(format!("not logged in to {base}")).hint("Run `postern login`, or set POSTERN_TOKEN.");
     Err(match elsewhere {
         Some(url) => failure.detail(format!("The saved login is for {url}.")),
         None => failure,
@@ -257,19 +215,12 @@ fn describe(error: &reqwest::Error) -> String {
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
         let next = error.to_string();
-        if text
-            .last()
-            .is_none_or(|last: &String| !last.contains(&next))
-        {
+        if text.last().is_none_or(|last: &String| !last.contains(&next)) {
             text.push(next);
         }
         cause = error.source();
     }
-    if text.is_empty() {
-        error.to_string()
-    } else {
-        text.join(": ")
-    }
+    if text.is_empty() { error.to_string() } else { text.join(": ") }
 }
 
 #[cfg(test)]
@@ -278,12 +229,7 @@ mod tests {
 
     #[test]
     fn a_token_travels_in_the_clear_on_loopback_only() {
-        for good in [
-            "http://127.0.0.1:8080",
-            "http://localhost",
-            "http://[::1]:80/",
-            "https://p.example.com/base",
-        ] {
+        for good in ["http://127.0.0.1:8080", "http://localhost", "http://[::1]:80/", "https://p.example.com/base"] {
             assert!(parse_base(good).is_ok(), "{good}");
         }
         for bad in [
@@ -299,25 +245,10 @@ mod tests {
 
     #[test]
     fn an_id_cannot_name_another_resource() {
-        let args = ClientArgs {
-            url: None,
-            ca_file: None,
-        };
+        let args = ClientArgs { url: None, ca_file: None };
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let client = Client::with_token(
-            &args,
-            parse_base(DEFAULT_URL).unwrap(),
-            SecretString::from("t"),
-        )
-        .unwrap();
-        let request = client
-            .request(Method::GET, "requests/a?b#c")
-            .unwrap()
-            .build()
-            .unwrap();
-        assert_eq!(
-            request.url().as_str(),
-            "http://127.0.0.1:8080/api/v1/requests/a%3Fb%23c"
-        );
+        let client = Client::with_token(&args, parse_base(DEFAULT_URL).unwrap(), SecretString::from("t")).unwrap();
+        let request = client.request(Method::GET, "requests/a?b#c").unwrap().build().unwrap();
+        assert_eq!(request.url().as_str(), "http://127.0.0.1:8080/api/v1/requests/a%3Fb%23c");
     }
 }

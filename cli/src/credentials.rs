@@ -28,8 +28,7 @@ pub fn path() -> Result<PathBuf, Failure> {
         .filter(|folder| folder.is_absolute())
         .or_else(|| std::env::home_dir().map(|home| home.join(".config")))
         .ok_or_else(|| {
-            Failure::failed("there is no home folder to keep the login in")
-                .hint("Set POSTERN_TOKEN instead.")
+            Failure::failed("there is no home folder to keep the login in").hint("Set POSTERN_TOKEN instead.")
         })?;
     Ok(folder.join("postern").join("credentials.json"))
 }
@@ -42,30 +41,20 @@ pub fn load() -> Result<Option<Login>, Failure> {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => {
-            return Err(Failure::failed(format!(
-                "cannot read {}: {error}",
-                path.display()
-            )));
+            return Err(Failure::failed(format!("cannot read {}: {error}", path.display())));
         }
     };
     let saved: Saved = serde_json::from_str(&text).map_err(|_| {
         // The cause is left out: it could quote the token.
-        Failure::failed(format!("{} is not a saved login", path.display()))
-            .hint("Run `postern login` again.")
+        Failure::failed(format!("{} is not a saved login", path.display())).hint("Run `postern login` again.")
     })?;
-    Ok(Some(Login {
-        url: saved.url,
-        token: SecretString::from(saved.token),
-    }))
+    Ok(Some(Login { url: saved.url, token: SecretString::from(saved.token) }))
 }
 
 /// Saves a login, replacing the one before.
 pub fn save(login: &Login) -> Result<PathBuf, Failure> {
     let path = path()?;
-    let saved = Saved {
-        url: login.url.clone(),
-        token: login.token.expose_secret().to_owned(),
-    };
+    let saved = Saved { url: login.url.clone(), token: login.token.expose_secret().to_owned() };
     files::write_private_json(&path, &saved)
         .map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))?;
     Ok(path)
@@ -77,9 +66,6 @@ pub fn forget() -> Result<bool, Failure> {
     match std::fs::remove_file(&path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(Failure::failed(format!(
-            "cannot remove {}: {error}",
-            path.display()
-        ))),
+        Err(error) => Err(Failure::failed(format!("cannot remove {}: {error}", path.display()))),
     }
 }

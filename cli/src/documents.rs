@@ -12,13 +12,8 @@ const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 pub fn read(paths: &[PathBuf], merge: bool) -> Result<Apply, Failure> {
     let mut documents = Vec::new();
     for path in paths {
-        let name = if path == Path::new("-") {
-            "standard input".to_owned()
-        } else {
-            path.display().to_string()
-        };
-        let text = read_text(path)
-            .map_err(|error| Failure::failed(format!("cannot read {name}: {error}")))?;
+        let name = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
+        let text = read_text(path).map_err(|error| Failure::failed(format!("cannot read {name}: {error}")))?;
         documents.extend(parse(&name, &text)?);
     }
     if documents.is_empty() {
@@ -31,20 +26,12 @@ fn read_text(path: &Path) -> std::io::Result<String> {
     use std::io::{Error, Read};
     let mut text = String::new();
     if path == Path::new("-") {
-        std::io::stdin()
-            .lock()
-            .take(MAX_FILE_BYTES + 1)
-            .read_to_string(&mut text)?;
+        std::io::stdin().lock().take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
     } else {
-        std::fs::File::open(path)?
-            .take(MAX_FILE_BYTES + 1)
-            .read_to_string(&mut text)?;
+        std::fs::File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
     }
     if text.len() as u64 > MAX_FILE_BYTES {
-        return Err(Error::other(format!(
-            "it is larger than {} MiB",
-            MAX_FILE_BYTES / 1024 / 1024
-        )));
+        return Err(Error::other(format!("it is larger than {} MiB", MAX_FILE_BYTES / 1024 / 1024)));
     }
     Ok(text)
 }
@@ -52,25 +39,17 @@ fn read_text(path: &Path) -> std::io::Result<String> {
 /// Reads the documents of one file.
 fn parse(name: &str, text: &str) -> Result<Vec<SourcedDocument>, Failure> {
     // Read once as a whole: an error then has its line in the file.
-    serde_saphyr::from_multiple::<serde::de::IgnoredAny>(text)
-        .map_err(|error| yaml_failure(name, 0, &error))?;
+    serde_saphyr::from_multiple::<serde::de::IgnoredAny>(text).map_err(|error| yaml_failure(name, 0, &error))?;
     let mut documents = Vec::new();
     for (first_line, part) in split(text) {
-        let map: Option<Map<String, Value>> = serde_saphyr::from_str(&part)
-            .map_err(|error| yaml_failure(name, first_line - 1, &error))?;
+        let map: Option<Map<String, Value>> =
+            serde_saphyr::from_str(&part).map_err(|error| yaml_failure(name, first_line - 1, &error))?;
         // A document of comments only says nothing.
         let Some(map) = map else { continue };
         let index = u32::try_from(documents.len() + 1).ok();
         let line = u32::try_from(first_content_line(first_line, &part)).ok();
-        let source = Source {
-            file: Some(name.to_owned()),
-            line,
-            index,
-        };
-        documents.push(SourcedDocument {
-            source,
-            document: Value::Object(map),
-        });
+        let source = Source { file: Some(name.to_owned()), line, index };
+        documents.push(SourcedDocument { source, document: Value::Object(map) });
     }
     Ok(documents)
 }
@@ -79,9 +58,7 @@ fn parse(name: &str, text: &str) -> Result<Vec<SourcedDocument>, Failure> {
 fn split(text: &str) -> Vec<(usize, String)> {
     let mut parts = vec![(1, String::new())];
     for (index, line) in text.lines().enumerate() {
-        let marker = line
-            .strip_prefix("---")
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t']));
+        let marker = line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t']));
         if marker {
             // What follows the marker on its line belongs to the document.
             let rest = line.get(3..).unwrap_or_default().trim_start();
@@ -91,18 +68,12 @@ fn split(text: &str) -> Vec<(usize, String)> {
             part.push('\n');
         }
     }
-    parts.retain(|(_, part)| {
-        part.lines()
-            .any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'))
-    });
+    parts.retain(|(_, part)| part.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#')));
     parts
 }
 
 fn first_content_line(first_line: usize, part: &str) -> usize {
-    let before = part
-        .lines()
-        .take_while(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
-        .count();
+    let before = part.lines().take_while(|line| line.trim().is_empty() || line.trim_start().starts_with('#')).count();
     first_line + before
 }
 
@@ -110,18 +81,11 @@ fn yaml_failure(name: &str, lines_before: usize, error: &serde_saphyr::Error) ->
     let place = error.location().map_or_else(
         || name.to_owned(),
         |location| {
-            format!(
-                "{name}:{}:{}",
-                usize::try_from(location.line()).unwrap_or(0) + lines_before,
-                location.column()
-            )
+            format!("{name}:{}:{}", usize::try_from(location.line()).unwrap_or(0) + lines_before, location.column())
         },
     );
     let message = error.without_snippet().to_string();
-    Failure::failed(format!(
-        "{place}: {}",
-        message.lines().next().unwrap_or_default()
-    ))
+    Failure::failed(format!("{place}: {}", message.lines().next().unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -132,10 +96,7 @@ mod tests {
     fn documents_know_their_lines() {
         let text = "# people\nkind: User\nname: alice\n---\n\n# nothing here\n---\nkind: Group\nname: dba\nmembers: [user:alice]\n";
         let documents = parse("a.yaml", text).unwrap();
-        let lines: Vec<_> = documents
-            .iter()
-            .map(|d| (d.source.index.unwrap(), d.source.line.unwrap()))
-            .collect();
+        let lines: Vec<_> = documents.iter().map(|d| (d.source.index.unwrap(), d.source.line.unwrap())).collect();
         assert_eq!(lines, [(1, 2), (2, 8)]);
         assert_eq!(documents[1].document["members"][0], "user:alice");
     }

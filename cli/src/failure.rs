@@ -108,32 +108,18 @@ impl From<ApiError> for Failure {
             ErrorCode::Forbidden => Exit::Denied,
             _ => Exit::Failed,
         };
-        let code = serde_json::to_value(error.code)
-            .ok()
-            .and_then(|code| code.as_str().map(str::to_owned))
-            .unwrap_or_default();
+        let code =
+            serde_json::to_value(error.code).ok().and_then(|code| code.as_str().map(str::to_owned)).unwrap_or_default();
         let place = error.document.map(|source| {
             let file = source.file.unwrap_or_else(|| "document".to_owned());
-            source
-                .line
-                .map_or_else(|| file.clone(), |line| format!("{file}:{line}"))
+            source.line.map_or_else(|| file.clone(), |line| format!("{file}:{line}"))
         });
         let message = match place {
             Some(place) => format!("{place}: {}", error.message),
             None => error.message,
         };
         let (detail, hint, field) = (error.detail, error.hint, error.field);
-        Self {
-            exit,
-            report: Box::new(Report {
-                code,
-                message,
-                detail,
-                hint,
-                field,
-                sqlstate: None,
-            }),
-        }
+        Self { exit, report: Box::new(Report { code, message, detail, hint, field, sqlstate: None }) }
     }
 }
 
@@ -177,18 +163,13 @@ mod tests {
         .unwrap();
         let failure = Failure::from(error);
         assert_eq!(failure.exit, Exit::Failed);
-        assert_eq!(
-            failure.to_string(),
-            "error: a.yaml:7: unknown key `rols` (field `rols`)"
-        );
+        assert_eq!(failure.to_string(), "error: a.yaml:7: unknown key `rols` (field `rols`)");
     }
 
     #[test]
     fn forbidden_exits_as_denied() {
-        let error: ApiError = serde_json::from_value(
-            serde_json::json!({"code": "forbidden", "message": "no", "hint": "ask"}),
-        )
-        .unwrap();
+        let error: ApiError =
+            serde_json::from_value(serde_json::json!({"code": "forbidden", "message": "no", "hint": "ask"})).unwrap();
         let failure = Failure::from(error);
         assert_eq!(failure.exit, Exit::Denied);
         assert_eq!(failure.to_string(), "error: no\nhint: ask");

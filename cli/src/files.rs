@@ -10,10 +10,7 @@ use std::{
 
 /// Makes a folder, and what it stands in, that only its owner can enter. One that is there is left as it is.
 pub fn private_folder(folder: &Path) -> io::Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 /// Writes JSON for the owner only, by rename: who reads the file sees all of it or none.
@@ -43,11 +40,7 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Opens a new file for the owner only; one that is there is an error.
 pub fn create_private(path: &Path) -> io::Result<fs::File> {
-    fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
+    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 fn beside(path: &Path) -> PathBuf {
@@ -67,10 +60,7 @@ mod tests {
         let path = folder.path().join("deep/er/a.json");
         write_private_json(&path, &serde_json::json!({"a": 1})).unwrap();
         write_private_json(&path, &serde_json::json!({"a": 2})).unwrap();
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_to_string(&path).unwrap(), "{\n  \"a\": 2\n}\n");
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
     }

@@ -19,11 +19,7 @@ pub enum Form {
 impl Form {
     /// For people on a terminal, for machines elsewhere.
     pub fn by_terminal() -> Self {
-        if io::stderr().is_terminal() {
-            Self::Text
-        } else {
-            Self::Json
-        }
+        if io::stderr().is_terminal() { Self::Text } else { Self::Json }
     }
 }
 
@@ -31,15 +27,10 @@ impl Form {
 pub fn init(form: Form, filter: Option<&str>) -> anyhow::Result<()> {
     use anyhow::Context;
     let filter = match std::env::var("RUST_LOG") {
-        Ok(text) if !text.is_empty() => {
-            EnvFilter::try_new(&text).context("RUST_LOG cannot be read")?
-        }
-        _ => EnvFilter::try_new(filter.unwrap_or(DEFAULT_FILTER))
-            .context("the setting log.filter cannot be read")?,
+        Ok(text) if !text.is_empty() => EnvFilter::try_new(&text).context("RUST_LOG cannot be read")?,
+        _ => EnvFilter::try_new(filter.unwrap_or(DEFAULT_FILTER)).context("the setting log.filter cannot be read")?,
     };
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let result = match form {
         Form::Text => builder.with_ansi(output::stderr_colour()).try_init(),
         Form::Json => builder.json().flatten_event(true).try_init(),

@@ -17,8 +17,8 @@ mod serve;
 use clap::{Parser, Subcommand, error::ErrorKind};
 use client::ClientArgs;
 use commands::{
-    Context, apply, audit, completion, connect, connections, decide, exec, fleet, grants,
-    join_token, login, request, sessions, tokens, url, users, whoami,
+    Context, apply, audit, completion, connect, connections, decide, exec, fleet, grants, join_token, login, request,
+    sessions, tokens, url, users, whoami,
 };
 use failure::{Exit, Failure};
 use output::Format;
@@ -137,15 +137,8 @@ fn usage(error: &clap::Error) -> ExitCode {
 fn run(cli: Cli) -> Result<(), Failure> {
     // Other crates bring other providers; the first to install one wins.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let format = if cli.json {
-        Format::Json
-    } else {
-        cli.format.unwrap_or_default()
-    };
-    let context = Context {
-        format,
-        client_args: cli.client,
-    };
+    let format = if cli.json { Format::Json } else { cli.format.unwrap_or_default() };
+    let context = Context { format, client_args: cli.client };
     match cli.command {
         Command::Dev(args) => parts_runtime()?.block_on(dev::run(&context, *args)),
         Command::ControlPlane(args) => parts_runtime()?.block_on(serve::control_plane(args)),
@@ -195,16 +188,12 @@ async fn call(context: &Context, command: Command) -> Result<(), Failure> {
 }
 
 fn command_runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| Failure::failed(format!("cannot start: {error}")))
 }
 
 fn parts_runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.map_err(|error| Failure::failed(format!("cannot start: {error}")))
 }
 

@@ -29,20 +29,12 @@ pub struct Column<T> {
 impl<T> Column<T> {
     /// A column of text.
     pub const fn text(title: &'static str, cell: fn(&T) -> String) -> Self {
-        Self {
-            title,
-            cell,
-            numeric: false,
-        }
+        Self { title, cell, numeric: false }
     }
 
     /// A column of numbers, which stand to the right.
     pub const fn number(title: &'static str, cell: fn(&T) -> String) -> Self {
-        Self {
-            title,
-            cell,
-            numeric: true,
-        }
+        Self { title, cell, numeric: true }
     }
 }
 
@@ -56,9 +48,7 @@ pub fn write_bytes(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => {
-            other.map_err(|error| Failure::failed(format!("cannot write the output: {error}")))
-        }
+        other => other.map_err(|error| Failure::failed(format!("cannot write the output: {error}"))),
     }
 }
 
@@ -75,22 +65,13 @@ pub fn remark(text: impl AsRef<str>) {
 
 /// Writes a value as JSON: indented on a terminal, on one line elsewhere.
 pub fn json<T: Serialize>(value: &T) -> Result<(), Failure> {
-    let text = if io::stdout().is_terminal() {
-        serde_json::to_string_pretty(value)
-    } else {
-        serde_json::to_string(value)
-    };
-    line(
-        text.map_err(|error| Failure::failed(format!("cannot write the answer as JSON: {error}")))?,
-    )
+    let text =
+        if io::stdout().is_terminal() { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
+    line(text.map_err(|error| Failure::failed(format!("cannot write the answer as JSON: {error}")))?)
 }
 
 /// Writes one thing: as JSON, or as the sentence that says what it is.
-pub fn one<T: Serialize>(
-    format: Format,
-    value: &T,
-    sentence: impl FnOnce() -> String,
-) -> Result<(), Failure> {
+pub fn one<T: Serialize>(format: Format, value: &T, sentence: impl FnOnce() -> String) -> Result<(), Failure> {
     match format {
         Format::Json => json(value),
         Format::Table | Format::Csv => line(sentence()),
@@ -98,12 +79,7 @@ pub fn one<T: Serialize>(
 }
 
 /// Writes a list. `nothing` is what people read when it is empty.
-pub fn list<T: Serialize>(
-    format: Format,
-    items: &[T],
-    columns: &[Column<T>],
-    nothing: &str,
-) -> Result<(), Failure> {
+pub fn list<T: Serialize>(format: Format, items: &[T], columns: &[Column<T>], nothing: &str) -> Result<(), Failure> {
     if format == Format::Json {
         return json(&items);
     }
@@ -113,9 +89,7 @@ pub fn list<T: Serialize>(
     }
     let titles: Vec<&str> = columns.iter().map(|column| column.title).collect();
     let numeric: Vec<bool> = columns.iter().map(|column| column.numeric).collect();
-    let rows = items
-        .iter()
-        .map(|item| columns.iter().map(|column| (column.cell)(item)).collect());
+    let rows = items.iter().map(|item| columns.iter().map(|column| (column.cell)(item)).collect());
     rows_out(format, &titles, &numeric, rows)
 }
 
@@ -135,57 +109,31 @@ pub fn rows_out(
 fn csv_rows(titles: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Result<(), Failure> {
     let failed = |error: csv::Error| Failure::failed(format!("cannot write CSV: {error}"));
     let mut writer = csv::Writer::from_writer(Vec::new());
-    let heads = titles
-        .iter()
-        .map(|title| title.to_lowercase().replace(' ', "_"));
+    let heads = titles.iter().map(|title| title.to_lowercase().replace(' ', "_"));
     writer.write_record(heads).map_err(failed)?;
     for row in rows {
         writer.write_record(&row).map_err(failed)?;
     }
-    let bytes = writer
-        .into_inner()
-        .map_err(|error| Failure::failed(error.to_string()))?;
+    let bytes = writer.into_inner().map_err(|error| Failure::failed(error.to_string()))?;
     write(&String::from_utf8_lossy(&bytes))
 }
 
-fn table_rows(
-    titles: &[&str],
-    numeric: &[bool],
-    rows: impl Iterator<Item = Vec<String>>,
-) -> Result<(), Failure> {
+fn table_rows(titles: &[&str], numeric: &[bool], rows: impl Iterator<Item = Vec<String>>) -> Result<(), Failure> {
     let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(
-        titles
-            .iter()
-            .zip(numeric)
-            .map(|(title, numeric)| aligned(title, *numeric)),
-    );
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(titles.iter().zip(numeric).map(|(title, numeric)| aligned(title, *numeric)));
     for row in rows {
-        table.add_row(
-            row.iter()
-                .zip(numeric)
-                .map(|(text, numeric)| aligned(&printable(text), *numeric)),
-        );
+        table.add_row(row.iter().zip(numeric).map(|(text, numeric)| aligned(&printable(text), *numeric)));
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
-    let text: String = table
-        .lines()
-        .map(|line| format!("{}\n", line.trim_end()))
-        .collect();
+    let text: String = table.lines().map(|line| format!("{}\n", line.trim_end())).collect();
     write(&text)
 }
 
 fn aligned(text: &str, numeric: bool) -> Cell {
-    let side = if numeric {
-        CellAlignment::Right
-    } else {
-        CellAlignment::Left
-    };
+    let side = if numeric { CellAlignment::Right } else { CellAlignment::Left };
     Cell::new(text).set_alignment(side)
 }
 
@@ -207,9 +155,7 @@ fn is_direction(c: char) -> bool {
 
 /// A time as people read it, in UTC and to the second.
 pub fn time(at: Micros) -> String {
-    jiff::Timestamp::from(at)
-        .strftime("%Y-%m-%d %H:%M:%SZ")
-        .to_string()
+    jiff::Timestamp::from(at).strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
 /// A time that may be absent.
@@ -223,10 +169,7 @@ pub fn shortened(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
         return text;
     }
-    text.chars()
-        .take(most.saturating_sub(1))
-        .chain(['…'])
-        .collect()
+    text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
 }
 
 /// Whether colours and prompts are wanted: only by a person at a terminal who has not said otherwise.
@@ -242,10 +185,7 @@ mod tests {
 
     #[test]
     fn nothing_steers_the_terminal() {
-        assert_eq!(
-            printable("a\x1b[2Jb\nc\u{202e}d"),
-            "a\u{fffd}[2Jb c\u{fffd}d"
-        );
+        assert_eq!(printable("a\x1b[2Jb\nc\u{202e}d"), "a\u{fffd}[2Jb c\u{fffd}d");
     }
 
     #[test]

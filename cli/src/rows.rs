@@ -41,22 +41,13 @@ pub struct Rows {
 impl Rows {
     /// Begins a result with these columns.
     pub fn begin(format: Format, columns: Vec<Column>) -> Result<Self, Failure> {
-        let mut rows = Self {
-            format,
-            keys: keys(&columns),
-            columns,
-            table: Vec::new(),
-            pending: String::new(),
-            count: 0,
-        };
+        let mut rows =
+            Self { format, keys: keys(&columns), columns, table: Vec::new(), pending: String::new(), count: 0 };
         match format {
             Format::Json => rows.pending.push('['),
             Format::Csv => {
-                let names: Vec<Option<&[u8]>> = rows
-                    .columns
-                    .iter()
-                    .map(|column| Some(column.name.as_bytes()))
-                    .collect();
+                let names: Vec<Option<&[u8]>> =
+                    rows.columns.iter().map(|column| Some(column.name.as_bytes())).collect();
                 rows.pending = csv_record(&names)?;
             }
             Format::Table => {}
@@ -72,10 +63,7 @@ impl Rows {
             Format::Table => {
                 // NULL is shown, so that it is not taken for the empty text.
                 let shown = |value: &Option<&[u8]>| {
-                    value.map_or_else(
-                        || "NULL".to_owned(),
-                        |text| String::from_utf8_lossy(text).into_owned(),
-                    )
+                    value.map_or_else(|| "NULL".to_owned(), |text| String::from_utf8_lossy(text).into_owned())
                 };
                 self.table.push(values.iter().map(shown).collect());
                 if self.table.len() >= TABLE_ROWS {
@@ -107,37 +95,17 @@ impl Rows {
     }
 
     fn write_table(&mut self) -> Result<(), Failure> {
-        let titles: Vec<&str> = self
-            .columns
-            .iter()
-            .map(|column| column.name.as_str())
-            .collect();
-        let numeric: Vec<bool> = self
-            .columns
-            .iter()
-            .map(|column| is_number(column.type_oid))
-            .collect();
-        output::rows_out(
-            Format::Table,
-            &titles,
-            &numeric,
-            std::mem::take(&mut self.table).into_iter(),
-        )
+        let titles: Vec<&str> = self.columns.iter().map(|column| column.name.as_str()).collect();
+        let numeric: Vec<bool> = self.columns.iter().map(|column| is_number(column.type_oid)).collect();
+        output::rows_out(Format::Table, &titles, &numeric, std::mem::take(&mut self.table).into_iter())
     }
 
     fn json_row(&mut self, values: &[Option<&[u8]>]) {
-        self.pending
-            .push_str(if self.count == 0 { "{" } else { ",\n {" });
-        for (index, ((key, column), value)) in
-            self.keys.iter().zip(&self.columns).zip(values).enumerate()
-        {
+        self.pending.push_str(if self.count == 0 { "{" } else { ",\n {" });
+        for (index, ((key, column), value)) in self.keys.iter().zip(&self.columns).zip(values).enumerate() {
             let comma = if index == 0 { "" } else { "," };
             // Writing to a string cannot fail.
-            let _ = write!(
-                self.pending,
-                "{comma}{key}:{}",
-                json_value(column.type_oid, *value)
-            );
+            let _ = write!(self.pending, "{comma}{key}:{}", json_value(column.type_oid, *value));
         }
         self.pending.push('}');
     }
@@ -151,11 +119,7 @@ fn keys(columns: &[Column]) -> Vec<String> {
         .map(|column| {
             let times = seen.entry(&column.name).or_default();
             *times += 1;
-            let name = if *times == 1 {
-                column.name.clone()
-            } else {
-                format!("{}_{times}", column.name)
-            };
+            let name = if *times == 1 { column.name.clone() } else { format!("{}_{times}", column.name) };
             json_text(&name)
         })
         .collect()
@@ -182,10 +146,7 @@ fn json_value(type_oid: u32, value: Option<&[u8]>) -> String {
 
 fn is_number(type_oid: u32) -> bool {
     use oid::{FLOAT4, FLOAT8, INT2, INT4, INT8, NUMERIC, OID};
-    matches!(
-        type_oid,
-        INT2 | INT4 | INT8 | OID | FLOAT4 | FLOAT8 | NUMERIC
-    )
+    matches!(type_oid, INT2 | INT4 | INT8 | OID | FLOAT4 | FLOAT8 | NUMERIC)
 }
 
 fn is_json(text: &str) -> bool {
@@ -194,12 +155,9 @@ fn is_json(text: &str) -> bool {
 
 /// A line of CSV. NULL is the empty field, as COPY writes it.
 fn csv_record(values: &[Option<&[u8]>]) -> Result<String, Failure> {
-    let failed =
-        |error: &dyn std::fmt::Display| Failure::failed(format!("cannot write CSV: {error}"));
+    let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("cannot write CSV: {error}"));
     let mut writer = csv::Writer::from_writer(Vec::new());
-    writer
-        .write_record(values.iter().map(|value| value.unwrap_or_default()))
-        .map_err(|error| failed(&error))?;
+    writer.write_record(values.iter().map(|value| value.unwrap_or_default())).map_err(|error| failed(&error))?;
     let bytes = writer.into_inner().map_err(|error| failed(&error))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
@@ -212,11 +170,7 @@ mod tests {
     fn values_keep_their_types() {
         let cases: [(u32, Option<&str>, &str); 9] = [
             (oid::INT8, Some("9007199254740993"), "9007199254740993"),
-            (
-                oid::NUMERIC,
-                Some("0.10000000000000000000001"),
-                "0.10000000000000000000001",
-            ),
+            (oid::NUMERIC, Some("0.10000000000000000000001"), "0.10000000000000000000001"),
             (oid::NUMERIC, Some("NaN"), "\"NaN\""),
             (oid::FLOAT8, Some("-Infinity"), "\"-Infinity\""),
             (oid::BOOL, Some("t"), "true"),
@@ -232,24 +186,12 @@ mod tests {
 
     #[test]
     fn names_that_repeat_stay_apart() {
-        let column = |name: &str| Column {
-            name: name.into(),
-            table_oid: 0,
-            attribute: 0,
-            type_oid: 25,
-            format: 0,
-        };
-        assert_eq!(
-            keys(&[column("a"), column("b"), column("a")]),
-            ["\"a\"", "\"b\"", "\"a_2\""]
-        );
+        let column = |name: &str| Column { name: name.into(), table_oid: 0, attribute: 0, type_oid: 25, format: 0 };
+        assert_eq!(keys(&[column("a"), column("b"), column("a")]), ["\"a\"", "\"b\"", "\"a_2\""]);
     }
 
     #[test]
     fn csv_quotes() {
-        assert_eq!(
-            csv_record(&[Some(b"a,b"), None, Some(b"c\"d")]).unwrap(),
-            "\"a,b\",,\"c\"\"d\"\n"
-        );
+        assert_eq!(csv_record(&[Some(b"a,b"), None, Some(b"c\"d")]).unwrap(), "\"a,b\",,\"c\"\"d\"\n");
     }
 }

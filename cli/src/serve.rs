@@ -62,10 +62,7 @@ impl Stop {
     /// From now on these signals end the process in good order.
     pub fn listen() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-        })
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
 
     /// Waits for the wish.
@@ -92,12 +89,7 @@ pub async fn control_plane(args: ControlPlaneArgs) -> Result<(), Failure> {
     config.metrics = Some(metrics()?);
     let started = postern_control_plane::start(config).await;
     let running = started.context("the control plane cannot start")?;
-    match running
-        .core
-        .bootstrap_admin()
-        .await
-        .context("the first admin cannot be made")
-    {
+    match running.core.bootstrap_admin().await.context("the first admin cannot be made") {
         Ok(Some(file)) => {
             tracing::info!(file = %file.display(), "a user `admin` was made; its token is in this file")
         }
@@ -118,12 +110,13 @@ pub async fn gateway(args: GatewayArgs) -> Result<(), Failure> {
     let config: postern_gateway::Config = read(&args.file.path)?;
     logging::init(Form::by_terminal(), None)?;
     let mut stop = Stop::listen()?;
+    let drain = config.drain;
     let started = postern_gateway::start(config, Some(metrics()?)).await;
     let running = started.context("the gateway cannot start")?;
     tracing::info!(clients = %running.client_addr, connectors = %running.connector_addr, "the gateway is up");
     stop.wished().await;
     tracing::info!("the gateway ends");
-    running.shutdown().await;
+    running.shutdown(drain).await;
     Ok(())
 }
 
@@ -136,10 +129,17 @@ pub async fn agent(args: AgentArgs) -> Result<(), Failure> {
     let started = postern_agent::start(config, Some(metrics()?)).await;
     let running = started.context("the connector cannot start")?;
     tracing::info!("the connector is up");
-    stop.wished().await;
-    tracing::info!("the connector ends");
-    running.shutdown(drain).await;
-    Ok(())
+    tokio::select! {
+        () = stop.wished() => {
+            tracing::info!("the connector ends");
+            running.shutdown(drain).await;
+            Ok(())
+        }
+        () = running.revoked() => {
+            running.shutdown(Duration::ZERO).await;
+            Err(Failure::failed("this connector's identity was revoked: enrol it anew with a join token"))
+        }
+    }
 }
 
 /// Reads a configuration file. The error names the line and the setting; it does not quote the file, which may
@@ -155,9 +155,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
 
 /// Installs the process's metrics recorder. Each part serves what it has gathered on its own listener.
 pub fn metrics() -> anyhow::Result<PrometheusHandle> {
-    let handle = PrometheusBuilder::new()
-        .install_recorder()
-        .context("cannot set up metrics")?;
+    let handle = PrometheusBuilder::new().install_recorder().context("cannot set up metrics")?;
     let upkeep = handle.clone();
     tokio::spawn(async move {
         loop {
@@ -176,19 +174,9 @@ mod tests {
     fn a_misspelt_setting_is_named_and_nothing_is_quoted() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("gateway.yaml");
-        std::fs::write(
-            &path,
-            "data_dir: /x\njoin_token: {value: hush}\nconection: 1\n",
-        )
-        .unwrap();
-        let error = format!(
-            "{:#}",
-            read::<postern_gateway::Config>(&path).err().unwrap()
-        );
-        assert!(
-            error.contains("conection") && error.contains("gateway.yaml"),
-            "{error}"
-        );
+        std::fs::write(&path, "data_dir: /x\njoin_token: {value: hush}\nconection: 1\n").unwrap();
+        let error = format!("{:#}", read::<postern_gateway::Config>(&path).err().unwrap());
+        assert!(error.contains("conection") && error.contains("gateway.yaml"), "{error}");
         assert!(!error.contains("hush"), "{error}");
     }
 }

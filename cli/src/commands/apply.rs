@@ -42,17 +42,13 @@ struct Files {
 /// Runs `plan`.
 pub async fn plan(context: &Context, args: PlanArgs) -> Result<(), Failure> {
     let changes = send(context, "plan", &args.files).await?;
-    output::one(context.format, &changes, || {
-        sentence(&changes.changes, "to change")
-    })
+    output::one(context.format, &changes, || sentence(&changes.changes, "to change"))
 }
 
 /// Runs `apply`.
 pub async fn apply(context: &Context, args: ApplyArgs) -> Result<(), Failure> {
     let changes = send(context, "apply", &args.files).await?;
-    output::one(context.format, &changes, || {
-        sentence(&changes.changes, "changed")
-    })
+    output::one(context.format, &changes, || sentence(&changes.changes, "changed"))
 }
 
 async fn send(context: &Context, path: &str, files: &Files) -> Result<Changes, Failure> {
@@ -62,10 +58,7 @@ async fn send(context: &Context, path: &str, files: &Files) -> Result<Changes, F
 
 fn sentence(changes: &[Change], verb: &str) -> String {
     let mut lines = Vec::new();
-    for change in changes
-        .iter()
-        .filter(|change| change.action != ChangeAction::Unchanged)
-    {
+    for change in changes.iter().filter(|change| change.action != ChangeAction::Unchanged) {
         let mark = match change.action {
             ChangeAction::Create => '+',
             ChangeAction::Delete => '-',
@@ -80,17 +73,7 @@ fn sentence(changes: &[Change], verb: &str) -> String {
             });
         }
     }
-    let changed = changes
-        .iter()
-        .filter(|change| change.action != ChangeAction::Unchanged)
-        .count();
-    lines.push(format!(
-        "{changed} {verb}, {} as it was.",
-        changes.len() - changed
-    ));
-    lines
-        .iter()
-        .map(|line| output::printable(line))
-        .collect::<Vec<_>>()
-        .join("\n")
+    let changed = changes.iter().filter(|change| change.action != ChangeAction::Unchanged).count();
+    lines.push(format!("{changed} {verb}, {} as it was.", changes.len() - changed));
+    lines.iter().map(|line| output::printable(line)).collect::<Vec<_>>().join("\n")
 }

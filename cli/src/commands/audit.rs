@@ -92,33 +92,18 @@ enum Types {
 /// Runs `audit`.
 pub async fn run(context: &Context, args: AuditArgs) -> Result<(), Failure> {
     let AuditCommand::Search(search) = args.command;
-    let events: Vec<AuditEvent> = context
-        .client()?
-        .query("audit/events", &query(*search))
-        .await?;
+    let events: Vec<AuditEvent> = context.client()?.query("audit/events", &query(*search)).await?;
     let columns = [
         Column::text("AT", |event: &AuditEvent| output::time(event.at)),
         Column::text("WHO", who),
         Column::text("CONNECTION", |event| text(event.connection.as_ref())),
         Column::text("ROLE", |event| text(event.role.as_ref())),
         Column::text("OUTCOME", outcome),
-        Column::number("ROWS", |event| {
-            event.rows.map(|rows| rows.to_string()).unwrap_or_default()
-        }),
-        Column::number("MS", |event| {
-            event
-                .duration_ms
-                .map(|ms| format!("{ms:.1}"))
-                .unwrap_or_default()
-        }),
+        Column::number("ROWS", |event| event.rows.map(|rows| rows.to_string()).unwrap_or_default()),
+        Column::number("MS", |event| event.duration_ms.map(|ms| format!("{ms:.1}")).unwrap_or_default()),
         Column::text("WHAT", what),
     ];
-    output::list(
-        context.format,
-        &events,
-        &columns,
-        "Nothing in the audit fits.",
-    )
+    output::list(context.format, &events, &columns, "Nothing in the audit fits.")
 }
 
 fn query(search: SearchArgs) -> AuditQuery {
@@ -151,8 +136,8 @@ fn moment(text: &str) -> Result<Micros, String> {
     if let Ok(at) = text.parse::<jiff::Timestamp>() {
         return Ok(at.into());
     }
-    let ago = parse_duration(text)
-        .map_err(|_| "write a time as 2026-01-31T12:00:00Z, or how long ago as 1h".to_owned())?;
+    let ago =
+        parse_duration(text).map_err(|_| "write a time as 2026-01-31T12:00:00Z, or how long ago as 1h".to_owned())?;
     let micros = i64::try_from(ago.as_micros()).unwrap_or(i64::MAX);
     Ok(Micros(Micros::now().0.saturating_sub(micros)))
 }
@@ -162,10 +147,7 @@ fn text(text: Option<&String>) -> String {
 }
 
 fn who(event: &AuditEvent) -> String {
-    let name = event
-        .principal
-        .clone()
-        .or_else(|| event.actor.as_ref().map(|actor| actor.name.clone()));
+    let name = event.principal.clone().or_else(|| event.actor.as_ref().map(|actor| actor.name.clone()));
     match (name, &event.on_behalf_of) {
         (Some(name), Some(user)) => format!("{name} for {user}"),
         (Some(name), None) => name,
@@ -190,9 +172,7 @@ fn what(event: &AuditEvent) -> String {
     const WIDTH: usize = 100;
     match (&event.sql, &event.action) {
         (Some(sql), _) => output::shortened(sql, WIDTH),
-        (None, Some(action)) => {
-            output::shortened(&format!("{action} {}", text(event.subject.as_ref())), WIDTH)
-        }
+        (None, Some(action)) => output::shortened(&format!("{action} {}", text(event.subject.as_ref())), WIDTH),
         (None, None) => String::new(),
     }
 }

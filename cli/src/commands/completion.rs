@@ -16,11 +16,6 @@ pub struct CompletionArgs {
 /// Runs `completion`.
 pub fn run(args: &CompletionArgs) -> Result<(), Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(
-        args.shell,
-        &mut crate::Cli::command(),
-        "postern",
-        &mut script,
-    );
+    clap_complete::generate(args.shell, &mut crate::Cli::command(), "postern", &mut script);
     output::write_bytes(&script)
 }

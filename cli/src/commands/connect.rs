@@ -36,14 +36,10 @@ pub struct ConnectArgs {
 /// Runs `connect`.
 pub async fn run(context: &Context, args: ConnectArgs) -> Result<(), Failure> {
     let client = context.client()?;
-    let (grant, credential) =
-        grants::credential(&client, &args.selection, CredentialUse::Exec).await?;
+    let (grant, credential) = grants::credential(&client, &args.selection, CredentialUse::Exec).await?;
     let root = root_certificate(&credential)?;
-    let secret = SecretFile::new(&credential).map_err(|error| {
-        Failure::failed(format!(
-            "cannot write the file that psql reads the secret from: {error}"
-        ))
-    })?;
+    let secret = SecretFile::new(&credential)
+        .map_err(|error| Failure::failed(format!("cannot write the file that psql reads the secret from: {error}")))?;
     output::remark(format!(
         "Connecting to {} as {} until {}.",
         credential.database,
@@ -51,16 +47,10 @@ pub async fn run(context: &Context, args: ConnectArgs) -> Result<(), Failure> {
         output::time(credential.expires_at)
     ));
     let mut psql = Command::new("psql");
-    psql.args(&args.psql)
-        .env_remove("PGPASSWORD")
-        .env("PGPASSFILE", &secret.path);
-    psql.env_remove("PGHOSTADDR")
-        .env_remove("PGSERVICE")
-        .env_remove("PGOPTIONS");
-    psql.env("PGHOST", &credential.host)
-        .env("PGPORT", credential.port.to_string());
-    psql.env("PGUSER", &credential.user)
-        .env("PGDATABASE", &credential.database);
+    psql.args(&args.psql).env_remove("PGPASSWORD").env("PGPASSFILE", &secret.path);
+    psql.env_remove("PGHOSTADDR").env_remove("PGSERVICE").env_remove("PGOPTIONS");
+    psql.env("PGHOST", &credential.host).env("PGPORT", credential.port.to_string());
+    psql.env("PGUSER", &credential.user).env("PGDATABASE", &credential.database);
     psql.env("PGSSLMODE", &credential.sslmode);
     match root {
         Some(root) => psql.env("PGSSLROOTCERT", root),
@@ -69,11 +59,7 @@ pub async fn run(context: &Context, args: ConnectArgs) -> Result<(), Failure> {
     let status = wait_for(psql).await.map_err(|error| no_psql(&error));
     drop(secret);
     let status = status?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(Failure::failed(format!("psql ended with {status}")))
-    }
+    if status.success() { Ok(()) } else { Err(Failure::failed(format!("psql ended with {status}"))) }
 }
 
 /// Runs psql to its end. Ctrl-C is for psql, which cancels its statement by it: this process outlives it. When
@@ -97,7 +83,8 @@ async fn wait_for(mut psql: Command) -> std::io::Result<std::process::ExitStatus
 fn no_psql(error: &std::io::Error) -> Failure {
     let failure = Failure::failed(format!("cannot run psql: {error}"));
     if error.kind() == std::io::ErrorKind::NotFound {
-        return failure.hint("Install PostgreSQL's client (Debian: postgresql-client), or use `postern exec` or `postern url`.");
+        return failure
+            .hint("Install PostgreSQL's client (Debian: postgresql-client), or use `postern exec` or `postern url`.");
     }
     failure
 }
@@ -114,11 +101,7 @@ impl SecretFile {
         let path = folder.join("pgpass");
         // From here on, dropping removes what has been made.
         let this = Self { folder, path };
-        let line = format!(
-            "*:*:*:{}:{}\n",
-            pgpass_escaped(&credential.user),
-            pgpass_escaped(&credential.secret)
-        );
+        let line = format!("*:*:*:{}:{}\n", pgpass_escaped(&credential.user), pgpass_escaped(&credential.secret));
         files::create_private(&this.path)?.write_all(line.as_bytes())?;
         Ok(this)
     }
@@ -134,9 +117,7 @@ impl Drop for SecretFile {
 /// A folder with a name that cannot be guessed, in the user's runtime folder (in memory) where there is one.
 fn private_temporary_folder() -> std::io::Result<PathBuf> {
     use secrecy::ExposeSecret;
-    let parent = std::env::var_os("XDG_RUNTIME_DIR")
-        .map(PathBuf::from)
-        .filter(|folder| folder.is_dir());
+    let parent = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_dir());
     let parent = parent.unwrap_or_else(std::env::temp_dir);
     let name = postern_types::token::generate("postern-").map_err(std::io::Error::other)?;
     let folder = Path::new(&parent).join(name.expose_secret());

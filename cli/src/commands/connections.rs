@@ -30,42 +30,20 @@ pub async fn run(context: &Context) -> Result<(), Failure> {
         Column::text("CONNECTION", |line: &Line<'_>| line.connection.name.clone()),
         Column::text("ROLE", |line| role(line, |role| role.name.clone())),
         Column::text("ACCESS", |line| {
-            role(line, |role| {
-                if role.read_only {
-                    "read-only"
-                } else {
-                    "read-write"
-                }
-                .to_owned()
-            })
+            role(line, |role| if role.read_only { "read-only" } else { "read-write" }.to_owned())
         }),
         Column::text("APPROVAL", |line| role(line, approval)),
         Column::text("UP TO", |line| role(line, |role| role.max_duration.clone())),
         Column::text("STATUS", |line| status(line.connection)),
     ];
-    output::list(
-        context.format,
-        &lines,
-        &columns,
-        "There is no connection that you can ask for.",
-    )
+    output::list(context.format, &lines, &columns, "There is no connection that you can ask for.")
 }
 
 fn lines_of(connection: &Connection) -> Vec<Line<'_>> {
     if connection.roles.is_empty() {
-        return vec![Line {
-            connection,
-            role: None,
-        }];
+        return vec![Line { connection, role: None }];
     }
-    connection
-        .roles
-        .iter()
-        .map(|role| Line {
-            connection,
-            role: Some(role),
-        })
-        .collect()
+    connection.roles.iter().map(|role| Line { connection, role: Some(role) }).collect()
 }
 
 fn role(line: &Line<'_>, of: impl Fn(&ConnectionRole) -> String) -> String {

@@ -35,26 +35,15 @@ pub struct DenyArgs {
 
 /// Runs `approve`.
 pub async fn approve(context: &Context, args: ApproveArgs) -> Result<(), Failure> {
-    let body = Approve {
-        reason: args.reason,
-        duration: args.duration,
-    };
-    let request: Request = context
-        .client()?
-        .post(&format!("requests/{}/approve", args.id), &body)
-        .await?;
+    let body = Approve { reason: args.reason, duration: args.duration };
+    let request: Request = context.client()?.post(&format!("requests/{}/approve", args.id), &body).await?;
     output::one(context.format, &request, || approved(&request))
 }
 
 /// Runs `deny`.
 pub async fn deny(context: &Context, args: DenyArgs) -> Result<(), Failure> {
-    let body = Deny {
-        reason: args.reason,
-    };
-    let request: Request = context
-        .client()?
-        .post(&format!("requests/{}/deny", args.id), &body)
-        .await?;
+    let body = Deny { reason: args.reason };
+    let request: Request = context.client()?.post(&format!("requests/{}/deny", args.id), &body).await?;
     output::one(context.format, &request, || {
         let who = output::printable(&who(&request.requester, request.on_behalf_of.as_ref()));
         format!(

@@ -52,26 +52,17 @@ pub async fn run(context: &Context, args: ExecArgs) -> Result<(), Failure> {
     let connection = tokio::time::timeout(CONNECT_DEADLINE, postern_dial::connect(&target))
         .await
         .map_err(|_| {
-            Failure::failed(format!(
-                "{} did not answer within {} s",
-                credential.host,
-                CONNECT_DEADLINE.as_secs()
-            ))
+            Failure::failed(format!("{} did not answer within {} s", credential.host, CONNECT_DEADLINE.as_secs()))
         })?
         .map_err(|error| dial_failure(&error))?;
-    Session {
-        connection,
-        target,
-        format: context.format,
-    }
-    .query(&args.sql)
-    .await
+    Session { connection, target, format: context.format }.query(&args.sql).await
 }
 
 fn target(credential: &Credential, root: Option<PathBuf>) -> Result<Target, Failure> {
-    let tls: TlsMode = credential.sslmode.parse().map_err(|()| {
-        Failure::failed(format!("the sslmode `{}` is not known", credential.sslmode))
-    })?;
+    let tls: TlsMode = credential
+        .sslmode
+        .parse()
+        .map_err(|()| Failure::failed(format!("the sslmode `{}` is not known", credential.sslmode)))?;
     Ok(Target {
         hosts: vec![Host::Tcp(credential.host.clone(), credential.port)],
         user: credential.user.clone(),
@@ -100,12 +91,10 @@ fn dial_failure(error: &DialError) -> Failure {
 
 /// An ErrorResponse as a failure, with all that says what to do.
 fn server_failure(body: &[u8]) -> Failure {
-    let text =
-        |code: u8| error::field(body, code).map(|text| String::from_utf8_lossy(text).into_owned());
+    let text = |code: u8| error::field(body, code).map(|text| String::from_utf8_lossy(text).into_owned());
     let sqlstate = text(b'C').unwrap_or_default();
-    let mut failure = Failure::failed(
-        text(b'M').unwrap_or_else(|| "the server sent an error without a message".to_owned()),
-    );
+    let mut failure =
+        Failure::failed(text(b'M').unwrap_or_else(|| "the server sent an error without a message".to_owned()));
     if sqlstate == "42501" {
         failure.exit = Exit::Denied;
     }
@@ -161,9 +150,7 @@ impl Session {
 
     async fn send(&mut self, message: &[u8]) -> Result<(), Failure> {
         let io = &mut self.connection.io;
-        io.write_all(message)
-            .await
-            .map_err(|error| lost(&error.to_string()))?;
+        io.write_all(message).await.map_err(|error| lost(&error.to_string()))?;
         io.flush().await.map_err(|error| lost(&error.to_string()))
     }
 
@@ -171,10 +158,7 @@ impl Session {
     async fn refuse_copy(&mut self) -> Result<(), Failure> {
         let mut message = Vec::new();
         frame::put_message(&mut message, b'f', |out| {
-            frame::put_cstr(
-                out,
-                b"postern exec has no data to copy: use postern connect and \\copy",
-            );
+            frame::put_cstr(out, b"postern exec has no data to copy: use postern connect and \\copy");
         });
         self.send(&message).await
     }
@@ -198,9 +182,7 @@ impl Session {
 }
 
 fn protocol(error: postern_wire::ProtocolError) -> Failure {
-    Failure::failed(format!(
-        "the server does not speak PostgreSQL's protocol: {error}"
-    ))
+    Failure::failed(format!("the server does not speak PostgreSQL's protocol: {error}"))
 }
 
 fn lost(why: &str) -> Failure {
@@ -223,11 +205,7 @@ struct Answer {
 
 impl Answer {
     fn new(format: Format) -> Self {
-        Self {
-            format,
-            rows: None,
-            failure: None,
-        }
+        Self { format, rows: None, failure: None }
     }
 
     fn message(&mut self, tag: u8, body: &[u8]) -> Result<Next, Failure> {
@@ -266,9 +244,7 @@ impl Answer {
         }
         let tag = String::from_utf8_lossy(body.strip_suffix(&[0]).unwrap_or(body)).into_owned();
         match self.format {
-            Format::Json => output::json(
-                &serde_json::json!({ "command": tag, "rows": backend::tag_rows(body) }),
-            ),
+            Format::Json => output::json(&serde_json::json!({ "command": tag, "rows": backend::tag_rows(body) })),
             // After COPY the data has been written; its tag would be taken for a line of it.
             _ if tag.starts_with("COPY ") => {
                 output::remark(tag);
@@ -284,14 +260,6 @@ impl Answer {
 }
 
 fn notice(body: &[u8]) {
-    let text = |code: u8| {
-        error::field(body, code)
-            .map(String::from_utf8_lossy)
-            .unwrap_or_default()
-    };
-    output::remark(output::printable(&format!(
-        "{}: {}",
-        text(b'S'),
-        text(b'M')
-    )));
+    let text = |code: u8| error::field(body, code).map(String::from_utf8_lossy).unwrap_or_default();
+    output::remark(output::printable(&format!("{}: {}", text(b'S'), text(b'M'))));
 }

@@ -69,9 +69,7 @@ pub async fn connectors(context: &Context, args: ConnectorsArgs) -> Result<(), F
 pub async fn gateways(context: &Context, args: GatewaysArgs) -> Result<(), Failure> {
     match args.command {
         None => list(context, PartKind::Gateway).await,
-        Some(GatewaysCommand::Revoke { id, reason }) => {
-            revoke(context, PartKind::Gateway, id.as_str(), reason).await
-        }
+        Some(GatewaysCommand::Revoke { id, reason }) => revoke(context, PartKind::Gateway, id.as_str(), reason).await,
     }
 }
 
@@ -86,18 +84,11 @@ async fn list(context: &Context, kind: PartKind) -> Result<(), Failure> {
         Column::text("NAME", |part| part.name.clone()),
         Column::text("STATUS", status),
         Column::text("VERSION", |part| part.version.clone().unwrap_or_default()),
-        Column::text("ADDRESS", |part| {
-            part.client_address.clone().unwrap_or_default()
-        }),
+        Column::text("ADDRESS", |part| part.client_address.clone().unwrap_or_default()),
         Column::text("ENROLLED", |part| output::time(part.enrolled_at)),
-        Column::text("CERTIFICATE UNTIL", |part| {
-            output::maybe_time(part.certificate_expires_at)
-        }),
+        Column::text("CERTIFICATE UNTIL", |part| output::maybe_time(part.certificate_expires_at)),
     ];
-    let nothing = format!(
-        "There are no {0}s. Enrol one with `postern join-token {0} NAME`.",
-        kind.as_str()
-    );
+    let nothing = format!("There are no {0}s. Enrol one with `postern join-token {0} NAME`.", kind.as_str());
     output::list(context.format, &parts, &columns, &nothing)
 }
 
@@ -110,19 +101,10 @@ fn status(part: &Part) -> String {
     .to_owned()
 }
 
-async fn revoke(
-    context: &Context,
-    kind: PartKind,
-    id: &str,
-    reason: Option<String>,
-) -> Result<(), Failure> {
+async fn revoke(context: &Context, kind: PartKind, id: &str, reason: Option<String>) -> Result<(), Failure> {
     let path = format!("{}/{id}/revoke", resource(kind));
     let part: Part = context.client()?.post(&path, &BecauseOf { reason }).await?;
     output::one(context.format, &part, || {
-        format!(
-            "The {} {} ({id}) is revoked.",
-            kind.as_str(),
-            output::printable(&part.name)
-        )
+        format!("The {} {} ({id}) is revoked.", kind.as_str(), output::printable(&part.name))
     })
 }

@@ -6,9 +6,7 @@ use crate::{
     failure::Failure,
     output::{self, Column},
 };
-use postern_api::access::{
-    BecauseOf, CreateCredential, Credential, CredentialUse, Grant, GrantStatus, GrantsQuery,
-};
+use postern_api::access::{BecauseOf, CreateCredential, Credential, CredentialUse, Grant, GrantStatus, GrantsQuery};
 use postern_types::id::GrantId;
 
 /// List your open grants
@@ -44,43 +42,24 @@ pub struct Selection {
 
 /// Runs `grants`.
 pub async fn grants(context: &Context, args: GrantsArgs) -> Result<(), Failure> {
-    let grants: Vec<Grant> = context
-        .client()?
-        .query("grants", &GrantsQuery { all: args.all })
-        .await?;
+    let grants: Vec<Grant> = context.client()?.query("grants", &GrantsQuery { all: args.all }).await?;
     let columns = [
         Column::text("ID", |grant: &Grant| grant.id.to_string()),
         Column::text("STATUS", |grant| status_name(grant.status).to_owned()),
-        Column::text("WHO", |grant| {
-            who(&grant.principal, grant.on_behalf_of.as_ref())
-        }),
+        Column::text("WHO", |grant| who(&grant.principal, grant.on_behalf_of.as_ref())),
         Column::text("CONNECTION", |grant| grant.connection.clone()),
         Column::text("ROLE", |grant| grant.role.clone()),
-        Column::text("UNTIL", |grant| {
-            output::time(grant.revoked_at.unwrap_or(grant.expires_at))
-        }),
+        Column::text("UNTIL", |grant| output::time(grant.revoked_at.unwrap_or(grant.expires_at))),
         Column::text("REASON", |grant| output::shortened(&grant.reason, 50)),
     ];
-    output::list(
-        context.format,
-        &grants,
-        &columns,
-        "There are no open grants. Ask with `postern request`.",
-    )
+    output::list(context.format, &grants, &columns, "There are no open grants. Ask with `postern request`.")
 }
 
 /// Runs `revoke`.
 pub async fn revoke(context: &Context, args: RevokeArgs) -> Result<(), Failure> {
-    let body = BecauseOf {
-        reason: args.reason,
-    };
-    let grant: Grant = context
-        .client()?
-        .post(&format!("grants/{}/revoke", args.id), &body)
-        .await?;
-    output::one(context.format, &grant, || {
-        format!("Grant {} is revoked; its sessions have ended.", grant.id)
-    })
+    let body = BecauseOf { reason: args.reason };
+    let grant: Grant = context.client()?.post(&format!("grants/{}/revoke", args.id), &body).await?;
+    output::one(context.format, &grant, || format!("Grant {} is revoked; its sessions have ended.", grant.id))
 }
 
 /// A fresh credential of the newest open grant that fits.
@@ -91,12 +70,7 @@ pub async fn credential(
 ) -> Result<(Grant, Credential), Failure> {
     let grants: Vec<Grant> = client.get("grants").await?;
     let grant = newest(grants, selection).ok_or_else(|| no_grant(selection))?;
-    let credential = client
-        .post(
-            &format!("grants/{}/credentials", grant.id),
-            &CreateCredential { r#use },
-        )
-        .await?;
+    let credential = client.post(&format!("grants/{}/credentials", grant.id), &CreateCredential { r#use }).await?;
     Ok((grant, credential))
 }
 
@@ -105,10 +79,7 @@ fn newest(grants: Vec<Grant>, selection: &Selection) -> Option<Grant> {
     grants.into_iter().find(|grant| {
         grant.status == GrantStatus::Open
             && grant.connection == selection.connection
-            && selection
-                .role
-                .as_ref()
-                .is_none_or(|role| *role == grant.role)
+            && selection.role.as_ref().is_none_or(|role| *role == grant.role)
     })
 }
 
@@ -118,9 +89,8 @@ fn no_grant(selection: &Selection) -> Failure {
         Some(role) => (format!("role {role} on {connection}"), role.as_str()),
         None => (connection.clone(), "ROLE"),
     };
-    Failure::failed(format!("you have no open grant for {what}")).hint(format!(
-        "Ask for one: postern request {connection} --role {role} --for 10m --reason \"…\""
-    ))
+    Failure::failed(format!("you have no open grant for {what}"))
+        .hint(format!("Ask for one: postern request {connection} --role {role} --for 10m --reason \"…\""))
 }
 
 fn status_name(status: GrantStatus) -> &'static str {

@@ -24,11 +24,7 @@ pub struct JoinTokenArgs {
 
 /// Runs `join-token`.
 pub async fn run(context: &Context, args: JoinTokenArgs) -> Result<(), Failure> {
-    let body = CreateJoinToken {
-        kind: args.kind,
-        name: args.name,
-        expires: args.expires,
-    };
+    let body = CreateJoinToken { kind: args.kind, name: args.name, expires: args.expires };
     let created: CreatedJoinToken = context.client()?.post("join-tokens", &body).await?;
     output::remark(format!(
         "Good once, until {}, for the {} {}.",

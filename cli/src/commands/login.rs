@@ -37,58 +37,34 @@ pub struct LogoutArgs {}
 /// Runs `login`.
 pub async fn login(context: &Context, args: LoginArgs) -> Result<(), Failure> {
     let base = parse_base(context.client_args.url.as_deref().unwrap_or(DEFAULT_URL))?;
-    let token = if args.token.is_some() || !io::stdin().is_terminal() {
-        from_stdin()?
-    } else {
-        ask(base.as_str())?
-    };
+    let token = if args.token.is_some() || !io::stdin().is_terminal() { from_stdin()? } else { ask(base.as_str())? };
     let client = Client::with_token(&context.client_args, base.clone(), token.clone())?;
     let whoami: Whoami = client.get("whoami").await?;
-    let path = credentials::save(&Login {
-        url: base.to_string(),
-        token,
-    })?;
+    let path = credentials::save(&Login { url: base.to_string(), token })?;
     output::one(context.format, &whoami, || {
-        format!(
-            "Logged in to {base} as {} {}. Saved in {}.",
-            whoami.kind,
-            whoami.name,
-            path.display()
-        )
+        format!("Logged in to {base} as {} {}. Saved in {}.", whoami.kind, whoami.name, path.display())
     })
 }
 
 /// Runs `logout`.
 pub fn logout(context: &Context) -> Result<(), Failure> {
     let was = credentials::forget()?;
-    output::one(
-        context.format,
-        &serde_json::json!({ "forgotten": was }),
-        || {
-            if was {
-                "The saved login is forgotten.".to_owned()
-            } else {
-                "There was no saved login.".to_owned()
-            }
-        },
-    )
+    output::one(context.format, &serde_json::json!({ "forgotten": was }), || {
+        if was { "The saved login is forgotten.".to_owned() } else { "There was no saved login.".to_owned() }
+    })
 }
 
 fn from_stdin() -> Result<SecretString, Failure> {
     let mut text = String::new();
-    io::Read::read_to_string(
-        &mut io::Read::take(io::stdin().lock(), MAX_TOKEN_BYTES),
-        &mut text,
-    )
-    .map_err(|error| Failure::failed(format!("cannot read the token: {error}")))?;
+    io::Read::read_to_string(&mut io::Read::take(io::stdin().lock(), MAX_TOKEN_BYTES), &mut text)
+        .map_err(|error| Failure::failed(format!("cannot read the token: {error}")))?;
     token(text)
 }
 
 /// Asks at the terminal, without showing what is typed.
 fn ask(base: &str) -> Result<SecretString, Failure> {
     use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
-    let failed =
-        |error: &dyn std::fmt::Display| Failure::failed(format!("cannot read the token: {error}"));
+    let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("cannot read the token: {error}"));
     let stdin = io::stdin();
     let before = tcgetattr(&stdin).map_err(|error| failed(&error))?;
     let mut quiet = before.clone();
@@ -107,8 +83,7 @@ fn ask(base: &str) -> Result<SecretString, Failure> {
 fn token(text: String) -> Result<SecretString, Failure> {
     let trimmed = text.trim();
     if trimmed.is_empty() || trimmed.contains(char::is_whitespace) {
-        return Err(Failure::usage("that is no token")
-            .hint("An admin makes one with `postern tokens create`."));
+        return Err(Failure::usage("that is no token").hint("An admin makes one with `postern tokens create`."));
     }
     Ok(SecretString::from(trimmed))
 }

@@ -41,9 +41,7 @@ impl Context {
 
 /// A duration on the command line, checked before it is sent and sent as it was written.
 pub fn duration_text(text: &str) -> Result<String, String> {
-    postern_types::time::parse_duration(text)
-        .map(|_| text.to_owned())
-        .map_err(|error| error.to_string())
+    postern_types::time::parse_duration(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 /// A principal's name with its kind where that says something: `agent ci for alice`.

@@ -6,9 +6,7 @@ use crate::{
     failure::Failure,
     output::{self, Column},
 };
-use postern_api::access::{
-    CreateRequest, Request, RequestStatus, RequestsQuery, Verdict, WaitQuery,
-};
+use postern_api::access::{CreateRequest, Request, RequestStatus, RequestsQuery, Verdict, WaitQuery};
 use postern_types::{id::RequestId, time::parse_duration};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -97,14 +95,9 @@ pub async fn request(context: &Context, args: RequestArgs) -> Result<(), Failure
     let mut request: Request = client.post("requests", &body).await?;
     if args.wait {
         if request.status == RequestStatus::Pending {
-            output::remark(format!(
-                "Request {} waits for {}.",
-                request.id,
-                reviewers(&request)
-            ));
+            output::remark(format!("Request {} waits for {}.", request.id, reviewers(&request)));
         }
-        let longest = parse_duration(&args.wait_timeout)
-            .map_err(|error| Failure::usage(error.to_string()))?;
+        let longest = parse_duration(&args.wait_timeout).map_err(|error| Failure::usage(error.to_string()))?;
         request = until_answered(&client, request, longest).await?;
     }
     output::one(context.format, &request, || sentence(&request))?;
@@ -118,46 +111,29 @@ pub async fn requests(context: &Context, args: RequestsArgs) -> Result<(), Failu
         let request: Request = client.get(&format!("requests/{id}")).await?;
         return output::one(context.format, &request, || details(&request));
     }
-    let query = RequestsQuery {
-        status: args.status,
-        mine: args.mine,
-    };
+    let query = RequestsQuery { status: args.status, mine: args.mine };
     let requests: Vec<Request> = client.query("requests", &query).await?;
     let columns = [
         Column::text("ID", |request: &Request| request.id.to_string()),
         Column::text("STATUS", |request| status_name(request.status).to_owned()),
-        Column::text("WHO", |request| {
-            who(&request.requester, request.on_behalf_of.as_ref())
-        }),
+        Column::text("WHO", |request| who(&request.requester, request.on_behalf_of.as_ref())),
         Column::text("CONNECTION", |request| request.connection.clone()),
         Column::text("ROLE", |request| request.role.clone()),
         Column::text("FOR", |request| request.duration.clone()),
         Column::text("REASON", |request| output::shortened(&request.reason, 50)),
         Column::text("MADE", |request| output::time(request.created_at)),
     ];
-    output::list(
-        context.format,
-        &requests,
-        &columns,
-        "There are no requests.",
-    )
+    output::list(context.format, &requests, &columns, "There are no requests.")
 }
 
 /// Runs `withdraw`.
 pub async fn withdraw(context: &Context, args: WithdrawArgs) -> Result<(), Failure> {
     let path = format!("requests/{}/withdraw", args.id);
-    let request: Request = context
-        .client()?
-        .post(&path, &serde_json::json!({}))
-        .await?;
+    let request: Request = context.client()?.post(&path, &serde_json::json!({})).await?;
     output::one(context.format, &request, || sentence(&request))
 }
 
-async fn until_answered(
-    client: &Client,
-    mut request: Request,
-    longest: Duration,
-) -> Result<Request, Failure> {
+async fn until_answered(client: &Client, mut request: Request, longest: Duration) -> Result<Request, Failure> {
     let until = Instant::now() + longest;
     let path = format!("requests/{}", request.id);
     while request.status == RequestStatus::Pending {
@@ -166,14 +142,7 @@ async fn until_answered(
             break;
         }
         let seconds = u32::try_from(left.as_secs()).unwrap_or(1).max(1);
-        request = client
-            .query(
-                &path,
-                &WaitQuery {
-                    wait: Some(seconds),
-                },
-            )
-            .await?;
+        request = client.query(&path, &WaitQuery { wait: Some(seconds) }).await?;
     }
     Ok(request)
 }
@@ -183,34 +152,20 @@ fn outcome(request: &Request, waited: bool) -> Result<(), Failure> {
     match request.status {
         RequestStatus::Approved => Ok(()),
         RequestStatus::Pending if !waited => Ok(()),
-        RequestStatus::Pending => Err(Failure::waited(format!(
-            "nobody has answered request {} yet",
-            request.id
-        ))
-        .hint("It stays open. See `postern requests`.")),
+        RequestStatus::Pending => Err(Failure::waited(format!("nobody has answered request {} yet", request.id))
+            .hint("It stays open. See `postern requests`.")),
         RequestStatus::Denied => Err(denied(request)),
-        RequestStatus::Expired => Err(Failure::waited(format!(
-            "request {} expired: nobody answered in time",
-            request.id
-        ))),
-        RequestStatus::Withdrawn => Err(Failure::denied(format!(
-            "request {} was withdrawn",
-            request.id
-        ))),
+        RequestStatus::Expired => {
+            Err(Failure::waited(format!("request {} expired: nobody answered in time", request.id)))
+        }
+        RequestStatus::Withdrawn => Err(Failure::denied(format!("request {} was withdrawn", request.id))),
     }
 }
 
 fn denied(request: &Request) -> Failure {
-    let vote = request
-        .votes
-        .iter()
-        .rev()
-        .find(|vote| vote.verdict == Verdict::Deny);
+    let vote = request.votes.iter().rev().find(|vote| vote.verdict == Verdict::Deny);
     let failure = match vote {
-        Some(vote) => Failure::denied(format!(
-            "{} denied request {}",
-            vote.reviewer.name, request.id
-        )),
+        Some(vote) => Failure::denied(format!("{} denied request {}", vote.reviewer.name, request.id)),
         None => Failure::denied(format!("request {} was denied", request.id)),
     };
     match vote.and_then(|vote| vote.reason.as_ref()) {
@@ -222,10 +177,7 @@ fn denied(request: &Request) -> Failure {
 /// What became of a request, and the next step.
 pub fn sentence(request: &Request) -> String {
     let id = &request.id;
-    let what = output::printable(&format!(
-        "{} on {} for {}",
-        request.role, request.connection, request.duration
-    ));
+    let what = output::printable(&format!("{} on {} for {}", request.role, request.connection, request.duration));
     match request.status {
         RequestStatus::Pending => {
             format!(
@@ -248,11 +200,7 @@ pub fn sentence(request: &Request) -> String {
 
 fn reviewers(request: &Request) -> String {
     let count = request.approvals_needed;
-    let people = if count == 1 {
-        "a reviewer".to_owned()
-    } else {
-        format!("{count} reviewers")
-    };
+    let people = if count == 1 { "a reviewer".to_owned() } else { format!("{count} reviewers") };
     match request.reviewer_groups.as_slice() {
         [] => "an admin".to_owned(),
         groups => output::printable(&format!("{people} of {}", groups.join(" or "))),
@@ -263,62 +211,28 @@ fn details(request: &Request) -> String {
     let mut lines = vec![
         format!("request     {}", request.id),
         format!("status      {}", status_name(request.status)),
-        format!(
-            "who         {} {}",
-            request.requester.kind,
-            who(&request.requester, request.on_behalf_of.as_ref())
-        ),
-        format!(
-            "access      {} on {} for {}",
-            request.role, request.connection, request.duration
-        ),
+        format!("who         {} {}", request.requester.kind, who(&request.requester, request.on_behalf_of.as_ref())),
+        format!("access      {} on {} for {}", request.role, request.connection, request.duration),
         format!("reason      {}", request.reason),
         format!("made        {}", output::time(request.created_at)),
     ];
-    lines.extend(
-        request
-            .ticket
-            .iter()
-            .map(|ticket| format!("ticket      {ticket}")),
-    );
+    lines.extend(request.ticket.iter().map(|ticket| format!("ticket      {ticket}")));
     if request.status == RequestStatus::Pending {
         lines.push(format!("expires     {}", output::time(request.expires_at)));
         lines.push(format!("waits for   {}", reviewers(request)));
     }
-    lines.extend(
-        request
-            .decided_at
-            .iter()
-            .map(|at| format!("decided     {}", output::time(*at))),
-    );
+    lines.extend(request.decided_at.iter().map(|at| format!("decided     {}", output::time(*at))));
     lines.push(format!("rule        {}", request.policy_reason));
-    lines.extend(
-        request
-            .grant_id
-            .iter()
-            .map(|grant| format!("grant       {grant}")),
-    );
+    lines.extend(request.grant_id.iter().map(|grant| format!("grant       {grant}")));
     for vote in &request.votes {
         let verdict = match vote.verdict {
             Verdict::Approve => "approved",
             Verdict::Deny => "denied",
         };
-        let reason = vote
-            .reason
-            .as_ref()
-            .map(|reason| format!(": {reason}"))
-            .unwrap_or_default();
-        lines.push(format!(
-            "vote        {} {verdict} {}{reason}",
-            vote.reviewer.name,
-            output::time(vote.at)
-        ));
+        let reason = vote.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        lines.push(format!("vote        {} {verdict} {}{reason}", vote.reviewer.name, output::time(vote.at)));
     }
-    lines
-        .iter()
-        .map(|line| output::printable(line))
-        .collect::<Vec<_>>()
-        .join("\n")
+    lines.iter().map(|line| output::printable(line)).collect::<Vec<_>>().join("\n")
 }
 
 fn status_name(status: RequestStatus) -> &'static str {

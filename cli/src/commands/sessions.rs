@@ -62,9 +62,7 @@ pub async fn run(context: &Context, args: SessionsArgs) -> Result<(), Failure> {
         Some(SessionsCommand::Kill { id, reason }) => {
             let path = format!("sessions/{id}/kill");
             let session: Session = context.client()?.post(&path, &BecauseOf { reason }).await?;
-            output::one(context.format, &session, || {
-                format!("Session {id} is ended.")
-            })
+            output::one(context.format, &session, || format!("Session {id} is ended."))
         }
     }
 }
@@ -75,33 +73,18 @@ async fn list(context: &Context, which: Which) -> Result<(), Failure> {
         Which::Ended => SessionFilter::Ended,
         Which::All => SessionFilter::All,
     };
-    let sessions: Vec<Session> = context
-        .client()?
-        .query("sessions", &SessionsQuery { status })
-        .await?;
+    let sessions: Vec<Session> = context.client()?.query("sessions", &SessionsQuery { status }).await?;
     let columns = [
         Column::text("ID", |session: &Session| session.id.to_string()),
         Column::text("STATUS", state),
-        Column::text("WHO", |session| {
-            who(&session.principal, session.on_behalf_of.as_ref())
-        }),
+        Column::text("WHO", |session| who(&session.principal, session.on_behalf_of.as_ref())),
         Column::text("CONNECTION", |session| session.connection.clone()),
         Column::text("ROLE", |session| session.role.clone()),
-        Column::number("PID", |session| {
-            session
-                .backend_pid
-                .map(|pid| pid.to_string())
-                .unwrap_or_default()
-        }),
+        Column::number("PID", |session| session.backend_pid.map(|pid| pid.to_string()).unwrap_or_default()),
         Column::text("FROM", |session| session.client_address.clone()),
         Column::text("SINCE", |session| output::time(session.started_at)),
     ];
-    output::list(
-        context.format,
-        &sessions,
-        &columns,
-        "There are no such sessions.",
-    )
+    output::list(context.format, &sessions, &columns, "There are no such sessions.")
 }
 
 fn state(session: &Session) -> String {
@@ -117,50 +100,16 @@ fn details(session: &Session) -> String {
     let mut lines = vec![
         format!("session        {}", session.id),
         format!("status         {}", state(session)),
-        format!(
-            "who            {} {}",
-            session.principal.kind,
-            who(&session.principal, session.on_behalf_of.as_ref())
-        ),
-        format!(
-            "access         {} on {} (grant {})",
-            session.role, session.connection, session.grant_id
-        ),
+        format!("who            {} {}", session.principal.kind, who(&session.principal, session.on_behalf_of.as_ref())),
+        format!("access         {} on {} (grant {})", session.role, session.connection, session.grant_id),
         format!("proved by      {}", session.auth_method),
         format!("from           {}", session.client_address),
-        format!(
-            "through        {}, {}",
-            session.gateway_id, session.connector_id
-        ),
+        format!("through        {}, {}", session.gateway_id, session.connector_id),
         format!("since          {}", output::time(session.started_at)),
     ];
-    lines.extend(
-        session
-            .ended_at
-            .iter()
-            .map(|at| format!("ended          {}", output::time(*at))),
-    );
-    lines.extend(
-        session
-            .database_role
-            .iter()
-            .map(|role| format!("database role  {role}")),
-    );
-    lines.extend(
-        session
-            .backend_pid
-            .iter()
-            .map(|pid| format!("backend        {pid}")),
-    );
-    lines.extend(
-        session
-            .application_name
-            .iter()
-            .map(|name| format!("application    {name}")),
-    );
-    lines
-        .iter()
-        .map(|line| output::printable(line))
-        .collect::<Vec<_>>()
-        .join("\n")
+    lines.extend(session.ended_at.iter().map(|at| format!("ended          {}", output::time(*at))));
+    lines.extend(session.database_role.iter().map(|role| format!("database role  {role}")));
+    lines.extend(session.backend_pid.iter().map(|pid| format!("backend        {pid}")));
+    lines.extend(session.application_name.iter().map(|name| format!("application    {name}")));
+    lines.iter().map(|line| output::printable(line)).collect::<Vec<_>>().join("\n")
 }

@@ -45,32 +45,14 @@ pub async fn run(context: &Context, args: TokensArgs) -> Result<(), Failure> {
     let client = context.client()?;
     match args.command {
         None => list(context).await,
-        Some(TokensCommand::Create {
-            principal,
-            name,
-            expires,
-        }) => {
-            let created: CreatedToken = client
-                .post(
-                    "tokens",
-                    &CreateToken {
-                        principal,
-                        name,
-                        expires,
-                    },
-                )
-                .await?;
-            output::remark(format!(
-                "Token {} of {} {}:",
-                created.id, created.principal.kind, created.principal.name
-            ));
+        Some(TokensCommand::Create { principal, name, expires }) => {
+            let created: CreatedToken = client.post("tokens", &CreateToken { principal, name, expires }).await?;
+            output::remark(format!("Token {} of {} {}:", created.id, created.principal.kind, created.principal.name));
             output::one(context.format, &created, || created.token.clone())
         }
         Some(TokensCommand::Delete { id }) => {
             client.delete(&format!("tokens/{id}")).await?;
-            output::one(context.format, &serde_json::json!({ "id": id }), || {
-                format!("Token {id} is deleted.")
-            })
+            output::one(context.format, &serde_json::json!({ "id": id }), || format!("Token {id} is deleted."))
         }
     }
 }
@@ -79,27 +61,16 @@ async fn list(context: &Context) -> Result<(), Failure> {
     let tokens: Vec<Token> = context.client()?.get("tokens").await?;
     let columns = [
         Column::text("ID", |token: &Token| token.id.to_string()),
-        Column::text("WHOSE", |token| {
-            format!("{}:{}", token.principal.kind, token.principal.name)
-        }),
+        Column::text("WHOSE", |token| format!("{}:{}", token.principal.kind, token.principal.name)),
         Column::text("NAME", |token| token.name.clone()),
         Column::text("MADE", |token| output::time(token.created_at)),
-        Column::text("EXPIRES", |token| {
-            token
-                .expires_at
-                .map_or_else(|| "never".to_owned(), output::time)
-        }),
+        Column::text("EXPIRES", |token| token.expires_at.map_or_else(|| "never".to_owned(), output::time)),
         Column::text("LAST USED", |token| output::maybe_time(token.last_used_at)),
     ];
     output::list(context.format, &tokens, &columns, "There are no tokens.")
 }
 
 fn principal(text: &str) -> Result<PrincipalName, String> {
-    let (kind, name) = text
-        .split_once(':')
-        .ok_or("write `user:NAME` or `agent:NAME`")?;
-    Ok(PrincipalName {
-        kind: kind.parse()?,
-        name: name.to_owned(),
-    })
+    let (kind, name) = text.split_once(':').ok_or("write `user:NAME` or `agent:NAME`")?;
+    Ok(PrincipalName { kind: kind.parse()?, name: name.to_owned() })
 }

@@ -29,8 +29,7 @@ pub struct UrlArgs {
 /// Runs `url`.
 pub async fn run(context: &Context, args: UrlArgs) -> Result<(), Failure> {
     let client = context.client()?;
-    let (grant, credential) =
-        grants::credential(&client, &args.selection, CredentialUse::Url).await?;
+    let (grant, credential) = grants::credential(&client, &args.selection, CredentialUse::Url).await?;
     let root = root_certificate(&credential)?;
     let url = url_of(&credential, root.as_ref());
     match context.format {
@@ -44,11 +43,7 @@ pub async fn run(context: &Context, args: UrlArgs) -> Result<(), Failure> {
 
 /// The URL for libpq and everything that reads its URLs.
 fn url_of(credential: &Credential, root: Option<&PathBuf>) -> String {
-    let host = if credential.host.contains(':') {
-        format!("[{}]", credential.host)
-    } else {
-        credential.host.clone()
-    };
+    let host = if credential.host.contains(':') { format!("[{}]", credential.host) } else { credential.host.clone() };
     let mut url = format!(
         "postgresql://{}:{}@{host}:{}/{}",
         escaped(&credential.user),
@@ -60,10 +55,7 @@ fn url_of(credential: &Credential, root: Option<&PathBuf>) -> String {
     if credential.sslmode != "prefer" {
         url.push_str(&format!("?sslmode={}", escaped(&credential.sslmode)));
         if let Some(root) = root {
-            url.push_str(&format!(
-                "&sslrootcert={}",
-                escaped(&root.to_string_lossy())
-            ));
+            url.push_str(&format!("&sslrootcert={}", escaped(&root.to_string_lossy())));
         }
     }
     url
@@ -73,9 +65,7 @@ fn url_of(credential: &Credential, root: Option<&PathBuf>) -> String {
 fn escaped(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                char::from(byte).to_string()
-            }
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
             _ => format!("%{byte:02X}"),
         })
         .collect()
@@ -87,17 +77,10 @@ pub fn root_certificate(credential: &Credential) -> Result<Option<PathBuf>, Fail
     let Some(pem) = &credential.root_certificate_pem else {
         return Ok(None);
     };
-    let failed = |error: std::io::Error| {
-        Failure::failed(format!(
-            "cannot keep the gateway's root certificate: {error}"
-        ))
-    };
+    let failed =
+        |error: std::io::Error| Failure::failed(format!("cannot keep the gateway's root certificate: {error}"));
     let hash = digest::digest(&digest::SHA256, pem.as_bytes());
-    let name: String = data_encoding::HEXLOWER
-        .encode(hash.as_ref())
-        .chars()
-        .take(16)
-        .collect();
+    let name: String = data_encoding::HEXLOWER.encode(hash.as_ref()).chars().take(16).collect();
     let folder = crate::credentials::path()?.with_file_name("roots");
     let path = folder.join(format!("{name}.pem"));
     if !std::fs::read(&path).is_ok_and(|there| there == pem.as_bytes()) {

@@ -30,12 +30,7 @@ pub async fn users(context: &Context) -> Result<(), Failure> {
         Column::text("GROUPS", |user| user.groups.join(", ")),
         Column::text("MAY", |user| {
             let rights = [(user.admin, "admin"), (user.auditor, "auditor")];
-            rights
-                .iter()
-                .filter(|(has, _)| *has)
-                .map(|(_, name)| *name)
-                .collect::<Vec<_>>()
-                .join(", ")
+            rights.iter().filter(|(has, _)| *has).map(|(_, name)| *name).collect::<Vec<_>>().join(", ")
         }),
         Column::text("STATUS", |user| status(user.disabled)),
         Column::text("SINCE", |user| output::time(user.created_at)),

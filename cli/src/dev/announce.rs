@@ -16,11 +16,7 @@ pub fn text(folder: &Path, ready: &Ready, foreign: bool) -> String {
         .iter()
         .map(|connection| format!("{} ({})", connection.name, connection.roles.join(", ")))
         .collect();
-    let query = if foreign {
-        "select current_user, now()"
-    } else {
-        "select status, count(*) from orders group by 1"
-    };
+    let query = if foreign { "select current_user, now()" } else { "select status, count(*) from orders group by 1" };
     format!(
         "Postern is ready.
 
@@ -74,11 +70,7 @@ read-only, under a database role that may only SELECT.
 fn program() -> String {
     let called = std::env::args_os().next().unwrap_or_default();
     let called = called.to_string_lossy();
-    quoted(if called.is_empty() {
-        "postern"
-    } else {
-        &called
-    })
+    quoted(if called.is_empty() { "postern" } else { &called })
 }
 
 /// As a word for a shell.
@@ -108,10 +100,7 @@ mod tests {
         };
         for foreign in [true, false] {
             let text = text(Path::new("/some where"), &ready, foreign);
-            assert!(
-                !text.contains("hush") && text.contains("--data-dir '/some where'"),
-                "{text}"
-            );
+            assert!(!text.contains("hush") && text.contains("--data-dir '/some where'"), "{text}");
         }
     }
 }

@@ -18,14 +18,9 @@ impl Binaries {
     /// The newest of Debian's, else what is on the PATH.
     pub fn find() -> anyhow::Result<Self> {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let folders = newest_first(Path::new(DEBIAN))
-            .into_iter()
-            .chain(std::env::split_paths(&path));
+        let folders = newest_first(Path::new(DEBIAN)).into_iter().chain(std::env::split_paths(&path));
         for folder in folders {
-            let found = Self {
-                initdb: folder.join("initdb"),
-                postgres: folder.join("postgres"),
-            };
+            let found = Self { initdb: folder.join("initdb"), postgres: folder.join("postgres") };
             if found.initdb.is_file() && found.postgres.is_file() {
                 return Ok(found);
             }
@@ -43,12 +38,7 @@ fn newest_first(parent: &Path) -> Vec<PathBuf> {
     };
     let mut versions: Vec<(u32, PathBuf)> = entries
         .filter_map(Result::ok)
-        .filter_map(|entry| {
-            Some((
-                entry.file_name().to_str()?.parse().ok()?,
-                entry.path().join("bin"),
-            ))
-        })
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
         .collect();
     versions.sort_by(|a, b| b.cmp(a));
     versions.into_iter().map(|(_, folder)| folder).collect()
@@ -64,10 +54,8 @@ mod tests {
         for version in ["9", "15", "14", "common"] {
             std::fs::create_dir(folder.path().join(version)).unwrap();
         }
-        let order: Vec<_> = newest_first(folder.path())
-            .iter()
-            .map(|p| p.parent().unwrap().file_name().unwrap().to_owned())
-            .collect();
+        let order: Vec<_> =
+            newest_first(folder.path()).iter().map(|p| p.parent().unwrap().file_name().unwrap().to_owned()).collect();
         assert_eq!(order, ["15", "14", "9"]);
     }
 }

@@ -26,6 +26,9 @@ const DEMO: &str = include_str!("demo.sql");
 /// What every folder of ours is called, so that nothing else is ever removed.
 const FOLDER_PREFIX: &str = "postern-dev-";
 
+/// The file in the data folder that says where the cluster is.
+const NOTE: &str = "cluster.json";
+
 /// How long the server may take to answer.
 const START_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -44,10 +47,15 @@ pub const READER_ROLE: &str = "shop_reader";
 /// The role that may read and change rows.
 pub const WRITER_ROLE: &str = "shop_writer";
 
-/// Where a cluster is, for whoever has to remove it after a kill.
-#[derive(Serialize, Deserialize)]
+/// What is kept of a cluster beside it.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
 struct Note {
-    folder: PathBuf,
+    /// Where it is, for whoever has to remove it after a kill; absent once it is gone.
+    folder: Option<PathBuf>,
+    /// Where it listened. The next one does so again if it can: a connection whose database is elsewhere than before
+    /// is another one, and grants for it end.
+    port: Option<u16>,
 }
 
 /// The passwords of a cluster's roles: new for each, in no file that outlives the start.
@@ -78,35 +86,23 @@ impl Cluster {
     ///
     /// Cancel safe: what was made is removed when the future is dropped.
     pub async fn start(data_dir: &Path) -> anyhow::Result<Self> {
-        let note = data_dir.join("cluster.json");
-        remove_stale(&note).await?;
+        let note = data_dir.join(NOTE);
+        let earlier = remove_stale(&note).await?;
         let binaries = Binaries::find()?;
         let owner = Owner::of_cluster()?;
         let folder = owner.make_folder(FOLDER_PREFIX)?;
         let secret = || postern_types::token::generate("").context("cannot make a password");
-        let passwords = Passwords {
-            superuser: secret()?,
-            owner: secret()?,
-            reader: secret()?,
-            writer: secret()?,
-        };
+        let passwords = Passwords { superuser: secret()?, owner: secret()?, reader: secret()?, writer: secret()? };
         // From here on, dropping removes what has been made.
-        let mut cluster = Self {
-            folder,
-            note,
-            server: None,
-            port: free_port()?,
-            passwords,
-        };
-        files::write_private_json(
-            &cluster.note,
-            &Note {
-                folder: cluster.folder.clone(),
-            },
-        )?;
+        let mut cluster = Self { folder, note, server: None, port: free_port(earlier.port)?, passwords };
+        cluster.write_note(Some(cluster.folder.clone()))?;
         cluster.initialise(&binaries, &owner).await?;
         cluster.launch(&binaries, &owner)?;
         Ok(cluster)
+    }
+
+    fn write_note(&self, folder: Option<PathBuf>) -> std::io::Result<()> {
+        files::write_private_json(&self.note, &Note { folder, port: Some(self.port) })
     }
 
     fn data(&self) -> PathBuf {
@@ -125,34 +121,14 @@ impl Cluster {
         std::fs::create_dir(self.sockets())?;
         owner.give(&self.sockets())?;
         let mut initdb = owner.command(&binaries.initdb, &self.folder);
-        initdb
-            .arg("-D")
-            .arg(self.data())
-            .arg("-U")
-            .arg(SUPERUSER)
-            .arg("--pwfile")
-            .arg(&password_file);
-        initdb.args([
-            "--auth=scram-sha-256",
-            "--encoding=UTF8",
-            "--locale=C",
-            "--no-sync",
-        ]);
-        let output = initdb
-            .output()
-            .await
-            .with_context(|| format!("cannot run {}", binaries.initdb.display()))?;
+        initdb.arg("-D").arg(self.data()).arg("-U").arg(SUPERUSER).arg("--pwfile").arg(&password_file);
+        initdb.args(["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]);
+        let output = initdb.output().await.with_context(|| format!("cannot run {}", binaries.initdb.display()))?;
         std::fs::remove_file(&password_file)?;
         if !output.status.success() {
-            bail!(
-                "initdb failed ({}): {}",
-                output.status,
-                String::from_utf8_lossy(&output.stderr).trim()
-            );
+            bail!("initdb failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
         }
-        let mut settings = std::fs::OpenOptions::new()
-            .append(true)
-            .open(self.data().join("postgresql.conf"))?;
+        let mut settings = std::fs::OpenOptions::new().append(true).open(self.data().join("postgresql.conf"))?;
         settings.write_all(self.settings().as_bytes())?;
         Ok(())
     }
@@ -174,17 +150,10 @@ impl Cluster {
         let log = std::fs::File::create(self.folder.join("postgres.log"))?;
         let mut server = owner.command(&binaries.postgres, &self.folder);
         server.arg("-D").arg(self.data());
-        server
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
+        server.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         // Ctrl-C is for us, who then end the server in good order.
         server.process_group(0).kill_on_drop(false);
-        self.server = Some(
-            server
-                .spawn()
-                .with_context(|| format!("cannot run {}", binaries.postgres.display()))?,
-        );
+        self.server = Some(server.spawn().with_context(|| format!("cannot run {}", binaries.postgres.display()))?);
         Ok(())
     }
 
@@ -216,53 +185,31 @@ impl Cluster {
             role(READER_ROLE, &self.passwords.reader),
             role(WRITER_ROLE, &self.passwords.writer),
         ];
-        sql::run(&mut connection, &roles.concat())
+        sql::run(&mut connection, &roles.concat()).await.context("cannot make the demo's roles")?;
+        sql::run(&mut connection, &format!("CREATE DATABASE {DATABASE} OWNER {OWNER_ROLE}"))
             .await
-            .context("cannot make the demo's roles")?;
-        sql::run(
-            &mut connection,
-            &format!("CREATE DATABASE {DATABASE} OWNER {OWNER_ROLE}"),
-        )
-        .await
-        .context("cannot make the demo database")?;
+            .context("cannot make the demo database")?;
         let mut connection =
-            postern_dial::connect(&self.target(SUPERUSER, &self.passwords.superuser, DATABASE))
-                .await?;
+            postern_dial::connect(&self.target(SUPERUSER, &self.passwords.superuser, DATABASE)).await?;
         // Before PostgreSQL 15 everybody could create objects there.
-        let schema = format!(
-            "ALTER SCHEMA public OWNER TO {OWNER_ROLE}; REVOKE CREATE ON SCHEMA public FROM PUBLIC"
-        );
+        let schema = format!("ALTER SCHEMA public OWNER TO {OWNER_ROLE}; REVOKE CREATE ON SCHEMA public FROM PUBLIC");
         sql::run(&mut connection, &schema).await?;
-        let mut connection =
-            postern_dial::connect(&self.target(OWNER_ROLE, &self.passwords.owner, DATABASE))
-                .await?;
-        sql::run(&mut connection, DEMO)
-            .await
-            .context("cannot load the demo shop")
+        let mut connection = postern_dial::connect(&self.target(OWNER_ROLE, &self.passwords.owner, DATABASE)).await?;
+        sql::run(&mut connection, DEMO).await.context("cannot load the demo shop")
     }
 
-    async fn first_connection(
-        &mut self,
-        target: &Target,
-    ) -> anyhow::Result<postern_dial::Connection> {
+    async fn first_connection(&mut self, target: &Target) -> anyhow::Result<postern_dial::Connection> {
         let deadline = tokio::time::Instant::now() + START_DEADLINE;
         loop {
             let error = match postern_dial::connect(target).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) => error,
             };
-            if let Some(status) = self
-                .server
-                .as_mut()
-                .and_then(|server| server.try_wait().transpose())
-                .transpose()?
-            {
+            if let Some(status) = self.server.as_mut().and_then(|server| server.try_wait().transpose()).transpose()? {
                 bail!("PostgreSQL ended with {status}: {}", self.last_of_log());
             }
             if tokio::time::Instant::now() >= deadline {
-                return Err(error).with_context(|| {
-                    format!("PostgreSQL does not answer: {}", self.last_of_log())
-                });
+                return Err(error).with_context(|| format!("PostgreSQL does not answer: {}", self.last_of_log()));
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -279,10 +226,7 @@ impl Cluster {
         if let Some(mut server) = self.server.take() {
             // A fast shutdown: sessions are ended.
             signal(&server, Signal::SIGINT);
-            if tokio::time::timeout(STOP_DEADLINE, server.wait())
-                .await
-                .is_err()
-            {
+            if tokio::time::timeout(STOP_DEADLINE, server.wait()).await.is_err() {
                 signal(&server, Signal::SIGQUIT);
                 let _ = tokio::time::timeout(STOP_DEADLINE, server.wait()).await;
             }
@@ -300,7 +244,9 @@ impl Drop for Cluster {
             tracing::warn!(folder = %self.folder.display(), %error, "cannot remove the throwaway cluster; the next start will try again");
             return;
         }
-        let _ = std::fs::remove_file(&self.note);
+        if let Err(error) = self.write_note(None) {
+            tracing::warn!(%error, "cannot note that the throwaway cluster is gone");
+        }
     }
 }
 
@@ -311,47 +257,44 @@ fn signal(server: &Child, signal: Signal) {
     }
 }
 
-/// A port that is free now. Nobody holds it until the server does: should somebody else be faster, the server
-/// does not start and says so.
-fn free_port() -> std::io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-        .local_addr()?
-        .port())
+/// A port that is free now, the earlier one if it is. Nobody holds it until the server does: should somebody else
+/// be faster, the server does not start and says so.
+fn free_port(earlier: Option<u16>) -> std::io::Result<u16> {
+    let listen = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port))?.local_addr();
+    let again = earlier.and_then(|port| listen(port).ok());
+    Ok(again.map_or_else(|| listen(0), Ok)?.port())
 }
 
-/// Ends and removes the cluster of a predecessor that was killed.
-async fn remove_stale(note: &Path) -> anyhow::Result<()> {
+/// Ends and removes the cluster of a predecessor that was killed, if there is one.
+pub async fn clean_up(data_dir: &Path) -> anyhow::Result<()> {
+    remove_stale(&data_dir.join(NOTE)).await.map(drop)
+}
+
+/// The same. Gives what was noted.
+async fn remove_stale(note: &Path) -> anyhow::Result<Note> {
     let Ok(text) = std::fs::read(note) else {
-        return Ok(());
+        return Ok(Note::default());
     };
-    let folder = serde_json::from_slice::<Note>(&text)
-        .map(|note| note.folder)
-        .unwrap_or_default();
-    let ours = folder
-        .file_name()
-        .is_some_and(|name| name.to_string_lossy().starts_with(FOLDER_PREFIX));
+    let noted: Note = serde_json::from_slice(&text).unwrap_or_default();
+    let Some(folder) = &noted.folder else {
+        return Ok(noted);
+    };
+    let ours = folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(FOLDER_PREFIX));
     if ours && folder.is_dir() {
         tracing::info!(folder = %folder.display(), "removing the cluster that a killed predecessor left behind");
         if let Some(pid) = running_server(&folder.join("data")) {
             end(pid).await;
         }
-        std::fs::remove_dir_all(&folder)
-            .with_context(|| format!("cannot remove {}", folder.display()))?;
+        std::fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     }
-    std::fs::remove_file(note).with_context(|| format!("cannot remove {}", note.display()))
+    Ok(noted)
 }
 
 /// The server of this data folder, if it runs. A process id is used again sooner or later, so the process must
 /// also work in that folder, where the system can tell.
 fn running_server(data: &Path) -> Option<Pid> {
     let text = std::fs::read_to_string(data.join("postmaster.pid")).ok()?;
-    let pid: i32 = text
-        .lines()
-        .next()?
-        .trim()
-        .parse()
-        .ok()
-        .filter(|pid| *pid > 1)?;
+    let pid: i32 = text.lines().next()?.trim().parse().ok().filter(|pid| *pid > 1)?;
     if Path::new("/proc/self/cwd").exists() {
         let folder = std::fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
         if folder != data.canonicalize().ok()? {

@@ -36,17 +36,11 @@ impl Database {
     /// The throwaway cluster.
     pub fn of_cluster(cluster: &Cluster) -> Self {
         let passwords = &cluster.passwords;
-        let logins = [
-            (READER_ROLE, &passwords.reader),
-            (WRITER_ROLE, &passwords.writer),
-            (OWNER_ROLE, &passwords.owner),
-        ];
+        let logins =
+            [(READER_ROLE, &passwords.reader), (WRITER_ROLE, &passwords.writer), (OWNER_ROLE, &passwords.owner)];
         Self {
             url: format!("postgresql://127.0.0.1:{}/{DATABASE}", cluster.port),
-            logins: logins
-                .into_iter()
-                .map(|(role, password)| (role.to_owned(), Some(password.clone())))
-                .collect(),
+            logins: logins.into_iter().map(|(role, password)| (role.to_owned(), Some(password.clone()))).collect(),
             roles: Roles::Separate,
         }
     }
@@ -54,20 +48,9 @@ impl Database {
     /// The database of a URL, with the URL's own login.
     pub fn of_url(url: &SecretString) -> anyhow::Result<Self> {
         let target = Target::parse(url.expose_secret()).context("--postgres")?;
-        let user = if target.user.is_empty() {
-            default_user()?
-        } else {
-            target.user.clone()
-        };
-        let password = target
-            .password
-            .clone()
-            .or_else(|| std::env::var("PGPASSWORD").ok().map(SecretString::from));
-        let database = if target.database.is_empty() {
-            user.clone()
-        } else {
-            target.database
-        };
+        let user = if target.user.is_empty() { default_user()? } else { target.user.clone() };
+        let password = target.password.clone().or_else(|| std::env::var("PGPASSWORD").ok().map(SecretString::from));
+        let database = if target.database.is_empty() { user.clone() } else { target.database };
         Ok(Self {
             url: without_login(url.expose_secret(), &database)?,
             logins: vec![(user, password)],
@@ -115,30 +98,21 @@ impl Database {
     /// The connector's `connections` setting: the same logins for each of these names.
     pub fn connector_setting<'a>(&self, names: impl Iterator<Item = &'a str>) -> Value {
         let login = |password: Option<&SecretString>| {
-            password.map_or_else(
-                || json!({}),
-                |password| json!({ "password": { "value": password.expose_secret() } }),
-            )
+            password.map_or_else(|| json!({}), |password| json!({ "password": { "value": password.expose_secret() } }))
         };
         let entries = self.logins.iter();
-        let logins: Map<String, Value> = entries
-            .map(|(role, password)| (role.clone(), login(password.as_ref())))
-            .collect();
+        let logins: Map<String, Value> =
+            entries.map(|(role, password)| (role.clone(), login(password.as_ref()))).collect();
         let mut connection = json!({ "logins": logins });
         // The owner's login comes last, and is the only one of a URL.
         if let Some((user, password)) = self.logins.last() {
             let mut shared = login(password.as_ref());
-            if let (Some(connection), Some(fields)) =
-                (connection.as_object_mut(), shared.as_object_mut())
-            {
+            if let (Some(connection), Some(fields)) = (connection.as_object_mut(), shared.as_object_mut()) {
                 fields.insert("user".to_owned(), user.as_str().into());
                 connection.insert("shared".to_owned(), shared);
             }
         }
-        names
-            .map(|name| (name.to_owned(), connection.clone()))
-            .collect::<Map<String, Value>>()
-            .into()
+        names.map(|name| (name.to_owned(), connection.clone())).collect::<Map<String, Value>>().into()
     }
 }
 
@@ -167,36 +141,21 @@ fn default_user() -> anyhow::Result<String> {
         return Ok(user);
     }
     let user = nix::unistd::User::from_uid(nix::unistd::Uid::effective())?;
-    Ok(user
-        .context("--postgres names no user, and this process has none with a name")?
-        .name)
+    Ok(user.context("--postgres names no user, and this process has none with a name")?.name)
 }
 
 /// The URL with its database spelt out, without user and password.
 fn without_login(url: &str, database: &str) -> anyhow::Result<String> {
-    let Some((_, rest)) = url.split_once("://") else {
-        bail!("--postgres is no URL")
-    };
+    let Some((_, rest)) = url.split_once("://") else { bail!("--postgres is no URL") };
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let authority = rest
-        .split_once('/')
-        .map_or(rest, |(authority, _)| authority);
-    let hosts = authority
-        .rsplit_once('@')
-        .map_or(authority, |(_, hosts)| hosts);
-    let kept = |pair: &&str| {
-        !["user=", "password=", "dbname="]
-            .iter()
-            .any(|name| pair.starts_with(name))
-            && !pair.is_empty()
-    };
+    let authority = rest.split_once('/').map_or(rest, |(authority, _)| authority);
+    let hosts = authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts);
+    let kept =
+        |pair: &&str| !["user=", "password=", "dbname="].iter().any(|name| pair.starts_with(name)) && !pair.is_empty();
     let query: Vec<&str> = query.split('&').filter(kept).collect();
     let database: String = database.bytes().map(escaped).collect();
     let mark = if query.is_empty() { "" } else { "?" };
-    Ok(format!(
-        "postgresql://{hosts}/{database}{mark}{}",
-        query.join("&")
-    ))
+    Ok(format!("postgresql://{hosts}/{database}{mark}{}", query.join("&")))
 }
 
 fn escaped(byte: u8) -> String {
@@ -213,19 +172,11 @@ mod tests {
 
     #[test]
     fn no_secret_is_in_the_document() {
-        let url = SecretString::from(
-            "postgres://bob:hush@h1:5433,h2/the%20db?sslmode=require&password=hush2&user=x",
-        );
+        let url = SecretString::from("postgres://bob:hush@h1:5433,h2/the%20db?sslmode=require&password=hush2&user=x");
         let database = Database::of_url(&url).unwrap();
-        assert_eq!(
-            database.url,
-            "postgresql://h1:5433,h2/the%20db?sslmode=require"
-        );
+        assert_eq!(database.url, "postgresql://h1:5433,h2/the%20db?sslmode=require");
         let document = database.document().to_string();
-        assert!(
-            !document.contains("hush") && document.contains("\"shared\""),
-            "{document}"
-        );
+        assert!(!document.contains("hush") && document.contains("\"shared\""), "{document}");
         let setting = database.connector_setting(["demo"].into_iter());
         assert_eq!(setting["demo"]["shared"]["user"], "x");
         assert_eq!(setting["demo"]["shared"]["password"]["value"], "hush2");
@@ -233,8 +184,7 @@ mod tests {
 
     #[test]
     fn the_database_is_spelt_out() {
-        let database =
-            Database::of_url(&SecretString::from("postgresql:///?host=/run/pg&user=bob")).unwrap();
+        let database = Database::of_url(&SecretString::from("postgresql:///?host=/run/pg&user=bob")).unwrap();
         assert_eq!(database.url, "postgresql:///bob?host=/run/pg");
     }
 }

@@ -32,8 +32,7 @@ const LOG_LINES: usize = 20;
 /// Starts it in the background unless it runs already, and says what a newcomer types next.
 pub async fn start(context: &Context, args: &DevArgs) -> Result<(), Failure> {
     let path = folder::path(args.folder.data_dir.as_deref())?;
-    let failed =
-        |error: std::io::Error| Failure::failed(format!("cannot use {}: {error}", path.display()));
+    let failed = |error: std::io::Error| Failure::failed(format!("cannot use {}: {error}", path.display()));
     files::private_folder(&path).map_err(failed)?;
     if let Some(pid) = folder::holder(&path).map_err(failed)? {
         output::remark(format!("It runs already, as process {pid}."));
@@ -42,9 +41,7 @@ pub async fn start(context: &Context, args: &DevArgs) -> Result<(), Failure> {
     }
     let ready = Ready::read(&path)?;
     match context.format {
-        Format::Json => {
-            output::json(&serde_json::json!({ "ready": true, "file": path.join("dev.json") }))
-        }
+        Format::Json => output::json(&serde_json::json!({ "ready": true, "file": path.join("dev.json") })),
         Format::Table | Format::Csv => {
             let path = path.canonicalize().map_err(failed)?;
             output::write(&announce::text(&path, &ready, args.postgres.is_some()))?;
@@ -54,8 +51,7 @@ pub async fn start(context: &Context, args: &DevArgs) -> Result<(), Failure> {
 }
 
 async fn launch(path: &Path) -> Result<(), Failure> {
-    let failed =
-        |error: std::io::Error| Failure::failed(format!("cannot start in the background: {error}"));
+    let failed = |error: std::io::Error| Failure::failed(format!("cannot start in the background: {error}"));
     let ready = path.join("dev.json");
     // Nobody holds the folder, so this is a predecessor's.
     let _ = std::fs::remove_file(&ready);
@@ -63,15 +59,8 @@ async fn launch(path: &Path) -> Result<(), Failure> {
     let _ = std::fs::remove_file(&log_path);
     let log = files::create_private(&log_path).map_err(failed)?;
     let mut command = Command::new(std::env::current_exe().map_err(failed)?);
-    command.args(
-        std::env::args_os()
-            .skip(1)
-            .filter(|argument| argument != "--detach"),
-    );
-    command
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().map_err(failed)?)
-        .stderr(log);
+    command.args(std::env::args_os().skip(1).filter(|argument| argument != "--detach"));
+    command.stdin(Stdio::null()).stdout(log.try_clone().map_err(failed)?).stderr(log);
     // Of its own group, so that Ctrl-C in this terminal does not reach it.
     command.process_group(0);
     let mut child = command.spawn().map_err(failed)?;
@@ -82,16 +71,10 @@ async fn launch(path: &Path) -> Result<(), Failure> {
             let lines: Vec<&str> = log.lines().rev().take(LOG_LINES).collect();
             let last = lines.into_iter().rev().collect::<Vec<_>>().join("\n");
             output::remark(last);
-            return Err(Failure::failed(format!(
-                "it ended with {status}; its log is {}",
-                log_path.display()
-            )));
+            return Err(Failure::failed(format!("it ended with {status}; its log is {}", log_path.display())));
         }
         if Instant::now() >= deadline {
-            return Err(Failure::failed(format!(
-                "it is not ready yet; its log is {}",
-                log_path.display()
-            )));
+            return Err(Failure::failed(format!("it is not ready yet; its log is {}", log_path.display())));
         }
         tokio::time::sleep(LOOK).await;
     }
@@ -100,8 +83,7 @@ async fn launch(path: &Path) -> Result<(), Failure> {
 
 /// Stops the one that runs on this folder, and waits until it is gone.
 pub async fn stop(path: &Path) -> Result<(), Failure> {
-    let failed =
-        |error: std::io::Error| Failure::failed(format!("cannot use {}: {error}", path.display()));
+    let failed = |error: std::io::Error| Failure::failed(format!("cannot use {}: {error}", path.display()));
     let Some(pid) = folder::holder(path).map_err(failed)? else {
         output::remark("It does not run.");
         return Ok(());

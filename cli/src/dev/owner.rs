@@ -37,21 +37,14 @@ impl Owner {
 
     /// A new folder that only the owner can enter and can reach.
     pub fn make_folder(&self, prefix: &str) -> anyhow::Result<PathBuf> {
-        let mut parents = vec![
-            std::env::temp_dir(),
-            PathBuf::from("/tmp"),
-            PathBuf::from("/var/tmp"),
-        ];
+        let mut parents = vec![std::env::temp_dir(), PathBuf::from("/tmp"), PathBuf::from("/var/tmp")];
         parents.retain(|parent| self.can_reach(parent));
-        let parent = parents
-            .first()
-            .context("there is no temporary folder that the user postgres can reach")?;
+        let parent = parents.first().context("there is no temporary folder that the user postgres can reach")?;
         // Short: the path of a Unix socket has about 100 characters.
         let random = postern_types::token::generate("")?;
         let random: String = random.expose_secret().chars().take(12).collect();
         let folder = parent.canonicalize()?.join(format!("{prefix}{random}"));
-        crate::files::private_folder(&folder)
-            .with_context(|| format!("cannot make {}", folder.display()))?;
+        crate::files::private_folder(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         self.give(&folder)?;
         Ok(folder)
     }
@@ -61,9 +54,7 @@ impl Owner {
             return false;
         };
         self.other.is_none()
-            || folder
-                .ancestors()
-                .all(|folder| fs::metadata(folder).is_ok_and(|data| data.mode() & PASSABLE != 0))
+            || folder.ancestors().all(|folder| fs::metadata(folder).is_ok_and(|data| data.mode() & PASSABLE != 0))
     }
 
     /// Hands a file or folder of ours over.
@@ -78,10 +69,7 @@ impl Owner {
     /// A command that runs as the owner, in a folder that it can reach, without settings of ours.
     pub fn command(&self, program: &Path, folder: &Path) -> Command {
         let mut command = Command::new(program);
-        command
-            .current_dir(folder)
-            .kill_on_drop(true)
-            .env("LC_ALL", "C");
+        command.current_dir(folder).kill_on_drop(true).env("LC_ALL", "C");
         for (name, _) in std::env::vars_os() {
             // PGDATA, PGPORT and the like would have a say; a token has no business there.
             let text = name.to_string_lossy();
@@ -90,11 +78,7 @@ impl Owner {
             }
         }
         if let Some(user) = &self.other {
-            command
-                .uid(user.uid.as_raw())
-                .gid(user.gid.as_raw())
-                .env("HOME", folder)
-                .env("USER", &user.name);
+            command.uid(user.uid.as_raw()).gid(user.gid.as_raw()).env("HOME", folder).env("USER", &user.name);
         }
         command
     }

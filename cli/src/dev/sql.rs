@@ -30,26 +30,13 @@ pub async fn run(connection: &mut Connection, sql: &str) -> anyhow::Result<()> {
                 (_, earlier) => failure = earlier,
             }
         }
-        if connection
-            .io
-            .read_buf(&mut buffer)
-            .await
-            .context("the connection was lost")?
-            == 0
-        {
-            bail!(
-                "{}",
-                failure.unwrap_or_else(|| "the server closed the connection".to_owned())
-            );
+        if connection.io.read_buf(&mut buffer).await.context("the connection was lost")? == 0 {
+            bail!("{}", failure.unwrap_or_else(|| "the server closed the connection".to_owned()));
         }
     }
 }
 
 fn describe(body: &[u8]) -> String {
-    let text = |code: u8| {
-        error::field(body, code)
-            .map(String::from_utf8_lossy)
-            .unwrap_or_default()
-    };
+    let text = |code: u8| error::field(body, code).map(String::from_utf8_lossy).unwrap_or_default();
     format!("{} ({})", text(b'M'), text(b'C'))
 }

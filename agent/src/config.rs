@@ -83,10 +83,7 @@ pub struct Outbox {
 
 impl Default for Outbox {
     fn default() -> Self {
-        Self {
-            max_bytes: 1 << 30,
-            durability: Durability::Grouped,
-        }
+        Self { max_bytes: 1 << 30, durability: Durability::Grouped }
     }
 }
 

@@ -3,9 +3,8 @@
 use crate::{registry::End, worker::Common};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use postern_proto::v1::{
-    ClientError, ConnectionSet, ConnectorHello, ConnectorMessage, GatewaySet, Heartbeat,
-    connector_command::Command, connector_control_client::ConnectorControlClient,
-    connector_message::Message,
+    ClientError, ConnectionSet, ConnectorHello, ConnectorMessage, GatewaySet, Heartbeat, connector_command::Command,
+    connector_control_client::ConnectorControlClient, connector_message::Message,
 };
 use postern_wire::error::Report;
 use std::{
@@ -43,13 +42,7 @@ impl Control {
     #[must_use]
     pub fn new() -> (Self, UnboundedReceiver<Message>) {
         let (messages, received) = mpsc::unbounded_channel();
-        (
-            Self {
-                messages,
-                connected: Arc::default(),
-            },
-            received,
-        )
+        (Self { messages, connected: Arc::default() }, received)
     }
 
     /// Says something.
@@ -75,9 +68,7 @@ pub struct Told {
 /// Keeps the stream up for ever.
 pub async fn run(common: Common, told: Told, mut messages: UnboundedReceiver<Message>) {
     let pauses = || {
-        let pauses = ExponentialBuilder::default()
-            .with_jitter()
-            .with_min_delay(Duration::from_millis(100));
+        let pauses = ExponentialBuilder::default().with_jitter().with_min_delay(Duration::from_millis(100));
         pauses.with_max_delay(MAX_PAUSE).without_max_times().build()
     };
     let mut pause = pauses();
@@ -115,27 +106,19 @@ async fn attach(
         remember(attachments, &message);
     }
     let (outgoing, stream) = mpsc::channel(64);
-    let say = |message| ConnectorMessage {
-        message: Some(message),
-    };
+    let say = |message| ConnectorMessage { message: Some(message) };
     let gone = |_| Status::unavailable("the control stream was closed");
     let hello = ConnectorHello {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         incarnation: common.incarnation.to_string(),
         live_sessions: common.registry.live(),
     };
-    outgoing
-        .send(say(Message::Hello(hello)))
-        .await
-        .map_err(gone)?;
+    outgoing.send(say(Message::Hello(hello))).await.map_err(gone)?;
     if let Some(message) = attachments {
         outgoing.send(say(message.clone())).await.map_err(gone)?;
     }
     let mut control = ConnectorControlClient::new(told.channel.clone());
-    let mut commands = control
-        .attach(ReceiverStream::new(stream))
-        .await?
-        .into_inner();
+    let mut commands = control.attach(ReceiverStream::new(stream)).await?.into_inner();
     let mut beat = interval(HEARTBEAT_EVERY);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut counter = 0;
@@ -143,7 +126,9 @@ async fn attach(
     loop {
         tokio::select! {
             command = commands.message() => {
-                let Some(command) = command?.and_then(|command| command.command) else { return Ok(()) };
+                let Some(command) = command? else { return Ok(()) };
+                // One of a newer control plane: it is passed over.
+                let Some(command) = command.command else { continue };
                 if let Command::Welcome(welcome) = &command {
                     lease_seconds = welcome.lease_seconds;
                     common.control.connected.store(true, Ordering::Relaxed);
@@ -179,70 +164,42 @@ fn obey(common: &Common, told: &Told, command: Command) {
         Command::Heartbeat(_) => {}
         Command::Connections(set) => serve(common, set),
         Command::Gateways(set) => attach_to(told, set),
-        Command::EndSession(ended) => common
-            .registry
-            .end_session(&ended.session_id, &end("killed", ended.error)),
-        Command::EndGrant(ended) => common
-            .registry
-            .end_grant(&ended.grant_id, &end("revoked", ended.error)),
+        Command::EndSession(ended) => common.registry.end_session(&ended.session_id, &end("killed", ended.error)),
+        Command::EndGrant(ended) => common.registry.end_grant(&ended.grant_id, &end("revoked", ended.error)),
         Command::Drain(_) => common.registry.drain(),
         Command::Revoked(_) => {
             tracing::error!("this connector's identity was revoked; all sessions end");
             let hint = "Ask for access again; another connector may serve this database.";
             let report = Report::new("57P01", "the connector's identity was revoked", hint);
             common.registry.drain();
-            common.registry.end_all(&End {
-                reason: "revoked",
-                report,
-            });
+            common.registry.end_all(&End { reason: "revoked", report });
+            common.revoked.cancel();
         }
     }
 }
 
 fn end(reason: &'static str, error: Option<ClientError>) -> End {
-    let ClientError {
-        sqlstate,
-        message,
-        detail,
-        hint,
-    } = error.unwrap_or_else(|| ClientError {
+    let ClientError { sqlstate, message, detail, hint } = error.unwrap_or_else(|| ClientError {
         sqlstate: "57P01".to_owned(),
         message: "the session was ended by an administrator".to_owned(),
         ..ClientError::default()
     });
-    End {
-        reason,
-        report: Report {
-            sqlstate,
-            message,
-            detail,
-            hint,
-        },
-    }
+    End { reason, report: Report { sqlstate, message, detail, hint } }
 }
 
 fn serve(common: &Common, set: ConnectionSet) {
-    let connections = set
-        .connections
-        .into_iter()
-        .map(|spec| (spec.name, spec.database_url))
-        .collect();
+    let connections = set.connections.into_iter().map(|spec| (spec.name, spec.database_url)).collect();
     common.connections.store(Arc::new(connections));
 }
 
 fn attach_to(told: &Told, set: GatewaySet) {
-    let mut addresses: Vec<_> = set
-        .gateways
-        .into_iter()
-        .map(|gateway| gateway.address)
-        .collect();
+    let mut addresses: Vec<_> = set.gateways.into_iter().map(|gateway| gateway.address).collect();
     addresses.sort();
     addresses.dedup();
-    if !addresses.is_empty() {
-        told.gateways.send_if_modified(|current| {
-            let changed = *current != addresses;
-            *current = addresses;
-            changed
-        });
-    }
+    // An empty set counts too: the last gateway was revoked, and its sessions end with its tunnels.
+    told.gateways.send_if_modified(|current| {
+        let changed = *current != addresses;
+        *current = addresses;
+        changed
+    });
 }

@@ -24,12 +24,8 @@ pub async fn run(
     let mut up: BTreeMap<(String, usize), String> = BTreeMap::new();
     let mut asked: BTreeSet<(String, usize)> = BTreeSet::new();
     let want = |address: &str, gateway_worker: usize, token: &CancellationToken, next: usize| {
-        let wanted = Wanted {
-            address: address.to_owned(),
-            gateway_worker,
-            stop: token.clone(),
-            events: events.clone(),
-        };
+        let wanted =
+            Wanted { address: address.to_owned(), gateway_worker, stop: token.clone(), events: events.clone() };
         if let Some(thread) = threads.get(next % threads.len().max(1)) {
             // The thread ends only with the process.
             let _ = thread.send(wanted);

@@ -18,10 +18,7 @@ pub struct Lease {
 
 impl Default for Lease {
     fn default() -> Self {
-        Self {
-            started: Instant::now(),
-            holds_until: Arc::default(),
-        }
+        Self { started: Instant::now(), holds_until: Arc::default() }
     }
 }
 
@@ -29,10 +26,7 @@ impl Lease {
     /// It was heard just now, and grants this many seconds.
     pub fn renew(&self, seconds: u32) {
         let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.holds_until.store(
-            now.saturating_add(u64::from(seconds) * 1000),
-            Ordering::Relaxed,
-        );
+        self.holds_until.store(now.saturating_add(u64::from(seconds) * 1000), Ordering::Relaxed);
     }
 
     /// Whether a statement may start.

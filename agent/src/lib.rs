@@ -71,6 +71,7 @@ pub struct Running {
     registry: registry::Registry,
     outbox: outbox::Outbox,
     threads: Vec<std::thread::JoinHandle<()>>,
+    revoked: CancellationToken,
     stop: CancellationToken,
     stop_shipping: CancellationToken,
 }
@@ -79,38 +80,23 @@ pub struct Running {
 ///
 /// # Errors
 /// When the configuration cannot be carried out.
-pub async fn start(
-    config: Config,
-    metrics: Option<PrometheusHandle>,
-) -> Result<Running, StartError> {
+pub async fn start(config: Config, metrics: Option<PrometheusHandle>) -> Result<Running, StartError> {
     if config.gateways.is_empty() {
         return Err(StartError::NoGateway);
     }
     let token = match &config.join_token {
-        Some(source)
-            if postern_peer::Identity::load(&config.data_dir)
-                .ok()
-                .flatten()
-                .is_none() =>
-        {
+        Some(source) if postern_peer::Identity::load(&config.data_dir).ok().flatten().is_none() => {
             Some(source.read().await?)
         }
         _ => None,
     };
     let first = config.gateways.clone();
-    let keeper = Keeper::obtain(
-        Kind::Connector,
-        config.data_dir.clone(),
-        first.clone(),
-        token.as_ref(),
-    )
-    .await?;
+    let keeper = Keeper::obtain(Kind::Connector, config.data_dir.clone(), first.clone(), token.as_ref()).await?;
     let (gateways, addresses) = watch::channel(first.clone());
     let known = addresses.clone();
-    let channel =
-        keeper.channel(move || first.iter().chain(known.borrow().iter()).cloned().collect());
-    let (outbox, waiting) = outbox::Outbox::open(config.data_dir.join("outbox"), config.outbox)
-        .map_err(StartError::Outbox)?;
+    let channel = keeper.channel(move || first.iter().chain(known.borrow().iter()).cloned().collect());
+    let (outbox, waiting) =
+        outbox::Outbox::open(config.data_dir.join("outbox"), config.outbox).map_err(StartError::Outbox)?;
     let (control, messages) = control::Control::new();
     // A new one for each process; the kind of id is of no importance.
     let incarnation: Arc<str> = SegmentId::new().as_str().into();
@@ -125,47 +111,24 @@ pub async fn start(
         lease: lease::Lease::default(),
         control: control.clone(),
         outbox: outbox.clone(),
+        revoked: CancellationToken::new(),
         stop: CancellationToken::new(),
     };
-    let workers = common
-        .config
-        .workers
-        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let threads = (0..workers.max(1))
-        .map(|index| worker::spawn(common.clone(), index))
-        .collect::<Result<Vec<_>, _>>();
+    let workers = common.config.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let threads = (0..workers.max(1)).map(|index| worker::spawn(common.clone(), index)).collect::<Result<Vec<_>, _>>();
     let threads = threads.map_err(StartError::Threads)?;
-    let (wanted, handles): (Vec<_>, Vec<_>) = threads
-        .into_iter()
-        .map(|thread| (thread.wanted, thread.handle))
-        .unzip();
+    let (wanted, handles): (Vec<_>, Vec<_>) = threads.into_iter().map(|thread| (thread.wanted, thread.handle)).unzip();
     if let Some(listener) = &common.config.metrics {
         let control = control.clone();
         let ready = Arc::new(move || control.is_connected());
         postern_ops::http::serve(listener.listen, metrics, ready, common.stop.clone())
             .await
-            .map_err(|source| StartError::Listen {
-                address: listener.listen,
-                source,
-            })?;
+            .map_err(|source| StartError::Listen { address: listener.listen, source })?;
     }
     let stop_shipping = CancellationToken::new();
-    tokio::spawn(outbox::shipper::run(
-        outbox.clone(),
-        waiting,
-        channel.clone(),
-        stop_shipping.clone(),
-    ));
-    tokio::spawn(gateways::run(
-        addresses,
-        wanted,
-        control,
-        common.stop.clone(),
-    ));
-    let told = control::Told {
-        gateways,
-        channel: channel.clone(),
-    };
+    tokio::spawn(outbox::shipper::run(outbox.clone(), waiting, channel.clone(), stop_shipping.clone()));
+    tokio::spawn(gateways::run(addresses, wanted, control, common.stop.clone()));
+    let told = control::Told { gateways, channel: channel.clone() };
     tokio::spawn(control::run(common.clone(), told, messages));
     let stop = common.stop.clone();
     tokio::spawn(async move {
@@ -175,16 +138,15 @@ pub async fn start(
         }
     });
     tracing::info!(started_at = %Micros::now(), "connector started");
-    Ok(Running {
-        registry: common.registry,
-        outbox,
-        threads: handles,
-        stop: common.stop,
-        stop_shipping,
-    })
+    Ok(Running { registry: common.registry, outbox, threads: handles, revoked: common.revoked, stop: common.stop, stop_shipping })
 }
 
 impl Running {
+    /// Waits until the control plane has revoked this connector's identity. Its sessions have been told to end.
+    pub async fn revoked(&self) {
+        self.revoked.cancelled().await;
+    }
+
     /// Takes no new session, lets those that run finish for up to `drain`, ends the rest, and delivers what was
     /// recorded.
     pub async fn shutdown(self, drain: Duration) {
@@ -195,13 +157,9 @@ impl Running {
             }
         };
         if tokio::time::timeout(drain, idle()).await.is_err() {
-            let hint =
-                "Connect again: another connector, or this one after its restart, will serve you.";
+            let hint = "Connect again: another connector, or this one after its restart, will serve you.";
             let report = Report::new("57P01", "the connector is shutting down", hint);
-            self.registry.end_all(&End {
-                reason: "drain",
-                report,
-            });
+            self.registry.end_all(&End { reason: "drain", report });
             let _ = tokio::time::timeout(END_DEADLINE, idle()).await;
         }
         let shipped = async {
@@ -214,9 +172,6 @@ impl Running {
         self.stop.cancel();
         self.stop_shipping.cancel();
         let threads = self.threads;
-        let _ = tokio::task::spawn_blocking(move || {
-            threads.into_iter().for_each(|thread| drop(thread.join()))
-        })
-        .await;
+        let _ = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join()))).await;
     }
 }

@@ -60,33 +60,18 @@ impl Registry {
     ///
     /// # Errors
     /// What the client is to be told when its grant has just ended, or the connector is about to stop.
-    pub fn register(
-        &self,
-        id: String,
-        grant: String,
-        end: UnboundedSender<End>,
-    ) -> Result<Registration, Report> {
+    pub fn register(&self, id: String, grant: String, end: UnboundedSender<End>) -> Result<Registration, Report> {
         let mut tables = self.tables.lock();
         if self.draining.is_cancelled() {
-            let hint =
-                "Connect again: another connector, or this one after its restart, will serve you.";
-            return Err(Report::new(
-                "57P03",
-                "the connector is about to stop and takes no new session",
-                hint,
-            ));
+            let hint = "Connect again: another connector, or this one after its restart, will serve you.";
+            return Err(Report::new("57P03", "the connector is about to stop and takes no new session", hint));
         }
-        tables
-            .ended_grants
-            .retain(|_, (_, at)| at.elapsed() < REMEMBER_ENDED);
+        tables.ended_grants.retain(|_, (_, at)| at.elapsed() < REMEMBER_ENDED);
         if let Some((report, _)) = tables.ended_grants.get(&grant) {
             return Err(report.clone());
         }
         tables.sessions.insert(id.clone(), Entry { grant, end });
-        Ok(Registration {
-            registry: self.clone(),
-            id,
-        })
+        Ok(Registration { registry: self.clone(), id })
     }
 
     /// Ends one session.
@@ -100,14 +85,8 @@ impl Registry {
     /// Ends all sessions of a grant, and refuses those that are under way.
     pub fn end_grant(&self, grant: &str, end: &End) {
         let mut tables = self.tables.lock();
-        tables
-            .ended_grants
-            .insert(grant.to_owned(), (end.report.clone(), Instant::now()));
-        for entry in tables
-            .sessions
-            .values()
-            .filter(|entry| entry.grant == grant)
-        {
+        tables.ended_grants.insert(grant.to_owned(), (end.report.clone(), Instant::now()));
+        for entry in tables.sessions.values().filter(|entry| entry.grant == grant) {
             let _ = entry.end.send(end.clone());
         }
     }

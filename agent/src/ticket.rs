@@ -46,11 +46,7 @@ impl Verifier {
     /// For this process.
     #[must_use]
     pub fn new(connector_id: String, incarnation: String) -> Self {
-        Self {
-            connector_id,
-            incarnation,
-            used: Mutex::default(),
-        }
+        Self { connector_id, incarnation, used: Mutex::default() }
     }
 
     /// Takes a ticket: it can't be taken again.
@@ -65,18 +61,13 @@ impl Verifier {
         now: Micros,
     ) -> Result<Ticket, TicketError> {
         let message = [TICKET_CONTEXT, &signed.ticket].concat();
-        let genuine = keys.iter().any(|key| {
-            UnparsedPublicKey::new(&ED25519, key)
-                .verify(&message, &signed.signature)
-                .is_ok()
-        });
+        let genuine =
+            keys.iter().any(|key| UnparsedPublicKey::new(&ED25519, key).verify(&message, &signed.signature).is_ok());
         if !genuine {
             return Err(TicketError::Signature);
         }
         let ticket = Ticket::decode(signed.ticket.clone()).map_err(|_| TicketError::Signature)?;
-        if ticket.connector_id != self.connector_id
-            || ticket.connector_incarnation != self.incarnation
-        {
+        if ticket.connector_id != self.connector_id || ticket.connector_incarnation != self.incarnation {
             return Err(TicketError::Audience);
         }
         if ticket.gateway_id != gateway_id {
@@ -84,18 +75,12 @@ impl Verifier {
         }
         let issued = Micros(ticket.issued_at_us);
         let expires = Micros(ticket.expires_at_us.min(issued.plus(MAX_LIFE).0));
-        if now > expires.plus(SKEW)
-            || issued > now.plus(SKEW)
-            || now >= Micros(ticket.grant_ends_at_us)
-        {
+        if now > expires.plus(SKEW) || issued > now.plus(SKEW) || now >= Micros(ticket.grant_ends_at_us) {
             return Err(TicketError::Expired);
         }
         let mut used = self.used.lock();
         used.retain(|_, forget_at| *forget_at >= now);
-        if used
-            .insert(ticket.ticket_id.to_vec(), expires.plus(SKEW))
-            .is_some()
-        {
+        if used.insert(ticket.ticket_id.to_vec(), expires.plus(SKEW)).is_some() {
             return Err(TicketError::Used);
         }
         Ok(ticket)
@@ -125,69 +110,32 @@ mod tests {
     fn sign(key: &Ed25519KeyPair, ticket: &Ticket) -> SignedTicket {
         let ticket = ticket.encode_to_vec();
         let signature = key.sign(&[TICKET_CONTEXT, &ticket].concat());
-        SignedTicket {
-            ticket: ticket.into(),
-            signature: signature.as_ref().to_vec().into(),
-        }
+        SignedTicket { ticket: ticket.into(), signature: signature.as_ref().to_vec().into() }
     }
 
     #[test]
     fn each_condition_is_needed() {
-        let (key, other) = (
-            Ed25519KeyPair::generate().unwrap(),
-            Ed25519KeyPair::generate().unwrap(),
-        );
+        let (key, other) = (Ed25519KeyPair::generate().unwrap(), Ed25519KeyPair::generate().unwrap());
         let keys = vec![key.public_key().as_ref().to_vec()];
         let verifier = Verifier::new("con_a".into(), "i1".into());
-        let check = |signed: &SignedTicket, gateway: &str, now| {
-            verifier.take(signed, &keys, gateway, now).map(|_| ())
-        };
+        let check = |signed: &SignedTicket, gateway: &str, now| verifier.take(signed, &keys, gateway, now).map(|_| ());
         let with = |change: &dyn Fn(&mut Ticket)| {
             let mut ticket = ticket();
             change(&mut ticket);
             sign(&key, &ticket)
         };
         let good = sign(&key, &ticket());
-        assert_eq!(
-            check(&sign(&other, &ticket()), "gwy_a", NOW),
-            Err(TicketError::Signature)
-        );
+        assert_eq!(check(&sign(&other, &ticket()), "gwy_a", NOW), Err(TicketError::Signature));
         let mut forged = good.clone();
-        forged.ticket = Ticket {
-            read_only: false,
-            access_role: "all".into(),
-            ..ticket()
-        }
-        .encode_to_vec()
-        .into();
+        forged.ticket = Ticket { read_only: false, access_role: "all".into(), ..ticket() }.encode_to_vec().into();
         assert_eq!(check(&forged, "gwy_a", NOW), Err(TicketError::Signature));
         assert_eq!(check(&good, "gwy_b", NOW), Err(TicketError::Gateway));
+        assert_eq!(check(&with(&|t| t.connector_incarnation = "i0".into()), "gwy_a", NOW), Err(TicketError::Audience));
+        assert_eq!(check(&with(&|t| t.connector_id = "con_b".into()), "gwy_a", NOW), Err(TicketError::Audience));
+        assert_eq!(check(&good, "gwy_a", NOW.plus(Duration::from_secs(36))), Err(TicketError::Expired));
+        assert_eq!(check(&with(&|t| t.grant_ends_at_us = NOW.0), "gwy_a", NOW), Err(TicketError::Expired));
         assert_eq!(
-            check(
-                &with(&|t| t.connector_incarnation = "i0".into()),
-                "gwy_a",
-                NOW
-            ),
-            Err(TicketError::Audience)
-        );
-        assert_eq!(
-            check(&with(&|t| t.connector_id = "con_b".into()), "gwy_a", NOW),
-            Err(TicketError::Audience)
-        );
-        assert_eq!(
-            check(&good, "gwy_a", NOW.plus(Duration::from_secs(36))),
-            Err(TicketError::Expired)
-        );
-        assert_eq!(
-            check(&with(&|t| t.grant_ends_at_us = NOW.0), "gwy_a", NOW),
-            Err(TicketError::Expired)
-        );
-        assert_eq!(
-            check(
-                &with(&|t| t.expires_at_us = i64::MAX),
-                "gwy_a",
-                NOW.plus(Duration::from_secs(70))
-            ),
+            check(&with(&|t| t.expires_at_us = i64::MAX), "gwy_a", NOW.plus(Duration::from_secs(70))),
             Err(TicketError::Expired)
         );
         assert_eq!(check(&good, "gwy_a", NOW), Ok(()));

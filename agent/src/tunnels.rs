@@ -77,9 +77,7 @@ enum KeepError {
 /// Keeps one tunnel up until it is no longer wanted.
 pub async fn keep(worker: Rc<Worker>, wanted: Wanted) {
     let pauses = || {
-        let pauses = ExponentialBuilder::default()
-            .with_jitter()
-            .with_min_delay(Duration::from_millis(50));
+        let pauses = ExponentialBuilder::default().with_jitter().with_min_delay(Duration::from_millis(50));
         pauses.with_max_delay(MAX_PAUSE).without_max_times().build()
     };
     let mut pause = pauses();
@@ -93,21 +91,14 @@ pub async fn keep(worker: Rc<Worker>, wanted: Wanted) {
         if up {
             pause = pauses();
             let (address, gateway_worker) = (wanted.address.clone(), wanted.gateway_worker);
-            let _ = wanted.events.send(Event::Down {
-                address,
-                gateway_worker,
-            });
+            let _ = wanted.events.send(Event::Down { address, gateway_worker });
         }
         if wanted.stop.is_cancelled() || worker.stop.is_cancelled() {
             return;
         }
         let after = pause.next().unwrap_or(MAX_PAUSE);
         match result {
-            Ok(()) => tracing::info!(
-                gateway = wanted.address,
-                ?after,
-                "the gateway closed the tunnel"
-            ),
+            Ok(()) => tracing::info!(gateway = wanted.address, ?after, "the gateway closed the tunnel"),
             Err(error) => {
                 tracing::warn!(gateway = wanted.address, %error, ?after, "no tunnel to the gateway")
             }
@@ -117,9 +108,7 @@ pub async fn keep(worker: Rc<Worker>, wanted: Wanted) {
 }
 
 async fn tunnel(worker: &Rc<Worker>, wanted: &Wanted, up: &mut bool) -> Result<(), KeepError> {
-    let greeted = timeout(CONNECT_DEADLINE, greet(worker, wanted))
-        .await
-        .map_err(io::Error::from)?;
+    let greeted = timeout(CONNECT_DEADLINE, greet(worker, wanted)).await.map_err(io::Error::from)?;
     let (welcome, stream) = greeted?;
     *up = true;
     tracing::info!(gateway = welcome.gateway_id, "tunnel up");
@@ -148,31 +137,21 @@ async fn tunnel(worker: &Rc<Worker>, wanted: &Wanted, up: &mut bool) -> Result<(
     }
 }
 
-async fn greet(
-    worker: &Rc<Worker>,
-    wanted: &Wanted,
-) -> io::Result<(TunnelWelcome, TlsStream<TcpStream>)> {
+async fn greet(worker: &Rc<Worker>, wanted: &Wanted) -> io::Result<(TunnelWelcome, TlsStream<TcpStream>)> {
     let stream = TcpStream::connect(&wanted.address).await?;
     stream.set_nodelay(true)?;
     let alpn = tunnel_alpn(wanted.gateway_worker);
     let config = tls::client(&worker.keeper.identity(), &alpn).map_err(io::Error::other)?;
     let name = ServerName::try_from(GATEWAY_SERVER_NAME).map_err(io::Error::other)?;
-    let mut stream = TlsConnector::from(Arc::new(config))
-        .connect(name, stream)
-        .await?;
+    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
     let refused = |why: &'static str| io::Error::new(io::ErrorKind::PermissionDenied, why);
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let peer = certificates.first().and_then(|leaf| tls::peer(leaf));
     let Some((Kind::Gateway, gateway_id)) = peer else {
         return Err(refused("the peer is not a gateway"));
     };
-    let hello = TunnelHello {
-        incarnation: worker.incarnation.to_string(),
-    }
-    .encode_to_vec();
-    stream
-        .write_u16(u16::try_from(hello.len()).map_err(io::Error::other)?)
-        .await?;
+    let hello = TunnelHello { incarnation: worker.incarnation.to_string() }.encode_to_vec();
+    stream.write_u16(u16::try_from(hello.len()).map_err(io::Error::other)?).await?;
     stream.write_all(&hello).await?;
     stream.flush().await?;
     let length = usize::from(stream.read_u16().await?);
@@ -183,9 +162,7 @@ async fn greet(
     stream.read_exact(&mut welcome).await?;
     let welcome = TunnelWelcome::decode(welcome.as_slice()).map_err(io::Error::other)?;
     if welcome.gateway_id != gateway_id {
-        return Err(refused(
-            "its welcome names another gateway than its certificate",
-        ));
+        return Err(refused("its welcome names another gateway than its certificate"));
     }
     Ok((welcome, stream))
 }

@@ -47,6 +47,8 @@ pub struct Common {
     pub control: Control,
     /// Records.
     pub outbox: Outbox,
+    /// The identity was revoked: the process has nothing left to do.
+    pub revoked: CancellationToken,
     /// Ends everything.
     pub stop: CancellationToken,
 }
@@ -82,19 +84,15 @@ pub struct Thread {
 /// When the system gives none.
 pub fn spawn(common: Common, index: usize) -> io::Result<Thread> {
     let (wanted, received) = mpsc::unbounded_channel();
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let handle = thread::Builder::new()
-        .name(format!("connector-{index}"))
-        .spawn(move || {
-            let worker = Rc::new(Worker {
-                recorder: Rc::new(Recorder::new(common.outbox.clone())),
-                scratch: RefCell::new(vec![0; SCRATCH_BYTES]),
-                common,
-            });
-            LocalSet::new().block_on(&runtime, run(worker, received));
-        })?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let handle = thread::Builder::new().name(format!("connector-{index}")).spawn(move || {
+        let worker = Rc::new(Worker {
+            recorder: Rc::new(Recorder::new(common.outbox.clone())),
+            scratch: RefCell::new(vec![0; SCRATCH_BYTES]),
+            common,
+        });
+        LocalSet::new().block_on(&runtime, run(worker, received));
+    })?;
     Ok(Thread { wanted, handle })
 }
 
@@ -120,10 +118,11 @@ async fn tick(worker: Rc<Worker>) {
         every.tick().await;
         match worker.recorder.tick() {
             Ok(None) => {}
-            Ok(Some(file)) => {
-                let synced = spawn_blocking(move || file.sync_data()).await;
+            Ok(Some(unsynced)) => {
+                let synced = spawn_blocking(move || unsynced.sync()).await;
                 if let Ok(Err(error)) = synced {
-                    tracing::error!(%error, "the audit outbox could not be synced");
+                    tracing::error!(%error, "the audit outbox could not be synced; no statement runs from now on");
+                    worker.recorder.fail();
                 }
             }
             Err(error) => tracing::error!(%error, "the audit outbox could not be written"),

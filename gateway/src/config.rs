@@ -1,8 +1,8 @@
 //! A gateway's configuration file, validated once.
 
 use postern_ops::secret::Source;
-use serde::Deserialize;
-use std::{net::SocketAddr, path::PathBuf};
+use serde::{Deserialize, Deserializer};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// The whole file.
 #[derive(Clone, Debug, Deserialize)]
@@ -25,6 +25,18 @@ pub struct Config {
     pub workers: Option<usize>,
     /// Where `/healthz`, `/readyz` and `/metrics` are served.
     pub metrics: Option<Metrics>,
+    /// Sessions that run have this long to finish when the gateway is told to stop.
+    #[serde(default = "default_drain", deserialize_with = "duration")]
+    pub drain: Duration,
+}
+
+fn default_drain() -> Duration {
+    Duration::from_secs(30)
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    postern_types::time::parse_duration(&text).map_err(serde::de::Error::custom)
 }
 
 /// The control plane's gRPC address.

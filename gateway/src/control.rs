@@ -87,26 +87,20 @@ async fn attach(
         client_address: advertised.clients.clone(),
         channel_bindings: vec![common.certificate.load().channel_binding.clone().into()],
     };
-    let say = |message| GatewayMessage {
-        message: Some(message),
-    };
+    let say = |message| GatewayMessage { message: Some(message) };
     let gone = |_| Status::unavailable("the control stream was closed");
-    outgoing
-        .send(say(Message::Hello(hello)))
-        .await
-        .map_err(gone)?;
+    outgoing.send(say(Message::Hello(hello))).await.map_err(gone)?;
     let mut control = GatewayControlClient::new(common.channel.clone());
-    let mut commands = control
-        .attach(ReceiverStream::new(messages))
-        .await?
-        .into_inner();
+    let mut commands = control.attach(ReceiverStream::new(messages)).await?.into_inner();
     let mut beat = interval(HEARTBEAT_EVERY);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut counter = 0;
     loop {
         tokio::select! {
             command = commands.message() => {
-                let Some(command) = command?.and_then(|command| command.command) else { return Ok(()) };
+                let Some(command) = command? else { return Ok(()) };
+                // One of a newer control plane: it is passed over.
+                let Some(command) = command.command else { continue };
                 if matches!(command, Told::Welcome(_)) {
                     connected.store(true, Ordering::Relaxed);
                 }
@@ -116,6 +110,8 @@ async fn attach(
                 counter += 1;
                 outgoing.send(say(Message::Heartbeat(GatewayHeartbeat { counter }))).await.map_err(gone)?;
             }
+            // The control plane is told of it by a new hello.
+            () = common.certificate_changed.notified() => return Ok(()),
             () = common.stop.cancelled() => return Ok(()),
         }
     }
@@ -124,21 +120,14 @@ async fn attach(
 fn obey(common: &Common, workers: &[UnboundedSender<Arrival>], command: Told) {
     match command {
         Told::Welcome(welcome) => {
-            tracing::info!(
-                gateway = welcome.gateway_id,
-                "attached to the control plane"
-            );
+            tracing::info!(gateway = welcome.gateway_id, "attached to the control plane");
             for id in welcome.revoked_identity_ids {
                 revoke(common, workers, id);
             }
         }
         Told::Heartbeat(_) => {}
-        Told::EndSession(end) => common
-            .sessions
-            .end_session(&end.session_id, &report(end.error.unwrap_or_default())),
-        Told::EndGrant(end) => common
-            .sessions
-            .end_grant(&end.grant_id, &report(end.error.unwrap_or_default())),
+        Told::EndSession(end) => common.sessions.end_session(&end.session_id, &report(end.error.unwrap_or_default())),
+        Told::EndGrant(end) => common.sessions.end_grant(&end.grant_id, &report(end.error.unwrap_or_default())),
         // Another gateway's client; a key that is not ours is somebody else's.
         Told::Cancel(key) => drop(common.sessions.cancel(key.pid, &key.secret)),
         Told::RevokedIdentity(revoked) => revoke(common, workers, revoked.identity_id),

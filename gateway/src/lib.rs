@@ -73,6 +73,7 @@ pub struct Running {
     /// Where connectors connect.
     pub connector_addr: SocketAddr,
     sessions: sessions::Sessions,
+    drain: CancellationToken,
     stop: CancellationToken,
 }
 
@@ -80,54 +81,35 @@ pub struct Running {
 ///
 /// # Errors
 /// When the configuration cannot be carried out.
-pub async fn start(
-    config: Config,
-    metrics: Option<PrometheusHandle>,
-) -> Result<Running, StartError> {
+pub async fn start(config: Config, metrics: Option<PrometheusHandle>) -> Result<Running, StartError> {
     let token = match &config.join_token {
-        Some(source)
-            if postern_peer::Identity::load(&config.data_dir)
-                .ok()
-                .flatten()
-                .is_none() =>
-        {
+        Some(source) if postern_peer::Identity::load(&config.data_dir).ok().flatten().is_none() => {
             Some(source.read().await?)
         }
         _ => None,
     };
     let addresses = vec![config.control_plane.address.clone()];
-    let keeper = Keeper::obtain(
-        Kind::Gateway,
-        config.data_dir.clone(),
-        addresses.clone(),
-        token.as_ref(),
-    )
-    .await?;
+    let keeper = Keeper::obtain(Kind::Gateway, config.data_dir.clone(), addresses.clone(), token.as_ref()).await?;
     let channel = keeper.channel(move || addresses.clone());
-    let certificate = Arc::new(ArcSwap::from_pointee(tls::ClientCertificate::load(
-        config.clients.tls.as_ref(),
-    )?));
+    let certificate = Arc::new(ArcSwap::from_pointee(tls::ClientCertificate::load(config.clients.tls.as_ref())?));
     let (clients, client_addr) = bind(config.clients.listen).await?;
     let (connectors, connector_addr) = bind(config.connectors.listen).await?;
-    let workers = config
-        .workers
-        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
-        .max(1);
+    let workers = config.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
     let common = worker::Common {
         config: Arc::new(config),
         keeper: keeper.clone(),
         channel: channel.clone(),
         certificate,
+        certificate_changed: Arc::default(),
         sessions: sessions::Sessions::default(),
         throttle: Arc::default(),
         revoked: Arc::new(parking_lot::Mutex::new(HashSet::new())),
         main: Handle::current(),
+        drain: CancellationToken::new(),
         stop: CancellationToken::new(),
         workers,
     };
-    let threads = (0..workers)
-        .map(|index| worker::spawn(common.clone(), index))
-        .collect::<Result<Vec<_>, _>>();
+    let threads = (0..workers).map(|index| worker::spawn(common.clone(), index)).collect::<Result<Vec<_>, _>>();
     let threads = threads.map_err(StartError::Threads)?;
     let connected = Arc::new(AtomicBool::new(false));
     if let Some(listener) = &common.config.metrics {
@@ -135,33 +117,16 @@ pub async fn start(
         let ready = Arc::new(move || connected.load(Ordering::Relaxed));
         postern_ops::http::serve(listener.listen, metrics, ready, common.stop.clone())
             .await
-            .map_err(|source| StartError::Listen {
-                address: listener.listen,
-                source,
-            })?;
+            .map_err(|source| StartError::Listen { address: listener.listen, source })?;
     }
     let advertised = control::Advertised {
-        connectors: common
-            .config
-            .connectors
-            .advertise
-            .clone()
-            .unwrap_or_else(|| connector_addr.to_string()),
-        clients: common
-            .config
-            .clients
-            .advertise
-            .clone()
-            .unwrap_or_else(|| client_addr.to_string()),
+        connectors: common.config.connectors.advertise.clone().unwrap_or_else(|| connector_addr.to_string()),
+        clients: common.config.clients.advertise.clone().unwrap_or_else(|| client_addr.to_string()),
     };
-    tokio::spawn(control::run(
-        common.clone(),
-        threads.clone(),
-        advertised,
-        connected,
-    ));
+    tokio::spawn(control::run(common.clone(), threads.clone(), advertised, connected));
     tokio::spawn(listen::clients(clients, common.clone(), threads.clone()));
     tokio::spawn(listen::connectors(connectors, common.clone(), threads));
+    tokio::spawn(tls::watch(common.clone()));
     let stop = common.stop.clone();
     tokio::spawn(async move {
         tokio::select! {
@@ -169,12 +134,7 @@ pub async fn start(
             () = stop.cancelled() => {}
         }
     });
-    Ok(Running {
-        client_addr,
-        connector_addr,
-        sessions: common.sessions,
-        stop: common.stop,
-    })
+    Ok(Running { client_addr, connector_addr, sessions: common.sessions, drain: common.drain, stop: common.stop })
 }
 
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
@@ -185,19 +145,22 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartErr
 }
 
 impl Running {
-    /// Tells every session that the gateway is going, waits a little, and stops.
-    pub async fn shutdown(self) {
+    /// Accepts no more clients, lets sessions finish for up to `drain`, tells the rest that the gateway is going,
+    /// and stops.
+    pub async fn shutdown(self, drain: Duration) {
+        self.drain.cancel();
+        let idle = async || {
+            while self.sessions.count() > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let _ = tokio::time::timeout(drain, idle()).await;
         self.sessions.end_all(&Report::new(
             "57P01",
             "the gateway is shutting down",
             "Connect again: another gateway, or this one after its restart, will serve you.",
         ));
-        let gone = async {
-            while self.sessions.count() > 0 {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        let _ = tokio::time::timeout(SHUTDOWN_DEADLINE, gone).await;
+        let _ = tokio::time::timeout(SHUTDOWN_DEADLINE, idle()).await;
         self.stop.cancel();
     }
 }

@@ -52,23 +52,17 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
 
 fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let keep_alive = TcpKeepalive::new()
-        .with_time(KEEP_ALIVE_AFTER)
-        .with_interval(KEEP_ALIVE_EVERY);
+    let keep_alive = TcpKeepalive::new().with_time(KEEP_ALIVE_AFTER).with_interval(KEEP_ALIVE_EVERY);
     SockRef::from(stream).set_tcp_keepalive(&keep_alive)
 }
 
 /// Hands clients to the threads in turn.
-pub async fn clients(
-    listener: TcpListener,
-    common: Common,
-    workers: Vec<UnboundedSender<Arrival>>,
-) {
+pub async fn clients(listener: TcpListener, common: Common, workers: Vec<UnboundedSender<Arrival>>) {
     let turn = AtomicUsize::new(0);
     loop {
         let (stream, address) = tokio::select! {
             accepted = accept(&listener) => accepted,
-            () = common.stop.cancelled() => return,
+            () = common.drain.cancelled() => return,
         };
         let handed = prepare(&stream).and_then(|()| stream.into_std());
         let next = turn.fetch_add(1, Ordering::Relaxed) % workers.len().max(1);
@@ -83,19 +77,14 @@ pub async fn clients(
 }
 
 /// Takes connectors' connections.
-pub async fn connectors(
-    listener: TcpListener,
-    common: Common,
-    workers: Vec<UnboundedSender<Arrival>>,
-) {
+pub async fn connectors(listener: TcpListener, common: Common, workers: Vec<UnboundedSender<Arrival>>) {
     let passed_on = Arc::new(Semaphore::new(MAX_PASSED_ON));
     loop {
         let (stream, address) = tokio::select! {
             accepted = accept(&listener) => accepted,
             () = common.stop.cancelled() => return,
         };
-        let (common, workers, passed_on) =
-            (common.clone(), workers.clone(), Arc::clone(&passed_on));
+        let (common, workers, passed_on) = (common.clone(), workers.clone(), Arc::clone(&passed_on));
         tokio::spawn(async move {
             let stop = common.stop.clone();
             let served = async {
@@ -116,8 +105,7 @@ pub async fn connectors(
                     }
                 }
             };
-            let result: io::Result<()> =
-                tokio::select! { result = served => result, () = stop.cancelled() => Ok(()) };
+            let result: io::Result<()> = tokio::select! { result = served => result, () = stop.cancelled() => Ok(()) };
             if let Err(error) = result {
                 tracing::debug!(peer = %address, %error, "a connector's connection ended");
             }
@@ -169,14 +157,11 @@ fn worker_of<'a>(alpn: Option<impl Iterator<Item = &'a [u8]>>) -> usize {
         let text = std::str::from_utf8(protocol).ok()?;
         text.rsplit_once(';')?.1.parse().ok()
     };
-    alpn.and_then(|mut protocols| protocols.find_map(number))
-        .unwrap_or(0)
+    alpn.and_then(|mut protocols| protocols.find_map(number)).unwrap_or(0)
 }
 
 async fn pass_on(mut stream: TcpStream, control_plane: &str) -> io::Result<()> {
     let mut upstream = timeout(GREETING_DEADLINE, TcpStream::connect(control_plane)).await??;
     upstream.set_nodelay(true)?;
-    copy_bidirectional(&mut stream, &mut upstream)
-        .await
-        .map(|_| ())
+    copy_bidirectional(&mut stream, &mut upstream).await.map(|_| ())
 }

@@ -44,24 +44,10 @@ pub struct Registration {
 impl Sessions {
     /// A session begins.
     #[must_use]
-    pub fn register(
-        &self,
-        id: String,
-        grant: String,
-        commands: UnboundedSender<Command>,
-    ) -> Registration {
-        self.tables.lock().by_id.insert(
-            id.clone(),
-            Entry {
-                grant,
-                cancel_key: None,
-                commands,
-            },
-        );
-        Registration {
-            sessions: self.clone(),
-            id,
-        }
+    pub fn register(&self, id: String, grant: String, commands: UnboundedSender<Command>) -> Registration {
+        self.tables.lock().by_id.insert(id.clone(), Entry { grant, cancel_key: None, commands });
+        metrics::gauge!("postern_gateway_sessions").increment(1.0);
+        Registration { sessions: self.clone(), id }
     }
 
     /// Cancels the session whose key this is. False when it is none of this gateway's.
@@ -85,13 +71,7 @@ impl Sessions {
 
     /// Ends all sessions of a grant.
     pub fn end_grant(&self, grant: &str, report: &Report) {
-        for entry in self
-            .tables
-            .lock()
-            .by_id
-            .values()
-            .filter(|entry| entry.grant == grant)
-        {
+        for entry in self.tables.lock().by_id.values().filter(|entry| entry.grant == grant) {
             let _ = entry.commands.send(Command::End(report.clone()));
         }
     }
@@ -129,12 +109,9 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
+        metrics::gauge!("postern_gateway_sessions").decrement(1.0);
         let mut tables = self.sessions.tables.lock();
-        if let Some(key) = tables
-            .by_id
-            .remove(&self.id)
-            .and_then(|entry| entry.cancel_key)
-        {
+        if let Some(key) = tables.by_id.remove(&self.id).and_then(|entry| entry.cancel_key) {
             tables.by_key.remove(&key);
         }
     }

@@ -39,26 +39,22 @@ impl Throttle {
         if failures.len() >= MAX_SUBJECTS {
             failures.retain(|_, (_, last)| now.duration_since(*last) < MEMORY);
             if failures.len() >= MAX_SUBJECTS
-                && let Some(oldest) = failures
-                    .iter()
-                    .min_by_key(|(_, (_, last))| *last)
-                    .map(|(subject, _)| subject.clone())
+                && let Some(oldest) =
+                    failures.iter().min_by_key(|(_, (_, last))| *last).map(|(subject, _)| subject.clone())
             {
                 failures.remove(&oldest);
             }
         }
         let grant: String = grant.chars().take(64).collect();
-        let count = [Subject::Address(address), Subject::Grant(grant)]
-            .into_iter()
-            .map(|subject| {
-                let entry = failures.entry(subject).or_insert((0, now));
-                if now.duration_since(entry.1) >= MEMORY {
-                    entry.0 = 0;
-                }
-                entry.0 = entry.0.saturating_add(1);
-                entry.1 = now;
-                entry.0
-            });
+        let count = [Subject::Address(address), Subject::Grant(grant)].into_iter().map(|subject| {
+            let entry = failures.entry(subject).or_insert((0, now));
+            if now.duration_since(entry.1) >= MEMORY {
+                entry.0 = 0;
+            }
+            entry.0 = entry.0.saturating_add(1);
+            entry.1 = now;
+            entry.0
+        });
         delay(count.max().unwrap_or(0))
     }
 }
@@ -66,9 +62,7 @@ impl Throttle {
 fn delay(failures: u32) -> Duration {
     match failures.checked_sub(FREE_FAILURES + 1) {
         None => Duration::ZERO,
-        Some(extra) => {
-            (Duration::from_millis(250) * 2u32.saturating_pow(extra.min(10))).min(MAX_DELAY)
-        }
+        Some(extra) => (Duration::from_millis(250) * 2u32.saturating_pow(extra.min(10))).min(MAX_DELAY),
     }
 }
 
@@ -81,16 +75,11 @@ mod tests {
         let throttle = Throttle::default();
         let address = IpAddr::from([127, 0, 0, 1]);
         let start = Instant::now();
-        let delays: Vec<_> = (0..20)
-            .map(|_| throttle.failed(address, "grt_x", start))
-            .collect();
+        let delays: Vec<_> = (0..20).map(|_| throttle.failed(address, "grt_x", start)).collect();
         assert!(delays[..3].iter().all(Duration::is_zero));
         assert_eq!(delays[3], Duration::from_millis(250));
         assert_eq!(*delays.last().unwrap(), MAX_DELAY);
-        assert_eq!(
-            throttle.failed(address, "grt_x", start + MEMORY),
-            Duration::ZERO
-        );
+        assert_eq!(throttle.failed(address, "grt_x", start + MEMORY), Duration::ZERO);
         for i in 0..MAX_SUBJECTS as u32 * 2 {
             throttle.failed(IpAddr::from(i.to_be_bytes()), "grt_y", start);
         }

@@ -1,13 +1,17 @@
 //! The certificate that clients see.
 
-use crate::config::ServerTls;
+use crate::{config::ServerTls, worker::Common};
 use rustls::{
     ServerConfig,
     crypto::aws_lc_rs as provider,
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject},
 };
-use std::sync::Arc;
+use std::{fs, sync::Arc, time::Duration};
 use thiserror::Error;
+use tokio::time::interval;
+
+/// How often the files are looked at.
+const WATCH_EVERY: Duration = Duration::from_secs(10);
 
 /// A certificate that is in use.
 pub struct ClientCertificate {
@@ -15,6 +19,31 @@ pub struct ClientCertificate {
     pub config: Arc<ServerConfig>,
     /// Its `tls-server-end-point` channel binding (RFC 5929).
     pub channel_binding: Vec<u8>,
+}
+
+/// Takes up a certificate that was replaced on the disk, without touching sessions.
+pub async fn watch(common: Common) {
+    let Some(files) = common.config.clients.tls.clone() else { return };
+    let written =
+        || [&files.certificate, &files.key].map(|path| fs::metadata(path).and_then(|file| file.modified()).ok());
+    let mut known = written();
+    let mut ticks = interval(WATCH_EVERY);
+    while common.stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let now = written();
+        if now == known {
+            continue;
+        }
+        match ClientCertificate::load(Some(&files)) {
+            Ok(certificate) => {
+                known = now;
+                common.certificate.store(Arc::new(certificate));
+                common.certificate_changed.notify_one();
+                tracing::info!("the certificate for clients was replaced");
+            }
+            // Half written, perhaps: the old one stays, and it is tried again.
+            Err(error) => tracing::warn!(%error, "the new certificate for clients cannot be used"),
+        }
+    }
 }
 
 /// The certificate cannot be used.
@@ -45,33 +74,21 @@ impl ClientCertificate {
     pub fn load(tls: Option<&ServerTls>) -> Result<Self, CertificateError> {
         let (chain, key): (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) = match tls {
             Some(files) => {
-                let chain =
-                    CertificateDer::pem_file_iter(&files.certificate)?.collect::<Result<_, _>>()?;
+                let chain = CertificateDer::pem_file_iter(&files.certificate)?.collect::<Result<_, _>>()?;
                 (chain, PrivateKeyDer::from_pem_file(&files.key)?)
             }
             None => {
-                let made = rcgen::generate_simple_self_signed([
-                    "localhost".to_owned(),
-                    "127.0.0.1".to_owned(),
-                ])?;
-                (
-                    vec![made.cert.der().clone()],
-                    PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into(),
-                )
+                let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()])?;
+                (vec![made.cert.der().clone()], PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into())
             }
         };
         let leaf = chain.first().ok_or(CertificateError::Empty)?;
-        let channel_binding =
-            postern_dial::tls_server_end_point(leaf).ok_or(CertificateError::Binding)?;
-        let mut config =
-            ServerConfig::builder_with_provider(Arc::new(provider::default_provider()))
-                .with_safe_default_protocol_versions()?
-                .with_no_client_auth()
-                .with_single_cert(chain, key)?;
+        let channel_binding = postern_dial::tls_server_end_point(leaf).ok_or(CertificateError::Binding)?;
+        let mut config = ServerConfig::builder_with_provider(Arc::new(provider::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(chain, key)?;
         config.alpn_protocols = vec![b"postgresql".to_vec()];
-        Ok(Self {
-            config: Arc::new(config),
-            channel_binding,
-        })
+        Ok(Self { config: Arc::new(config), channel_binding })
     }
 }

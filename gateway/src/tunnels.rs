@@ -59,14 +59,8 @@ impl Tunnels {
 
     /// The tunnel to this process.
     pub fn get(&self, connector: &AttachedConnector) -> Option<Mux> {
-        let key = (
-            connector.connector_id.clone(),
-            connector.incarnation.clone(),
-        );
-        self.by_connector
-            .borrow()
-            .get(&key)
-            .map(|tunnel| tunnel.mux.clone())
+        let key = (connector.connector_id.clone(), connector.incarnation.clone());
+        self.by_connector.borrow().get(&key).map(|tunnel| tunnel.mux.clone())
     }
 
     /// Closes every tunnel of a connector.
@@ -81,8 +75,7 @@ impl Tunnels {
 
 /// Serves one tunnel to its end.
 pub async fn serve(worker: Rc<Worker>, stream: TcpStream) {
-    let (connector_id, hello, stream) = match timeout(HELLO_DEADLINE, greet(&worker, stream)).await
-    {
+    let (connector_id, hello, stream) = match timeout(HELLO_DEADLINE, greet(&worker, stream)).await {
         Ok(Ok(greeted)) => greeted,
         Ok(Err(error)) => return tracing::debug!(%error, "a connector's tunnel was not accepted"),
         Err(_) => return,
@@ -92,17 +85,8 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream) {
     let key = (connector_id.clone(), hello.incarnation);
     let generation = worker.tunnels().generations.get();
     worker.tunnels().generations.set(generation + 1);
-    let tunnel = Tunnel {
-        mux,
-        close: close.clone(),
-        generation,
-    };
-    if let Some(old) = worker
-        .tunnels()
-        .by_connector
-        .borrow_mut()
-        .insert(key.clone(), tunnel)
-    {
+    let tunnel = Tunnel { mux, close: close.clone(), generation };
+    if let Some(old) = worker.tunnels().by_connector.borrow_mut().insert(key.clone(), tunnel) {
         // The connector has given the old one up, or it would not dial again.
         old.close.cancel();
     }
@@ -116,10 +100,7 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream) {
     metrics::gauge!("postern_gateway_tunnels").decrement(1.0);
     // A newer tunnel of the same process may have taken the place.
     let mut tunnels = worker.tunnels().by_connector.borrow_mut();
-    if tunnels
-        .get(&key)
-        .is_some_and(|tunnel| tunnel.generation == generation)
-    {
+    if tunnels.get(&key).is_some_and(|tunnel| tunnel.generation == generation) {
         tunnels.remove(&key);
     }
     drop(tunnels);
@@ -129,10 +110,7 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream) {
     }
 }
 
-async fn greet(
-    worker: &Rc<Worker>,
-    stream: TcpStream,
-) -> io::Result<(String, TunnelHello, TlsStream<TcpStream>)> {
+async fn greet(worker: &Rc<Worker>, stream: TcpStream) -> io::Result<(String, TunnelHello, TlsStream<TcpStream>)> {
     stream.set_nodelay(true)?;
     let alpn = postern_proto::tunnel_alpn(worker.index);
     let config = tls::server(&worker.keeper.identity(), vec![alpn]).map_err(io::Error::other)?;
@@ -146,12 +124,7 @@ async fn greet(
     if worker.revoked.lock().contains(&connector_id) {
         return Err(refused("the connector was revoked"));
     }
-    if !stream
-        .get_ref()
-        .1
-        .alpn_protocol()
-        .is_some_and(|protocol| protocol.starts_with(TUNNEL_ALPN))
-    {
+    if !stream.get_ref().1.alpn_protocol().is_some_and(|protocol| protocol.starts_with(TUNNEL_ALPN)) {
         return Err(refused("the peer does not speak the tunnel's protocol"));
     }
     let length = usize::from(stream.read_u16().await?);
@@ -166,9 +139,7 @@ async fn greet(
         workers: u32::try_from(worker.workers).unwrap_or(1),
     }
     .encode_to_vec();
-    stream
-        .write_u16(u16::try_from(welcome.len()).map_err(io::Error::other)?)
-        .await?;
+    stream.write_u16(u16::try_from(welcome.len()).map_err(io::Error::other)?).await?;
     stream.write_all(&welcome).await?;
     stream.flush().await?;
     Ok((connector_id, hello, stream))

@@ -12,15 +12,13 @@ use crate::{
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use postern_peer::Keeper;
-use postern_proto::v1::{
-    AttachedConnector, CancelKey, gateway_control_client::GatewayControlClient,
-};
+use postern_proto::v1::{AttachedConnector, CancelKey, gateway_control_client::GatewayControlClient};
 use postern_tunnel::Mux;
 use std::{cell::RefCell, collections::HashSet, io, net::SocketAddr, rc::Rc, sync::Arc, thread};
 use tokio::{
     net::TcpStream,
     runtime::{self, Handle},
-    sync::mpsc,
+    sync::{Notify, mpsc},
     task::{LocalSet, spawn_local},
 };
 use tokio_rustls::TlsAcceptor;
@@ -44,6 +42,8 @@ pub struct Common {
     pub channel: Channel,
     /// The certificate that clients see.
     pub certificate: Arc<ArcSwap<ClientCertificate>>,
+    /// It was replaced: the control plane must hear of it.
+    pub certificate_changed: Arc<Notify>,
     /// All sessions.
     pub sessions: Sessions,
     /// Failed proofs.
@@ -52,6 +52,8 @@ pub struct Common {
     pub revoked: Arc<Mutex<HashSet<String>>>,
     /// Where the control plane's requests are sent from.
     pub main: Handle,
+    /// No more connections are accepted.
+    pub drain: CancellationToken,
     /// Ends everything.
     pub stop: CancellationToken,
     /// How many threads there are: told to connectors.
@@ -115,13 +117,7 @@ impl Worker {
         }
         let mut control = GatewayControlClient::new(self.channel.clone());
         self.main.spawn(async move {
-            if let Err(status) = control
-                .forward_cancel(CancelKey {
-                    pid,
-                    secret: secret.into(),
-                })
-                .await
-            {
+            if let Err(status) = control.forward_cancel(CancelKey { pid, secret: secret.into() }).await {
                 tracing::debug!(error = %status, "a cancel request could not be forwarded");
             }
         });
@@ -134,21 +130,17 @@ impl Worker {
 /// When the system gives no thread.
 pub fn spawn(common: Common, index: usize) -> io::Result<mpsc::UnboundedSender<Arrival>> {
     let (arrivals, received) = mpsc::unbounded_channel();
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    thread::Builder::new()
-        .name(format!("gateway-{index}"))
-        .spawn(move || {
-            let worker = Rc::new(Worker {
-                tunnels: Tunnels::default(),
-                scratch: RefCell::new(vec![0; SCRATCH_BYTES]),
-                unauthenticated: RefCell::new(0),
-                index,
-                common,
-            });
-            LocalSet::new().block_on(&runtime, run(worker, received));
-        })?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    thread::Builder::new().name(format!("gateway-{index}")).spawn(move || {
+        let worker = Rc::new(Worker {
+            tunnels: Tunnels::default(),
+            scratch: RefCell::new(vec![0; SCRATCH_BYTES]),
+            unauthenticated: RefCell::new(0),
+            index,
+            common,
+        });
+        LocalSet::new().block_on(&runtime, run(worker, received));
+    })?;
     Ok(arrivals)
 }
 
@@ -166,11 +158,7 @@ async fn run(worker: Rc<Worker>, mut arrivals: mpsc::UnboundedReceiver<Arrival>)
                     continue;
                 }
                 match TcpStream::from_std(stream) {
-                    Ok(stream) => drop(spawn_local(serve_client(
-                        Rc::clone(&worker),
-                        stream,
-                        address,
-                    ))),
+                    Ok(stream) => drop(spawn_local(serve_client(Rc::clone(&worker), stream, address))),
                     Err(error) => {
                         tracing::warn!(%error, "a client's connection could not be taken over")
                     }

@@ -35,35 +35,21 @@ impl Outbox {
     ///
     /// # Errors
     /// When the folder cannot be used.
-    pub fn open(
-        folder: PathBuf,
-        config: config::Outbox,
-    ) -> io::Result<(Self, UnboundedReceiver<SegmentId>)> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&folder)?;
+    pub fn open(folder: PathBuf, config: config::Outbox) -> io::Result<(Self, UnboundedReceiver<SegmentId>)> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         let (done, waiting) = mpsc::unbounded_channel();
-        let outbox = Self {
-            folder: Arc::new(folder),
-            backlog: Arc::default(),
-            config,
-            done,
-        };
+        let outbox = Self { folder: Arc::new(folder), backlog: Arc::default(), config, done };
         let mut found = Vec::new();
         for entry in fs::read_dir(outbox.folder.as_path())? {
             let path = entry?.path();
-            let Some(id) = path
-                .file_stem()
-                .and_then(|stem| stem.to_str())
-                .and_then(|stem| stem.parse().ok())
-            else {
+            let Some(id) = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok()) else {
                 continue;
             };
-            if path
-                .extension()
-                .is_some_and(|extension| extension == "open")
-            {
+            let extension = path.extension().and_then(|extension| extension.to_str());
+            if !matches!(extension, Some("open" | "seg")) {
+                continue;
+            }
+            if extension == Some("open") {
                 recover(&path, &outbox.path(&id, "seg"))?;
             }
             found.push(id);
@@ -107,14 +93,7 @@ fn recover(open: &PathBuf, done: &PathBuf) -> io::Result<()> {
     let whole = postern_audit::segment::whole_prefix(&bytes);
     if whole < bytes.len() {
         tracing::warn!(file = %open.display(), cut = bytes.len() - whole, "a record was torn by a crash; it was never acted on");
-        fs::OpenOptions::new()
-            .write(true)
-            .open(open)?
-            .set_len(whole as u64)?;
+        fs::OpenOptions::new().write(true).open(open)?.set_len(whole as u64)?;
     }
-    if whole == 0 {
-        fs::remove_file(open)
-    } else {
-        fs::rename(open, done)
-    }
+    if whole == 0 { fs::remove_file(open) } else { fs::rename(open, done) }
 }

@@ -12,6 +12,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
+    path::PathBuf,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -58,10 +59,7 @@ impl Text {
     /// Of these bytes.
     #[must_use]
     pub fn new(bytes: &[u8]) -> Self {
-        Self {
-            bytes: bytes.into(),
-            place: Cell::new((0, 0)),
-        }
+        Self { bytes: bytes.into(), place: Cell::new((0, 0)) }
     }
 }
 
@@ -72,6 +70,25 @@ pub struct Recorder {
     /// Counts this thread's segments, from 1.
     segments: Cell<u64>,
     sessions: Cell<u64>,
+    /// The disk has lost something, once: what it says from then on is not believed.
+    failed: Cell<bool>,
+}
+
+/// What is written and not on the disk yet.
+pub struct Unsynced {
+    file: File,
+    folder: PathBuf,
+}
+
+impl Unsynced {
+    /// Waits for the disk. On a thread that may block.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn sync(self) -> io::Result<()> {
+        self.file.sync_data()?;
+        File::open(self.folder)?.sync_all()
+    }
 }
 
 struct Segment {
@@ -94,12 +111,7 @@ impl Segment {
     }
 
     fn append(&mut self, record: Record) -> Result<(), OutboxError> {
-        Ok(segment::append(
-            &mut self.pending,
-            &AuditRecord {
-                record: Some(record),
-            },
-        )?)
+        Ok(segment::append(&mut self.pending, &AuditRecord { record: Some(record) })?)
     }
 
     fn session(&mut self, number: u64, facts: &SessionFacts) -> Result<u32, OutboxError> {
@@ -107,10 +119,7 @@ impl Segment {
             return Ok(*reference);
         }
         let reference = self.reference();
-        self.append(Record::Session(SessionFacts {
-            r#ref: reference,
-            ..facts.clone()
-        }))?;
+        self.append(Record::Session(SessionFacts { r#ref: reference, ..facts.clone() }))?;
         self.sessions.insert(number, reference);
         Ok(reference)
     }
@@ -150,9 +159,7 @@ impl Segment {
 
 fn definition(reference: u32, text: &[u8]) -> StatementText {
     let sha256 = if text.len() > MAX_TEXT_BYTES {
-        aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text)
-            .as_ref()
-            .to_vec()
+        aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text).as_ref().to_vec()
     } else {
         Vec::new()
     };
@@ -173,6 +180,7 @@ impl Recorder {
             segment: RefCell::default(),
             segments: Cell::new(0),
             sessions: Cell::new(0),
+            failed: Cell::new(false),
         }
     }
 
@@ -199,21 +207,14 @@ impl Recorder {
             None => current.insert(self.begin()?),
         };
         let session = segment.session(session, facts)?;
-        let text = text
-            .map(|text| segment.text(text))
-            .transpose()?
-            .unwrap_or(0);
+        let text = text.map(|text| segment.text(text)).transpose()?.unwrap_or(0);
         segment.append(make(session, text))
     }
 
     fn begin(&self) -> Result<Segment, OutboxError> {
         let id = SegmentId::new();
         self.segments.set(self.segments.get() + 1);
-        let file = OpenOptions::new()
-            .append(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(self.outbox.path(&id, "open"))?;
+        let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(self.outbox.path(&id, "open"))?;
         Ok(Segment {
             id,
             number: self.segments.get(),
@@ -236,24 +237,33 @@ impl Recorder {
         if self.outbox.is_full() {
             return Err(OutboxError::Full);
         }
+        if self.failed.get() {
+            return Err(OutboxError::Io(io::Error::other("the disk has failed before")));
+        }
         let mut current = self.segment.borrow_mut();
         let Some(segment) = current.as_mut() else {
             return Ok(());
         };
         segment.flush(&self.outbox)?;
         if self.outbox.config.durability == Durability::Strict {
-            segment.file.sync_data()?;
+            let unsynced = Unsynced { file: segment.file.try_clone()?, folder: self.outbox.folder.to_path_buf() };
+            unsynced.sync().inspect_err(|_| self.fail())?;
             segment.synced = segment.written;
         }
         Ok(())
     }
 
-    /// Writes, hands a segment that is old or large to the shipper, and gives the file that is to be synced (on
-    /// a thread that may block).
+    /// The disk failed: nothing is let through until the process has started anew.
+    pub fn fail(&self) {
+        self.failed.set(true);
+    }
+
+    /// Writes, hands a segment that is old or large to the shipper, and gives what is to be synced (on a
+    /// thread that may block).
     ///
     /// # Errors
     /// When the disk fails.
-    pub fn tick(&self) -> Result<Option<File>, OutboxError> {
+    pub fn tick(&self) -> Result<Option<Unsynced>, OutboxError> {
         let mut current = self.segment.borrow_mut();
         let Some(segment) = current.as_mut() else {
             return Ok(None);
@@ -261,15 +271,12 @@ impl Recorder {
         segment.flush(&self.outbox)?;
         let sync = if segment.synced < segment.written {
             segment.synced = segment.written;
-            Some(segment.file.try_clone()?)
+            Some(Unsynced { file: segment.file.try_clone()?, folder: self.outbox.folder.to_path_buf() })
         } else {
             None
         };
         if segment.opened.elapsed() >= MAX_AGE || segment.written >= MAX_BYTES {
-            std::fs::rename(
-                self.outbox.path(&segment.id, "open"),
-                self.outbox.path(&segment.id, "seg"),
-            )?;
+            std::fs::rename(self.outbox.path(&segment.id, "open"), self.outbox.path(&segment.id, "seg"))?;
             let _ = self.outbox.done.send(segment.id.clone());
             *current = None;
         }

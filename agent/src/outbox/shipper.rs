@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, fs, io, time::Duration};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, transport::Channel};
+use tonic::{Code, Status, transport::Channel};
 
 /// Segments on their way at once.
 const IN_FLIGHT: usize = 8;
@@ -18,16 +18,9 @@ const IN_FLIGHT: usize = 8;
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 
 /// Ships for ever.
-pub async fn run(
-    outbox: Outbox,
-    mut done: UnboundedReceiver<SegmentId>,
-    channel: Channel,
-    stop: CancellationToken,
-) {
+pub async fn run(outbox: Outbox, mut done: UnboundedReceiver<SegmentId>, channel: Channel, stop: CancellationToken) {
     let pauses = || {
-        let pauses = ExponentialBuilder::default()
-            .with_jitter()
-            .with_min_delay(Duration::from_millis(50));
+        let pauses = ExponentialBuilder::default().with_jitter().with_min_delay(Duration::from_millis(50));
         pauses.with_max_delay(MAX_PAUSE).without_max_times().build()
     };
     let mut pause = pauses();
@@ -56,10 +49,7 @@ async fn ship(
 ) -> Result<(), Status> {
     let (outgoing, segments) = mpsc::channel(IN_FLIGHT);
     let mut control = ConnectorControlClient::new(channel);
-    let mut acks = control
-        .append_audit(ReceiverStream::new(segments))
-        .await?
-        .into_inner();
+    let mut acks = control.append_audit(ReceiverStream::new(segments)).await?.into_inner();
     let mut sent: BTreeSet<SegmentId> = BTreeSet::new();
     loop {
         while sent.len() < IN_FLIGHT {
@@ -68,14 +58,8 @@ async fn ship(
             };
             match load(outbox, &id).await {
                 Ok(payload) => {
-                    let segment = AuditSegment {
-                        segment_id: id.to_string(),
-                        payload: payload.into(),
-                    };
-                    outgoing
-                        .send(segment)
-                        .await
-                        .map_err(|_| Status::unavailable("the stream was closed"))?;
+                    let segment = AuditSegment { segment_id: id.to_string(), payload: payload.into() };
+                    outgoing.send(segment).await.map_err(|_| Status::unavailable("the stream was closed"))?;
                     sent.insert(id);
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => drop(waiting.remove(&id)),
@@ -84,7 +68,8 @@ async fn ship(
         }
         tokio::select! {
             ack = acks.message() => {
-                let Some(ack) = ack? else { return Ok(()) };
+                let ack = ack.inspect_err(|status| set_aside(outbox, waiting, sent.first(), status))?;
+                let Some(ack) = ack else { return Ok(()) };
                 if let Ok(id) = ack.segment_id.parse::<SegmentId>() {
                     let path = outbox.path(&id, "seg");
                     let length = fs::metadata(&path).map_or(0, |file| file.len());
@@ -101,10 +86,21 @@ async fn ship(
     }
 }
 
+/// A segment that the control plane will never take must not hold up those behind it. It stays on the disk for
+/// the operator.
+fn set_aside(outbox: &Outbox, waiting: &mut BTreeSet<SegmentId>, first: Option<&SegmentId>, status: &Status) {
+    let Some(id) = first.filter(|_| matches!(status.code(), Code::InvalidArgument | Code::DataLoss)) else { return };
+    let (from, to) = (outbox.path(id, "seg"), outbox.path(id, "bad"));
+    tracing::error!(segment = %id, error = %status.message(), file = %to.display(), "the control plane refuses an audit segment; it is set aside");
+    outbox.shrink(fs::metadata(&from).map_or(0, |file| file.len()));
+    match fs::rename(from, to) {
+        Ok(()) => drop(waiting.remove(id)),
+        Err(error) => tracing::error!(%error, "an audit segment could not be set aside"),
+    }
+}
+
 async fn load(outbox: &Outbox, id: &SegmentId) -> io::Result<Vec<u8>> {
     let path = outbox.path(id, "seg");
-    let packed = tokio::task::spawn_blocking(move || {
-        segment::pack(&fs::read(path)?).map_err(io::Error::other)
-    });
+    let packed = tokio::task::spawn_blocking(move || segment::pack(&fs::read(path)?).map_err(io::Error::other));
     packed.await.map_err(io::Error::other)?
 }

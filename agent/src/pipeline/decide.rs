@@ -31,8 +31,6 @@ pub fn too_large(length: usize, limit: usize) -> Report {
     Report::new(
         "54000",
         format!("a statement of {length} bytes is too large to be inspected, so it is refused"),
-        format!(
-            "The limit is {limit} bytes. Send large values as parameters or by COPY, which have none."
-        ),
+        format!("The limit is {limit} bytes. Send large values as parameters or by COPY, which have none."),
     )
 }

@@ -48,12 +48,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// When the bytes are not the protocol.
-    pub fn server(
-        &mut self,
-        down: &mut Down,
-        bytes: &[u8],
-        rewritten: &mut Vec<u8>,
-    ) -> Result<usize, ProtocolError> {
+    pub fn server(&mut self, down: &mut Down, bytes: &[u8], rewritten: &mut Vec<u8>) -> Result<usize, ProtocolError> {
         let mut at = 0;
         // Start of what is not in `rewritten` yet, once anything was rewritten.
         let mut copied = None;

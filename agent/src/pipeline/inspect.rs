@@ -84,9 +84,7 @@ impl Inspector {
                 let parse = frontend::parse(body)?;
                 let statement = prepared(parse.text);
                 bounded(tag, parse.name, self.statements.len())?;
-                let replaced = self
-                    .statements
-                    .insert(parse.name.into(), Rc::clone(&statement));
+                let replaced = self.statements.insert(parse.name.into(), Rc::clone(&statement));
                 self.abandon(replaced);
                 Ok(decidable(StatementKind::Parse, statement, Sent::Parse))
             }
@@ -94,15 +92,9 @@ impl Inspector {
                 let bind = frontend::bind(body)?;
                 bounded(tag, bind.portal, self.portals.len())?;
                 match self.statements.get(bind.statement) {
-                    Some(statement) => drop(
-                        self.portals
-                            .insert(bind.portal.into(), Rc::clone(statement)),
-                    ),
+                    Some(statement) => drop(self.portals.insert(bind.portal.into(), Rc::clone(statement))),
                     // A name that SQL's PREPARE may have made, or none: the server knows.
-                    None => drop(
-                        self.portals
-                            .insert(bind.portal.into(), unseen(bind.statement)),
-                    ),
+                    None => drop(self.portals.insert(bind.portal.into(), unseen(bind.statement))),
                 }
                 unrecorded(Some(Sent::Bind))
             }
@@ -155,10 +147,7 @@ impl Inspector {
 }
 
 fn prepared(text: &[u8]) -> Rc<Prepared> {
-    Rc::new(Prepared {
-        text: Text::new(text),
-        parse: Cell::new(None),
-    })
+    Rc::new(Prepared { text: Text::new(text), parse: Cell::new(None) })
 }
 
 /// A statement that was not seen to be prepared by a message: the record says so, since its text is elsewhere
@@ -169,45 +158,22 @@ fn unseen(name: &[u8]) -> Rc<Prepared> {
 }
 
 fn decidable(kind: StatementKind, prepared: Rc<Prepared>, sent: fn(u64) -> Sent<u64>) -> Inspected {
-    let adopted = if kind == StatementKind::Execute {
-        prepared.parse.take()
-    } else {
-        None
-    };
-    Inspected::Statement(Decidable {
-        statement: Statement {
-            kind,
-            prepared,
-            adopted,
-        },
-        sent,
-    })
+    let adopted = if kind == StatementKind::Execute { prepared.parse.take() } else { None };
+    Inspected::Statement(Decidable { statement: Statement { kind, prepared, adopted }, sent })
 }
 
 fn bounded(tag: u8, name: &[u8], names: usize) -> Result<(), ProtocolError> {
     if name.len() > MAX_NAME_BYTES {
-        return Err(ProtocolError::TooLarge {
-            tag,
-            length: name.len(),
-            limit: MAX_NAME_BYTES,
-        });
+        return Err(ProtocolError::TooLarge { tag, length: name.len(), limit: MAX_NAME_BYTES });
     }
     if names >= MAX_NAMES {
-        return Err(ProtocolError::TooLarge {
-            tag,
-            length: names,
-            limit: MAX_NAMES,
-        });
+        return Err(ProtocolError::TooLarge { tag, length: names, limit: MAX_NAMES });
     }
     Ok(())
 }
 
 fn empty(tag: u8, body: &[u8]) -> Result<(), ProtocolError> {
-    if body.is_empty() {
-        Ok(())
-    } else {
-        Err(ProtocolError::Malformed { tag })
-    }
+    if body.is_empty() { Ok(()) } else { Err(ProtocolError::Malformed { tag }) }
 }
 
 /// The record of a statement that is too large to be looked at.
@@ -217,11 +183,7 @@ pub fn too_large(tag: u8) -> Statement {
         b'F' => StatementKind::FunctionCall,
         _ => StatementKind::Query,
     };
-    Statement {
-        kind,
-        prepared: prepared(b"<too large to be inspected>"),
-        adopted: None,
-    }
+    Statement { kind, prepared: prepared(b"<too large to be inspected>"), adopted: None }
 }
 
 /// The end of the names at the start of an incomplete Bind message, or `None` while they are not all there.
@@ -234,11 +196,7 @@ pub fn bind_names(message: &[u8]) -> Result<Option<()>, ProtocolError> {
         return Ok(Some(()));
     }
     if body.len() > 2 * (MAX_NAME_BYTES + 1) {
-        return Err(ProtocolError::TooLarge {
-            tag: b'B',
-            length: body.len(),
-            limit: MAX_NAME_BYTES,
-        });
+        return Err(ProtocolError::TooLarge { tag: b'B', length: body.len(), limit: MAX_NAME_BYTES });
     }
     Ok(None)
 }
@@ -253,11 +211,7 @@ pub fn short(header: Header) -> Result<(), ProtocolError> {
         return Err(ProtocolError::Unexpected { tag });
     }
     if length > MAX_SHORT_BYTES {
-        return Err(ProtocolError::TooLarge {
-            tag,
-            length,
-            limit: MAX_SHORT_BYTES,
-        });
+        return Err(ProtocolError::TooLarge { tag, length, limit: MAX_SHORT_BYTES });
     }
     Ok(())
 }

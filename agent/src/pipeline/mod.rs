@@ -51,26 +51,16 @@ impl Fatal {
     pub fn report(&self) -> Report {
         let again = "Connect again shortly; if it lasts, tell the operators of Postern.";
         match self {
-            Self::Protocol(error) => Report::new(
-                "08P01",
-                error.to_string(),
-                "The client broke the PostgreSQL protocol.",
-            ),
-            Self::Outbox(OutboxError::Full) => Report::new(
-                "57P03",
-                "the connector's audit outbox is full, so no statement may run",
-                again,
-            ),
-            Self::Outbox(_) => Report::new(
-                "57P03",
-                "the connector cannot record statements, so none may run",
-                again,
-            ),
-            Self::Lease => Report::new(
-                "08006",
-                "the connector has lost the control plane, so no statement may start",
-                again,
-            ),
+            Self::Protocol(error) => {
+                Report::new("08P01", error.to_string(), "The client broke the PostgreSQL protocol.")
+            }
+            Self::Outbox(OutboxError::Full) => {
+                Report::new("57P03", "the connector's audit outbox is full, so no statement may run", again)
+            }
+            Self::Outbox(_) => Report::new("57P03", "the connector cannot record statements, so none may run", again),
+            Self::Lease => {
+                Report::new("08006", "the connector has lost the control plane, so no statement may start", again)
+            }
         }
     }
 }
@@ -194,12 +184,7 @@ impl Pipeline {
     }
 
     /// One message, whole (or whole as far as it is looked at).
-    fn message(
-        &mut self,
-        header: Header,
-        message: &[u8],
-        to_server: &mut Vec<u8>,
-    ) -> Result<(), Fatal> {
+    fn message(&mut self, header: Header, message: &[u8], to_server: &mut Vec<u8>) -> Result<(), Fatal> {
         let body = message.get(frame::HEADER_BYTES..).unwrap_or_default();
         let inspected = self.inspector.inspect(header.tag, body)?;
         if let Some(seq) = self.inspector.take_abandoned() {
@@ -241,11 +226,7 @@ impl Pipeline {
         if let Decision::Deny(report) = decision {
             self.refused.insert(seq, report);
         }
-        self.sent(if header.tag == b'P' {
-            Sent::Parse(seq)
-        } else {
-            Sent::Query(seq)
-        });
+        self.sent(if header.tag == b'P' { Sent::Parse(seq) } else { Sent::Query(seq) });
         Ok(())
     }
 

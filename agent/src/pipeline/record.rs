@@ -3,8 +3,8 @@
 use super::{decide::Decision, inspect::Statement};
 use crate::outbox::recorder::{OutboxError, Recorder};
 use postern_proto::v1::{
-    self as proto, Outcome, SessionEnded, SessionFacts, StatementDecided, StatementEnded,
-    StatementKind, audit_record::Record,
+    self as proto, Outcome, SessionEnded, SessionFacts, StatementDecided, StatementEnded, StatementKind,
+    audit_record::Record,
 };
 use postern_types::time::Micros;
 use postern_wire::tracker::{self, Ended};
@@ -33,25 +33,14 @@ impl Journal {
     #[must_use]
     pub fn new(recorder: Rc<Recorder>, facts: SessionFacts) -> Self {
         let session = recorder.next_session();
-        Self {
-            recorder,
-            facts,
-            session,
-            seq: 0,
-            open: VecDeque::new(),
-            unflushed: false,
-        }
+        Self { recorder, facts, session, seq: 0, open: VecDeque::new(), unflushed: false }
     }
 
     /// Records a decision, or continues the record of the statement's Parse, and gives its number.
     ///
     /// # Errors
     /// When it cannot be recorded: the statement must not run.
-    pub fn decided(
-        &mut self,
-        statement: &Statement,
-        decision: &Decision,
-    ) -> Result<u64, OutboxError> {
+    pub fn decided(&mut self, statement: &Statement, decision: &Decision) -> Result<u64, OutboxError> {
         if let (Some(seq), Decision::Allow) = (statement.adopted, decision)
             && let Some(open) = self.find(seq).and_then(|index| self.open.get_mut(index))
         {
@@ -63,40 +52,17 @@ impl Journal {
         let seq = self.seq;
         let (code, reason, sqlstate) = match decision {
             Decision::Allow => (proto::Decision::Allow, String::new(), String::new()),
-            Decision::Deny(report) => (
-                proto::Decision::Deny,
-                report.message.clone(),
-                report.sqlstate.clone(),
-            ),
+            Decision::Deny(report) => (proto::Decision::Deny, report.message.clone(), report.sqlstate.clone()),
         };
         let refused = (code == proto::Decision::Deny).then(|| sqlstate.clone());
         let at_us = Micros::now().0;
         let kind = statement.kind;
-        self.recorder.record(
-            self.session,
-            &self.facts,
-            Some(&statement.prepared.text),
-            |session_ref, text_ref| {
-                let decision = code.into();
-                let kind = kind.into();
-                Record::Decided(StatementDecided {
-                    session_ref,
-                    seq,
-                    at_us,
-                    kind,
-                    text_ref,
-                    decision,
-                    reason,
-                    sqlstate,
-                })
-            },
-        )?;
-        self.open.push_back(Open {
-            seq,
-            kind,
-            started: Instant::now(),
-            refused,
-        });
+        self.recorder.record(self.session, &self.facts, Some(&statement.prepared.text), |session_ref, text_ref| {
+            let decision = code.into();
+            let kind = kind.into();
+            Record::Decided(StatementDecided { session_ref, seq, at_us, kind, text_ref, decision, reason, sqlstate })
+        })?;
+        self.open.push_back(Open { seq, kind, started: Instant::now(), refused });
         self.unflushed = true;
         Ok(seq)
     }
@@ -106,11 +72,7 @@ impl Journal {
     /// # Errors
     /// When it cannot be: nothing of it may run.
     pub fn flush(&mut self) -> Result<(), OutboxError> {
-        if std::mem::take(&mut self.unflushed) {
-            self.recorder.flush()
-        } else {
-            Ok(())
-        }
+        if std::mem::take(&mut self.unflushed) { self.recorder.flush() } else { Ok(()) }
     }
 
     /// Records an end. It rides along with the next write.
@@ -122,19 +84,10 @@ impl Journal {
             (tracker::Outcome::Ok, _) => (Outcome::Ok, String::new()),
             // What the server said of the message that stood in for it is of no interest.
             (tracker::Outcome::Error(_), Some(sqlstate)) => (Outcome::Error, sqlstate),
-            (tracker::Outcome::Error(code), None) => {
-                (Outcome::Error, String::from_utf8_lossy(&code).into_owned())
-            }
+            (tracker::Outcome::Error(code), None) => (Outcome::Error, String::from_utf8_lossy(&code).into_owned()),
             (tracker::Outcome::Skipped, _) => (Outcome::Skipped, String::new()),
         };
-        self.put_end(
-            open.seq,
-            open.started,
-            outcome,
-            ended.rows,
-            ended.bytes,
-            sqlstate,
-        );
+        self.put_end(open.seq, open.started, outcome, ended.rows, ended.bytes, sqlstate);
     }
 
     fn find(&self, seq: u64) -> Option<usize> {
@@ -152,30 +105,12 @@ impl Journal {
         }
     }
 
-    fn put_end(
-        &mut self,
-        seq: u64,
-        started: Instant,
-        outcome: Outcome,
-        rows: u64,
-        bytes: u64,
-        sqlstate: String,
-    ) {
+    fn put_end(&mut self, seq: u64, started: Instant, outcome: Outcome, rows: u64, bytes: u64, sqlstate: String) {
         let duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let outcome = outcome.into();
-        let recorded = self
-            .recorder
-            .record(self.session, &self.facts, None, |session_ref, _| {
-                Record::Ended(StatementEnded {
-                    session_ref,
-                    seq,
-                    duration_us,
-                    outcome,
-                    rows,
-                    bytes,
-                    sqlstate,
-                })
-            });
+        let recorded = self.recorder.record(self.session, &self.facts, None, |session_ref, _| {
+            Record::Ended(StatementEnded { session_ref, seq, duration_us, outcome, rows, bytes, sqlstate })
+        });
         if let Err(error) = recorded {
             // The decision is on record; the next one will fail and end the session.
             tracing::error!(%error, session = self.facts.session_id, seq, "a statement's end could not be recorded");
@@ -185,24 +120,13 @@ impl Journal {
     /// The session is over.
     pub fn finish(&mut self, reason: &str) {
         for open in std::mem::take(&mut self.open) {
-            let outcome = if open.kind == StatementKind::Parse {
-                Outcome::Prepared
-            } else {
-                Outcome::Unknown
-            };
+            let outcome = if open.kind == StatementKind::Parse { Outcome::Prepared } else { Outcome::Unknown };
             self.put_end(open.seq, open.started, outcome, 0, 0, String::new());
         }
         let (at_us, statements, reason) = (Micros::now().0, self.seq, reason.to_owned());
-        let recorded = self
-            .recorder
-            .record(self.session, &self.facts, None, |session_ref, _| {
-                Record::SessionEnded(SessionEnded {
-                    session_ref,
-                    at_us,
-                    reason,
-                    statements,
-                })
-            });
+        let recorded = self.recorder.record(self.session, &self.facts, None, |session_ref, _| {
+            Record::SessionEnded(SessionEnded { session_ref, at_us, reason, statements })
+        });
         if let Err(error) = recorded.and_then(|()| self.recorder.flush()) {
             tracing::error!(%error, session = self.facts.session_id, "a session's end could not be recorded");
         }

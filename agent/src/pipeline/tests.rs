@@ -32,18 +32,9 @@ fn session_with(outbox: config::Outbox) -> Session {
     let recorder = Rc::new(Recorder::new(outbox));
     let lease = Lease::default();
     lease.renew(60);
-    let facts = SessionFacts {
-        session_id: "ses_x".into(),
-        ..SessionFacts::default()
-    };
+    let facts = SessionFacts { session_id: "ses_x".into(), ..SessionFacts::default() };
     let pipeline = Pipeline::new(Journal::new(Rc::clone(&recorder), facts), lease);
-    Session {
-        pipeline,
-        down: Down::default(),
-        folder,
-        recorder,
-        _done: done,
-    }
+    Session { pipeline, down: Down::default(), folder, recorder, _done: done }
 }
 
 fn session() -> Session {
@@ -63,10 +54,7 @@ impl Session {
         for piece in bytes.chunks(piece) {
             carry.extend_from_slice(piece);
             let mut rewritten = Vec::new();
-            let passed = self
-                .pipeline
-                .server(&mut self.down, &carry, &mut rewritten)
-                .unwrap();
+            let passed = self.pipeline.server(&mut self.down, &carry, &mut rewritten).unwrap();
             if rewritten.is_empty() {
                 out.extend_from_slice(&carry[..passed])
             } else {
@@ -80,18 +68,13 @@ impl Session {
 
     fn records(&self) -> Vec<AuditRecord> {
         self.recorder.flush().unwrap();
-        let files = fs::read_dir(self.folder.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().path());
+        let files = fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().path());
         let frames: Vec<u8> = files.flat_map(|path| fs::read(path).unwrap()).collect();
         segment::decode(&segment::pack(&frames).unwrap()).unwrap()
     }
 
     fn decided(&self) -> usize {
-        self.records()
-            .iter()
-            .filter(|record| matches!(record.record, Some(Record::Decided(_))))
-            .count()
+        self.records().iter().filter(|record| matches!(record.record, Some(Record::Decided(_)))).count()
     }
 }
 
@@ -118,9 +101,7 @@ fn bind_execute(name: &str) -> Vec<u8> {
         put_cstr(out, name.as_bytes());
         out.extend_from_slice(&[0; 6]);
     });
-    put_message(&mut out, b'E', |out| {
-        out.extend_from_slice(&[0, 0, 0, 0, 0])
-    });
+    put_message(&mut out, b'E', |out| out.extend_from_slice(&[0, 0, 0, 0, 0]));
     put_message(&mut out, b'S', |_| {});
     out
 }
@@ -140,33 +121,18 @@ fn a_decision_is_on_disk_before_the_statement_goes_on() {
     let mut out = Vec::new();
     session.pipeline.client(&bytes, &mut out).unwrap();
     assert_eq!(out, bytes);
-    let files: Vec<_> = fs::read_dir(session.folder.path())
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let files: Vec<_> = fs::read_dir(session.folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
     let frames = fs::read(&files[0]).unwrap();
-    assert!(
-        frames.windows(8).any(|window| window == b"SELECT 1"),
-        "the file has it, not only our memory"
-    );
+    assert!(frames.windows(8).any(|window| window == b"SELECT 1"), "the file has it, not only our memory");
 }
 
 #[test]
 fn no_split_of_the_clients_stream_changes_what_goes_on() {
-    let stream: Vec<u8> = [
-        query("SELECT 1"),
-        parse("s", "SELECT $1"),
-        bind_execute("s"),
-        bind_execute("s"),
-        query(""),
-    ]
-    .concat();
+    let stream: Vec<u8> =
+        [query("SELECT 1"), parse("s", "SELECT $1"), bind_execute("s"), bind_execute("s"), query("")].concat();
     for piece in 1..stream.len() {
         let mut session = session();
-        let out: Vec<u8> = stream
-            .chunks(piece)
-            .flat_map(|piece| session.client(piece))
-            .collect();
+        let out: Vec<u8> = stream.chunks(piece).flat_map(|piece| session.client(piece)).collect();
         assert_eq!(out, stream, "pieces of {piece}");
         // Query, Parse (continued by the first Execute), second Execute, empty Query.
         assert_eq!(session.decided(), 4, "pieces of {piece}");
@@ -187,13 +153,10 @@ fn no_split_of_the_servers_stream_changes_what_the_client_gets() {
         let mut session = session();
         session.client(&query("SELECT 1"));
         assert_eq!(session.server(&stream, piece), stream, "pieces of {piece}");
-        let ended = session
-            .records()
-            .into_iter()
-            .find_map(|record| match record.record {
-                Some(Record::Ended(ended)) => Some(ended),
-                _ => None,
-            });
+        let ended = session.records().into_iter().find_map(|record| match record.record {
+            Some(Record::Ended(ended)) => Some(ended),
+            _ => None,
+        });
         let ended = ended.unwrap();
         assert_eq!((ended.rows, ended.outcome()), (2, Outcome::Ok));
     }
@@ -206,15 +169,16 @@ fn a_refusal_is_played_by_the_server() {
         let call = backend(b'F', &[0; 20]);
         let stand_in = session.client(&call);
         assert_eq!(stand_in, query("REFUSED BY POSTERN"));
-        let failed =
-            Report::new("42601", "syntax error at or near \"REFUSED\"", "").encode(Severity::Error);
+        let failed = Report::new("42601", "syntax error at or near \"REFUSED\"", "").encode(Severity::Error);
         let answer = session.server(&[failed, READY.to_vec()].concat(), piece);
         assert_eq!(answer[0], b'E');
         let length = u32::from_be_bytes(answer[1..5].try_into().unwrap()) as usize;
         assert_eq!(error::field(&answer[5..=length], b'C'), Some(&b"0A000"[..]));
         assert_eq!(&answer[length + 1..], READY);
         let records = session.records();
-        assert!(records.iter().any(|record| matches!(&record.record, Some(Record::Decided(decided)) if decided.decision() == Decision::Deny)));
+        assert!(records.iter().any(
+            |record| matches!(&record.record, Some(Record::Decided(decided)) if decided.decision() == Decision::Deny)
+        ));
         // The next statement passes.
         assert_eq!(session.client(&query("SELECT 1")), query("SELECT 1"));
     }
@@ -224,13 +188,7 @@ fn a_refusal_is_played_by_the_server() {
 fn what_is_too_large_is_dropped_and_refused_without_being_buffered() {
     let mut session = session();
     let length = super::MAX_STATEMENT_BYTES + 1;
-    let mut out = session.client(
-        &[
-            &b"Q"[..],
-            &(u32::try_from(length).unwrap() + 4).to_be_bytes(),
-        ]
-        .concat(),
-    );
+    let mut out = session.client(&[&b"Q"[..], &(u32::try_from(length).unwrap() + 4).to_be_bytes()].concat());
     let piece = vec![b'x'; 1 << 20];
     let mut left = length;
     while left > 0 {
@@ -268,32 +226,15 @@ fn what_is_not_the_protocol_ends_the_session() {
         b"p\0\0\0\x04",
     ] {
         let mut session = session();
-        assert!(
-            session.pipeline.client(bad, &mut Vec::new()).is_err(),
-            "{bad:?}"
-        );
+        assert!(session.pipeline.client(bad, &mut Vec::new()).is_err(), "{bad:?}");
     }
 }
 
 #[test]
 fn a_full_outbox_lets_nothing_through() {
-    let mut session = session_with(config::Outbox {
-        max_bytes: 1,
-        ..config::Outbox::default()
-    });
-    assert!(
-        session
-            .pipeline
-            .client(&query("SELECT 1"), &mut Vec::new())
-            .is_ok(),
-        "it was not full yet"
-    );
-    assert!(
-        session
-            .pipeline
-            .client(&query("SELECT 2"), &mut Vec::new())
-            .is_err()
-    );
+    let mut session = session_with(config::Outbox { max_bytes: 1, ..config::Outbox::default() });
+    assert!(session.pipeline.client(&query("SELECT 1"), &mut Vec::new()).is_ok(), "it was not full yet");
+    assert!(session.pipeline.client(&query("SELECT 2"), &mut Vec::new()).is_err());
 }
 
 #[test]
@@ -301,12 +242,7 @@ fn without_a_lease_no_statement_starts() {
     let mut session = session();
     session.client(&query("SELECT 1"));
     session.pipeline.lease.renew(0);
-    assert!(
-        session
-            .pipeline
-            .client(&query("SELECT 2"), &mut Vec::new())
-            .is_err()
-    );
+    assert!(session.pipeline.client(&query("SELECT 2"), &mut Vec::new()).is_err());
 }
 
 #[test]
@@ -315,10 +251,6 @@ fn each_text_is_stored_once_in_a_segment() {
     for _ in 0..50 {
         session.client(&query("SELECT 'the same'"));
     }
-    let texts = session
-        .records()
-        .iter()
-        .filter(|record| matches!(record.record, Some(Record::Text(_))))
-        .count();
+    let texts = session.records().iter().filter(|record| matches!(record.record, Some(Record::Text(_)))).count();
     assert_eq!((texts, session.decided()), (1, 50));
 }

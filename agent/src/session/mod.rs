@@ -21,11 +21,7 @@ const REFUSAL_DEADLINE: Duration = Duration::from_secs(5);
 /// Serves one stream to its end.
 pub async fn serve(worker: Rc<Worker>, stream: Stream, preamble: Vec<u8>, gateway_id: Rc<str>) {
     let (end, ends) = mpsc::unbounded_channel::<End>();
-    let opening = timeout(
-        OPEN_DEADLINE,
-        open::open(&worker, &preamble, &gateway_id, end),
-    )
-    .await;
+    let opening = timeout(OPEN_DEADLINE, open::open(&worker, &preamble, &gateway_id, end)).await;
     let opening = opening.unwrap_or_else(|_| Err(open::unreachable()));
     // The preamble is of no more use, and sessions are many.
     drop(preamble);
@@ -43,12 +39,7 @@ pub async fn serve(worker: Rc<Worker>, stream: Stream, preamble: Vec<u8>, gatewa
     }
 }
 
-async fn run(
-    worker: Rc<Worker>,
-    stream: Stream,
-    opened: Opened,
-    ends: mpsc::UnboundedReceiver<End>,
-) {
+async fn run(worker: Rc<Worker>, stream: Stream, opened: Opened, ends: mpsc::UnboundedReceiver<End>) {
     let session_id = opened.facts.session_id.clone();
     tracing::info!(
         session = session_id,

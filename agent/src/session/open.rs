@@ -52,34 +52,19 @@ pub async fn open(
     gateway_id: &str,
     end: UnboundedSender<End>,
 ) -> Result<Opened, Report> {
-    let refused = |why: String| {
-        Report::new(
-            "28000",
-            why,
-            "Connect again; if it lasts, tell the operators of Postern.",
-        )
-    };
-    let preamble = SessionOpen::decode(preamble)
-        .map_err(|_| refused("the session's preamble is malformed".to_owned()))?;
-    let signed = preamble
-        .ticket
-        .ok_or_else(|| refused("the session has no ticket".to_owned()))?;
+    let refused = |why: String| Report::new("28000", why, "Connect again; if it lasts, tell the operators of Postern.");
+    let preamble =
+        SessionOpen::decode(preamble).map_err(|_| refused("the session's preamble is malformed".to_owned()))?;
+    let signed = preamble.ticket.ok_or_else(|| refused("the session has no ticket".to_owned()))?;
     let keys = worker.keeper.identity().ticket_keys.clone();
-    let ticket = worker
-        .verifier
-        .take(&signed, &keys, gateway_id, Micros::now())
-        .map_err(|error| refused(error.to_string()))?;
-    let registration =
-        worker
-            .registry
-            .register(ticket.session_id.clone(), ticket.grant_id.clone(), end)?;
+    let ticket =
+        worker.verifier.take(&signed, &keys, gateway_id, Micros::now()).map_err(|error| refused(error.to_string()))?;
+    let registration = worker.registry.register(ticket.session_id.clone(), ticket.grant_id.clone(), end)?;
     let mut target = target(worker, &ticket).await?;
     let application_name = application_name(&ticket, &preamble.startup_parameters);
     target.parameters = parameters(&ticket, &preamble.startup_parameters, &application_name);
     target.minor = u16::try_from(preamble.protocol_minor).unwrap_or(0);
-    let connection = postern_dial::connect(&target)
-        .await
-        .map_err(|error| dial_report(&ticket, error))?;
+    let connection = postern_dial::connect(&target).await.map_err(|error| dial_report(&ticket, error))?;
     let facts = SessionFacts {
         r#ref: 0,
         session_id: ticket.session_id,
@@ -98,33 +83,22 @@ pub async fn open(
         opened_at_us: Micros::now().0,
         policy_version: ticket.policy_version,
     };
-    Ok(Opened {
-        facts,
-        connection,
-        target,
-        ends_at: Micros(ticket.grant_ends_at_us),
-        registration,
-    })
+    Ok(Opened { facts, connection, target, ends_at: Micros(ticket.grant_ends_at_us), registration })
 }
 
 /// Where to connect, and as whom.
 async fn target(worker: &Rc<Worker>, ticket: &Ticket) -> Result<Target, Report> {
-    let hint =
-        "The operators of Postern must mend the connection or the connector's configuration.";
+    let hint = "The operators of Postern must mend the connection or the connector's configuration.";
     let misconfigured = |why: String| Report::new("08006", why, hint);
     let connections = worker.connections.load();
     let url = connections.get(&ticket.connection).ok_or_else(|| {
-        misconfigured(format!(
-            "this connector does not serve the connection \"{}\"",
-            ticket.connection
-        ))
+        misconfigured(format!("this connector does not serve the connection \"{}\"", ticket.connection))
     })?;
     let mut target = Target::parse(url).map_err(|error| misconfigured(error.to_string()))?;
     let credentials = worker.config.connections.get(&ticket.connection);
     let source = match ticket.role_mode() {
         RoleMode::Login => {
-            let login =
-                credentials.and_then(|credentials| credentials.logins.get(&ticket.database_role));
+            let login = credentials.and_then(|credentials| credentials.logins.get(&ticket.database_role));
             let login = login.ok_or_else(|| {
                 misconfigured(format!(
                     "the connector holds no login for the database role \"{}\"",
@@ -136,16 +110,13 @@ async fn target(worker: &Rc<Worker>, ticket: &Ticket) -> Result<Target, Report> 
         }
         RoleMode::Shared => {
             let shared = credentials.and_then(|credentials| credentials.shared.as_ref());
-            let shared = shared.ok_or_else(|| {
-                misconfigured("the connector holds no shared login for this connection".to_owned())
-            })?;
+            let shared = shared
+                .ok_or_else(|| misconfigured("the connector holds no shared login for this connection".to_owned()))?;
             target.user.clone_from(&shared.user);
             shared.password.as_ref()
         }
         RoleMode::Ephemeral | RoleMode::Unspecified => {
-            return Err(misconfigured(
-                "this connector cannot make ephemeral roles".to_owned(),
-            ));
+            return Err(misconfigured("this connector cannot make ephemeral roles".to_owned()));
         }
     };
     target.password = None;
@@ -163,13 +134,8 @@ async fn target(worker: &Rc<Worker>, ticket: &Ticket) -> Result<Target, Report> 
 
 /// `postern:<grant>:<client's>`, unless the access role must be indistinguishable from a direct connection.
 fn application_name(ticket: &Ticket, parameters: &[Setting]) -> String {
-    let own = parameters
-        .iter()
-        .rev()
-        .find(|setting| setting.name == "application_name");
-    let own = own
-        .map(|setting| setting.value.as_str())
-        .unwrap_or_default();
+    let own = parameters.iter().rev().find(|setting| setting.name == "application_name");
+    let own = own.map(|setting| setting.value.as_str()).unwrap_or_default();
     if !ticket.prefix_application_name {
         return own.to_owned();
     }
@@ -181,11 +147,7 @@ fn application_name(ticket: &Ticket, parameters: &[Setting]) -> String {
 }
 
 /// The client's parameters in their order, then Postern's own: the last one counts, and RESET restores it.
-fn parameters(
-    ticket: &Ticket,
-    client: &[Setting],
-    application_name: &str,
-) -> Vec<(String, String)> {
+fn parameters(ticket: &Ticket, client: &[Setting], application_name: &str) -> Vec<(String, String)> {
     let mut parameters: Vec<_> = client
         .iter()
         .filter(|setting| setting.name != "application_name")
@@ -197,12 +159,7 @@ fn parameters(
     if ticket.read_only {
         parameters.push(("default_transaction_read_only".to_owned(), "on".to_owned()));
     }
-    parameters.extend(
-        ticket
-            .settings
-            .iter()
-            .map(|setting| (setting.name.clone(), setting.value.clone())),
-    );
+    parameters.extend(ticket.settings.iter().map(|setting| (setting.name.clone(), setting.value.clone())));
     parameters
 }
 
@@ -210,10 +167,7 @@ fn parameters(
 /// (its parameters, the server's state), not where they are about the connector's login.
 fn dial_report(ticket: &Ticket, error: DialError) -> Report {
     tracing::warn!(%error, session = ticket.session_id, connection = ticket.connection, "the database did not let a session in");
-    let DialError::Server {
-        sqlstate, response, ..
-    } = error
-    else {
+    let DialError::Server { sqlstate, response, .. } = error else {
         return unreachable();
     };
     if sqlstate.starts_with("28") {
@@ -225,12 +179,7 @@ fn dial_report(ticket: &Ticket, error: DialError) -> Report {
     }
     let body = response.get(frame::HEADER_BYTES..).unwrap_or_default();
     let text = |code| String::from_utf8_lossy(field(body, code).unwrap_or_default()).into_owned();
-    Report {
-        message: text(b'M'),
-        detail: text(b'D'),
-        hint: text(b'H'),
-        sqlstate,
-    }
+    Report { message: text(b'M'), detail: text(b'D'), hint: text(b'H'), sqlstate }
 }
 
 /// What the gateway gets before the first query: the server's ParameterStatus and notices, the backend's process
@@ -238,13 +187,7 @@ fn dial_report(ticket: &Ticket, error: DialError) -> Report {
 pub fn greeting(connection: &mut Connection) -> Vec<u8> {
     let mut greeting = std::mem::take(&mut connection.greeting);
     if let Some(key) = &connection.key {
-        backend::put_backend_key(
-            &mut greeting,
-            &BackendKey {
-                pid: key.pid,
-                secret: vec![0; 4],
-            },
-        );
+        backend::put_backend_key(&mut greeting, &BackendKey { pid: key.pid, secret: vec![0; 4] });
     }
     frame::put_message(&mut greeting, b'Z', |out| out.push(b'I'));
     greeting

@@ -65,13 +65,7 @@ pub async fn relay(
     opened: Opened,
     mut ends: UnboundedReceiver<End>,
 ) -> &'static str {
-    let Opened {
-        facts,
-        mut connection,
-        target,
-        ends_at,
-        registration,
-    } = opened;
+    let Opened { facts, mut connection, target, ends_at, registration } = opened;
     let greeting = open::greeting(&mut connection);
     let journal = Journal::new(Rc::clone(&worker.recorder), facts);
     let postern_dial::Connection { io, key, host, .. } = connection;
@@ -111,11 +105,7 @@ pub async fn relay(
 fn expired(at: Micros) -> End {
     End {
         reason: "expired",
-        report: Report::new(
-            "57P01",
-            format!("the grant ended at {at}"),
-            "Ask for access again: `postern request`.",
-        ),
+        report: Report::new("57P01", format!("the grant ended at {at}"), "Ask for access again: `postern request`."),
     }
 }
 
@@ -135,21 +125,10 @@ async fn close(relay: Relay, ended: Ended, canceller: Option<&Rc<Canceller>>) ->
         Ended::Told(end) => (end.reason, Some(end.report)),
         Ended::Broken(fatal) => ("refused", Some(fatal.report())),
     };
-    let Relay {
-        mut io,
-        stream,
-        mut pipeline,
-        mut down,
-        mut to_client,
-        carry,
-        ..
-    } = relay;
+    let Relay { mut io, stream, mut pipeline, mut down, mut to_client, carry, .. } = relay;
     if last_word.is_some() && !down.is_at_boundary() {
-        let _ = timeout(
-            BOUNDARY_WITHIN,
-            rest_of_message(&mut io, &mut pipeline, &mut down, &mut to_client, &carry),
-        )
-        .await;
+        let _ =
+            timeout(BOUNDARY_WITHIN, rest_of_message(&mut io, &mut pipeline, &mut down, &mut to_client, &carry)).await;
     }
     let goodbye = async {
         let _ = io.write_all(TERMINATE).await;
@@ -166,18 +145,9 @@ async fn close(relay: Relay, ended: Ended, canceller: Option<&Rc<Canceller>>) ->
 }
 
 /// Reads from the server to the end of the message that is under way, and no further.
-async fn rest_of_message(
-    io: &mut Io,
-    pipeline: &mut Pipeline,
-    down: &mut Down,
-    to_client: &mut Vec<u8>,
-    carry: &[u8],
-) {
+async fn rest_of_message(io: &mut Io, pipeline: &mut Pipeline, down: &mut Down, to_client: &mut Vec<u8>, carry: &[u8]) {
     use tokio::io::AsyncReadExt;
-    debug_assert!(
-        carry.is_empty(),
-        "a carried start of a message means that we are at a bound"
-    );
+    debug_assert!(carry.is_empty(), "a carried start of a message means that we are at a bound");
     let mut buffer = vec![0; 16 * 1024];
     while down.remaining() > 0 {
         let most = buffer.len().min(down.remaining());
@@ -255,12 +225,7 @@ fn empty(buffer: &mut Vec<u8>) {
 }
 
 impl Relay {
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        worker: &Rc<Worker>,
-        canceller: Option<&Rc<Canceller>>,
-    ) -> Poll<Ended> {
+    fn poll(&mut self, cx: &mut Context<'_>, worker: &Rc<Worker>, canceller: Option<&Rc<Canceller>>) -> Poll<Ended> {
         loop {
             if let Poll::Ready(ended) = self.poll_up(cx, canceller) {
                 return Poll::Ready(ended);
@@ -302,9 +267,7 @@ impl Relay {
                 spawn_local(async move { timeout(LINGER, canceller.cancel()).await });
             }
             let (pipeline, to_server) = (&mut self.pipeline, &mut self.to_server);
-            let taken = self
-                .stream
-                .consume(|bytes| (bytes.len(), pipeline.client(bytes, to_server)));
+            let taken = self.stream.consume(|bytes| (bytes.len(), pipeline.client(bytes, to_server)));
             if let Err(fatal) = taken {
                 self.to_server.clear();
                 return Poll::Ready(Ended::Broken(fatal));
@@ -349,10 +312,7 @@ impl Relay {
             }
             let mut scratch = worker.scratch.borrow_mut();
             let carried = self.carry.len();
-            scratch
-                .get_mut(..carried)
-                .unwrap_or_default()
-                .copy_from_slice(&self.carry);
+            scratch.get_mut(..carried).unwrap_or_default().copy_from_slice(&self.carry);
             let most = scratch.len().min(carried + credit);
             let mut buffer = ReadBuf::new(scratch.get_mut(carried..most).unwrap_or_default());
             match Pin::new(&mut self.io).poll_read(cx, &mut buffer) {
@@ -369,17 +329,10 @@ impl Relay {
 
     fn take_server(&mut self, bytes: &[u8]) -> Result<(), Fatal> {
         let mut rewritten = Vec::new();
-        let passed = self
-            .pipeline
-            .server(&mut self.down, bytes, &mut rewritten)?;
-        let out = if rewritten.is_empty() {
-            bytes.get(..passed).unwrap_or_default()
-        } else {
-            rewritten.as_slice()
-        };
+        let passed = self.pipeline.server(&mut self.down, bytes, &mut rewritten)?;
+        let out = if rewritten.is_empty() { bytes.get(..passed).unwrap_or_default() } else { rewritten.as_slice() };
         let sent = self.stream.send(out);
-        self.to_client
-            .extend_from_slice(out.get(sent..).unwrap_or_default());
+        self.to_client.extend_from_slice(out.get(sent..).unwrap_or_default());
         let rest = bytes.get(passed..).unwrap_or_default();
         empty(&mut self.carry);
         self.carry.extend_from_slice(rest);

@@ -132,7 +132,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn text(reference: u32, text: &[u8]) -> AuditRecord {
-        let text = StatementText { r#ref: reference, text: text.to_vec().into(), length: 0, sha256: Default::default() };
+        let text =
+            StatementText { r#ref: reference, text: text.to_vec().into(), length: 0, sha256: Default::default() };
         AuditRecord { record: Some(Record::Text(text)) }
     }
 

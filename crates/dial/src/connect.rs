@@ -67,11 +67,7 @@ pub enum Io {
 }
 
 impl AsyncRead for Io {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(io) => Pin::new(io).poll_read(cx, buffer),
             Self::Unix(io) => Pin::new(io).poll_read(cx, buffer),
@@ -81,11 +77,7 @@ impl AsyncRead for Io {
 }
 
 impl AsyncWrite for Io {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(io) => Pin::new(io).poll_write(cx, bytes),
             Self::Unix(io) => Pin::new(io).poll_write(cx, bytes),
@@ -164,8 +156,7 @@ async fn connect_host(target: &Target, host: &Host) -> Result<Connection, DialEr
 /// When it cannot be reached.
 pub async fn cancel(target: &Target, host: &Host, key: &BackendKey) -> Result<(), DialError> {
     let mut io = open(target, host, target.tls).await?;
-    io.write_all(&startup::encode_cancel(key.pid, &key.secret))
-        .await?;
+    io.write_all(&startup::encode_cancel(key.pid, &key.secret)).await?;
     io.flush().await?;
     // The server closes once it has passed the signal on.
     let mut end = [0u8; 1];
@@ -193,8 +184,8 @@ async fn open(target: &Target, host: &Host, mode: TlsMode) -> Result<Io, DialErr
         _ if mode == TlsMode::Prefer => return Ok(Io::Tcp(stream)),
         _ => return Err(DialError::Tls("the server offers none".to_owned())),
     }
-    let config = tls::client_config(mode, target.root_certificate.as_deref())
-        .map_err(|e| DialError::Tls(e.to_string()))?;
+    let config =
+        tls::client_config(mode, target.root_certificate.as_deref()).map_err(|e| DialError::Tls(e.to_string()))?;
     let server = ServerName::try_from(name.clone()).map_err(|e| DialError::Tls(e.to_string()))?;
     let stream = tokio_rustls::TlsConnector::from(Arc::new(config))
         .connect(server, stream)
@@ -214,12 +205,7 @@ impl Reader {
             if let Some(header) = frame::header(&self.buffer)? {
                 if header.body > MAX_GREETING_BYTES {
                     let (tag, length) = (header.tag, header.body);
-                    return Err(ProtocolError::TooLarge {
-                        tag,
-                        length,
-                        limit: MAX_GREETING_BYTES,
-                    }
-                    .into());
+                    return Err(ProtocolError::TooLarge { tag, length, limit: MAX_GREETING_BYTES }.into());
                 }
                 if self.buffer.len() >= header.total() {
                     let mut message = self.buffer.split_to(header.total());
@@ -235,22 +221,11 @@ impl Reader {
 }
 
 async fn login(target: &Target, host: &Host, mut io: Io) -> Result<Connection, DialError> {
-    let mut parameters = vec![
-        ("user", target.user.as_str()),
-        ("database", target.database()),
-    ];
-    parameters.extend(
-        target
-            .parameters
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str())),
-    );
-    io.write_all(&startup::encode(target.minor, &parameters))
-        .await?;
+    let mut parameters = vec![("user", target.user.as_str()), ("database", target.database())];
+    parameters.extend(target.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    io.write_all(&startup::encode(target.minor, &parameters)).await?;
     io.flush().await?;
-    let mut reader = Reader {
-        buffer: BytesMut::new(),
-    };
+    let mut reader = Reader { buffer: BytesMut::new() };
     authenticate(target, &mut io, &mut reader).await?;
     let mut greeting = Vec::new();
     let mut key = None;
@@ -266,32 +241,18 @@ async fn login(target: &Target, host: &Host, mut io: Io) -> Result<Connection, D
             tag => return Err(ProtocolError::Unexpected { tag }.into()),
         }
     }
-    Ok(Connection {
-        io,
-        greeting,
-        key,
-        host: host.clone(),
-    })
+    Ok(Connection { io, greeting, key, host: host.clone() })
 }
 
 fn server_error(body: &[u8]) -> DialError {
-    let text =
-        |code| String::from_utf8_lossy(error::field(body, code).unwrap_or_default()).into_owned();
+    let text = |code| String::from_utf8_lossy(error::field(body, code).unwrap_or_default()).into_owned();
     let mut response = Vec::new();
     frame::put_message(&mut response, b'E', |out| out.extend_from_slice(body));
-    DialError::Server {
-        sqlstate: text(b'C'),
-        message: text(b'M'),
-        response,
-    }
+    DialError::Server { sqlstate: text(b'C'), message: text(b'M'), response }
 }
 
 async fn authenticate(target: &Target, io: &mut Io, reader: &mut Reader) -> Result<(), DialError> {
-    let password = || {
-        target.password.as_ref().ok_or(DialError::Authentication(
-            "a password, and none is configured",
-        ))
-    };
+    let password = || target.password.as_ref().ok_or(DialError::Authentication("a password, and none is configured"));
     loop {
         let (tag, body) = reader.next(io).await?;
         match tag {
@@ -306,26 +267,18 @@ async fn authenticate(target: &Target, io: &mut Io, reader: &mut Reader) -> Resu
             0 => return Ok(()),
             3 => match io {
                 Io::Tcp(_) => {
-                    return Err(DialError::Authentication(
-                        "the password in clear, which needs TLS",
-                    ));
+                    return Err(DialError::Authentication("the password in clear, which needs TLS"));
                 }
                 _ => send_password(io, password()?.expose_secret().as_bytes()).await?,
             },
             5 => {
                 let salt = fields.bytes(4)?.try_into().unwrap_or_default();
-                let hash = md5_hash(
-                    target.user.as_bytes(),
-                    password()?.expose_secret().as_bytes(),
-                    salt,
-                );
+                let hash = md5_hash(target.user.as_bytes(), password()?.expose_secret().as_bytes(), salt);
                 send_password(io, hash.as_bytes()).await?;
             }
             10 => scram(fields, password()?, io, reader).await?,
             _ => {
-                return Err(DialError::Authentication(
-                    "a way of authentication that is not supported",
-                ));
+                return Err(DialError::Authentication("a way of authentication that is not supported"));
             }
         }
     }
@@ -358,23 +311,16 @@ async fn scram(
     let end_point = match io {
         Io::Tls(stream) => {
             let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
-            certificates
-                .first()
-                .and_then(|leaf| tls_server_end_point(leaf))
+            certificates.first().and_then(|leaf| tls_server_end_point(leaf))
         }
         _ => None,
     };
     let (mechanism, binding) = match end_point {
-        Some(hash) if plus => (
-            "SCRAM-SHA-256-PLUS",
-            sasl::ChannelBinding::tls_server_end_point(hash),
-        ),
+        Some(hash) if plus => ("SCRAM-SHA-256-PLUS", sasl::ChannelBinding::tls_server_end_point(hash)),
         Some(_) if plain => ("SCRAM-SHA-256", sasl::ChannelBinding::unrequested()),
         _ if plain => ("SCRAM-SHA-256", sasl::ChannelBinding::unsupported()),
         _ => {
-            return Err(DialError::Authentication(
-                "a way of authentication that is not supported",
-            ));
+            return Err(DialError::Authentication("a way of authentication that is not supported"));
         }
     };
     let mut exchange = sasl::ScramSha256::new(password.expose_secret().as_bytes(), binding);
@@ -390,9 +336,7 @@ async fn scram(
     let body = sasl_body(reader.next(io).await?, 11)?;
     exchange.update(&body)?;
     message.clear();
-    frame::put_message(&mut message, b'p', |out| {
-        out.extend_from_slice(exchange.message())
-    });
+    frame::put_message(&mut message, b'p', |out| out.extend_from_slice(exchange.message()));
     io.write_all(&message).await?;
     io.flush().await?;
     let body = sasl_body(reader.next(io).await?, 12)?;

@@ -55,10 +55,8 @@ impl Target {
     /// # Errors
     /// When a part is malformed or a parameter unknown.
     pub fn parse(url: &str) -> Result<Self, TargetError> {
-        let rest = url
-            .strip_prefix("postgresql://")
-            .or_else(|| url.strip_prefix("postgres://"))
-            .ok_or(TargetError::Scheme)?;
+        let rest =
+            url.strip_prefix("postgresql://").or_else(|| url.strip_prefix("postgres://")).ok_or(TargetError::Scheme)?;
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
         let (login, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
@@ -69,9 +67,7 @@ impl Target {
         let mut target = Self {
             hosts: Vec::new(),
             user: decode(user, "user")?,
-            password: password
-                .map(|text| decode(text, "password").map(SecretString::from))
-                .transpose()?,
+            password: password.map(|text| decode(text, "password").map(SecretString::from)).transpose()?,
             database: decode(database, "database")?,
             tls: TlsMode::Prefer,
             root_certificate: None,
@@ -89,13 +85,9 @@ impl Target {
                 "user" => target.user = value,
                 "password" => target.password = Some(SecretString::from(value)),
                 "dbname" => target.database = value,
-                "sslmode" => {
-                    target.tls = value.parse().map_err(|()| TargetError::Part("sslmode"))?
-                }
+                "sslmode" => target.tls = value.parse().map_err(|()| TargetError::Part("sslmode"))?,
                 "sslrootcert" => target.root_certificate = Some(PathBuf::from(value)),
-                "application_name" | "options" | "client_encoding" => {
-                    target.parameters.push((name.to_owned(), value))
-                }
+                "application_name" | "options" | "client_encoding" => target.parameters.push((name.to_owned(), value)),
                 "connect_timeout" | "channel_binding" | "gssencmode" => {}
                 _ => return Err(TargetError::Parameter(name.chars().take(64).collect())),
             }
@@ -110,11 +102,7 @@ impl Target {
     /// The database's name, which is the user's when none was given.
     #[must_use]
     pub fn database(&self) -> &str {
-        if self.database.is_empty() {
-            &self.user
-        } else {
-            &self.database
-        }
+        if self.database.is_empty() { &self.user } else { &self.database }
     }
 }
 
@@ -155,38 +143,25 @@ mod tests {
 
     #[test]
     fn urls() {
-        let target = Target::parse("postgresql://al%40ice:p%3Aw+d=1@db:6432,[::1]/shop?sslmode=verify-full&application_name=x").unwrap();
+        let target =
+            Target::parse("postgresql://al%40ice:p%3Aw+d=1@db:6432,[::1]/shop?sslmode=verify-full&application_name=x")
+                .unwrap();
         assert_eq!(target.user, "al@ice");
         assert_eq!(target.password.as_ref().unwrap().expose_secret(), "p:w+d=1");
-        assert_eq!(
-            target.hosts,
-            [Host::Tcp("db".into(), 6432), Host::Tcp("::1".into(), 5432)]
-        );
-        assert_eq!(
-            (target.database(), target.tls),
-            ("shop", TlsMode::VerifyFull)
-        );
+        assert_eq!(target.hosts, [Host::Tcp("db".into(), 6432), Host::Tcp("::1".into(), 5432)]);
+        assert_eq!((target.database(), target.tls), ("shop", TlsMode::VerifyFull));
         let unix = Target::parse("postgres:///?host=/run/pg&port=5433&user=bob").unwrap();
         assert_eq!(unix.hosts, [Host::Unix("/run/pg".into(), 5433)]);
         assert_eq!(unix.database(), "bob");
-        assert_eq!(
-            Target::parse("postgresql://u@/d").unwrap().hosts,
-            [Host::Tcp("localhost".into(), 5432)]
-        );
+        assert_eq!(Target::parse("postgresql://u@/d").unwrap().hosts, [Host::Tcp("localhost".into(), 5432)]);
     }
 
     #[test]
     fn wrong_urls_name_what_is_wrong() {
         for (url, expect) in [
             ("mysql://x", TargetError::Scheme),
-            (
-                "postgresql://h/d?sslmodus=require",
-                TargetError::Parameter("sslmodus".into()),
-            ),
-            (
-                "postgresql://h/d?sslmode=maybe",
-                TargetError::Part("sslmode"),
-            ),
+            ("postgresql://h/d?sslmodus=require", TargetError::Parameter("sslmodus".into())),
+            ("postgresql://h/d?sslmode=maybe", TargetError::Part("sslmode")),
             ("postgresql://h:port/d", TargetError::Part("port")),
         ] {
             assert_eq!(Target::parse(url).unwrap_err(), expect, "{url}");

@@ -7,9 +7,7 @@ use rustls::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
-    crypto::{
-        CryptoProvider, aws_lc_rs as provider, verify_tls12_signature, verify_tls13_signature,
-    },
+    crypto::{CryptoProvider, aws_lc_rs as provider, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
 };
 use std::{path::Path, str::FromStr, sync::Arc};
@@ -72,15 +70,8 @@ pub(crate) fn client_config(mode: TlsMode, roots: Option<&Path>) -> Result<Clien
         (TlsMode::VerifyCa, _) | (TlsMode::Require, Some(_)) => Check::Chain,
         _ => Check::Nothing,
     };
-    let verifier = Verifier {
-        provider: Arc::clone(&provider),
-        check,
-        chain: chain(&provider, check, roots)?,
-    };
-    let mut config = builder
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
+    let verifier = Verifier { provider: Arc::clone(&provider), check, chain: chain(&provider, check, roots)? };
+    let mut config = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth();
     config.alpn_protocols = vec![b"postgresql".to_vec()];
     Ok(config)
 }
@@ -98,9 +89,7 @@ fn chain(
         Some(path) => {
             for certificate in CertificateDer::pem_file_iter(path).map_err(TlsError::Roots)? {
                 let certificate = certificate.map_err(TlsError::Roots)?;
-                store
-                    .add(certificate)
-                    .map_err(|e| TlsError::Setup(e.into()))?;
+                store.add(certificate).map_err(|e| TlsError::Setup(e.into()))?;
             }
         }
         None => {
@@ -142,8 +131,7 @@ impl ServerCertVerifier for Verifier {
         };
         match chain.verify_server_cert(leaf, intermediates, name, ocsp, now) {
             Err(Error::InvalidCertificate(
-                rustls::CertificateError::NotValidForName
-                | rustls::CertificateError::NotValidForNameContext { .. },
+                rustls::CertificateError::NotValidForName | rustls::CertificateError::NotValidForNameContext { .. },
             )) if self.check == Check::Chain => Ok(ServerCertVerified::assertion()),
             result => result,
         }
@@ -170,9 +158,7 @@ impl ServerCertVerifier for Verifier {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 

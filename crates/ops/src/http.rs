@@ -23,30 +23,21 @@ pub async fn serve(
             get(move || {
                 let ready = ready();
                 async move {
-                    if ready {
-                        (StatusCode::OK, "ready\n")
-                    } else {
-                        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
-                    }
+                    if ready { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") }
                 }
             }),
         )
         .route(
             "/metrics",
             get(move || {
-                let text = metrics
-                    .as_ref()
-                    .map(PrometheusHandle::render)
-                    .unwrap_or_default();
+                let text = metrics.as_ref().map(PrometheusHandle::render).unwrap_or_default();
                 async move { ([("content-type", "text/plain; version=0.0.4")], text) }
             }),
         );
     let listener = TcpListener::bind(listen).await?;
     let address = listener.local_addr()?;
     tokio::spawn(async move {
-        let served = axum::serve(listener, router)
-            .with_graceful_shutdown(stop.cancelled_owned())
-            .await;
+        let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
         if let Err(error) = served {
             tracing::warn!(%error, "the health listener ended");
         }

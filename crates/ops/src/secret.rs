@@ -87,63 +87,35 @@ impl Source {
     pub async fn read(&self) -> Result<SecretString, SecretError> {
         let text = match self {
             Self::Value(secret) => return Ok(secret.clone()),
-            Self::File(path) => {
-                tokio::fs::read_to_string(path)
-                    .await
-                    .map_err(|source| SecretError::File {
-                        path: path.clone(),
-                        source,
-                    })?
-            }
+            Self::File(path) => tokio::fs::read_to_string(path)
+                .await
+                .map_err(|source| SecretError::File { path: path.clone(), source })?,
             Self::Env(name) => std::env::var(name).map_err(|_| SecretError::Env(name.clone()))?,
             Self::Command(command) => run(command).await?,
             // Boxed: a token may come from any source, this one among them.
             Self::Vault(vault) => Box::pin(vault.read()).await?,
         };
         let text = text.trim_end_matches(['\r', '\n']);
-        if text.is_empty() {
-            Err(SecretError::Empty)
-        } else {
-            Ok(SecretString::from(text))
-        }
+        if text.is_empty() { Err(SecretError::Empty) } else { Ok(SecretString::from(text)) }
     }
 }
 
 impl Vault {
     async fn read(&self) -> Result<String, SecretError> {
         let failed = |error: reqwest::Error| SecretError::Vault(error.without_url().to_string());
-        let mut client = reqwest::Client::builder()
-            .timeout(VAULT_DEADLINE)
-            .redirect(reqwest::redirect::Policy::none());
+        let mut client = reqwest::Client::builder().timeout(VAULT_DEADLINE).redirect(reqwest::redirect::Policy::none());
         if let Some(path) = &self.root_certificate {
-            let pem = tokio::fs::read(path)
-                .await
-                .map_err(|source| SecretError::File {
-                    path: path.clone(),
-                    source,
-                })?;
+            let pem = tokio::fs::read(path).await.map_err(|source| SecretError::File { path: path.clone(), source })?;
             let certificates = reqwest::Certificate::from_pem_bundle(&pem).map_err(failed)?;
             client = client.tls_certs_only(certificates);
         }
         let token = self.token.read().await?;
-        let url = format!(
-            "{}/v1/{}",
-            self.address.trim_end_matches('/'),
-            self.path.trim_start_matches('/')
-        );
-        let mut request = client
-            .build()
-            .map_err(failed)?
-            .get(url)
-            .header("X-Vault-Token", token.expose_secret());
+        let url = format!("{}/v1/{}", self.address.trim_end_matches('/'), self.path.trim_start_matches('/'));
+        let mut request = client.build().map_err(failed)?.get(url).header("X-Vault-Token", token.expose_secret());
         if let Some(namespace) = &self.namespace {
             request = request.header("X-Vault-Namespace", namespace);
         }
-        let response = request
-            .send()
-            .await
-            .and_then(reqwest::Response::error_for_status)
-            .map_err(failed)?;
+        let response = request.send().await.and_then(reqwest::Response::error_for_status).map_err(failed)?;
         let answer: VaultAnswer = response.json().await.map_err(failed)?;
         // Version 2 wraps the fields once more, beside its metadata.
         let fields = match answer.data.get("data") {
@@ -151,9 +123,7 @@ impl Vault {
             _ => &answer.data,
         };
         let field = fields.get(&self.field).and_then(serde_json::Value::as_str);
-        field
-            .map(str::to_owned)
-            .ok_or_else(|| SecretError::Vault(format!("it has no text field `{}`", self.field)))
+        field.map(str::to_owned).ok_or_else(|| SecretError::Vault(format!("it has no text field `{}`", self.field)))
     }
 }
 
@@ -164,16 +134,9 @@ struct VaultAnswer {
 
 async fn run(command: &[String]) -> Result<String, SecretError> {
     let (program, arguments) = command.split_first().ok_or(SecretError::Empty)?;
-    let problem = |problem: String| SecretError::Command {
-        program: program.clone(),
-        problem,
-    };
-    let output = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .output();
+    let problem = |problem: String| SecretError::Command { program: program.clone(), problem };
+    let output =
+        Command::new(program).args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).output();
     let output = timeout(COMMAND_DEADLINE, output)
         .await
         .map_err(|_| problem("it took too long".to_owned()))?
@@ -193,10 +156,7 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("postern-secret-{}", std::process::id()));
         std::fs::write(&folder, "from-file\n").unwrap();
         let echo = |text: &str| Source::Command(vec!["/bin/echo".into(), text.into()]);
-        for (source, expect) in [
-            (Source::File(folder.clone()), "from-file"),
-            (echo("from command"), "from command"),
-        ] {
+        for (source, expect) in [(Source::File(folder.clone()), "from-file"), (echo("from command"), "from command")] {
             assert_eq!(source.read().await.unwrap().expose_secret(), expect);
         }
         std::fs::remove_file(&folder).unwrap();

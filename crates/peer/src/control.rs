@@ -46,17 +46,12 @@ where
         .connect_with_connector_lazy(connector)
 }
 
-async fn dial(
-    address: &str,
-    config: Arc<ClientConfig>,
-) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+async fn dial(address: &str, config: Arc<ClientConfig>) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
     let name = ServerName::try_from(CONTROL_PLANE_SERVER_NAME).map_err(io::Error::other)?;
     let connect = async {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         TlsConnector::from(config).connect(name, stream).await
     };
-    timeout(CONNECT_DEADLINE, connect)
-        .await
-        .map_err(io::Error::from)?
+    timeout(CONNECT_DEADLINE, connect).await.map_err(io::Error::from)?
 }

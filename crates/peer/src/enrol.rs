@@ -7,13 +7,19 @@ use crate::{
 };
 use arc_swap::ArcSwap;
 use backon::{ExponentialBuilder, Retryable};
-use postern_proto::v1::{
-    EnrolRequest, RenewRequest, enrolment_client::EnrolmentClient, renewal_client::RenewalClient,
-};
+use nix::fcntl::{Flock, FlockArg};
+use postern_proto::v1::{EnrolRequest, RenewRequest, enrolment_client::EnrolmentClient, renewal_client::RenewalClient};
 use postern_types::time::Micros;
 use rcgen::{CertificateParams, KeyPair};
 use secrecy::{ExposeSecret, SecretString};
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use thiserror::Error;
 use tonic::{Code, transport::Channel};
 
@@ -29,6 +35,9 @@ pub enum EnrolError {
     /// Not a join token.
     #[error("the join token is malformed: it looks like `postern_join_…_…`")]
     Token,
+    /// Another process runs there.
+    #[error("another process uses the data folder")]
+    InUse,
     /// The identity that is kept is another part's.
     #[error("the data folder holds the identity of another kind of part")]
     Kind,
@@ -51,6 +60,8 @@ pub enum EnrolError {
 pub struct Keeper {
     current: Arc<ArcSwap<Identity>>,
     folder: PathBuf,
+    /// Two processes on one folder would share an identity and an outbox.
+    _lock: Arc<Flock<File>>,
 }
 
 impl Keeper {
@@ -65,13 +76,12 @@ impl Keeper {
         addresses: Vec<String>,
         join_token: Option<&SecretString>,
     ) -> Result<Self, EnrolError> {
+        let lock = lock(&folder)?;
         let identity = match Identity::load(&folder)? {
             Some(identity) if identity.expires_at > Micros::now() => identity,
             kept => {
                 if kept.is_some() {
-                    tracing::warn!(
-                        "the certificate kept in the data folder has expired; enrolling again"
-                    );
+                    tracing::warn!("the certificate kept in the data folder has expired; enrolling again");
                 }
                 let identity = enrol(addresses, join_token.ok_or(EnrolError::NoToken)?).await?;
                 identity.save(&folder)?;
@@ -81,10 +91,7 @@ impl Keeper {
         if identity.kind != kind {
             return Err(EnrolError::Kind);
         }
-        Ok(Self {
-            current: Arc::new(ArcSwap::from_pointee(identity)),
-            folder,
-        })
+        Ok(Self { current: Arc::new(ArcSwap::from_pointee(identity)), folder, _lock: Arc::new(lock) })
     }
 
     /// As of now.
@@ -101,9 +108,7 @@ impl Keeper {
     {
         let keeper = self.clone();
         control::channel(addresses, move || {
-            tls::client(&keeper.identity(), b"h2")
-                .map(Arc::new)
-                .map_err(io::Error::other)
+            tls::client(&keeper.identity(), b"h2").map(Arc::new).map_err(io::Error::other)
         })
     }
 
@@ -132,20 +137,21 @@ impl Keeper {
     async fn renew(&self, channel: Channel) -> Result<Arc<Identity>, EnrolError> {
         let (request, key) = certificate_request()?;
         let response = RenewalClient::new(channel)
-            .renew(RenewRequest {
-                certificate_request: request.into(),
-            })
+            .renew(RenewRequest { certificate_request: request.into() })
             .await
             .map_err(|status| EnrolError::Refused(Box::new(status)))?;
-        let identity = response
-            .into_inner()
-            .identity
-            .ok_or(IdentityError::Unusable("it is empty"))?;
+        let identity = response.into_inner().identity.ok_or(IdentityError::Unusable("it is empty"))?;
         let identity = Arc::new(Identity::from_proto(identity, key)?);
         identity.save(&self.folder)?;
         self.current.store(Arc::clone(&identity));
         Ok(identity)
     }
+}
+
+fn lock(folder: &Path) -> Result<Flock<File>, EnrolError> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(IdentityError::from)?;
+    let file = fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(folder.join("lock"));
+    Flock::lock(file.map_err(IdentityError::from)?, FlockArg::LockExclusiveNonblock).map_err(|_| EnrolError::InUse)
 }
 
 /// A PKCS#10 request for a new key, and the key. Its subject is ignored by the control plane.
@@ -180,9 +186,6 @@ async fn enrol(addresses: Vec<String>, token: &SecretString) -> Result<Identity,
         .notify(|status, after| tracing::warn!(error = %status.message(), ?after, "the control plane cannot be reached yet"))
         .await
         .map_err(|status| EnrolError::Refused(Box::new(status)))?;
-    let identity = response
-        .into_inner()
-        .identity
-        .ok_or(IdentityError::Unusable("it is empty"))?;
+    let identity = response.into_inner().identity.ok_or(IdentityError::Unusable("it is empty"))?;
     Ok(Identity::from_proto(identity, key)?)
 }

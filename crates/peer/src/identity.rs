@@ -44,9 +44,7 @@ pub enum IdentityError {
     #[error("the identity file in the data folder cannot be read or written")]
     Io(#[from] io::Error),
     /// Its content.
-    #[error(
-        "the identity file in the data folder is damaged; remove it and enrol again with a new join token"
-    )]
+    #[error("the identity file in the data folder is damaged; remove it and enrol again with a new join token")]
     Damaged(#[from] serde_json::Error),
     /// What the control plane sent.
     #[error("the control plane sent an identity that cannot be used: {0}")]
@@ -78,21 +76,14 @@ pub struct Identity {
 
 impl std::fmt::Debug for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Identity")
-            .field("kind", &self.kind)
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("Identity").field("kind", &self.kind).field("id", &self.id).finish_non_exhaustive()
     }
 }
 
 impl Identity {
     /// From what the control plane sent and the key that it was made for.
-    pub(crate) fn from_proto(
-        identity: proto::Identity,
-        key: Vec<u8>,
-    ) -> Result<Self, IdentityError> {
-        let kind = Kind::from_name(&identity.kind)
-            .ok_or(IdentityError::Unusable("its kind is unknown"))?;
+    pub(crate) fn from_proto(identity: proto::Identity, key: Vec<u8>) -> Result<Self, IdentityError> {
+        let kind = Kind::from_name(&identity.kind).ok_or(IdentityError::Unusable("its kind is unknown"))?;
         if identity.certificate_chain.is_empty() || identity.ca_certificate.is_empty() {
             return Err(IdentityError::Unusable("it has no certificate"));
         }
@@ -100,18 +91,10 @@ impl Identity {
             kind,
             id: identity.id,
             name: identity.name,
-            chain: identity
-                .certificate_chain
-                .iter()
-                .map(|der| der.to_vec())
-                .collect(),
+            chain: identity.certificate_chain.iter().map(|der| der.to_vec()).collect(),
             key,
             ca: identity.ca_certificate.to_vec(),
-            ticket_keys: identity
-                .ticket_keys
-                .iter()
-                .map(|key| key.to_vec())
-                .collect(),
+            ticket_keys: identity.ticket_keys.iter().map(|key| key.to_vec()).collect(),
             obtained_at: Micros::now(),
             expires_at: Micros(identity.not_after_us),
         })
@@ -129,22 +112,20 @@ impl Identity {
         }
     }
 
+    /// Whether this folder holds an identity that is still good, so that no join token is needed.
+    #[must_use]
+    pub fn is_kept(folder: &Path) -> bool {
+        Self::load(folder).ok().flatten().is_some_and(|identity| identity.expires_at > Micros::now())
+    }
+
     /// Keeps it, readable by the owner alone; the file is replaced as a whole.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn save(&self, folder: &Path) -> Result<(), IdentityError> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         let new = folder.join("identity.json.new");
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&new)?;
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
         file.write_all(&serde_json::to_vec(self)?)?;
         file.sync_all()?;
         fs::rename(&new, folder.join(FILE))?;
@@ -154,11 +135,7 @@ impl Identity {
     /// The certificate chain for TLS.
     #[must_use]
     pub fn chain(&self) -> Vec<CertificateDer<'static>> {
-        self.chain
-            .iter()
-            .cloned()
-            .map(CertificateDer::from)
-            .collect()
+        self.chain.iter().cloned().map(CertificateDer::from).collect()
     }
 
     /// The private key for TLS.

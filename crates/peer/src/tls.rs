@@ -4,8 +4,7 @@
 use crate::identity::{Identity, Kind};
 use aws_lc_rs::digest;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig,
-    SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig, SignatureScheme,
     client::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -55,9 +54,7 @@ pub fn client(identity: &Identity, alpn: &[u8]) -> Result<ClientConfig, TlsError
 /// When the identity cannot be used.
 pub fn server(identity: &Identity, alpn: Vec<Vec<u8>>) -> Result<ServerConfig, TlsError> {
     let provider = Arc::new(provider::default_provider());
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(roots(identity)?, Arc::clone(&provider))
-            .build()?;
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots(identity)?, Arc::clone(&provider)).build()?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(verifier)
@@ -71,10 +68,7 @@ pub fn server(identity: &Identity, alpn: Vec<Vec<u8>>) -> Result<ServerConfig, T
 /// To enrol: the server is known only by the hash of its authority's certificate, which it must show.
 pub(crate) fn enrolment(ca_sha256: [u8; 32]) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(provider::default_provider());
-    let verifier = PinnedAuthority {
-        ca_sha256,
-        provider: Arc::clone(&provider),
-    };
+    let verifier = PinnedAuthority { ca_sha256, provider: Arc::clone(&provider) };
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])?
         .dangerous()
@@ -100,9 +94,8 @@ impl ServerCertVerifier for PinnedAuthority {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let pinned = |certificate: &&CertificateDer<'_>| {
-            digest::digest(&digest::SHA256, certificate).as_ref() == self.ca_sha256
-        };
+        let pinned =
+            |certificate: &&CertificateDer<'_>| digest::digest(&digest::SHA256, certificate).as_ref() == self.ca_sha256;
         let Some(authority) = intermediates.iter().find(pinned) else {
             return Err(Error::InvalidCertificate(CertificateError::UnknownIssuer));
         };
@@ -134,9 +127,7 @@ impl ServerCertVerifier for PinnedAuthority {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 
@@ -145,14 +136,10 @@ impl ServerCertVerifier for PinnedAuthority {
 pub fn peer(certificate: &[u8]) -> Option<(Kind, String)> {
     let (_, parsed) = parse_x509_certificate(certificate).ok()?;
     let names = parsed.subject_alternative_name().ok()??;
-    let mut uris = names
-        .value
-        .general_names
-        .iter()
-        .filter_map(|name| match name {
-            GeneralName::URI(uri) => Some(*uri),
-            _ => None,
-        });
+    let mut uris = names.value.general_names.iter().filter_map(|name| match name {
+        GeneralName::URI(uri) => Some(*uri),
+        _ => None,
+    });
     // Exactly one: two identities would be none.
     let (uri, None) = (uris.next()?, uris.next()) else {
         return None;

@@ -94,8 +94,7 @@ pub struct Frame<'a> {
 /// # Errors
 /// As soon as the header shows that it can't be a frame.
 pub fn parse(bytes: &[u8]) -> Result<Option<(Frame<'_>, usize)>, FrameError> {
-    let Some((&[a, b, c, d, code, x, y, z], rest)) = bytes.split_first_chunk::<HEADER_BYTES>()
-    else {
+    let Some((&[a, b, c, d, code, x, y, z], rest)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
         return Ok(None);
     };
     let kind = Kind::from_code(code).ok_or(FrameError::Kind(code))?;
@@ -109,24 +108,13 @@ pub fn parse(bytes: &[u8]) -> Result<Option<(Frame<'_>, usize)>, FrameError> {
         return Err(FrameError::Length { kind, length });
     }
     let stream = u32::from_be_bytes([a, b, c, d]);
-    Ok(rest.get(..length).map(|payload| {
-        (
-            Frame {
-                stream,
-                kind,
-                payload,
-            },
-            HEADER_BYTES + length,
-        )
-    }))
+    Ok(rest.get(..length).map(|payload| (Frame { stream, kind, payload }, HEADER_BYTES + length)))
 }
 
 /// Appends a frame. The payload is at most [`MAX_PAYLOAD`]; senders cut it.
 pub fn put(out: &mut Vec<u8>, stream: u32, kind: Kind, payload: &[u8]) {
     debug_assert!(payload.len() <= MAX_PAYLOAD);
-    let length = u32::try_from(payload.len())
-        .unwrap_or(u32::MAX)
-        .to_be_bytes();
+    let length = u32::try_from(payload.len()).unwrap_or(u32::MAX).to_be_bytes();
     out.extend_from_slice(&stream.to_be_bytes());
     out.push(kind.code());
     out.extend_from_slice(length.get(1..).unwrap_or_default());
@@ -146,10 +134,7 @@ mod tests {
             assert_eq!(parse(&bytes[..cut]), Ok(None), "cut at {cut}");
         }
         let (frame, length) = parse(&bytes).unwrap().unwrap();
-        assert_eq!(
-            (frame.stream, frame.kind, frame.payload, length),
-            (7, Kind::Data, &b"hello"[..], bytes.len())
-        );
+        assert_eq!((frame.stream, frame.kind, frame.payload, length), (7, Kind::Data, &b"hello"[..], bytes.len()));
     }
 
     #[test]

@@ -134,20 +134,13 @@ impl Mux {
     /// the longest payload.
     pub fn open(&self, preamble: &[u8]) -> Result<Stream, Closed> {
         let full = self.shared.streams.borrow().len() >= MAX_STREAMS;
-        if self.shared.lost.get()
-            || self.shared.going_away.get()
-            || full
-            || preamble.len() > MAX_PAYLOAD
-        {
+        if self.shared.lost.get() || self.shared.going_away.get() || full || preamble.len() > MAX_PAYLOAD {
             return Err(Closed::Lost);
         }
         let id = self.shared.last.get().checked_add(1).ok_or(Closed::Lost)?;
         self.shared.last.set(id);
         let state = Rc::new(RefCell::new(State::new()));
-        self.shared
-            .streams
-            .borrow_mut()
-            .insert(id, Rc::clone(&state));
+        self.shared.streams.borrow_mut().insert(id, Rc::clone(&state));
         self.shared.queue(id, Kind::Open, preamble);
         Ok(Stream::new(id, state, Rc::clone(&self.shared)))
     }
@@ -277,9 +270,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         self.heard = Instant::now();
         self.filled += count;
         let mut at = 0;
-        while let Some((frame, length)) =
-            frame::parse(self.read.get(at..self.filled).unwrap_or_default())?
-        {
+        while let Some((frame, length)) = frame::parse(self.read.get(at..self.filled).unwrap_or_default())? {
             dispatch(&self.shared, &self.role, frame)?;
             at += length;
         }
@@ -329,9 +320,7 @@ fn dispatch(shared: &Rc<Shared>, role: &Role, frame: Frame<'_>) -> Result<(), Tu
         Kind::GoAway => shared.going_away.set(true),
         _ => {
             if frame.stream == 0 || frame.stream > shared.last.get() {
-                return Err(TunnelError::Protocol(
-                    "a frame for a stream that was never opened",
-                ));
+                return Err(TunnelError::Protocol("a frame for a stream that was never opened"));
             }
             // A stream that is already forgotten: what was under way to it means nothing any more.
             let Some(state) = shared.get(frame.stream) else {
@@ -343,10 +332,7 @@ fn dispatch(shared: &Rc<Shared>, role: &Role, frame: Frame<'_>) -> Result<(), Tu
                     return Err(TunnelError::Protocol("more data than there was window for"));
                 }
                 Kind::Window => {
-                    let more = frame
-                        .payload
-                        .first_chunk()
-                        .map_or(0, |bytes| u32::from_be_bytes(*bytes));
+                    let more = frame.payload.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes));
                     if !state.give(more) {
                         return Err(TunnelError::Protocol("more window than there can be"));
                     }
@@ -374,10 +360,7 @@ fn open(shared: &Rc<Shared>, role: &Role, frame: Frame<'_>) -> Result<(), Tunnel
         return Ok(());
     }
     let state = Rc::new(RefCell::new(State::new()));
-    shared
-        .streams
-        .borrow_mut()
-        .insert(frame.stream, Rc::clone(&state));
+    shared.streams.borrow_mut().insert(frame.stream, Rc::clone(&state));
     let stream = Stream::new(frame.stream, state, Rc::clone(shared));
     // Nobody accepts any more: the stream is dropped, and thereby reset.
     let _ = accept.send((stream, frame.payload.to_vec()));

@@ -76,10 +76,7 @@ impl State {
 
     /// Bytes came. False when the peer had no window for them.
     pub(crate) fn push(&mut self, bytes: &[u8], spare: &mut Vec<Vec<u8>>) -> bool {
-        let Some(left) = u32::try_from(bytes.len())
-            .ok()
-            .and_then(|n| self.window.checked_sub(n))
-        else {
+        let Some(left) = u32::try_from(bytes.len()).ok().and_then(|n| self.window.checked_sub(n)) else {
             return false;
         };
         self.window = left;
@@ -95,11 +92,7 @@ impl State {
 
     /// The peer gave window. False when it gave more than there can be.
     pub(crate) fn give(&mut self, bytes: u32) -> bool {
-        match self
-            .credit
-            .checked_add(bytes)
-            .filter(|credit| *credit <= WINDOW)
-        {
+        match self.credit.checked_add(bytes).filter(|credit| *credit <= WINDOW) {
             Some(credit) => {
                 self.credit = credit;
                 self.wake_writer();
@@ -186,8 +179,7 @@ impl Stream {
         if state.owed >= WINDOW / 2 && state.closed.is_none() {
             state.window += state.owed;
             let owed = std::mem::take(&mut state.owed);
-            self.shared
-                .queue(self.id, Kind::Window, &owed.to_be_bytes());
+            self.shared.queue(self.id, Kind::Window, &owed.to_be_bytes());
         }
         result
     }

@@ -47,19 +47,12 @@ async fn read_to_end(stream: &Stream, most: usize) -> (Vec<u8>, Closed) {
 }
 
 fn run<F: Future>(future: F) -> F::Output {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    LocalSet::new().block_on(&runtime, async {
-        timeout(Duration::from_secs(20), future).await.unwrap()
-    })
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, async { timeout(Duration::from_secs(20), future).await.unwrap() })
 }
 
 fn pattern(length: usize, seed: u8) -> Vec<u8> {
-    (0..length)
-        .map(|i| (i as u8).wrapping_mul(31).wrapping_add(seed))
-        .collect()
+    (0..length).map(|i| (i as u8).wrapping_mul(31).wrapping_add(seed)).collect()
 }
 
 proptest! {
@@ -102,20 +95,12 @@ fn a_stream_that_nobody_reads_blocks_no_other() {
         let window = WINDOW as usize;
         send_all(&slow, &pattern(window, 1)).await;
         assert_eq!(slow.credit(), 0);
-        assert!(
-            timeout(Duration::from_millis(50), slow.writable())
-                .await
-                .is_err(),
-            "no more than a window"
-        );
+        assert!(timeout(Duration::from_millis(50), slow.writable()).await.is_err(), "no more than a window");
         let quick = mux.open(b"quick").unwrap();
         let (peer, _) = accepted.recv().await.unwrap();
         send_all(&quick, b"hello").await;
         peer.readable().await.unwrap();
-        assert_eq!(
-            peer.consume(|bytes| (bytes.len(), bytes.to_vec())),
-            b"hello"
-        );
+        assert_eq!(peer.consume(|bytes| (bytes.len(), bytes.to_vec())), b"hello");
         // The slow one goes on once it is read.
         unread.readable().await.unwrap();
         unread.consume(|bytes| (bytes.len(), ()));
@@ -181,13 +166,7 @@ fn rules_broken_by_a_peer_end_the_connection() {
             });
             b.write_all(&bytes).await.unwrap();
             let result = driver.await;
-            assert!(
-                matches!(
-                    result,
-                    Err(TunnelError::Protocol(_) | TunnelError::Frame(_))
-                ),
-                "{name}: {result:?}"
-            );
+            assert!(matches!(result, Err(TunnelError::Protocol(_) | TunnelError::Frame(_))), "{name}: {result:?}");
             held.abort();
         });
     }

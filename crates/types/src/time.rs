@@ -66,9 +66,7 @@ pub struct ParseDurationError(String);
 pub fn parse_duration(text: &str) -> Result<Duration, ParseDurationError> {
     let error = || ParseDurationError(text.chars().take(64).collect());
     let span: jiff::Span = text.parse().map_err(|_| error())?;
-    let signed = span
-        .to_duration(jiff::SpanRelativeTo::days_are_24_hours())
-        .map_err(|_| error())?;
+    let signed = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| error())?;
     let duration = Duration::try_from(signed).map_err(|_| error())?;
     if duration.is_zero() { Err(error()) } else { Ok(duration) }
 }

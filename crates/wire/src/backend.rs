@@ -27,9 +27,7 @@ pub struct BackendKey {
 
 impl std::fmt::Debug for BackendKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BackendKey")
-            .field("pid", &self.pid)
-            .finish_non_exhaustive()
+        f.debug_struct("BackendKey").field("pid", &self.pid).finish_non_exhaustive()
     }
 }
 
@@ -97,13 +95,7 @@ pub fn row_description(body: &[u8]) -> Result<Vec<Column>, ProtocolError> {
         let _size = reader.u16()?;
         let _modifier = reader.i32()?;
         let format = reader.u16()?;
-        columns.push(Column {
-            name,
-            table_oid,
-            attribute,
-            type_oid,
-            format,
-        });
+        columns.push(Column { name, table_oid, attribute, type_oid, format });
     }
     reader.end()?;
     Ok(columns)
@@ -121,8 +113,7 @@ pub fn data_row(body: &[u8]) -> Result<Vec<Option<&[u8]>>, ProtocolError> {
         let value = match reader.i32()? {
             -1 => None,
             length => {
-                let length =
-                    usize::try_from(length).map_err(|_| ProtocolError::Malformed { tag: b'D' })?;
+                let length = usize::try_from(length).map_err(|_| ProtocolError::Malformed { tag: b'D' })?;
                 Some(reader.bytes(length)?)
             }
         };
@@ -169,15 +160,8 @@ mod tests {
 
     #[test]
     fn rows_are_strict() {
-        assert_eq!(
-            data_row(b"\0\x02\0\0\0\x01a\xff\xff\xff\xff"),
-            Ok(vec![Some(&b"a"[..]), None])
-        );
-        for bad in [
-            &b"\0\x01\0\0\0\x02a"[..],
-            b"\0\x01\xff\xff\xff\xfe",
-            b"\0\0x",
-        ] {
+        assert_eq!(data_row(b"\0\x02\0\0\0\x01a\xff\xff\xff\xff"), Ok(vec![Some(&b"a"[..]), None]));
+        for bad in [&b"\0\x01\0\0\0\x02a"[..], b"\0\x01\xff\xff\xff\xfe", b"\0\0x"] {
             assert!(data_row(bad).is_err(), "{bad:?}");
         }
         assert!(backend_key(b"\0\0\0\x01abc").is_err());

@@ -79,21 +79,12 @@ impl Report {
     /// A report without detail.
     #[must_use]
     pub fn new(sqlstate: &str, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self {
-            sqlstate: sqlstate.to_owned(),
-            message: message.into(),
-            detail: String::new(),
-            hint: hint.into(),
-        }
+        Self { sqlstate: sqlstate.to_owned(), message: message.into(), detail: String::new(), hint: hint.into() }
     }
 
     /// Appends it as an ErrorResponse (or NoticeResponse).
     pub fn put(&self, out: &mut Vec<u8>, severity: Severity) {
-        let tag = if severity == Severity::Notice {
-            b'N'
-        } else {
-            b'E'
-        };
+        let tag = if severity == Severity::Notice { b'N' } else { b'E' };
         put_message(out, tag, |out| {
             let fields = [
                 (b'S', severity.as_str()),

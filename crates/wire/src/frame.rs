@@ -75,10 +75,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// When the body is too short.
     pub fn u16(&mut self) -> Result<u16, ProtocolError> {
-        let (first, rest) = self
-            .rest
-            .split_first_chunk()
-            .ok_or_else(|| self.malformed())?;
+        let (first, rest) = self.rest.split_first_chunk().ok_or_else(|| self.malformed())?;
         self.rest = rest;
         Ok(u16::from_be_bytes(*first))
     }
@@ -88,10 +85,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// When the body is too short.
     pub fn i32(&mut self) -> Result<i32, ProtocolError> {
-        let (first, rest) = self
-            .rest
-            .split_first_chunk()
-            .ok_or_else(|| self.malformed())?;
+        let (first, rest) = self.rest.split_first_chunk().ok_or_else(|| self.malformed())?;
         self.rest = rest;
         Ok(i32::from_be_bytes(*first))
     }
@@ -101,15 +95,8 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// When there is no NUL in the body.
     pub fn cstr(&mut self) -> Result<&'a [u8], ProtocolError> {
-        let end = self
-            .rest
-            .iter()
-            .position(|b| *b == 0)
-            .ok_or_else(|| self.malformed())?;
-        let (text, rest) = self
-            .rest
-            .split_at_checked(end)
-            .ok_or_else(|| self.malformed())?;
+        let end = self.rest.iter().position(|b| *b == 0).ok_or_else(|| self.malformed())?;
+        let (text, rest) = self.rest.split_at_checked(end).ok_or_else(|| self.malformed())?;
         self.rest = rest.get(1..).unwrap_or_default();
         Ok(text)
     }
@@ -119,10 +106,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// When the body is too short.
     pub fn bytes(&mut self, count: usize) -> Result<&'a [u8], ProtocolError> {
-        let (first, rest) = self
-            .rest
-            .split_at_checked(count)
-            .ok_or_else(|| self.malformed())?;
+        let (first, rest) = self.rest.split_at_checked(count).ok_or_else(|| self.malformed())?;
         self.rest = rest;
         Ok(first)
     }
@@ -138,11 +122,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// When something is left.
     pub fn end(&self) -> Result<(), ProtocolError> {
-        if self.rest.is_empty() {
-            Ok(())
-        } else {
-            Err(self.malformed())
-        }
+        if self.rest.is_empty() { Ok(()) } else { Err(self.malformed()) }
     }
 }
 
@@ -238,9 +218,7 @@ mod tests {
     #[test]
     fn headers() {
         let check = |bytes: &[u8], expect: Result<Option<(u8, usize)>, ()>| {
-            let got = header(bytes)
-                .map(|h| h.map(|h| (h.tag, h.body)))
-                .map_err(|_| ());
+            let got = header(bytes).map(|h| h.map(|h| (h.tag, h.body))).map_err(|_| ());
             assert_eq!(got, expect, "{bytes:?}");
         };
         check(b"", Ok(None));

@@ -53,10 +53,7 @@ pub struct Bind<'a> {
 /// When a name does not end within what is there.
 pub fn bind(body: &[u8]) -> Result<Bind<'_>, ProtocolError> {
     let mut reader = Reader::new(b'B', body);
-    Ok(Bind {
-        portal: reader.cstr()?,
-        statement: reader.cstr()?,
-    })
+    Ok(Bind { portal: reader.cstr()?, statement: reader.cstr()? })
 }
 
 /// `Execute`: a portal's name and the most rows to return (0: all).
@@ -113,15 +110,8 @@ mod tests {
         assert_eq!(query(b"SELECT 1\0"), Ok(&b"SELECT 1"[..]));
         assert!(query(b"SELECT 1").is_err());
         assert!(query(b"SELECT 1\0Q\0\0\0\x0aDROP\0").is_err());
-        assert_eq!(
-            parse(b"s\0SELECT $1\0\0\x01\0\0\0\x17").unwrap().text,
-            b"SELECT $1"
-        );
-        for bad in [
-            &b"s\0SELECT 1\0"[..],
-            b"s\0SELECT 1\0\0\x01\0\0\0",
-            b"s\0SELECT 1\0\0\0x",
-        ] {
+        assert_eq!(parse(b"s\0SELECT $1\0\0\x01\0\0\0\x17").unwrap().text, b"SELECT $1");
+        for bad in [&b"s\0SELECT 1\0"[..], b"s\0SELECT 1\0\0\x01\0\0\0", b"s\0SELECT 1\0\0\0x"] {
             assert!(parse(bad).is_err(), "{bad:?}");
         }
         assert_eq!(bind(b"p\0s\0\0\0").unwrap().statement, b"s");

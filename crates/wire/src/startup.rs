@@ -50,11 +50,7 @@ impl StartupMessage {
     /// The last value given for `name`, as PostgreSQL takes it.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.parameters
-            .iter()
-            .rev()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.parameters.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -86,9 +82,7 @@ pub fn parse(packet: &[u8]) -> Result<Startup, ProtocolError> {
     let short = |_| ProtocolError::Startup("it is cut short");
     let (major, minor) = (reader.u16().map_err(short)?, reader.u16().map_err(short)?);
     match (u32::from(major) << 16) | u32::from(minor) {
-        SSL_CODE | GSSENC_CODE if packet.len() != 8 => {
-            Err(ProtocolError::Startup("an encryption request has no body"))
-        }
+        SSL_CODE | GSSENC_CODE if packet.len() != 8 => Err(ProtocolError::Startup("an encryption request has no body")),
         SSL_CODE => Ok(Startup::SslRequest),
         GSSENC_CODE => Ok(Startup::GssEncRequest),
         CANCEL_CODE => {
@@ -97,24 +91,17 @@ pub fn parse(packet: &[u8]) -> Result<Startup, ProtocolError> {
             if secret.is_empty() || secret.len() > MAX_CANCEL_SECRET_BYTES {
                 return Err(ProtocolError::Startup("a cancel key has 1 to 256 bytes"));
             }
-            Ok(Startup::Cancel {
-                pid,
-                secret: secret.to_vec(),
-            })
+            Ok(Startup::Cancel { pid, secret: secret.to_vec() })
         }
-        _ if major != 3 => Err(ProtocolError::Startup(
-            "only version 3 of the protocol is spoken",
-        )),
-        _ => parameters(reader)
-            .map(|parameters| Startup::Session(StartupMessage { minor, parameters })),
+        _ if major != 3 => Err(ProtocolError::Startup("only version 3 of the protocol is spoken")),
+        _ => parameters(reader).map(|parameters| Startup::Session(StartupMessage { minor, parameters })),
     }
 }
 
 fn parameters(mut reader: Reader<'_>) -> Result<Vec<(String, String)>, ProtocolError> {
     let malformed = |_| ProtocolError::Startup("a parameter has no end");
     let utf8 = |bytes: &[u8]| {
-        String::from_utf8(bytes.to_vec())
-            .map_err(|_| ProtocolError::Startup("a parameter is not UTF-8"))
+        String::from_utf8(bytes.to_vec()).map_err(|_| ProtocolError::Startup("a parameter is not UTF-8"))
     };
     let mut parameters = Vec::new();
     loop {
@@ -125,9 +112,7 @@ fn parameters(mut reader: Reader<'_>) -> Result<Vec<(String, String)>, ProtocolE
         let value = utf8(reader.cstr().map_err(malformed)?)?;
         parameters.push((name, value));
     }
-    reader
-        .end()
-        .map_err(|_| ProtocolError::Startup("something follows its end"))?;
+    reader.end().map_err(|_| ProtocolError::Startup("something follows its end"))?;
     Ok(parameters)
 }
 
@@ -174,25 +159,11 @@ mod tests {
 
     #[test]
     fn each_kind_round_trips() {
-        let packet = encode(
-            2,
-            &[("user", "grt_x"), ("database", "demo"), ("_pq_.x", "1")],
-        );
-        let Startup::Session(message) = parse(&packet).unwrap() else {
-            panic!()
-        };
-        assert_eq!(
-            (message.minor, message.get("user"), message.get("none")),
-            (2, Some("grt_x"), None)
-        );
+        let packet = encode(2, &[("user", "grt_x"), ("database", "demo"), ("_pq_.x", "1")]);
+        let Startup::Session(message) = parse(&packet).unwrap() else { panic!() };
+        assert_eq!((message.minor, message.get("user"), message.get("none")), (2, Some("grt_x"), None));
         assert_eq!(parse(&encode_ssl_request()), Ok(Startup::SslRequest));
-        assert_eq!(
-            parse(&encode_cancel(7, &[1; 32])),
-            Ok(Startup::Cancel {
-                pid: 7,
-                secret: vec![1; 32]
-            })
-        );
+        assert_eq!(parse(&encode_cancel(7, &[1; 32])), Ok(Startup::Cancel { pid: 7, secret: vec![1; 32] }));
         for cut in 0..packet.len() {
             assert!(parse(&packet[..cut]).is_err(), "cut at {cut}");
         }

@@ -119,10 +119,7 @@ impl<T: Copy> Tracker<T> {
     /// The message that the server answers now.
     #[must_use]
     pub fn front(&self) -> Option<Sent<T>> {
-        self.queue
-            .iter()
-            .find(|sent| !matches!(sent, Sent::CopyEnd))
-            .copied()
+        self.queue.iter().find(|sent| !matches!(sent, Sent::CopyEnd)).copied()
     }
 
     /// A message was passed on. Statements that the server will certainly discard end at once.
@@ -134,8 +131,7 @@ impl<T: Copy> Tracker<T> {
             _ => {}
         }
         if self.skipping {
-            if let Sent::Query(statement) | Sent::Parse(statement) | Sent::Execute(statement) = sent
-            {
+            if let Sent::Query(statement) | Sent::Parse(statement) | Sent::Execute(statement) = sent {
                 ended(skipped(statement));
             }
         } else if !(matches!(sent, Sent::CopyEnd) && self.queue.is_empty()) {
@@ -180,21 +176,12 @@ impl<T: Copy> Tracker<T> {
 
     fn take(&mut self, statement: T, outcome: Outcome) -> Ended<T> {
         let rows = std::mem::take(&mut self.finished) + std::mem::take(&mut self.rows);
-        Ended {
-            statement,
-            outcome,
-            rows,
-            bytes: std::mem::take(&mut self.bytes),
-        }
+        Ended { statement, outcome, rows, bytes: std::mem::take(&mut self.bytes) }
     }
 
     fn complete(&mut self, tag: u8, body: &[u8], ended: &mut impl FnMut(Ended<T>)) {
         // Rows that were returned have been counted one by one; the tag counts those of everything else.
-        let counted = if tag == b'C' {
-            backend::tag_rows(body).unwrap_or(0)
-        } else {
-            0
-        };
+        let counted = if tag == b'C' { backend::tag_rows(body).unwrap_or(0) } else { 0 };
         match self.queue.front().copied() {
             Some(Sent::Query(_)) => {
                 // Rows that came as DataRows are in the tag too (`SELECT n`, `INSERT 0 n` with RETURNING): the
@@ -213,9 +200,7 @@ impl<T: Copy> Tracker<T> {
     }
 
     fn error(&mut self, body: &[u8], ended: &mut impl FnMut(Ended<T>)) {
-        let sqlstate = error::field(body, b'C')
-            .and_then(|code| code.first_chunk().copied())
-            .unwrap_or(*b"XX000");
+        let sqlstate = error::field(body, b'C').and_then(|code| code.first_chunk().copied()).unwrap_or(*b"XX000");
         match self.queue.front().copied() {
             None | Some(Sent::Sync) => {}
             Some(Sent::Query(_)) => {
@@ -232,9 +217,7 @@ impl<T: Copy> Tracker<T> {
                             self.skipping = false;
                             break;
                         }
-                        Sent::Query(statement)
-                        | Sent::Parse(statement)
-                        | Sent::Execute(statement) => {
+                        Sent::Query(statement) | Sent::Parse(statement) | Sent::Execute(statement) => {
                             // An error of Bind or Describe is that of the Execute which follows.
                             let end = self.take(statement, outcome);
                             outcome = Outcome::Skipped;
@@ -251,10 +234,7 @@ impl<T: Copy> Tracker<T> {
         let Some(Sent::Execute(_)) = self.queue.front() else {
             return;
         };
-        let end = self
-            .queue
-            .iter()
-            .position(|sent| matches!(sent, Sent::CopyEnd));
+        let end = self.queue.iter().position(|sent| matches!(sent, Sent::CopyEnd));
         self.copying = end.is_none();
         let before = end.unwrap_or(self.queue.len());
         let mut index = 0;
@@ -291,12 +271,7 @@ impl<T: Copy> Tracker<T> {
 }
 
 fn skipped<T>(statement: T) -> Ended<T> {
-    Ended {
-        statement,
-        outcome: Outcome::Skipped,
-        rows: 0,
-        bytes: 0,
-    }
+    Ended { statement, outcome: Outcome::Skipped, rows: 0, bytes: 0 }
 }
 
 #[cfg(test)]
@@ -350,18 +325,9 @@ mod tests {
 
     #[test]
     fn an_error_in_a_string() {
-        let (ends, _) = play(&[
-            C(Query(1)),
-            C(Query(2)),
-            Fails("22012"),
-            S(b'Z', b"E"),
-            S(b'C', b"BEGIN\0"),
-            S(b'Z', b"T"),
-        ]);
-        assert_eq!(
-            ends,
-            [(1, Outcome::Error(*b"22012"), 0), (2, Outcome::Ok, 0)]
-        );
+        let (ends, _) =
+            play(&[C(Query(1)), C(Query(2)), Fails("22012"), S(b'Z', b"E"), S(b'C', b"BEGIN\0"), S(b'Z', b"T")]);
+        assert_eq!(ends, [(1, Outcome::Error(*b"22012"), 0), (2, Outcome::Ok, 0)]);
     }
 
     #[test]
@@ -403,34 +369,14 @@ mod tests {
 
     #[test]
     fn what_is_sent_after_an_error_and_before_sync_is_skipped() {
-        let (ends, tracker) = play(&[
-            C(Parse(1)),
-            Fails("42601"),
-            C(Query(2)),
-            C(Execute(3)),
-            C(Sync),
-            S(b'Z', b"I"),
-        ]);
-        assert_eq!(
-            ends,
-            [
-                (1, Outcome::Error(*b"42601"), 0),
-                (2, Outcome::Skipped, 0),
-                (3, Outcome::Skipped, 0)
-            ]
-        );
+        let (ends, tracker) = play(&[C(Parse(1)), Fails("42601"), C(Query(2)), C(Execute(3)), C(Sync), S(b'Z', b"I")]);
+        assert_eq!(ends, [(1, Outcome::Error(*b"42601"), 0), (2, Outcome::Skipped, 0), (3, Outcome::Skipped, 0)]);
         assert!(tracker.is_idle());
     }
 
     #[test]
     fn a_bind_error_is_the_statements() {
-        let (ends, _) = play(&[
-            C(Bind),
-            C(Execute(1)),
-            C(Sync),
-            Fails("22P02"),
-            S(b'Z', b"I"),
-        ]);
+        let (ends, _) = play(&[C(Bind), C(Execute(1)), C(Sync), Fails("22P02"), S(b'Z', b"I")]);
         assert_eq!(ends, [(1, Outcome::Error(*b"22P02"), 0)]);
     }
 
@@ -499,23 +445,13 @@ mod tests {
             Fails("57014"),
             S(b'Z', b"I"),
         ]);
-        assert_eq!(
-            ends,
-            [(1, Outcome::Ok, 2), (2, Outcome::Error(*b"57014"), 0)]
-        );
+        assert_eq!(ends, [(1, Outcome::Ok, 2), (2, Outcome::Error(*b"57014"), 0)]);
         assert!(tracker.is_idle());
     }
 
     #[test]
     fn returning_rows_are_not_counted_twice() {
-        let (ends, _) = play(&[
-            C(Query(1)),
-            Row,
-            Row,
-            S(b'C', b"INSERT 0 2\0"),
-            S(b'C', b"DELETE 4\0"),
-            S(b'Z', b"I"),
-        ]);
+        let (ends, _) = play(&[C(Query(1)), Row, Row, S(b'C', b"INSERT 0 2\0"), S(b'C', b"DELETE 4\0"), S(b'Z', b"I")]);
         assert_eq!(ends, [(1, Outcome::Ok, 6)]);
     }
 }

@@ -3,8 +3,8 @@
 use super::EndOfClient;
 use crate::{client::Client, worker::Worker};
 use postern_proto::v1::{
-    AuthBegin, AuthRefused, AuthRequest, AuthResponse, AuthSuccess, ClientError,
-    auth_request::Request, auth_response::Response, gateway_control_client::GatewayControlClient,
+    AuthBegin, AuthRefused, AuthRequest, AuthResponse, AuthSuccess, ClientError, auth_request::Request,
+    auth_response::Response, gateway_control_client::GatewayControlClient,
 };
 use postern_wire::{ProtocolError, error::Report, frame, startup::StartupMessage};
 use std::{net::SocketAddr, rc::Rc, time::Instant};
@@ -48,11 +48,7 @@ pub(super) async fn authenticate(
         client_address: address.to_string(),
         tls: client.is_tls(),
         attached: worker.attached(),
-        channel_binding: if client.is_tls() {
-            worker.channel_binding().into()
-        } else {
-            Default::default()
-        },
+        channel_binding: if client.is_tls() { worker.channel_binding().into() } else { Default::default() },
     };
     let (requests, mut responses) = begin_exchange(worker, begin).await?;
     match next(&mut responses).await? {
@@ -65,16 +61,12 @@ pub(super) async fn authenticate(
         response => return Err(refused(worker, client, address, &user, response).await),
     }
     let client_final = read_message(client).await?;
-    let request = AuthRequest {
-        request: Some(Request::ClientFinal(client_final.into())),
-    };
+    let request = AuthRequest { request: Some(Request::ClientFinal(client_final.into())) };
     requests.send(request).await.map_err(|_| unavailable())?;
     match next(&mut responses).await? {
         Response::Success(success) => {
             out.clear();
-            put_authentication(&mut out, SASL_FINAL, |out| {
-                out.extend_from_slice(&success.server_final)
-            });
+            put_authentication(&mut out, SASL_FINAL, |out| out.extend_from_slice(&success.server_final));
             client.write_all(&out).await?;
             Ok(success)
         }
@@ -88,18 +80,13 @@ async fn begin_exchange(
 ) -> Result<(mpsc::Sender<AuthRequest>, Streaming<AuthResponse>), EndOfClient> {
     // An exchange has two messages.
     let (requests, outgoing) = mpsc::channel(2);
-    let request = AuthRequest {
-        request: Some(Request::Begin(begin)),
-    };
+    let request = AuthRequest { request: Some(Request::Begin(begin)) };
     requests.send(request).await.map_err(|_| unavailable())?;
     let mut control = GatewayControlClient::new(worker.channel.clone());
-    let responses = control
-        .authenticate(ReceiverStream::new(outgoing))
-        .await
-        .map_err(|status| {
-            tracing::warn!(error = %status, "the control plane did not answer an authentication");
-            unavailable()
-        })?;
+    let responses = control.authenticate(ReceiverStream::new(outgoing)).await.map_err(|status| {
+        tracing::warn!(error = %status, "the control plane did not answer an authentication");
+        unavailable()
+    })?;
     Ok((requests, responses.into_inner()))
 }
 
@@ -108,9 +95,7 @@ async fn next(responses: &mut Streaming<AuthResponse>) -> Result<Response, EndOf
         tracing::warn!(error = %status, "the control plane broke an authentication off");
         unavailable()
     })?;
-    response
-        .and_then(|response| response.response)
-        .ok_or_else(unavailable)
+    response.and_then(|response| response.response).ok_or_else(unavailable)
 }
 
 fn unavailable() -> EndOfClient {
@@ -129,10 +114,7 @@ async fn refused(
     user: &str,
     response: Response,
 ) -> EndOfClient {
-    let AuthRefused {
-        error,
-        server_final,
-    } = match response {
+    let AuthRefused { error, server_final } = match response {
         Response::BadProof(refused) => {
             let delay = worker.throttle.failed(address.ip(), user, Instant::now());
             tracing::info!(client = %address, ?delay, "a wrong secret");
@@ -144,9 +126,7 @@ async fn refused(
     };
     if !server_final.is_empty() {
         let mut out = Vec::new();
-        put_authentication(&mut out, SASL_FINAL, |out| {
-            out.extend_from_slice(&server_final)
-        });
+        put_authentication(&mut out, SASL_FINAL, |out| out.extend_from_slice(&server_final));
         if let Err(error) = client.write_all(&out).await {
             return error.into();
         }
@@ -156,18 +136,8 @@ async fn refused(
 
 /// A control plane's error in our own terms.
 pub fn report(error: ClientError) -> Report {
-    let ClientError {
-        sqlstate,
-        message,
-        detail,
-        hint,
-    } = error;
-    Report {
-        sqlstate,
-        message,
-        detail,
-        hint,
-    }
+    let ClientError { sqlstate, message, detail, hint } = error;
+    Report { sqlstate, message, detail, hint }
 }
 
 /// The body of a `p` message.
@@ -185,12 +155,7 @@ async fn read_message(client: &mut Client) -> Result<Vec<u8>, EndOfClient> {
         _ => return Err(ProtocolError::Unexpected { tag }.into()),
     }
     if length > MAX_SASL_BYTES {
-        return Err(ProtocolError::TooLarge {
-            tag,
-            length,
-            limit: MAX_SASL_BYTES,
-        }
-        .into());
+        return Err(ProtocolError::TooLarge { tag, length, limit: MAX_SASL_BYTES }.into());
     }
     let mut body = vec![0u8; length];
     client.read_exact(&mut body).await?;
@@ -203,8 +168,7 @@ fn initial_response(body: &[u8]) -> Result<(String, Vec<u8>), EndOfClient> {
     if !matches!(mechanism.as_str(), "SCRAM-SHA-256" | "SCRAM-SHA-256-PLUS") {
         return Err(ProtocolError::Malformed { tag: b'p' }.into());
     }
-    let length =
-        usize::try_from(reader.i32()?).map_err(|_| ProtocolError::Malformed { tag: b'p' })?;
+    let length = usize::try_from(reader.i32()?).map_err(|_| ProtocolError::Malformed { tag: b'p' })?;
     let first = reader.bytes(length)?.to_vec();
     reader.end()?;
     Ok((mechanism, first))

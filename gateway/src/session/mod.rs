@@ -41,29 +41,22 @@ enum EndOfClient {
 
 impl From<ProtocolError> for EndOfClient {
     fn from(error: ProtocolError) -> Self {
-        Self::Refused(Report::new(
-            "08P01",
-            error.to_string(),
-            "This port speaks the PostgreSQL protocol, version 3.",
-        ))
+        Self::Refused(Report::new("08P01", error.to_string(), "This port speaks the PostgreSQL protocol, version 3."))
     }
 }
 
 /// Serves one client to its end.
 pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr, pending: Pending) {
     let mut client = None;
-    let opened = timeout(
-        AUTHENTICATION_DEADLINE,
-        open(&worker, &mut client, stream, address),
-    )
-    .await;
+    let opened = timeout(AUTHENTICATION_DEADLINE, open(&worker, &mut client, stream, address)).await;
     drop(pending);
     let opened = opened.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()));
     match (opened, client) {
         (Ok(session), Some(client)) => relay::relay(&worker, client, session).await,
         (Err(EndOfClient::Refused(report)), Some(client)) => {
             tracing::debug!(client = %address, sqlstate = report.sqlstate, reason = report.message, "client refused");
-            metrics::counter!("postern_gateway_clients_refused_total", "sqlstate" => report.sqlstate.clone()).increment(1);
+            metrics::counter!("postern_gateway_clients_refused_total", "sqlstate" => report.sqlstate.clone())
+                .increment(1);
             let _ = timeout(REFUSAL_DEADLINE, refuse(client, &report)).await;
         }
         (Err(error), _) => tracing::debug!(client = %address, %error, "client gone"),
@@ -82,17 +75,9 @@ async fn open(
     let client = client.as_mut().ok_or(EndOfClient::Done)?;
     let accepted = authenticate::authenticate(worker, client, &message, address).await?;
     let (commands, received) = mpsc::unbounded_channel::<Command>();
-    let registration = worker.sessions.register(
-        accepted.session_id.clone(),
-        accepted.grant_id.clone(),
-        commands,
-    );
+    let registration = worker.sessions.register(accepted.session_id.clone(), accepted.grant_id.clone(), commands);
     let stream = route::route(worker, client, &message, &accepted, &registration).await?;
-    Ok(relay::Session {
-        stream,
-        commands: received,
-        registration,
-    })
+    Ok(relay::Session { stream, commands: received, registration })
 }
 
 async fn refuse(mut client: Client, report: &Report) -> io::Result<()> {

@@ -52,18 +52,8 @@ enum End {
 
 /// Relays until either side is done.
 pub(super) async fn relay(worker: &Rc<Worker>, client: Client, session: Session) {
-    let Session {
-        stream,
-        mut commands,
-        registration,
-    } = session;
-    let mut relay = Relay {
-        client,
-        stream,
-        boundary: Boundary::default(),
-        client_finished: false,
-        unflushed: false,
-    };
+    let Session { stream, mut commands, registration } = session;
+    let mut relay = Relay { client, stream, boundary: Boundary::default(), client_finished: false, unflushed: false };
     let end = run(worker, &mut relay, &mut commands).await;
     let last_word = match end {
         End::ClientGone => return,
@@ -79,11 +69,7 @@ pub(super) async fn relay(worker: &Rc<Worker>, client: Client, session: Session)
     drop(registration);
 }
 
-async fn run(
-    worker: &Rc<Worker>,
-    relay: &mut Relay,
-    commands: &mut UnboundedReceiver<Command>,
-) -> End {
+async fn run(worker: &Rc<Worker>, relay: &mut Relay, commands: &mut UnboundedReceiver<Command>) -> End {
     let mut told: Option<(Report, Instant)> = None;
     loop {
         let deadline = told.as_ref().map(|(_, deadline)| *deadline);
@@ -187,9 +173,7 @@ impl Relay {
     /// Says a last word, if there is one and the client is between two messages, and closes.
     async fn close(mut self, report: Option<Report>) -> io::Result<()> {
         if let Some(report) = report.filter(|_| self.boundary.is_at()) {
-            self.client
-                .write_all(&report.encode(Severity::Fatal))
-                .await?;
+            self.client.write_all(&report.encode(Severity::Fatal)).await?;
         }
         drop(self.stream);
         self.client.flush().await?;

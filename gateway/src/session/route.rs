@@ -40,23 +40,15 @@ pub(super) async fn route(
             .parameters
             .iter()
             .filter(|(name, _)| {
-                !matches!(name.as_str(), "user" | "database" | "replication")
-                    && !name.starts_with("_pq_.")
+                !matches!(name.as_str(), "user" | "database" | "replication") && !name.starts_with("_pq_.")
             })
-            .map(|(name, value)| Setting {
-                name: name.clone(),
-                value: value.clone(),
-            })
+            .map(|(name, value)| Setting { name: name.clone(), value: value.clone() })
             .collect(),
     };
     let connector = accepted.connector.as_ref().ok_or_else(no_connector)?;
     let tunnel = worker.tunnel(connector).ok_or_else(no_connector)?;
-    let stream = tunnel
-        .open(&open.encode_to_vec())
-        .map_err(|_| no_connector())?;
-    let greeting = timeout(OPEN_DEADLINE, greeting(&stream))
-        .await
-        .map_err(|_| no_connector())??;
+    let stream = tunnel.open(&open.encode_to_vec()).map_err(|_| no_connector())?;
+    let greeting = timeout(OPEN_DEADLINE, greeting(&stream)).await.map_err(|_| no_connector())??;
     let mut out = Vec::new();
     put_authentication(&mut out, 0, |_| {});
     rewrite_greeting(&greeting, minor, registration, &mut out)?;
@@ -101,16 +93,8 @@ async fn greeting(stream: &Stream) -> Result<Vec<u8>, EndOfClient> {
 
 fn passed_on(response: &[u8]) -> Report {
     let body = response.get(frame::HEADER_BYTES..).unwrap_or_default();
-    let text = |code| {
-        String::from_utf8_lossy(postern_wire::error::field(body, code).unwrap_or_default())
-            .into_owned()
-    };
-    Report {
-        sqlstate: text(b'C'),
-        message: text(b'M'),
-        detail: text(b'D'),
-        hint: text(b'H'),
-    }
+    let text = |code| String::from_utf8_lossy(postern_wire::error::field(body, code).unwrap_or_default()).into_owned();
+    Report { sqlstate: text(b'C'), message: text(b'M'), detail: text(b'D'), hint: text(b'H') }
 }
 
 /// Copies the greeting with a cancel key of our own in place of the connector's, which has the backend's process
@@ -128,8 +112,7 @@ fn rewrite_greeting(
         };
         rest = after;
         if header.tag == b'K' {
-            let pid =
-                backend::backend_key(message.get(frame::HEADER_BYTES..).unwrap_or_default())?.pid;
+            let pid = backend::backend_key(message.get(frame::HEADER_BYTES..).unwrap_or_default())?.pid;
             backend::put_backend_key(out, &cancel_key(pid, minor, registration)?);
         } else {
             out.extend_from_slice(message);
@@ -138,16 +121,8 @@ fn rewrite_greeting(
     Ok(())
 }
 
-fn cancel_key(
-    pid: i32,
-    minor: u16,
-    registration: &Registration,
-) -> Result<BackendKey, EndOfClient> {
-    let length = if minor >= 2 {
-        SECRET_BYTES_3_2
-    } else {
-        SECRET_BYTES_3_0
-    };
+fn cancel_key(pid: i32, minor: u16, registration: &Registration) -> Result<BackendKey, EndOfClient> {
+    let length = if minor >= 2 { SECRET_BYTES_3_2 } else { SECRET_BYTES_3_0 };
     loop {
         let mut secret = vec![0u8; length];
         rand::fill(&mut secret).map_err(|_| EndOfClient::Done)?;

@@ -30,11 +30,7 @@ pub(super) async fn startup(
     if stream.peek(&mut first).await? == 0 {
         return Err(EndOfClient::Done);
     }
-    *client = Some(if first == [TLS_HANDSHAKE] {
-        direct_tls(worker, stream).await?
-    } else {
-        Client::Plain(stream)
-    });
+    *client = Some(if first == [TLS_HANDSHAKE] { direct_tls(worker, stream).await? } else { Client::Plain(stream) });
     for _ in 0..MAX_REQUESTS {
         let Some(connection) = client.as_mut() else {
             break;
@@ -85,9 +81,7 @@ async fn read_packet(client: &mut Client) -> Result<Startup, EndOfClient> {
     client.read_exact(&mut packet).await?;
     let length = startup::packet_length(&packet)?.unwrap_or(packet.len());
     packet.resize(length, 0);
-    client
-        .read_exact(packet.get_mut(4..).unwrap_or_default())
-        .await?;
+    client.read_exact(packet.get_mut(4..).unwrap_or_default()).await?;
     Ok(startup::parse(&packet)?)
 }
 
@@ -119,12 +113,8 @@ fn check(worker: &Rc<Worker>, tls: bool, message: &StartupMessage) -> Result<(),
 
 /// A newer minor version or an unknown protocol option is answered by what is spoken here.
 async fn negotiate(client: &mut Client, message: &StartupMessage) -> Result<(), EndOfClient> {
-    let unknown: Vec<_> = message
-        .parameters
-        .iter()
-        .map(|(name, _)| name.as_str())
-        .filter(|name| name.starts_with("_pq_."))
-        .collect();
+    let unknown: Vec<_> =
+        message.parameters.iter().map(|(name, _)| name.as_str()).filter(|name| name.starts_with("_pq_.")).collect();
     if message.minor > MAX_MINOR || !unknown.is_empty() {
         let mut out = Vec::new();
         backend::put_negotiate_version(&mut out, message.minor.min(MAX_MINOR), &unknown);

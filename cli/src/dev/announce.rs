@@ -6,11 +6,7 @@ use std::path::Path;
 /// The text. It holds no token: what is written to a terminal or a file is read by others.
 pub fn text(folder: &Path, ready: &Ready, foreign: bool) -> String {
     let postern = program();
-    // The folder is named in the commands only where they would not find it by themselves.
-    let here = match path(None) {
-        Ok(usual) if usual.canonicalize().is_ok_and(|usual| usual == folder) => String::new(),
-        _ => format!(" --data-dir {}", quoted(&folder.display().to_string())),
-    };
+    let here = here(folder);
     let connections: Vec<String> = ready
         .connections
         .iter()
@@ -50,6 +46,19 @@ The admin reads who ran which statement:
         file = folder.join("dev.json").display(),
         limits = limits(foreign),
     )
+}
+
+/// How one that was left running is ended.
+pub fn background(folder: &Path) -> String {
+    format!("It runs in the background until: {} dev stop{}", program(), here(folder))
+}
+
+/// The folder as an option; nothing where the commands find it by themselves.
+fn here(folder: &Path) -> String {
+    match path(None) {
+        Ok(usual) if usual.canonicalize().is_ok_and(|usual| usual == folder) => String::new(),
+        _ => format!(" --data-dir {}", quoted(&folder.display().to_string())),
+    }
 }
 
 /// What is not yet enforced, and what cannot be.

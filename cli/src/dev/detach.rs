@@ -14,6 +14,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use secrecy::ExposeSecret;
 use std::{path::Path, process::Stdio, time::Duration};
 use tokio::{process::Command, time::Instant};
 
@@ -37,7 +38,7 @@ pub async fn start(context: &Context, args: &DevArgs) -> Result<(), Failure> {
     if let Some(pid) = folder::holder(&path).map_err(failed)? {
         output::remark(format!("It runs already, as process {pid}."));
     } else {
-        launch(&path).await?;
+        launch(&path, args).await?;
     }
     let ready = Ready::read(&path)?;
     match context.format {
@@ -45,12 +46,12 @@ pub async fn start(context: &Context, args: &DevArgs) -> Result<(), Failure> {
         Format::Table | Format::Csv => {
             let path = path.canonicalize().map_err(failed)?;
             output::write(&announce::text(&path, &ready, args.postgres.is_some()))?;
-            output::line("It runs in the background until: postern dev stop")
+            output::line(announce::background(&path))
         }
     }
 }
 
-async fn launch(path: &Path) -> Result<(), Failure> {
+async fn launch(path: &Path, args: &DevArgs) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::failed(format!("cannot start in the background: {error}"));
     let ready = path.join("dev.json");
     // Nobody holds the folder, so this is a predecessor's.
@@ -59,7 +60,16 @@ async fn launch(path: &Path) -> Result<(), Failure> {
     let _ = std::fs::remove_file(&log_path);
     let log = files::create_private(&log_path).map_err(failed)?;
     let mut command = Command::new(std::env::current_exe().map_err(failed)?);
-    command.args(std::env::args_os().skip(1).filter(|argument| argument != "--detach"));
+    command.arg("dev").arg("--data-dir").arg(path);
+    command.args(["--pg-port", &args.pg_port.to_string()]);
+    command.args(["--http-port", &args.http_port.to_string()]);
+    if let Some(url) = &args.postgres {
+        // It may hold a password, and it will be there for long: not where process lists show it.
+        command.env("POSTERN_DEV_POSTGRES", url.expose_secret());
+    }
+    for file in &args.config {
+        command.arg("--config").arg(std::path::absolute(file).map_err(failed)?);
+    }
     command.stdin(Stdio::null()).stdout(log.try_clone().map_err(failed)?).stderr(log);
     // Of its own group, so that Ctrl-C in this terminal does not reach it.
     command.process_group(0);

@@ -22,6 +22,7 @@ use crate::{
     output::{self, Format},
     serve::Stop,
 };
+use database::Database;
 use folder::{DataFolder, Ready};
 use secrecy::SecretString;
 use std::path::PathBuf;
@@ -128,6 +129,9 @@ fn env(caller: Caller, folder: &FolderArg) -> Result<(), Failure> {
 async fn foreground(context: &Context, args: DevArgs) -> Result<(), Failure> {
     // Read first: a mistake in a file is best known before anything is started.
     let files = if args.config.is_empty() { None } else { Some(documents::read(&args.config, true)?) };
+    if let Some(url) = &args.postgres {
+        Database::of_url(url).map_err(|error| Failure::usage(format!("{error:#}")))?;
+    }
     let data = DataFolder::open(&folder::path(args.folder.data_dir.as_deref())?)?;
     logging::init(Form::by_terminal(), None)?;
     let mut stop = Stop::listen()?;

@@ -40,7 +40,8 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
     postern_types::time::parse_duration(&text).map_err(serde::de::Error::custom)
 }
 
-/// How the connector logs in to one database.
+/// How the connector logs in to one database. A login that has no password here takes the one that the control plane
+/// keeps for it, if there is one.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Credentials {

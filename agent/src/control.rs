@@ -1,12 +1,16 @@
 //! The control stream: the lease, the connections to serve, the gateways to attach to, and what is to end.
 
-use crate::{registry::End, worker::Common};
+use crate::{
+    registry::End,
+    worker::{Common, Connection},
+};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use postern_proto::v1::{
-    ClientError, ConnectionSet, ConnectorHello, ConnectorMessage, GatewaySet, Heartbeat, connector_command::Command,
-    connector_control_client::ConnectorControlClient, connector_message::Message,
+    ClientError, ConnectionSet, ConnectionSpec, ConnectorHello, ConnectorMessage, GatewaySet, Heartbeat,
+    connector_command::Command, connector_control_client::ConnectorControlClient, connector_message::Message,
 };
 use postern_wire::error::Report;
+use secrecy::SecretString;
 use std::{
     sync::{
         Arc,
@@ -188,7 +192,12 @@ fn end(reason: &'static str, error: Option<ClientError>) -> End {
 }
 
 fn serve(common: &Common, set: ConnectionSet) {
-    let connections = set.connections.into_iter().map(|spec| (spec.name, spec.database_url)).collect();
+    let secret = |(login, password): (String, String)| (login, SecretString::from(password));
+    let connection = |spec: ConnectionSpec| {
+        let logins = spec.logins.into_iter().map(secret).collect();
+        (spec.name, Connection { url: spec.database_url, logins })
+    };
+    let connections = set.connections.into_iter().map(connection).collect();
     common.connections.store(Arc::new(connections));
 }
 

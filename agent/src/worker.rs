@@ -14,6 +14,7 @@ use crate::{
 };
 use arc_swap::ArcSwap;
 use postern_peer::Keeper;
+use secrecy::SecretString;
 use std::{cell::RefCell, collections::HashMap, io, rc::Rc, sync::Arc, thread};
 use tokio::{
     runtime,
@@ -26,6 +27,15 @@ use tokio_util::sync::CancellationToken;
 /// Bytes read from a database at once; one buffer a thread.
 const SCRATCH_BYTES: usize = 64 * 1024;
 
+/// A connection that this connector serves, as the control plane says.
+#[derive(Debug)]
+pub struct Connection {
+    /// Where the database is.
+    pub url: String,
+    /// Passwords by database role, for those that the configuration holds none for. Never written anywhere.
+    pub logins: HashMap<String, SecretString>,
+}
+
 /// What all threads of a connector have in common.
 #[derive(Clone)]
 pub struct Common {
@@ -37,8 +47,8 @@ pub struct Common {
     pub incarnation: Arc<str>,
     /// Tickets.
     pub verifier: Arc<Verifier>,
-    /// Database URLs by connection, as the control plane says.
-    pub connections: Arc<ArcSwap<HashMap<String, String>>>,
+    /// The connections by name, as the control plane says.
+    pub connections: Arc<ArcSwap<HashMap<String, Connection>>>,
     /// All sessions.
     pub registry: Registry,
     /// Whether statements may start.

@@ -46,7 +46,7 @@ pub struct Core {
     /// The certificate authority.
     pub ca: Authority,
     /// Seals secrets for the database.
-    pub sealer: Sealer,
+    pub sealer: Arc<Sealer>,
     /// Signs tickets.
     pub tickets: Signer,
     /// Signs the audit.
@@ -66,11 +66,11 @@ impl Core {
         config.validate()?;
         crate::config::create_data_dir(&config.data_dir).map_err(CoreError::DataDir)?;
         let store = Store::open(&config.store_config().await?).await?;
-        let sealer = Sealer::load(&config).await?;
+        let sealer = Arc::new(Sealer::load(&config).await?);
         let ca = Authority::load(&store, &sealer, config.certificate_lifetime).await?;
         let tickets = Signer::load(&store, &sealer).await?;
         let audit_signer = Signer::load_audit(&store, &sealer).await?;
-        let hub = Hub::new(store.clone()).await?;
+        let hub = Hub::new(store.clone(), Arc::clone(&sealer)).await?;
         Ok(Arc::new(Self { store, hub, ca, sealer, tickets, audit_signer, config, requests_changed: watch::Sender::new(()) }))
     }
 

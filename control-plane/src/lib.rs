@@ -3,7 +3,7 @@
 //!
 //! In reading order: [`config`]; [`store`] (the database; only it speaks SQL); [`identity`] (who acts) and
 //! [`rights`] (who may do what); [`requests`] and [`grants`] (how access begins and ends), [`connections`],
-//! [`sessions`], [`fleet`], [`apply`]; [`audit`]; [`effects`] (what is told after a change); [`hub`], [`rpc`]
+//! [`credentials`], [`sessions`], [`fleet`], [`apply`]; [`audit`]; [`effects`] (what is told after a change); [`hub`], [`rpc`]
 //! (connectors and gateways) with [`ca`], [`seal`], [`ticket`]; [`api`] (REST); [`start()`].
 
 pub mod api;
@@ -14,6 +14,7 @@ pub mod ca;
 pub mod config;
 pub mod connections;
 mod core;
+pub mod credentials;
 pub mod effects;
 pub mod fleet;
 pub mod grants;

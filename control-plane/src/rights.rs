@@ -79,6 +79,8 @@ pub enum Resource<'a> {
     },
     /// Connections, users, agents and groups as they are configured.
     Configuration,
+    /// A database's password that is kept here. There is no action by which it could be read.
+    DatabaseCredential,
     /// Connectors, gateways and their join tokens.
     Fleet,
     /// What everybody did.
@@ -156,6 +158,9 @@ pub fn is_allowed(actor: &Actor, action: Action, resource: &Resource<'_>) -> boo
             }
             _ => false,
         },
+        Resource::DatabaseCredential => {
+            matches!(action, Action::See | Action::Change | Action::Delete) && actor.admin
+        }
         Resource::WholeAudit => action == Action::See && (actor.admin || actor.auditor),
         Resource::OwnAudit => action == Action::See,
     }

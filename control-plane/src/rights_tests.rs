@@ -215,6 +215,7 @@ fn tokens_configuration_audit() {
     let admin: &[(&str, &[Action])] = &[("admin", &[See, Create, Change, Delete, End])];
     check(&world, &Resource::Configuration, admin);
     check(&world, &Resource::Fleet, admin);
+    check(&world, &Resource::DatabaseCredential, &[("admin", &[See, Change, Delete])]);
     check(
         &world,
         &Resource::WholeAudit,

@@ -12,6 +12,19 @@ pub mod v1 {
     pub const TICKET_CONTEXT: &[u8] = b"postern-ticket-v1\0";
 }
 
+impl std::fmt::Debug for v1::ConnectionSpec {
+    /// The logins' names only: what is printed ends up in logs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut logins: Vec<_> = self.logins.keys().collect();
+        logins.sort();
+        f.debug_struct("ConnectionSpec")
+            .field("name", &self.name)
+            .field("database_url", &self.database_url)
+            .field("logins", &logins)
+            .finish()
+    }
+}
+
 /// Server name by which a gateway's connector listener passes a connection on to the control plane.
 pub const CONTROL_PLANE_SERVER_NAME: &str = "control-plane.postern.internal";
 
@@ -25,4 +38,26 @@ pub const TUNNEL_ALPN: &[u8] = b"postern-tunnel/1";
 #[must_use]
 pub fn tunnel_alpn(worker: usize) -> Vec<u8> {
     format!("postern-tunnel/1;{worker}").into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::v1::{ConnectionSet, ConnectionSpec, ConnectorCommand, ConnectorWelcome, connector_command::Command};
+
+    #[test]
+    fn passwords_are_not_printed() {
+        let spec = ConnectionSpec {
+            name: "demo".to_owned(),
+            database_url: "postgresql://127.0.0.1/shop".to_owned(),
+            logins: [("shop_reader".to_owned(), "hunter2".to_owned())].into(),
+        };
+        let set = ConnectionSet { connections: vec![spec] };
+        let welcome = ConnectorWelcome { connections: Some(set.clone()), ..ConnectorWelcome::default() };
+        for command in [Command::Connections(set), Command::Welcome(welcome)] {
+            let command = ConnectorCommand { command: Some(command) };
+            for text in [format!("{command:?}"), format!("{command:#?}")] {
+                assert!(text.contains("shop_reader") && !text.contains("hunter2"), "{text}");
+            }
+        }
+    }
 }

@@ -1,10 +1,12 @@
 //! From a preamble to a database connection.
 
 use crate::{
+    config::Credentials,
     registry::{End, Registration},
-    worker::Worker,
+    worker::{Connection, Worker},
 };
-use postern_dial::{Connection, DialError, Target};
+use postern_dial::{DialError, Target};
+use postern_ops::secret::Source;
 use postern_proto::v1::{RoleMode, SessionFacts, SessionOpen, Setting, Ticket};
 use postern_types::time::Micros;
 use postern_wire::{
@@ -13,6 +15,7 @@ use postern_wire::{
     frame,
 };
 use prost::Message;
+use secrecy::SecretString;
 use std::rc::Rc;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -24,7 +27,7 @@ pub struct Opened {
     /// What is recorded of it.
     pub facts: SessionFacts,
     /// The database.
-    pub connection: Connection,
+    pub connection: postern_dial::Connection,
     /// How it was reached: to cancel.
     pub target: Target,
     /// Ends the session at the grant's end.
@@ -90,46 +93,79 @@ pub async fn open(
 async fn target(worker: &Rc<Worker>, ticket: &Ticket) -> Result<Target, Report> {
     let hint = "The operators of Postern must mend the connection or the connector's configuration.";
     let misconfigured = |why: String| Report::new("08006", why, hint);
-    let connections = worker.connections.load();
-    let url = connections.get(&ticket.connection).ok_or_else(|| {
+    let connections = worker.connections.load_full();
+    let connection = connections.get(&ticket.connection).ok_or_else(|| {
         misconfigured(format!("this connector does not serve the connection \"{}\"", ticket.connection))
     })?;
-    let mut target = Target::parse(url).map_err(|error| misconfigured(error.to_string()))?;
+    let mut target = Target::parse(&connection.url).map_err(|error| misconfigured(error.to_string()))?;
     let credentials = worker.config.connections.get(&ticket.connection);
-    let source = match ticket.role_mode() {
-        RoleMode::Login => {
-            let login = credentials.and_then(|credentials| credentials.logins.get(&ticket.database_role));
-            let login = login.ok_or_else(|| {
-                misconfigured(format!(
-                    "the connector holds no login for the database role \"{}\"",
-                    ticket.database_role
-                ))
-            })?;
-            target.user.clone_from(&ticket.database_role);
-            login.password.as_ref()
-        }
-        RoleMode::Shared => {
-            let shared = credentials.and_then(|credentials| credentials.shared.as_ref());
-            let shared = shared
-                .ok_or_else(|| misconfigured("the connector holds no shared login for this connection".to_owned()))?;
-            target.user.clone_from(&shared.user);
-            shared.password.as_ref()
-        }
-        RoleMode::Ephemeral | RoleMode::Unspecified => {
-            return Err(misconfigured("this connector cannot make ephemeral roles".to_owned()));
-        }
-    };
-    target.password = None;
-    if let Some(source) = source {
-        target.password = Some(source.read().await.map_err(|error| {
+    let login = login(credentials, connection, ticket, &target.user).map_err(misconfigured)?;
+    target.password = match login.password {
+        Password::Own(source) => Some(source.read().await.map_err(|error| {
             tracing::error!(%error, connection = ticket.connection, "a database credential cannot be had");
             misconfigured("the connector cannot get its database credential".to_owned())
-        })?);
-    }
+        })?),
+        Password::Pushed(password) => Some(password.clone()),
+        Password::None => None,
+    };
+    target.user = login.user.to_owned();
     if let Some(path) = credentials.and_then(|credentials| credentials.root_certificate.clone()) {
         target.root_certificate = Some(path);
     }
     Ok(target)
+}
+
+/// As whom to log in.
+#[derive(Debug)]
+struct Login<'a> {
+    user: &'a str,
+    password: Password<'a>,
+}
+
+/// Where a login's password is.
+#[derive(Debug)]
+enum Password<'a> {
+    /// The configuration says.
+    Own(&'a Source),
+    /// The control plane gave it.
+    Pushed(&'a SecretString),
+    /// The configuration knows the login without one.
+    None,
+}
+
+/// The login of a session: what the connector's own configuration holds wins over what the control plane gave.
+fn login<'a>(
+    credentials: Option<&'a Credentials>,
+    connection: &'a Connection,
+    ticket: &'a Ticket,
+    url_user: &'a str,
+) -> Result<Login<'a>, String> {
+    let (user, own, missing) = match ticket.role_mode() {
+        RoleMode::Login => {
+            let role = ticket.database_role.as_str();
+            let own = credentials.and_then(|credentials| credentials.logins.get(role));
+            let missing = format!("the connector holds no login for the database role \"{role}\"");
+            (role, own.map(|login| login.password.as_ref()), missing)
+        }
+        RoleMode::Shared => {
+            let shared = credentials.and_then(|credentials| credentials.shared.as_ref());
+            let missing = "the connector holds no shared login for this connection".to_owned();
+            match shared {
+                Some(shared) => (shared.user.as_str(), Some(shared.password.as_ref()), missing),
+                None => (url_user, None, missing),
+            }
+        }
+        RoleMode::Ephemeral | RoleMode::Unspecified => {
+            return Err("this connector cannot make ephemeral roles".to_owned());
+        }
+    };
+    let password = match (own, connection.logins.get(user)) {
+        (Some(Some(source)), _) => Password::Own(source),
+        (_, Some(password)) => Password::Pushed(password),
+        (Some(None), None) => Password::None,
+        (None, None) => return Err(missing),
+    };
+    Ok(Login { user, password })
 }
 
 /// `postern:<grant>:<client's>`, unless the access role must be indistinguishable from a direct connection.
@@ -184,11 +220,67 @@ fn dial_report(ticket: &Ticket, error: DialError) -> Report {
 
 /// What the gateway gets before the first query: the server's ParameterStatus and notices, the backend's process
 /// id without its secret, ReadyForQuery.
-pub fn greeting(connection: &mut Connection) -> Vec<u8> {
+pub fn greeting(connection: &mut postern_dial::Connection) -> Vec<u8> {
     let mut greeting = std::mem::take(&mut connection.greeting);
     if let Some(key) = &connection.key {
         backend::put_backend_key(&mut greeting, &BackendKey { pid: key.pid, secret: vec![0; 4] });
     }
     frame::put_message(&mut greeting, b'Z', |out| out.push(b'I'));
     greeting
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Login as OwnLogin, Shared};
+    use secrecy::ExposeSecret;
+
+    fn chosen(credentials: Option<&Credentials>, mode: RoleMode, pushed: &[&str]) -> Result<(String, String), String> {
+        let secret = |&login: &&str| (login.to_owned(), SecretString::from(format!("pushed for {login}")));
+        let connection = Connection { url: String::new(), logins: pushed.iter().map(secret).collect() };
+        let ticket = Ticket { database_role: "reader".to_owned(), role_mode: mode.into(), ..Ticket::default() };
+        let login = login(credentials, &connection, &ticket, "of_url")?;
+        let password = match login.password {
+            Password::Own(Source::Value(value)) => value.expose_secret().to_owned(),
+            Password::Own(other) => panic!("{other:?}"),
+            Password::Pushed(password) => password.expose_secret().to_owned(),
+            Password::None => "none".to_owned(),
+        };
+        Ok((login.user.to_owned(), password))
+    }
+
+    fn configured(password: Option<&str>) -> Credentials {
+        let source = password.map(|text| Source::Value(SecretString::from(text)));
+        Credentials {
+            logins: [("reader".to_owned(), OwnLogin { password: source.clone() })].into(),
+            shared: Some(Shared { user: "one".to_owned(), password: source }),
+            root_certificate: None,
+        }
+    }
+
+    #[test]
+    fn what_is_configured_wins_over_what_is_pushed() {
+        let (own, bare) = (configured(Some("own")), configured(None));
+        let all = ["reader", "one", "of_url"];
+        for (credentials, mode, pushed, user, password) in [
+            (Some(&own), RoleMode::Login, &all[..], "reader", "own"),
+            (Some(&own), RoleMode::Shared, &all, "one", "own"),
+            (Some(&bare), RoleMode::Login, &all, "reader", "pushed for reader"),
+            (Some(&bare), RoleMode::Shared, &all, "one", "pushed for one"),
+            (Some(&bare), RoleMode::Login, &[], "reader", "none"),
+            (Some(&bare), RoleMode::Shared, &["of_url"], "one", "none"),
+            (None, RoleMode::Login, &all, "reader", "pushed for reader"),
+            (None, RoleMode::Shared, &all, "of_url", "pushed for of_url"),
+        ] {
+            let expected = (user.to_owned(), password.to_owned());
+            assert_eq!(chosen(credentials, mode, pushed), Ok(expected), "{mode:?} {credentials:?} {pushed:?}");
+        }
+        for (credentials, mode, pushed) in [
+            (None, RoleMode::Login, &["one", "of_url"][..]),
+            (None, RoleMode::Shared, &["reader", "one"]),
+            (Some(&own), RoleMode::Ephemeral, &all),
+        ] {
+            assert!(chosen(credentials, mode, pushed).is_err(), "{mode:?} {pushed:?}");
+        }
+    }
 }

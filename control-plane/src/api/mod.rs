@@ -3,6 +3,7 @@
 
 mod access;
 mod audit;
+mod credentials;
 mod documents;
 mod extract;
 mod fleet;
@@ -71,6 +72,8 @@ fn parts() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
     let api = OpenApiRouter::new()
         .routes(routes!(principals::whoami))
         .routes(routes!(access::connections))
+        .routes(routes!(credentials::list))
+        .routes(routes!(credentials::set, credentials::remove))
         .routes(routes!(access::requests, access::create_request))
         .routes(routes!(access::request))
         .routes(routes!(access::approve))
@@ -111,7 +114,7 @@ mod tests {
             "requests/{id}/withdraw", "grants", "grants/{id}/revoke", "grants/{id}/credentials", "sessions",
             "sessions/{id}", "sessions/{id}/kill", "audit/events", "plan", "apply", "users", "agents", "groups",
             "tokens", "tokens/{id}", "join-tokens", "connectors", "gateways", "connectors/{id}/revoke",
-            "gateways/{id}/revoke",
+            "gateways/{id}/revoke", "connections/{name}/credentials", "connections/{name}/credentials/{login}",
         ] {
             assert!(document["paths"][format!("/api/v1/{path}")].is_object(), "{path}");
         }

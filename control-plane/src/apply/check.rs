@@ -125,9 +125,13 @@ fn database_url(url: &str) -> Result<(), Problem> {
             "password" | "passfile" | "sslpassword" | "user"
         )
     });
-    if authority.contains('@') || secret_parameter {
+    // A user alone is no secret. It is the login of roles of mode `shared`.
+    let login = authority.rsplit_once('@').map(|(login, _)| login);
+    let names_only =
+        login.is_none_or(|login| !login.is_empty() && !login.contains([':', '/', '@']));
+    if !names_only || secret_parameter {
         return wrong(
-            "must not name a user or password: the connector holds the logins, in its own configuration",
+            "must not hold a password: `postern credentials set` keeps one, or the connector's configuration names its source",
         );
     }
     Ok(())
@@ -230,7 +234,11 @@ mod tests {
             None,
         );
         check(of("mysql://x/y", role.clone()), Some("database"));
-        check(of("postgresql://u:p@h/d", role.clone()), Some("database"));
+        check(of("postgresql://u@h/d", role.clone()), None);
+        for secret in ["u:p@h/d", "u:p@q@h/d", "@h/d", "h/d:p@x", "u@h/d?user=x"] {
+            let url = format!("postgresql://{secret}");
+            check(of(&url, role.clone()), Some("database"));
+        }
         check(of("postgresql://h/d?password=x", role), Some("database"));
         check(
             of(url, json!({ "mode": "ephemeral" })),

@@ -10,7 +10,10 @@
 pub mod event;
 pub mod task;
 
-use crate::store::{Store, StoreError, identities};
+use crate::{
+    seal::Sealer,
+    store::{Store, StoreError, identities},
+};
 use event::Event;
 use parking_lot::Mutex;
 use postern_proto::v1::{
@@ -52,6 +55,8 @@ pub struct Hub {
 
 struct Inner {
     store: Store,
+    /// Opens the database credentials that connectors are told.
+    sealer: Arc<Sealer>,
     state: Mutex<State>,
     /// The sets of connections and gateways may have changed.
     refresh: Notify,
@@ -150,7 +155,7 @@ impl Hub {
     ///
     /// # Errors
     /// When the revoked identities cannot be read.
-    pub async fn new(store: Store) -> Result<Self, StoreError> {
+    pub async fn new(store: Store, sealer: Arc<Sealer>) -> Result<Self, StoreError> {
         let (outbox, outbox_end) = if store.postgres().is_some() {
             let (sender, receiver) = mpsc::channel(OUTBOX);
             (Some(sender), Some(receiver))
@@ -160,6 +165,7 @@ impl Hub {
         let hub = Self {
             inner: Arc::new(Inner {
                 store,
+                sealer,
                 state: Mutex::default(),
                 refresh: Notify::new(),
                 outbox,

@@ -4,7 +4,11 @@ use super::{
     ConnectorKey, Hub,
     event::{self, Event},
 };
-use crate::store::{Store, StoreError, bus, connections, identities, sessions};
+use crate::{
+    credentials,
+    seal::Sealer,
+    store::{Store, StoreError, bus, connections, identities, sessions},
+};
 use postern_proto::v1::{
     ClientError, ConnectionSet, ConnectionSpec, ConnectorCommand, EndSession, GatewayAddress, GatewaySet,
     connector_command::Command,
@@ -201,7 +205,7 @@ impl Hub {
             state.connectors.iter().map(|(key, peer)| (key.clone(), peer.name.clone())).collect()
         };
         for (key, name) in keys {
-            let (connections, gateways) = sets(&self.inner.store, &name).await?;
+            let (connections, gateways) = sets(&self.inner.store, &self.inner.sealer, &name).await?;
             let mut state = self.inner.state.lock();
             let Some(peer) = state.connectors.get_mut(&key) else { continue };
             let mut sent = true;
@@ -228,18 +232,24 @@ impl Hub {
 ///
 /// # Errors
 /// When the store fails.
-pub async fn sets(store: &Store, connector: &str) -> Result<(ConnectionSet, GatewaySet), StoreError> {
+pub async fn sets(
+    store: &Store,
+    sealer: &Sealer,
+    connector: &str,
+) -> Result<(ConnectionSet, GatewaySet), StoreError> {
     let mut tx = store.read().await?;
     let connections = connections::of_connector(&mut tx, connector).await?;
+    let mut logins = credentials::for_connector(&mut tx, sealer, connector).await?;
     let gateways = identities::reachable_gateways(&mut tx, Micros::now()).await?;
-    let spec = |row: connections::ConnectionRow| ConnectionSpec {
+    let mut spec = |row: connections::ConnectionRow| ConnectionSpec {
+        logins: logins.remove(row.name()).unwrap_or_default(),
         name: row.document.name,
         database_url: row.document.database,
     };
     let address =
         |row: identities::IdentityRow| Some(GatewayAddress { gateway_id: row.id, address: row.connector_address? });
     Ok((
-        ConnectionSet { connections: connections.into_iter().map(spec).collect() },
+        ConnectionSet { connections: connections.into_iter().map(&mut spec).collect() },
         GatewaySet { gateways: gateways.into_iter().filter_map(address).collect() },
     ))
 }

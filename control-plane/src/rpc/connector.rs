@@ -150,7 +150,7 @@ async fn attach(
     }
     let attachment = ulid::Ulid::generate().to_string();
     let name = register(&core, &id, &attachment, &bounded(&version), &incarnation).await?;
-    let (connections, gateways) = task::sets(&core.store, &name).await.map_err(store_failed)?;
+    let (connections, gateways) = task::sets(&core.store, &core.sealer, &name).await.map_err(store_failed)?;
     let (queue, commands) = mpsc::channel(QUEUE);
     let welcome = ConnectorWelcome {
         connector_id: id.clone(),

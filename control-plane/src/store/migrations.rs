@@ -18,6 +18,7 @@ macro_rules! migrations {
 migrations! {
     1 "0001_state",
     2 "0002_fleet",
+    3 "0003_credentials",
 }
 
 /// Brings the schema up to date. Replicas that start together wait for each other.

@@ -8,6 +8,7 @@ pub mod access;
 pub mod audit;
 pub mod bus;
 pub mod connections;
+pub mod credentials;
 pub mod identities;
 pub mod join_tokens;
 pub mod kv;

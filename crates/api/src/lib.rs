@@ -3,13 +3,15 @@
 //!
 //! In reading order: [`error`] (what every failure looks like), [`identity`] (who acts: whoami, users, agents,
 //! groups, tokens), [`access`] (connections, requests, grants, credentials), [`session`], [`audit`],
-//! [`document`] (the files that `plan` and `apply` take), [`fleet`] (connectors, gateways, join tokens).
+//! [`document`] (the files that `plan` and `apply` take), [`database`] (passwords for connectors), [`fleet`]
+//! (connectors, gateways, join tokens).
 //!
 //! Lists are bare arrays, newest first. Times are RFC 3339 in UTC; durations are written `10m`, `1h30m`. All
 //! paths begin with [`PREFIX`].
 
 pub mod access;
 pub mod audit;
+pub mod database;
 pub mod document;
 pub mod error;
 pub mod fleet;

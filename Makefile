@@ -5,7 +5,7 @@ TARGET ?= $(or $(CARGO_TARGET_DIR),target)
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo demo-stop test test-long check fmt
+.PHONY: help setup build demo demo-stop test test-long check fmt bench
 
 help: ## show this
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,11 @@ else
 endif
 	@echo "All tests have passed, also those that take long."
 
+.PHONY: regress
+regress: setup ## run PostgreSQL's own regression suite directly and through Postern, and compare
+	$(CARGO) build --locked --package postern-cli
+	@python3 tests/regress/regress.py
+
 check: ## format, lints and documentation, as a change must have them
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
@@ -48,3 +53,8 @@ check: ## format, lints and documentation, as a change must have them
 
 fmt: ## format all code
 	$(CARGO) fmt --all
+
+bench: setup build ## measure against PgBouncer and a direct connection, and what recording costs
+	python3 tests/bench/bench.py
+	@echo; echo "Recording, microseconds a statement on one thread:"; echo "| protocol | off | on | cost |"; echo "|---|---|---|---|"
+	@$(CARGO) test --release --locked --quiet --package postern-agent --lib -- --ignored --nocapture recording_cost | grep '^|'

@@ -138,7 +138,14 @@ pub async fn start(config: Config, metrics: Option<PrometheusHandle>) -> Result<
         }
     });
     tracing::info!(started_at = %Micros::now(), "connector started");
-    Ok(Running { registry: common.registry, outbox, threads: handles, revoked: common.revoked, stop: common.stop, stop_shipping })
+    Ok(Running {
+        registry: common.registry,
+        outbox,
+        threads: handles,
+        revoked: common.revoked,
+        stop: common.stop,
+        stop_shipping,
+    })
 }
 
 impl Running {

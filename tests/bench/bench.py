@@ -221,9 +221,9 @@ def connects(url, seconds):
 def idle_memory(url, pids, sessions):
     """Bytes for each session that is open and idle, over these processes."""
     before = sum(resident(pid) for pid in pids)
-    command = ["pgbench", "-n", "-f", "/dev/stdin", "-c", str(sessions), "-j", "4", "-T", "1000", "-R", "0.001", url]
+    command = ["pgbench", "-n", "-f", "/dev/stdin", "-c", str(sessions), "-j", "4", "-T", "1000", url]
     holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    holder.stdin.write(b"select 1;\n")
+    holder.stdin.write(b"select 1;\n\\sleep 600 s\n")
     holder.stdin.close()
     try:
         count = lambda: int(subprocess.run(["psql", url, "-XAtc", "select count(*) from pg_stat_activity where backend_type = 'client backend'"], capture_output=True, text=True).stdout or 0)
@@ -308,13 +308,15 @@ def main():
         targets = {"direct": database.url("bench") + "?sslmode=disable", "pgbouncer": bouncer_url, "postern": postern.url}
         relay = [postern.parts["gateway"].pid, postern.parts["agent"].pid]
         cpu_pids = {"direct": [], "pgbouncer": [bouncer.pid], "postern": relay}
-        before = cpu_seconds(postern.parts["control-plane"].pid)
-        result = measure(options, targets, cpu_pids)
-        result["control plane, CPU s in all"] = {"postern": cpu_seconds(postern.parts["control-plane"].pid) - before}
-        result[f"idle memory at {options.sessions} sessions, KiB"] = {
+        # Before the load, whose freed buffers would hide what a session takes.
+        memory = {
             "pgbouncer": idle_memory(bouncer_url, [bouncer.pid], options.sessions) / 1024,
             "postern": idle_memory(postern.url, relay, options.sessions) / 1024,
         }
+        before = cpu_seconds(postern.parts["control-plane"].pid)
+        result = measure(options, targets, cpu_pids)
+        result["control plane, CPU s in all"] = {"postern": cpu_seconds(postern.parts["control-plane"].pid) - before}
+        result[f"idle memory at {options.sessions} sessions, KiB"] = memory
     finally:
         stop_all()
         shutil.rmtree(folder, ignore_errors=True)

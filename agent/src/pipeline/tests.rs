@@ -254,3 +254,38 @@ fn each_text_is_stored_once_in_a_segment() {
     let texts = session.records().iter().filter(|record| matches!(record.record, Some(Record::Text(_)))).count();
     assert_eq!((texts, session.decided()), (1, 50));
 }
+
+/// What recording costs for each statement, in microseconds of wall time on one thread, writes included. Run by
+/// `make bench`; asserts nothing.
+#[test]
+#[ignore = "a measurement: `make bench` runs it"]
+fn recording_cost() {
+    const STATEMENTS: u32 = 200_000;
+    let answer = [backend(b'D', &[0, 0]), backend(b'C', b"SELECT 1\0"), READY.to_vec()].concat();
+    let bound = [backend(b'2', b""), answer.clone()].concat();
+    let measure = |prepared: bool, off: bool| {
+        let mut session = session();
+        session.recorder.off.set(off);
+        session.client(&parse("s", "SELECT abalance FROM pgbench_accounts WHERE aid = $1"));
+        session.server(&backend(b'1', b""), 4096);
+        let execute = bind_execute("s");
+        let began = std::time::Instant::now();
+        for number in 0..STATEMENTS {
+            if prepared {
+                session.client(&execute);
+                session.server(&bound, 4096);
+            } else {
+                session.client(&query(&format!("SELECT abalance FROM pgbench_accounts WHERE aid = {number};")));
+                session.server(&answer, 4096);
+            }
+            if number % 1_000 == 0 {
+                session.recorder.tick().unwrap();
+            }
+        }
+        began.elapsed().as_secs_f64() * 1e6 / f64::from(STATEMENTS)
+    };
+    for (name, prepared) in [("simple", false), ("prepared", true)] {
+        let (off, on) = (measure(prepared, true), measure(prepared, false));
+        println!("| {name} | {off:.2} | {on:.2} | {:.2} |", on - off);
+    }
+}

@@ -1,19 +1,19 @@
 //! `postern dev` as a child, and the command line as people and agents use it.
 
 use crate::{
-    process::{Process, free_port, postern},
+    process::{Process, free_port, postern, tail},
     wait,
 };
 use serde_json::Value;
 use std::{
     path::{Path, PathBuf},
     process::{Command, Output},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tempfile::TempDir;
 
 /// A cold start on a loaded machine, in an unoptimised build. The product's own promise is measured elsewhere.
-const READY_WITHIN: Duration = Duration::from_secs(90);
+const READY_WITHIN: Duration = Duration::from_secs(45);
 
 /// Whom a command is called as, and where.
 #[derive(Clone, Debug)]
@@ -242,8 +242,14 @@ fn launch(folder: &Path, args: &[String], env: &[(String, String)], pg_port: u16
 }
 
 fn until_ready(process: &mut Process, folder: &Path) -> Value {
-    wait::until_now("postern dev is ready", READY_WITHIN, || {
+    let start = Instant::now();
+    wait::until_now("postern dev is ready", READY_WITHIN * 2, || {
         process.assert_running();
+        assert!(
+            start.elapsed() < READY_WITHIN,
+            "postern dev is not ready within {READY_WITHIN:?}:\n{}",
+            tail(&process.output())
+        );
         let text = std::fs::read(folder.join("data/dev.json")).ok()?;
         Some(serde_json::from_slice(&text).unwrap())
     })

@@ -245,6 +245,12 @@ impl Raw {
         .await
     }
 
+    /// Sends bytes however long it takes. Nothing is read meanwhile.
+    pub async fn send_all_before_reading(&mut self, bytes: &[u8]) {
+        self.io.write_all(bytes).await.unwrap();
+        self.io.flush().await.unwrap();
+    }
+
     /// Sends nothing more.
     pub async fn finish(&mut self) {
         let _ = bounded(self.io.shutdown()).await;

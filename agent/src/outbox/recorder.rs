@@ -184,6 +184,8 @@ impl Recorder {
             segments: Cell::new(0),
             sessions: Cell::new(0),
             failed: Cell::new(false),
+            #[cfg(test)]
+            off: Cell::new(false),
         }
     }
 

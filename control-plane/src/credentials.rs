@@ -1,7 +1,6 @@
 //! Credentials of databases that are kept here, sealed, for connectors that have none of their own.
 
 use crate::{
-    Core,
     audit::{self, Event},
     effects::Effect,
     identity::Actor,
@@ -30,7 +29,8 @@ const MAX_PASSWORD_BYTES: usize = 4096;
 /// # Errors
 /// When there is no such connection, a field is wrong, or the caller may not.
 pub async fn set(
-    core: &Core,
+    store: &Store,
+    sealer: &Sealer,
     actor: &Actor,
     connection: &str,
     login: &str,
@@ -39,9 +39,9 @@ pub async fn set(
 ) -> Result<(DatabaseCredential, Vec<Effect>), Problem> {
     authorize(actor, Action::Change, &Resource::DatabaseCredential)?;
     check(login, password)?;
-    let mut tx = core.store.begin().await?;
+    let mut tx = store.begin().await?;
     require(&mut tx, connection).await?;
-    let sealed = core.sealer.seal(&place(connection, login), password.expose_secret().as_bytes());
+    let sealed = sealer.seal(&place(connection, login), password.expose_secret().as_bytes());
     let sealed = sealed.map_err(Problem::fault)?;
     let created_at = credentials::put(&mut tx, connection, login, sealed, now).await?;
     record(&mut tx, actor, "database_credential.set", connection, login, now).await?;

@@ -102,6 +102,35 @@ async fn the_story_of_a_grant() {
 }
 
 #[tokio::test]
+async fn database_credentials_go_in_and_not_out() {
+    let api = api().await;
+    let (list, one) = ("/api/v1/connections/demo/credentials", "/api/v1/connections/demo/credentials/shop%2Freader");
+    let body = |password: &str| Some(json!({ "password": password }));
+    let (status, set) = api.call("PUT", one, "admin", body("hunter2-first")).await;
+    assert_eq!((status, &set["connection"], &set["login"]), (200, &json!("demo"), &json!("shop/reader")));
+    let (_, again) = api.call("PUT", one, "admin", body("hunter2-second")).await;
+    assert_eq!(set["created_at"], again["created_at"]);
+    let (status, listed) = api.call("GET", list, "admin", None).await;
+    assert_eq!((status, &listed), (200, &json!([again])));
+    for (method, path, body) in [("GET", list, None), ("PUT", one, body("x")), ("DELETE", one, None)] {
+        assert_eq!(api.call(method, path, "ci", body.clone()).await.0, 403, "{method}");
+        assert_eq!(api.call(method, path, "", body).await.0, 401, "{method}");
+    }
+    let (status, wrong) = api.call("PUT", one, "admin", Some(json!({ "pasword": "hunter2-third" }))).await;
+    assert_eq!((status, &wrong["error"]["field"]), (400, &json!("pasword")));
+    assert_eq!(api.call("PUT", "/api/v1/connections/no/credentials/x", "admin", body("hunter2")).await.0, 404);
+    assert_eq!(api.call("DELETE", one, "admin", None).await.0, 204);
+    assert_eq!(api.call("DELETE", one, "admin", None).await.0, 404);
+    let events = "/api/v1/audit/events?type=control&action=database_credential.";
+    let (_, events) = api.call("GET", events, "admin", None).await;
+    assert_eq!(events.as_array().unwrap().len(), 3);
+    for answer in [set, again, listed, wrong, events] {
+        assert!(!answer.to_string().contains("hunter2"), "{answer}");
+    }
+    api.running.shutdown().await;
+}
+
+#[tokio::test]
 async fn errors_are_structured() {
     let api = api().await;
     for (method, path, token, body, status, code, field) in [

@@ -38,7 +38,8 @@ pub(super) async fn set(
     Body(body): Body<SetDatabaseCredential>,
 ) -> Answer<DatabaseCredential> {
     let password = SecretString::from(body.password);
-    let (credential, effects) = credentials::set(&core, &caller.actor, &name, &login, &password, Micros::now()).await?;
+    let (credential, effects) =
+        credentials::set(&core.store, &core.sealer, &caller.actor, &name, &login, &password, Micros::now()).await?;
     core.perform(effects);
     Ok(Json(credential))
 }

@@ -11,6 +11,7 @@ use postern_audit::segment;
 use postern_proto::v1::{self, AuditRecord, ControlEvent, audit_record::Record};
 use postern_types::{id::SegmentId, time::Micros};
 use serde_json::Value;
+use std::collections::HashSet;
 
 /// The source of the control plane's own segments.
 pub const CONTROL_PLANE: &str = "control-plane";
@@ -93,13 +94,50 @@ pub enum Appended {
     Duplicate,
 }
 
+/// Sessions remembered at once for one connector's stream of segments.
+const MAX_REMEMBERED: usize = 10_000;
+
+/// Whose segments are stored: a connector, which speaks of its own sessions and of no other's.
+#[derive(Debug)]
+pub struct Source {
+    connector_id: String,
+    /// Its sessions, as far as they were looked up. One that is its own stays so for ever.
+    sessions: HashSet<String>,
+}
+
+impl Source {
+    /// The connector of that identity.
+    #[must_use]
+    pub fn new(connector_id: String) -> Self {
+        Self { connector_id, sessions: HashSet::new() }
+    }
+
+    /// Refuses sessions that are not this connector's.
+    async fn check(&mut self, tx: &mut Tx, sessions: &HashSet<String>) -> Result<(), StoreError> {
+        let new: Vec<_> = sessions.difference(&self.sessions).map(String::as_str).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let known = store::sessions::known_at(tx, &self.connector_id, &new).await?;
+        if known.len() < new.len() {
+            return Err(StoreError::corrupt("audit segment", "it speaks of a session that is not its connector's"));
+        }
+        if self.sessions.len() + known.len() > MAX_REMEMBERED {
+            self.sessions.clear();
+        }
+        self.sessions.extend(known);
+        Ok(())
+    }
+}
+
 /// Stores a connector's segment, once. Returns when it is durable.
 ///
 /// # Errors
-/// When the segment is damaged or the store fails: it is not to be acknowledged.
+/// When the segment is damaged, records what its connector cannot know, or the store fails: it is not to be
+/// acknowledged.
 pub async fn append_segment(
     store: &Store,
-    connector_id: &str,
+    source: &mut Source,
     segment_id: &str,
     payload: Vec<u8>,
     now: Micros,
@@ -111,19 +149,20 @@ pub async fn append_segment(
         if records.iter().any(|record| matches!(record.record, Some(Record::Control(_)))) {
             return Err(StoreError::corrupt("audit segment", "it holds an event of the control plane"));
         }
-        Ok((span(&records, now), payload))
+        Ok((span(&records, now), sessions(records), payload))
     });
-    let (span, payload) =
+    let (span, sessions, payload) =
         checked.await.map_err(|error| StoreError::corrupt("audit segment", error))??;
+    let mut tx = store.begin().await?;
+    source.check(&mut tx, &sessions).await?;
     let segment = store::audit::NewSegment {
-        source: connector_id,
+        source: &source.connector_id,
         segment_id,
         first_at: span.first_at,
         last_at: span.last_at,
         events: span.events,
         payload: &payload,
     };
-    let mut tx = store.begin().await?;
     let stored = store::audit::insert(&mut tx, &segment).await?;
     tx.commit().await?;
     Ok(if stored {
@@ -131,6 +170,15 @@ pub async fn append_segment(
     } else {
         Appended::Duplicate
     })
+}
+
+/// The ids of the sessions of which a segment speaks.
+fn sessions(records: Vec<AuditRecord>) -> HashSet<String> {
+    let id = |record: AuditRecord| match record.record {
+        Some(Record::Session(facts)) => Some(facts.session_id),
+        _ => None,
+    };
+    records.into_iter().filter_map(id).collect()
 }
 
 struct Span {

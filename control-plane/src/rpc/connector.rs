@@ -85,8 +85,9 @@ impl ConnectorControl for Service {
         let core = Arc::clone(&self.core);
         let mut segments = request.into_inner();
         tokio::spawn(async move {
+            let mut source = audit::Source::new(peer.id.clone());
             while let Ok(Some(segment)) = segments.message().await {
-                let ack = append(&core, &peer.id, segment).await;
+                let ack = append(&core, &peer.id, &mut source, segment).await;
                 let failed = ack.is_err();
                 if acks.send(ack).await.is_err() || failed {
                     break;
@@ -98,7 +99,12 @@ impl ConnectorControl for Service {
 }
 
 /// Stores one segment; acknowledged once it is durable.
-async fn append(core: &Core, connector: &str, segment: AuditSegment) -> Result<AuditAck, Status> {
+async fn append(
+    core: &Core,
+    connector: &str,
+    source: &mut audit::Source,
+    segment: AuditSegment,
+) -> Result<AuditAck, Status> {
     let AuditSegment { segment_id, payload } = segment;
     if core.hub.is_revoked(connector) {
         return Err(peer::revoked());
@@ -106,7 +112,7 @@ async fn append(core: &Core, connector: &str, segment: AuditSegment) -> Result<A
     if segment_id.is_empty() || segment_id.len() > MAX_SEGMENT_ID {
         return Err(Status::invalid_argument("the segment's id is empty or too long"));
     }
-    let appended = audit::append_segment(&core.store, connector, &segment_id, payload.to_vec(), Micros::now()).await;
+    let appended = audit::append_segment(&core.store, source, &segment_id, payload.to_vec(), Micros::now()).await;
     let result = match &appended {
         Ok(Appended::Stored) => "stored",
         Ok(Appended::Duplicate) => "duplicate",
@@ -120,9 +126,9 @@ async fn append(core: &Core, connector: &str, segment: AuditSegment) -> Result<A
                 connector,
                 segment = bounded(&segment_id),
                 error = &error as &dyn std::error::Error,
-                "an audit segment is damaged and is not stored"
+                "an audit segment is damaged or forged and is not stored"
             );
-            Err(Status::invalid_argument("the audit segment is damaged"))
+            Err(Status::invalid_argument("the audit segment is damaged or speaks of what is not this connector's"))
         }
         Err(error) => Err(store_failed(error)),
     }

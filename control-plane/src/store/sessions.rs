@@ -254,6 +254,31 @@ pub async fn list(tx: &mut Tx, filter: SessionFilter, of: Option<&PrincipalId>) 
     rows.iter().map(read).collect()
 }
 
+/// Of these ids, those of sessions that were ever authorized for the connector of that identity. Identities of one
+/// name count as one connector: one that enrolled again delivers what its predecessor recorded.
+pub async fn known_at(tx: &mut Tx, connector_id: &str, ids: &[&str]) -> Result<Vec<String>, StoreError> {
+    macro_rules! select_known {
+        ($ids:literal) => {
+            concat!(
+                "SELECT s.id FROM sessions s JOIN identities at ON at.id = s.connector_id ",
+                "JOIN identities me ON me.kind = at.kind AND me.name = at.name ",
+                "WHERE me.id = $1 AND me.kind = 'connector' AND s.id IN (",
+                $ids,
+                ")"
+            )
+        };
+    }
+    // One parameter for any number of ids.
+    let list = serde_json::to_string(ids).map_err(|error| StoreError::corrupt("session", error))?;
+    let sql = if tx.is_postgres() {
+        select_known!("SELECT json_array_elements_text($2::json)")
+    } else {
+        select_known!("SELECT value FROM json_each($2)")
+    };
+    let rows = tx.rows(sql, values![connector_id, list]).await?;
+    rows.iter().map(|row| row.get("id")).collect()
+}
+
 /// The sessions of a connector that are not over.
 pub async fn open_of_connector(tx: &mut Tx, connector_id: &str) -> Result<Vec<OpenSession>, StoreError> {
     let rows = tx

@@ -4,17 +4,20 @@ use crate::fixture::{Connector, Gateway, Grant, Plane, until};
 use bytes::Bytes;
 use postern_api::{fleet::PartKind, session::SessionStatus};
 use postern_control_plane::{
+    credentials,
     effects::Effect,
+    identity::Actor,
     store::{access, sessions},
 };
 use postern_proto::v1::{
-    AuditRecord, AuditSegment, CancelKey, ClientError, ControlEvent, Heartbeat, SessionClosed, SessionFacts,
+    AuditRecord, AuditSegment, CancelKey, ClientError, ConnectionSpec, ControlEvent, Heartbeat, SessionClosed, SessionFacts,
     SessionOpened, StatementDecided, audit_record::Record, auth_response::Response as Answer,
     connector_command::Command as ToConnector, connector_control_client::ConnectorControlClient,
     connector_message::Message as Say, gateway_command::Command as ToGateway,
     gateway_control_client::GatewayControlClient,
 };
 use postern_types::{id::SessionId, time::Micros};
+use secrecy::SecretString;
 use std::time::Duration;
 use tonic::Code;
 
@@ -89,6 +92,45 @@ async fn connectors_are_told_of_their_connections_and_gateways() {
     plane.running.shutdown().await;
     // The stream's end is told, not left to a time-out.
     assert!(!matches!(connector.told().await, Ok(Some(_))));
+}
+
+#[tokio::test]
+async fn database_credentials_are_pushed_when_they_change() {
+    let (plane, _gateway, mut connector) = world().await;
+    let core = &plane.running.core;
+    let admin = Actor {
+        principal: plane.grant("demo", HOUR).await.principal,
+        groups: Vec::new(),
+        admin: true,
+        auditor: false,
+    };
+    for password in ["first", "second"] {
+        let secret = SecretString::from(password);
+        let set = credentials::set(&core.store, &core.sealer, &admin, "demo", "shop_reader", &secret, Micros::now());
+        core.perform(set.await.unwrap().1);
+        let spec = told_connections(&mut connector).await.remove(0);
+        assert_eq!(spec.logins.into_iter().collect::<Vec<_>>(), [("shop_reader".to_owned(), password.to_owned())]);
+    }
+    // One that attaches later has it in its welcome.
+    let keeper = plane.enrol(PartKind::Connector, "dev").await;
+    let later = Connector::attach(&plane, keeper, "i1", &[]).await.unwrap();
+    let served = later.welcome.connections.clone().unwrap().connections;
+    assert_eq!(served[0].logins.get("shop_reader").map(String::as_str), Some("second"));
+    let other = plane.enrol(PartKind::Connector, "other").await;
+    let other = Connector::attach(&plane, other, "i1", &[]).await.unwrap();
+    assert!(other.welcome.connections.unwrap().connections.is_empty());
+    let removed = credentials::remove(&core.store, &admin, "demo", "shop_reader", Micros::now()).await.unwrap();
+    core.perform(removed);
+    assert!(told_connections(&mut connector).await[0].logins.is_empty());
+    plane.running.shutdown().await;
+}
+
+async fn told_connections(connector: &mut Connector) -> Vec<ConnectionSpec> {
+    loop {
+        if let Some(ToConnector::Connections(set)) = connector.told().await.unwrap() {
+            return set.connections;
+        }
+    }
 }
 
 #[tokio::test]
@@ -219,9 +261,9 @@ async fn cancel_requests_reach_the_other_gateways() {
     plane.running.shutdown().await;
 }
 
-fn segment(connector: &str) -> Vec<u8> {
+fn segment(connector: &str, session: &SessionId) -> Vec<u8> {
     let facts = SessionFacts {
-        session_id: SessionId::new().to_string(),
+        session_id: session.to_string(),
         connector_id: connector.to_owned(),
         opened_at_us: Micros::now().0,
         ..SessionFacts::default()
@@ -234,10 +276,11 @@ fn segment(connector: &str) -> Vec<u8> {
 
 #[tokio::test]
 async fn audit_segments_are_acknowledged_and_stored_once() {
-    let (plane, _gateway, connector) = world().await;
+    let (plane, gateway, connector) = world().await;
     let id = connector.keeper.identity().id.clone();
+    let own = session(&gateway, &connector, &plane.grant("demo", HOUR).await).await;
     let mut client = ConnectorControlClient::new(connector.channel.clone());
-    let payload = Bytes::from(segment(&id));
+    let payload = Bytes::from(segment(&id, &own));
     let one = |name: &str| AuditSegment { segment_id: name.to_owned(), payload: payload.clone() };
     let sent = tokio_stream::iter([one("seg-1"), one("seg-1"), one("seg-2")]);
     let mut acks = client.append_audit(sent).await.unwrap().into_inner();
@@ -253,7 +296,7 @@ async fn audit_segments_are_acknowledged_and_stored_once() {
     // What is damaged, or what a connector has no business to say, is not acknowledged.
     let control = AuditRecord { record: Some(Record::Control(ControlEvent::default())) };
     let forged = postern_audit::segment::encode(&[control]).unwrap();
-    for bad in [vec![1, 2, 3], forged] {
+    for bad in [vec![1, 2, 3], forged, segment(&id, &SessionId::new())] {
         let sent = tokio_stream::iter([AuditSegment { segment_id: "seg-3".to_owned(), payload: bad.into() }]);
         let mut acks = client.append_audit(sent).await.unwrap().into_inner();
         assert_eq!(acks.message().await.unwrap_err().code(), Code::InvalidArgument);

@@ -1,14 +1,17 @@
 //! Segments and the search over them.
 
-use crate::support::{Cast, START, at, told, world};
+use crate::support::{Cast, LIFETIME, START, ask, at, told, world};
 use postern_api::{
     audit::{AuditEvent, AuditQuery, EventType, EventTypes},
     error::ErrorCode,
+    fleet::PartKind,
 };
 use postern_control_plane::{
     audit::{self, Appended, Event, search::search},
     identity::Actor,
-    store::Store,
+    requests,
+    store::{Store, StoreError, identities},
+    values,
 };
 use postern_proto::v1::{
     AuditRecord, Decision, Outcome, SessionEnded, SessionFacts, StatementDecided, StatementEnded, StatementKind,
@@ -62,7 +65,31 @@ fn ended(seq: u64, outcome: Outcome, sqlstate: &str) -> Record {
 async fn append(store: &Store, id: &str, records: Vec<Record>, seconds: u64) -> Appended {
     let records: Vec<_> = records.into_iter().map(|record| AuditRecord { record: Some(record) }).collect();
     let payload = postern_audit::segment::encode(&records).unwrap();
-    audit::append_segment(store, "con_1", id, payload, at(seconds)).await.unwrap()
+    let mut source = audit::Source::new("con_1".to_owned());
+    audit::append_segment(store, &mut source, id, payload, at(seconds)).await.unwrap()
+}
+
+/// The usual world with the connectors `con_1`, its successor `con_2` of the same name, and the stranger `con_3`,
+/// and the session `ses_N` at each `con_N`.
+async fn recorded(store: &Store) -> Cast {
+    let cast = world(store).await;
+    let (request, _) = requests::submit(store, &cast.agent, &ask("open"), LIFETIME, START).await.unwrap();
+    let grant = request.grant_id.unwrap();
+    let mut tx = store.begin().await.unwrap();
+    for (number, name) in [(1, "dev"), (2, "dev"), (3, "other")] {
+        let connector = format!("con_{number}");
+        identities::insert(&mut tx, &connector, PartKind::Connector, name, START, at(3600)).await.unwrap();
+        tx.execute(
+            "INSERT INTO sessions (id, grant_id, principal_id, connection, access_role, client_address, gateway_id, \
+             connector_id, incarnation, auth_method, status, started_at) \
+             VALUES ($1, $2, $3, 'demo', 'open', '', '', $4, '', '', 'ended', $5)",
+            values![format!("ses_{number}"), &grant, &cast.agent.principal.id, connector, START],
+        )
+        .await
+        .unwrap();
+    }
+    tx.commit().await.unwrap();
+    cast
 }
 
 async fn find(store: &Store, actor: &Actor, query: AuditQuery) -> Vec<AuditEvent> {
@@ -74,14 +101,49 @@ fn sqls(events: &[AuditEvent]) -> Vec<&str> {
 }
 
 pub async fn segments_are_stored_once(store: &Store) {
-    let cast = world(store).await;
+    let cast = recorded(store).await;
     let records = || vec![facts(&cast, "ses_1"), text(1, "SELECT 1"), decided(1, 1, 1), ended(1, Outcome::Ok, "")];
     assert_eq!(append(store, "seg_1", records(), 1).await, Appended::Stored);
     assert_eq!(append(store, "seg_1", records(), 1).await, Appended::Duplicate);
     // The same statement in another segment is the same statement.
     assert_eq!(append(store, "seg_2", records(), 1).await, Appended::Stored);
     assert_eq!(find(store, &cast.admin, AuditQuery::default()).await.len(), 1);
-    assert!(audit::append_segment(store, "con_1", "seg_3", b"not a segment".to_vec(), at(1)).await.is_err());
+    let mut source = audit::Source::new("con_1".to_owned());
+    assert!(audit::append_segment(store, &mut source, "seg_3", b"not a segment".to_vec(), at(1)).await.is_err());
+}
+
+pub async fn connectors_speak_of_their_own_sessions(store: &Store) {
+    let cast = recorded(store).await;
+    let mut appended = 0;
+    let mut append = async |source: &mut audit::Source, sessions: &[&str]| {
+        let records = sessions.iter().map(|session| AuditRecord { record: Some(facts(&cast, session)) });
+        let payload = postern_audit::segment::encode(&records.collect::<Vec<_>>()).unwrap();
+        appended += 1;
+        audit::append_segment(store, source, &format!("seg_{appended}"), payload, at(1)).await
+    };
+    let source = |connector: &str| audit::Source::new(connector.to_owned());
+    for (connector, sessions, good) in [
+        ("con_1", &["ses_1"][..], true),
+        ("con_1", &["ses_2", "ses_1", "ses_1"], true),
+        ("con_2", &["ses_1", "ses_2"], true),
+        ("con_3", &["ses_3"], true),
+        ("con_1", &["ses_3"], false),
+        ("con_1", &["ses_1", "ses_3"], false),
+        ("con_3", &["ses_1"], false),
+        ("con_1", &["ses_4"], false),
+        ("con_1", &[""], false),
+        ("con_4", &["ses_1"], false),
+        ("control-plane", &["ses_1"], false),
+    ] {
+        let result = append(&mut source(connector), sessions).await;
+        assert_eq!(result.as_ref().ok(), good.then_some(&Appended::Stored), "{connector} {sessions:?}");
+        assert!(matches!(result, Ok(_) | Err(StoreError::Corrupt { .. })), "{connector} {sessions:?}");
+    }
+    // What was looked up once is remembered, and what is not the connector's is not.
+    let mut one = source("con_1");
+    for (session, good) in [("ses_1", true), ("ses_3", false), ("ses_1", true), ("ses_3", false), ("ses_2", true)] {
+        assert_eq!(append(&mut one, &[session]).await.is_ok(), good, "{session}");
+    }
 }
 
 pub async fn a_change_and_its_event_are_one(store: &Store) {
@@ -102,7 +164,7 @@ pub async fn a_change_and_its_event_are_one(store: &Store) {
 }
 
 pub async fn statements_are_joined_across_segments(store: &Store) {
-    let cast = world(store).await;
+    let cast = recorded(store).await;
     append(store, "seg_1", vec![facts(&cast, "ses_1"), text(1, "SELECT slow"), decided(1, 1, 1), decided(2, 1, 2)], 2).await;
     let running = find(store, &cast.admin, AuditQuery::default()).await;
     assert_eq!(running.len(), 2);
@@ -121,7 +183,7 @@ pub async fn statements_are_joined_across_segments(store: &Store) {
 }
 
 pub async fn filters(store: &Store) {
-    let cast = world(store).await;
+    let cast = recorded(store).await;
     // Many segments, so that a search reads several pages.
     for n in 1..=40_u64 {
         let sql = if n == 7 { "SELECT ssn FROM Customers".to_owned() } else { format!("SELECT {n}") };
@@ -159,7 +221,7 @@ pub async fn filters(store: &Store) {
 }
 
 pub async fn everybody_sees_their_own(store: &Store) {
-    let cast = world(store).await;
+    let cast = recorded(store).await;
     append(store, "seg_1", vec![facts(&cast, "ses_1"), text(1, "SELECT 1"), decided(1, 1, 1), ended(1, Outcome::Ok, "")], 1).await;
     for (actor, count) in [(&cast.agent, 1), (&cast.alice, 1), (&cast.dba, 0), (&cast.admin, 1)] {
         assert_eq!(find(store, actor, AuditQuery::default()).await.len(), count, "{}", actor.principal.name);

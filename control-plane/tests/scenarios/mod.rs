@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod audit;
+pub mod credentials;
 pub mod documents;
 pub mod grants;
 pub mod identity;

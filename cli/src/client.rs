@@ -109,13 +109,31 @@ impl Client {
         self.send(self.request(Method::DELETE, path)?).await.map(drop)
     }
 
+    /// Sets what is at this path, whose segments may hold anything.
+    pub async fn put<T: DeserializeOwned, B: Serialize + Sync>(&self, path: &[&str], body: &B) -> Result<T, Failure> {
+        self.call(self.request_at(Method::PUT, path.iter().copied())?.json(body)).await
+    }
+
+    /// Removes what is at this path, whose segments may hold anything.
+    pub async fn delete_at(&self, path: &[&str]) -> Result<(), Failure> {
+        self.send(self.request_at(Method::DELETE, path.iter().copied())?).await.map(drop)
+    }
+
     fn request(&self, method: Method, path: &str) -> Result<reqwest::RequestBuilder, Failure> {
+        self.request_at(method, path.split('/'))
+    }
+
+    fn request_at<'a>(
+        &self,
+        method: Method,
+        path: impl Iterator<Item = &'a str>,
+    ) -> Result<reqwest::RequestBuilder, Failure> {
         let mut url = self.base.clone();
         {
             let mut segments =
                 url.path_segments_mut().map_err(|()| Failure::usage("the control plane's address has no path"))?;
             // Each segment is escaped: an id that a user typed cannot name another resource.
-            segments.pop_if_empty().extend(PREFIX.trim_matches('/').split('/')).extend(path.split('/'));
+            segments.pop_if_empty().extend(PREFIX.trim_matches('/').split('/')).extend(path);
         }
         Ok(self.http.request(method, url).bearer_auth(self.token.expose_secret()))
     }

@@ -12,13 +12,14 @@ mod files;
 mod logging;
 mod output;
 mod rows;
+mod secret;
 mod serve;
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 use client::ClientArgs;
 use commands::{
-    Context, apply, audit, completion, connect, connections, decide, exec, fleet, grants, join_token, login, request,
-    sessions, tokens, url, users, whoami,
+    Context, apply, audit, completion, connect, connections, credentials as database_credentials, decide, exec, fleet,
+    grants, join_token, login, request, sessions, tokens, url, users, whoami,
 };
 use failure::{Exit, Failure};
 use output::Format;
@@ -80,6 +81,7 @@ enum Command {
     Logout(login::LogoutArgs),
     Whoami(whoami::WhoamiArgs),
     Connections(connections::ConnectionsArgs),
+    Credentials(database_credentials::CredentialsArgs),
     Request(request::RequestArgs),
     Requests(request::RequestsArgs),
     Withdraw(request::WithdrawArgs),
@@ -156,6 +158,7 @@ async fn call(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Login(args) => login::login(context, args).await,
         Command::Whoami(_) => whoami::run(context).await,
         Command::Connections(_) => connections::run(context).await,
+        Command::Credentials(args) => database_credentials::run(context, args).await,
         Command::Request(args) => request::request(context, args).await,
         Command::Requests(args) => request::requests(context, args).await,
         Command::Withdraw(args) => request::withdraw(context, args).await,

@@ -1,8 +1,9 @@
 //! What whoever starts the process may do without a token: the first principals, documents, join tokens.
 
 use crate::{
-    apply, audit, fleet,
+    apply, audit,
     core::Core,
+    fleet,
     identity::directory::{self, Founder},
     problem::Problem,
     store::StoreError,
@@ -90,7 +91,12 @@ impl Core {
     ///
     /// # Errors
     /// When a document is wrong, with its file, number and field.
-    pub async fn apply(&self, documents: Vec<SourcedDocument>, merge: bool, actor: Option<&PrincipalRef>) -> Result<Changes, Problem> {
+    pub async fn apply(
+        &self,
+        documents: Vec<SourcedDocument>,
+        merge: bool,
+        actor: Option<&PrincipalRef>,
+    ) -> Result<Changes, Problem> {
         let body = Apply { documents, merge };
         let (changes, effects) = apply::apply_as(&self.store, actor, &body, Micros::now()).await?;
         self.perform(effects);

@@ -39,10 +39,7 @@ pub struct Config {
     #[serde(default)]
     pub master_key: Option<SecretSource>,
     /// How long certificates of connectors and gateways are good.
-    #[serde(
-        default = "defaults::certificate_lifetime",
-        deserialize_with = "duration"
-    )]
+    #[serde(default = "defaults::certificate_lifetime", deserialize_with = "duration")]
     pub certificate_lifetime: Duration,
     /// How long running sessions go on without the control plane, in seconds.
     #[serde(default = "defaults::lease_seconds")]
@@ -211,9 +208,7 @@ pub enum ConfigError {
         problem: String,
     },
     /// Plain HTTP where others could listen.
-    #[error(
-        "http.listen is {0}, which others can reach: set http.tls, or listen on a loopback address"
-    )]
+    #[error("http.listen is {0}, which others can reach: set http.tls, or listen on a loopback address")]
     PlaintextHttp(SocketAddr),
     /// A value is out of its bounds.
     #[error("{key}: {problem}")]
@@ -232,11 +227,7 @@ impl Config {
         Self {
             data_dir,
             store: StoreSetting::default(),
-            http: HttpConfig {
-                listen: http,
-                tls: None,
-                public_url: None,
-            },
+            http: HttpConfig { listen: http, tls: None, public_url: None },
             grpc: GrpcConfig { listen: grpc },
             master_key: None,
             certificate_lifetime: defaults::certificate_lifetime(),
@@ -257,16 +248,10 @@ impl Config {
             return Err(ConfigError::PlaintextHttp(self.http.listen));
         }
         if !(5..=3600).contains(&self.lease_seconds) {
-            return Err(ConfigError::Value {
-                key: "lease_seconds",
-                problem: "must be from 5 to 3600".to_owned(),
-            });
+            return Err(ConfigError::Value { key: "lease_seconds", problem: "must be from 5 to 3600".to_owned() });
         }
         if self.certificate_lifetime < Duration::from_secs(600) {
-            return Err(ConfigError::Value {
-                key: "certificate_lifetime",
-                problem: "must be at least 10m".to_owned(),
-            });
+            return Err(ConfigError::Value { key: "certificate_lifetime", problem: "must be at least 10m".to_owned() });
         }
         Ok(())
     }
@@ -277,14 +262,10 @@ impl Config {
     /// When the URL cannot be read.
     pub async fn store_config(&self) -> Result<StoreConfig, ConfigError> {
         Ok(match &self.store {
-            StoreSetting::DefaultSqlite => StoreConfig::Sqlite {
-                path: self.data_dir.join("postern.db"),
-            },
+            StoreSetting::DefaultSqlite => StoreConfig::Sqlite { path: self.data_dir.join("postern.db") },
             StoreSetting::Sqlite(path) => StoreConfig::Sqlite { path: path.clone() },
             StoreSetting::PostgresUrl(url) => StoreConfig::Postgres { url: url.clone() },
-            StoreSetting::PostgresSource(source) => StoreConfig::Postgres {
-                url: source.read("store.postgres").await?,
-            },
+            StoreSetting::PostgresSource(source) => StoreConfig::Postgres { url: source.read("store.postgres").await? },
         })
     }
 }
@@ -295,50 +276,29 @@ impl SecretSource {
     /// # Errors
     /// When it cannot be read; the error names the source and never the secret.
     pub async fn read(&self, what: &'static str) -> Result<SecretString, ConfigError> {
-        let error = |source_name: String, problem: String| ConfigError::Secret {
-            what,
-            source_name,
-            problem,
-        };
+        let error = |source_name: String, problem: String| ConfigError::Secret { what, source_name, problem };
         let text = match self {
             Self::File(path) => {
                 let name = || format!("the file {}", path.display());
-                tokio::fs::read_to_string(path)
-                    .await
-                    .map_err(|cause| error(name(), cause.to_string()))?
+                tokio::fs::read_to_string(path).await.map_err(|cause| error(name(), cause.to_string()))?
             }
-            Self::Env(variable) => std::env::var(variable).map_err(|cause| {
-                error(
-                    format!("the environment variable {variable}"),
-                    cause.to_string(),
-                )
-            })?,
+            Self::Env(variable) => std::env::var(variable)
+                .map_err(|cause| error(format!("the environment variable {variable}"), cause.to_string()))?,
             Self::Command(command) => run(command).await.map_err(|problem| {
-                error(
-                    format!(
-                        "the command {}",
-                        command.first().map_or("(none)", String::as_str)
-                    ),
-                    problem,
-                )
+                error(format!("the command {}", command.first().map_or("(none)", String::as_str)), problem)
             })?,
         };
         if text.len() > MAX_SECRET_BYTES {
             return Err(error("its source".to_owned(), "it is too long".to_owned()));
         }
-        Ok(SecretString::from(
-            text.trim_end_matches(['\r', '\n']).to_owned(),
-        ))
+        Ok(SecretString::from(text.trim_end_matches(['\r', '\n']).to_owned()))
     }
 }
 
 async fn run(command: &[String]) -> Result<String, String> {
     let (program, arguments) = command.split_first().ok_or("it is empty")?;
     let mut process = tokio::process::Command::new(program);
-    process
-        .args(arguments)
-        .kill_on_drop(true)
-        .stdin(std::process::Stdio::null());
+    process.args(arguments).kill_on_drop(true).stdin(std::process::Stdio::null());
     let output = tokio::time::timeout(SECRET_COMMAND_TIMEOUT, process.output())
         .await
         .map_err(|_| "it took too long".to_owned())?
@@ -371,9 +331,7 @@ impl<'de> Deserialize<'de> for StoreSetting {
                 if text == "sqlite" {
                     Ok(StoreSetting::DefaultSqlite)
                 } else if text.starts_with("postgresql://") || text.starts_with("postgres://") {
-                    Ok(StoreSetting::PostgresUrl(SecretString::from(
-                        text.to_owned(),
-                    )))
+                    Ok(StoreSetting::PostgresUrl(SecretString::from(text.to_owned())))
                 } else {
                     // The text may hold a password, so it is not repeated.
                     Err(E::custom("expected `sqlite` or a postgresql:// URL"))
@@ -381,12 +339,10 @@ impl<'de> Deserialize<'de> for StoreSetting {
             }
 
             fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<StoreSetting, A::Error> {
-                Ok(
-                    match Long::deserialize(de::value::MapAccessDeserializer::new(map))? {
-                        Long::Sqlite(path) => StoreSetting::Sqlite(path),
-                        Long::Postgres(source) => StoreSetting::PostgresSource(source),
-                    },
-                )
+                Ok(match Long::deserialize(de::value::MapAccessDeserializer::new(map))? {
+                    Long::Sqlite(path) => StoreSetting::Sqlite(path),
+                    Long::Postgres(source) => StoreSetting::PostgresSource(source),
+                })
             }
         }
 
@@ -439,61 +395,30 @@ mod defaults {
 mod tests {
     use super::*;
 
-    const MINIMAL: &str = "data_dir: /var/lib/postern\nhttp: {listen: '127.0.0.1:8080'}\ngrpc: {listen: '127.0.0.1:7444'}\n";
+    const MINIMAL: &str =
+        "data_dir: /var/lib/postern\nhttp: {listen: '127.0.0.1:8080'}\ngrpc: {listen: '127.0.0.1:7444'}\n";
 
     #[test]
     fn unknown_keys_are_named() {
-        for (extra, key) in [
-            ("stoer: sqlite\n", "stoer"),
-            ("log: {levle: info}\n", "levle"),
-        ] {
+        for (extra, key) in [("stoer: sqlite\n", "stoer"), ("log: {levle: info}\n", "levle")] {
             let error = parse(&format!("{MINIMAL}{extra}")).unwrap_err();
             assert!(error.contains(key), "{error}");
         }
-        let error = parse(&MINIMAL.replace(
-            "listen: '127.0.0.1:8080'",
-            "listen: '127.0.0.1:8080', tsl: x",
-        ))
-        .unwrap_err();
+        let error =
+            parse(&MINIMAL.replace("listen: '127.0.0.1:8080'", "listen: '127.0.0.1:8080', tsl: x")).unwrap_err();
         assert!(error.contains("tsl"), "{error}");
     }
 
     #[test]
     fn stores() {
-        let store =
-            |text: &str| parse(&format!("{MINIMAL}store: {text}\n")).map(|config| config.store);
-        assert!(matches!(
-            parse(MINIMAL).unwrap().store,
-            StoreSetting::DefaultSqlite
-        ));
-        assert!(matches!(
-            store("sqlite").unwrap(),
-            StoreSetting::DefaultSqlite
-        ));
-        assert!(matches!(
-            store("{sqlite: /x/y.db}").unwrap(),
-            StoreSetting::Sqlite(_)
-        ));
-        assert!(matches!(
-            store("postgresql://u:p@h/d").unwrap(),
-            StoreSetting::PostgresUrl(_)
-        ));
-        assert!(matches!(
-            store("{postgres: {env: URL}}").unwrap(),
-            StoreSetting::PostgresSource(SecretSource::Env(_))
-        ));
-        assert!(
-            store("{postgres: {evn: URL}}")
-                .unwrap_err()
-                .to_string()
-                .contains("evn")
-        );
-        assert!(
-            !store("mysql://u:hush@h/d")
-                .unwrap_err()
-                .to_string()
-                .contains("hush")
-        );
+        let store = |text: &str| parse(&format!("{MINIMAL}store: {text}\n")).map(|config| config.store);
+        assert!(matches!(parse(MINIMAL).unwrap().store, StoreSetting::DefaultSqlite));
+        assert!(matches!(store("sqlite").unwrap(), StoreSetting::DefaultSqlite));
+        assert!(matches!(store("{sqlite: /x/y.db}").unwrap(), StoreSetting::Sqlite(_)));
+        assert!(matches!(store("postgresql://u:p@h/d").unwrap(), StoreSetting::PostgresUrl(_)));
+        assert!(matches!(store("{postgres: {env: URL}}").unwrap(), StoreSetting::PostgresSource(SecretSource::Env(_))));
+        assert!(store("{postgres: {evn: URL}}").unwrap_err().to_string().contains("evn"));
+        assert!(!store("mysql://u:hush@h/d").unwrap_err().to_string().contains("hush"));
     }
 
     #[test]
@@ -501,9 +426,6 @@ mod tests {
         let mut config = parse(MINIMAL).unwrap();
         config.validate().unwrap();
         config.http.listen = "0.0.0.0:8080".parse().unwrap();
-        assert!(matches!(
-            config.validate(),
-            Err(ConfigError::PlaintextHttp(_))
-        ));
+        assert!(matches!(config.validate(), Err(ConfigError::PlaintextHttp(_))));
     }
 }

@@ -64,19 +64,34 @@ fn shown(actor: &Actor, name: &str, role: &AccessRole) -> Option<ConnectionRole>
     })
 }
 
-fn state(core: &Core, row: &ConnectionRow, connectors: &[IdentityRow], now: Micros) -> (ConnectionStatus, Option<String>) {
+fn state(
+    core: &Core,
+    row: &ConnectionRow,
+    connectors: &[IdentityRow],
+    now: Micros,
+) -> (ConnectionStatus, Option<String>) {
     let name = &row.document.connector;
-    let serves = |connector: &&IdentityRow| connector.name == *name && connector.revoked_at.is_none() && connector.is_attached(now);
+    let serves = |connector: &&IdentityRow| {
+        connector.name == *name && connector.revoked_at.is_none() && connector.is_attached(now)
+    };
     if !connectors.iter().any(|connector| serves(&connector)) {
         return (ConnectionStatus::NoConnector, Some(format!("no connector of the name `{name}` is attached")));
     }
     // Health is known to the replica at which the connector is attached; elsewhere no news is good news.
     let live = core.hub.live();
-    let said: Vec<_> = live.connectors.iter().filter(|live| live.name == *name).filter_map(|live| live.health.get(row.name())).collect();
+    let said: Vec<_> = live
+        .connectors
+        .iter()
+        .filter(|live| live.name == *name)
+        .filter_map(|live| live.health.get(row.name()))
+        .collect();
     match said.first() {
         Some(health) if said.iter().all(|health| !health.reachable) => {
             let problem = (!health.problem.is_empty()).then(|| health.problem.clone());
-            (ConnectionStatus::DatabaseDown, problem.or_else(|| Some("the connector cannot reach the database".to_owned())))
+            (
+                ConnectionStatus::DatabaseDown,
+                problem.or_else(|| Some("the connector cannot reach the database".to_owned())),
+            )
         }
         _ => (ConnectionStatus::Up, None),
     }
@@ -97,7 +112,13 @@ pub async fn reviews_any(store: &Store, actor: &Actor) -> Result<bool, StoreErro
 ///
 /// # Errors
 /// When there is no such open grant of the caller's, or no gateway to connect to.
-pub async fn credential(core: &Core, actor: &Actor, id: &GrantId, purpose: CredentialUse, now: Micros) -> Result<Credential, Problem> {
+pub async fn credential(
+    core: &Core,
+    actor: &Actor,
+    id: &GrantId,
+    purpose: CredentialUse,
+    now: Micros,
+) -> Result<Credential, Problem> {
     // Before the secret is replaced: one that nobody was told would end the use of the one before it for nothing.
     grants::get(&core.store, actor, id).await?;
     let (host, port) = gateway(core, now).await?;
@@ -127,7 +148,9 @@ async fn gateway(core: &Core, now: Micros) -> Result<(String, u16), Problem> {
             up.max_by_key(|gateway| gateway.attached_seen_at).and_then(|gateway| gateway.client_address)
         }
     };
-    let address = address.ok_or_else(|| Problem::unavailable("no gateway is attached").hint("try again; an admin sees the gateways' state"))?;
+    let address = address.ok_or_else(|| {
+        Problem::unavailable("no gateway is attached").hint("try again; an admin sees the gateways' state")
+    })?;
     split(&address).ok_or_else(|| Problem::unavailable(format!("the gateway's address `{address}` is not host:port")))
 }
 

@@ -71,7 +71,16 @@ impl Core {
         let tickets = Signer::load(&store, &sealer).await?;
         let audit_signer = Signer::load_audit(&store, &sealer).await?;
         let hub = Hub::new(store.clone(), Arc::clone(&sealer)).await?;
-        Ok(Arc::new(Self { store, hub, ca, sealer, tickets, audit_signer, config, requests_changed: watch::Sender::new(()) }))
+        Ok(Arc::new(Self {
+            store,
+            hub,
+            ca,
+            sealer,
+            tickets,
+            audit_signer,
+            config,
+            requests_changed: watch::Sender::new(()),
+        }))
     }
 
     /// Tells connectors, gateways and waiting callers what was changed, after it was committed.

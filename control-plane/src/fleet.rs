@@ -42,7 +42,12 @@ const PREFIX: &str = "postern_join_";
 ///
 /// # Errors
 /// When a field is wrong or the caller may not.
-pub async fn create_join_token(core: &Core, actor: &Actor, body: &CreateJoinToken, now: Micros) -> Result<CreatedJoinToken, Problem> {
+pub async fn create_join_token(
+    core: &Core,
+    actor: &Actor,
+    body: &CreateJoinToken,
+    now: Micros,
+) -> Result<CreatedJoinToken, Problem> {
     authorize(actor, Action::Create, &Resource::Fleet)?;
     let lifetime = body.expires.as_deref().map_or(Ok(DEFAULT_LIFETIME), parse_duration);
     let lifetime = lifetime.map_err(|error| Problem::invalid("expires", error.to_string()))?;
@@ -56,7 +61,14 @@ pub async fn create_join_token(core: &Core, actor: &Actor, body: &CreateJoinToke
 ///
 /// # Errors
 /// When the name is none or the store fails.
-pub async fn make(core: &Core, actor: Option<&PrincipalRef>, kind: PartKind, name: &str, lifetime: Duration, now: Micros) -> Result<CreatedJoinToken, Problem> {
+pub async fn make(
+    core: &Core,
+    actor: Option<&PrincipalRef>,
+    kind: PartKind,
+    name: &str,
+    lifetime: Duration,
+    now: Micros,
+) -> Result<CreatedJoinToken, Problem> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(good) {
         return Err(Problem::invalid("name", format!("a name has 1 to {MAX_NAME} letters, digits, `-`, `_`, `.`")));
@@ -89,7 +101,14 @@ pub async fn list(store: &Store, actor: &Actor, kind: PartKind, now: Micros) -> 
 ///
 /// # Errors
 /// When there is none of that id or the caller may not.
-pub async fn revoke(store: &Store, actor: &Actor, kind: PartKind, id: &str, reason: Option<&str>, now: Micros) -> Result<(Part, Vec<Effect>), Problem> {
+pub async fn revoke(
+    store: &Store,
+    actor: &Actor,
+    kind: PartKind,
+    id: &str,
+    reason: Option<&str>,
+    now: Micros,
+) -> Result<(Part, Vec<Effect>), Problem> {
     authorize(actor, Action::End, &Resource::Fleet)?;
     let reason = checked_reason(reason)?;
     let missing = || Problem::not_found(kind.as_str(), id);

@@ -75,11 +75,7 @@ pub struct LoginGrant {
 ///
 /// # Errors
 /// When the store fails.
-pub async fn login(
-    store: &Store,
-    user: &str,
-    now: Micros,
-) -> Result<Option<LoginGrant>, StoreError> {
+pub async fn login(store: &Store, user: &str, now: Micros) -> Result<Option<LoginGrant>, StoreError> {
     let mut tx = store.read().await?;
     let (grant, credential_id, verifier) = if let Ok(id) = user.parse::<GrantId>() {
         let Some(grant) = access::grant(&mut tx, &id).await? else {
@@ -105,15 +101,8 @@ pub async fn login(
         principal_disabled |= is_disabled(&mut tx, user).await?;
     }
     let connection = connections::by_name(&mut tx, &grant.connection).await?;
-    let role = connection
-        .as_ref()
-        .and_then(|connection| connection.document.roles.get(&grant.role))
-        .cloned();
-    let status = if role.is_some() {
-        grant.status(now)
-    } else {
-        GrantStatus::Revoked
-    };
+    let role = connection.as_ref().and_then(|connection| connection.document.roles.get(&grant.role)).cloned();
+    let status = if role.is_some() { grant.status(now) } else { GrantStatus::Revoked };
     Ok(Some(LoginGrant {
         credential_id,
         verifier,
@@ -133,9 +122,7 @@ pub async fn login(
 }
 
 async fn is_disabled(tx: &mut Tx, principal: &PrincipalRef) -> Result<bool, StoreError> {
-    Ok(principals::by_id(tx, &principal.id)
-        .await?
-        .is_none_or(|row| row.disabled))
+    Ok(principals::by_id(tx, &principal.id).await?.is_none_or(|row| row.disabled))
 }
 
 /// A connection of which only the name is left.
@@ -148,11 +135,7 @@ fn gone(name: &str, now: Micros) -> ConnectionRow {
         tags: BTreeMap::new(),
         masks: BTreeMap::new(),
     };
-    ConnectionRow {
-        document,
-        created_at: now,
-        updated_at: now,
-    }
+    ConnectionRow { document, created_at: now, updated_at: now }
 }
 
 /// A fresh secret of a grant.
@@ -193,10 +176,8 @@ pub async fn claim(
         }
         CredentialUse::Exec => {
             if access::count_credentials(&mut tx, id).await? >= MAX_CREDENTIALS {
-                return Err(Problem::too_large(format!(
-                    "the grant has {MAX_CREDENTIALS} credentials already"
-                ))
-                .hint("use its URL: `postern url`"));
+                return Err(Problem::too_large(format!("the grant has {MAX_CREDENTIALS} credentials already"))
+                    .hint("use its URL: `postern url`"));
             }
             let credential = CredentialId::new();
             access::insert_credential(&mut tx, &credential, id, &verifier, now).await?;
@@ -204,30 +185,15 @@ pub async fn claim(
         }
     };
     let detail = json!({ "use": purpose, "credential": credential_id });
-    audit::append_control(
-        &mut tx,
-        Event::new(
-            now,
-            "grant.claimed",
-            Some(&actor.principal),
-            id.as_str(),
-            &detail,
-        ),
-    )
-    .await?;
+    audit::append_control(&mut tx, Event::new(now, "grant.claimed", Some(&actor.principal), id.as_str(), &detail))
+        .await?;
     tx.commit().await?;
-    Ok(Claimed {
-        grant,
-        credential_id,
-        secret,
-    })
+    Ok(Claimed { grant, credential_id, secret })
 }
 
 /// Thousands of rounds of hashing: not on a thread that serves others.
 async fn derive(secret: SecretString) -> Result<String, Problem> {
-    let derived = tokio::task::spawn_blocking(move || Verifier::derive(&secret))
-        .await
-        .map_err(Problem::fault)?;
+    let derived = tokio::task::spawn_blocking(move || Verifier::derive(&secret)).await.map_err(Problem::fault)?;
     Ok(derived.map_err(Problem::fault)?.to_string())
 }
 
@@ -250,13 +216,10 @@ pub async fn revoke(
     if grant.revoked_at.is_some() {
         return Ok((grant, Vec::new()));
     }
-    let Some(effect) = revoke_in(&mut tx, &grant, Some(&actor.principal), reason, now).await?
-    else {
+    let Some(effect) = revoke_in(&mut tx, &grant, Some(&actor.principal), reason, now).await? else {
         return Err(over(&grant, now));
     };
-    let grant = access::grant(&mut tx, id)
-        .await?
-        .ok_or_else(|| Problem::not_found("grant", id.as_str()))?;
+    let grant = access::grant(&mut tx, id).await?.ok_or_else(|| Problem::not_found("grant", id.as_str()))?;
     tx.commit().await?;
     Ok((grant, vec![effect]))
 }
@@ -275,12 +238,9 @@ pub async fn revoke_in(
     if !access::revoke_grant(tx, &grant.id, by.map(|by| &by.id), reason, now).await? {
         return Ok(None);
     }
-    let detail = json!({ "connection": grant.connection, "role": grant.role, "principal": grant.principal, "reason": reason });
-    audit::append_control(
-        tx,
-        Event::new(now, "grant.revoked", by, grant.id.as_str(), &detail),
-    )
-    .await?;
+    let detail =
+        json!({ "connection": grant.connection, "role": grant.role, "principal": grant.principal, "reason": reason });
+    audit::append_control(tx, Event::new(now, "grant.revoked", by, grant.id.as_str(), &detail)).await?;
     let by = by.map_or_else(String::new, |by| format!(" by {}", by.name));
     let error = ClientError {
         sqlstate: "57P01".to_owned(),
@@ -310,11 +270,7 @@ pub async fn expire_due(store: &Store, now: Micros) -> Result<Vec<Effect>, Store
             continue;
         }
         let detail = json!({ "connection": grant.connection, "role": grant.role, "principal": grant.principal });
-        audit::append_control(
-            &mut tx,
-            Event::new(now, "grant.expired", None, grant.id.as_str(), &detail),
-        )
-        .await?;
+        audit::append_control(&mut tx, Event::new(now, "grant.expired", None, grant.id.as_str(), &detail)).await?;
         effects.push(Effect::EndGrant(grant.id.clone(), expired_error(grant)));
     }
     tx.commit().await?;
@@ -327,10 +283,7 @@ pub fn expired_error(grant: &GrantRow) -> ClientError {
     ClientError {
         sqlstate: "57P01".to_owned(),
         message: format!("the grant expired at {}", grant.ends_at),
-        detail: format!(
-            "It was for {}.",
-            format_duration(grant.ends_at.since(grant.starts_at))
-        ),
+        detail: format!("It was for {}.", format_duration(grant.ends_at.since(grant.starts_at))),
         hint: ask_again(&grant.connection, &grant.role),
     }
 }
@@ -345,18 +298,12 @@ pub fn ask_again(connection: &str, role: &str) -> String {
 ///
 /// # Errors
 /// When the store fails.
-pub async fn list(
-    store: &Store,
-    actor: &Actor,
-    all: bool,
-    now: Micros,
-) -> Result<Vec<GrantRow>, Problem> {
+pub async fn list(store: &Store, actor: &Actor, all: bool, now: Micros) -> Result<Vec<GrantRow>, Problem> {
     let mut tx = store.read().await?;
     if !all {
         let own = access::list_grants_of(&mut tx, &actor.principal.id).await?;
-        let is_open = |grant: &GrantRow| {
-            grant.principal.id == actor.principal.id && grant.status(now) == GrantStatus::Open
-        };
+        let is_open =
+            |grant: &GrantRow| grant.principal.id == actor.principal.id && grant.status(now) == GrantStatus::Open;
         return Ok(own.into_iter().filter(is_open).collect());
     }
     Ok(if actor.admin || actor.auditor {
@@ -397,10 +344,7 @@ fn over(grant: &GrantRow, now: Micros) -> Problem {
 pub fn checked_reason(reason: Option<&str>) -> Result<Option<&str>, Problem> {
     let reason = reason.map(str::trim).filter(|reason| !reason.is_empty());
     if reason.is_some_and(|reason| reason.chars().count() > MAX_REASON) {
-        return Err(Problem::invalid(
-            "reason",
-            format!("a reason has at most {MAX_REASON} characters"),
-        ));
+        return Err(Problem::invalid("reason", format!("a reason has at most {MAX_REASON} characters")));
     }
     Ok(reason)
 }
@@ -409,10 +353,7 @@ impl GrantRow {
     /// For deciding who may do what to it.
     #[must_use]
     pub fn resource(&self) -> Resource<'_> {
-        Resource::Grant {
-            principal: &self.principal,
-            on_behalf_of: self.on_behalf_of.as_ref(),
-        }
+        Resource::Grant { principal: &self.principal, on_behalf_of: self.on_behalf_of.as_ref() }
     }
 
     /// As the API shows it.
@@ -441,6 +382,5 @@ impl GrantRow {
 /// # Errors
 /// Not found, whatever it is: an id that cannot be one names nothing.
 pub fn parse_id<T: std::str::FromStr>(what: &str, text: &str) -> Result<T, Problem> {
-    text.parse()
-        .map_err(|_| Problem::not_found(what, &shorten(text)))
+    text.parse().map_err(|_| Problem::not_found(what, &shorten(text)))
 }

@@ -54,15 +54,22 @@ pub(crate) async fn serve(bound: Bound, core: Arc<Core>, stop: CancellationToken
     }
 }
 
-async fn run<L: Listener<Addr: std::fmt::Debug>>(listener: L, router: Router, stop: CancellationToken) -> io::Result<()> {
+async fn run<L: Listener<Addr: std::fmt::Debug>>(
+    listener: L,
+    router: Router,
+    stop: CancellationToken,
+) -> io::Result<()> {
     axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 
 async fn acceptor(files: &TlsFiles) -> io::Result<TlsAcceptor> {
     let read = |path: std::path::PathBuf| async move {
-        tokio::fs::read(&path).await.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+        tokio::fs::read(&path)
+            .await
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
     };
-    let invalid = |error: &dyn std::fmt::Display| io::Error::new(io::ErrorKind::InvalidData, format!("http.tls: {error}"));
+    let invalid =
+        |error: &dyn std::fmt::Display| io::Error::new(io::ErrorKind::InvalidData, format!("http.tls: {error}"));
     let chain = CertificateDer::pem_slice_iter(&read(files.certificate.clone()).await?).collect::<Result<Vec<_>, _>>();
     let chain = chain.map_err(|error| invalid(&error))?;
     let key = PrivateKeyDer::from_pem_slice(&read(files.key.clone()).await?).map_err(|error| invalid(&error))?;

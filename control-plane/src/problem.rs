@@ -21,20 +21,14 @@ pub enum Problem {
 impl Problem {
     fn told(code: ErrorCode, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self::Told(Box::new(ApiError {
-            code,
-            message,
-            detail: None,
-            hint: None,
-            field: None,
-            document: None,
-        }))
+        Self::Told(Box::new(ApiError { code, message, detail: None, hint: None, field: None, document: None }))
     }
 
     /// Not known who asks.
     #[must_use]
     pub fn unauthenticated(message: &str) -> Self {
-        Self::told(ErrorCode::Unauthenticated, message).hint("send `Authorization: Bearer TOKEN`; `postern login` stores a token, POSTERN_TOKEN sets one")
+        Self::told(ErrorCode::Unauthenticated, message)
+            .hint("send `Authorization: Bearer TOKEN`; `postern login` stores a token, POSTERN_TOKEN sets one")
     }
 
     /// Known, and not allowed.
@@ -46,10 +40,7 @@ impl Problem {
     /// No such thing, or none that the caller may know of.
     #[must_use]
     pub fn not_found(what: &str, name: &str) -> Self {
-        Self::told(
-            ErrorCode::NotFound,
-            format!("there is no {what} `{}`", shorten(name)),
-        )
+        Self::told(ErrorCode::NotFound, format!("there is no {what} `{}`", shorten(name)))
     }
 
     /// A field is wrong.

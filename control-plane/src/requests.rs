@@ -48,22 +48,11 @@ pub async fn submit(
     lifetime: Duration,
     now: Micros,
 ) -> Result<(Request, Vec<Effect>), Problem> {
-    let reason = checked_reason(Some(&body.reason))?.ok_or_else(|| {
-        Problem::invalid(
-            "reason",
-            "say why: whoever reviews it reads this, and it is in the audit",
-        )
-    })?;
-    let ticket = body
-        .ticket
-        .as_deref()
-        .map(str::trim)
-        .filter(|ticket| !ticket.is_empty());
+    let reason = checked_reason(Some(&body.reason))?
+        .ok_or_else(|| Problem::invalid("reason", "say why: whoever reviews it reads this, and it is in the audit"))?;
+    let ticket = body.ticket.as_deref().map(str::trim).filter(|ticket| !ticket.is_empty());
     if ticket.is_some_and(|ticket| ticket.chars().count() > MAX_TICKET) {
-        return Err(Problem::invalid(
-            "ticket",
-            format!("a ticket has at most {MAX_TICKET} characters"),
-        ));
+        return Err(Problem::invalid("ticket", format!("a ticket has at most {MAX_TICKET} characters")));
     }
     let mut tx = store.begin().await?;
     let role = askable_role(&mut tx, actor, &body.connection, &body.role).await?;
@@ -73,10 +62,8 @@ pub async fn submit(
         None => None,
     };
     if access::pending_of(&mut tx, &actor.principal.id).await? >= MAX_PENDING {
-        return Err(Problem::conflict(format!(
-            "{MAX_PENDING} of your requests wait for review already"
-        ))
-        .hint("withdraw some: `postern requests --mine`"));
+        return Err(Problem::conflict(format!("{MAX_PENDING} of your requests wait for review already"))
+            .hint("withdraw some: `postern requests --mine`"));
     }
     let row = RequestRow {
         id: RequestId::new(),
@@ -97,15 +84,7 @@ pub async fn submit(
         decided_at: None,
     };
     access::insert_request(&mut tx, &row).await?;
-    record(
-        &mut tx,
-        "request.created",
-        Some(&actor.principal),
-        &row,
-        None,
-        now,
-    )
-    .await?;
+    record(&mut tx, "request.created", Some(&actor.principal), &row, None, now).await?;
     if row.approvals_needed == 0 {
         grant(&mut tx, None, &row, row.duration, now).await?;
     }
@@ -115,67 +94,31 @@ pub async fn submit(
 }
 
 /// The access role, if it is there and the caller may ask for it.
-async fn askable_role(
-    tx: &mut Tx,
-    actor: &Actor,
-    connection: &str,
-    role: &str,
-) -> Result<AccessRole, Problem> {
+async fn askable_role(tx: &mut Tx, actor: &Actor, connection: &str, role: &str) -> Result<AccessRole, Problem> {
     let hint = "`postern connections` lists what you can ask for";
     let missing = || Problem::not_found("connection", connection).hint(hint);
-    let found = connections::by_name(tx, connection)
-        .await?
-        .ok_or_else(missing)?;
+    let found = connections::by_name(tx, connection).await?.ok_or_else(missing)?;
     let roles = &found.document.roles;
     // Who may see none of a connection's roles does not learn that it is there.
-    let sees = |role: &AccessRole| {
-        is_allowed(
-            actor,
-            Action::See,
-            &Resource::AccessRole {
-                groups: &role.groups,
-            },
-        )
-    };
+    let sees = |role: &AccessRole| is_allowed(actor, Action::See, &Resource::AccessRole { groups: &role.groups });
     if !roles.values().any(sees) {
         return Err(missing());
     }
-    let names: Vec<_> = roles
-        .iter()
-        .filter(|(_, role)| sees(role))
-        .map(|(name, _)| name.as_str())
-        .collect();
+    let names: Vec<_> = roles.iter().filter(|(_, role)| sees(role)).map(|(name, _)| name.as_str()).collect();
     let role = roles.get(role).ok_or_else(|| {
-        Problem::invalid(
-            "role",
-            format!(
-                "the connection `{connection}` has no role `{}`",
-                shorten(role)
-            ),
-        )
-        .hint(format!("there is {}", names.join(", ")))
+        Problem::invalid("role", format!("the connection `{connection}` has no role `{}`", shorten(role)))
+            .hint(format!("there is {}", names.join(", ")))
     })?;
-    authorize(
-        actor,
-        Action::Create,
-        &Resource::AccessRole {
-            groups: &role.groups,
-        },
-    )?;
+    authorize(actor, Action::Create, &Resource::AccessRole { groups: &role.groups })?;
     Ok(role.clone())
 }
 
 fn checked_duration(text: &str, role: &AccessRole) -> Result<Duration, Problem> {
-    let duration =
-        parse_duration(text).map_err(|error| Problem::invalid("duration", error.to_string()))?;
-    let longest = parse_duration(&role.max_duration)
-        .map_err(|error| StoreError::corrupt("max_duration", error))?;
+    let duration = parse_duration(text).map_err(|error| Problem::invalid("duration", error.to_string()))?;
+    let longest = parse_duration(&role.max_duration).map_err(|error| StoreError::corrupt("max_duration", error))?;
     if duration > longest {
-        return Err(Problem::invalid(
-            "duration",
-            format!("at most {} can be asked for", format_duration(longest)),
-        )
-        .hint(format!("ask with `--for {}`", format_duration(longest))));
+        return Err(Problem::invalid("duration", format!("at most {} can be asked for", format_duration(longest)))
+            .hint(format!("ask with `--for {}`", format_duration(longest))));
     }
     Ok(duration)
 }
@@ -183,18 +126,12 @@ fn checked_duration(text: &str, role: &AccessRole) -> Result<Duration, Problem> 
 /// The user for whom an agent acts.
 async fn represented(tx: &mut Tx, actor: &Actor, name: &str) -> Result<PrincipalRef, Problem> {
     if actor.principal.kind != PrincipalKind::Agent {
-        return Err(Problem::invalid(
-            "on_behalf_of",
-            "only an agent acts on behalf of somebody",
-        ));
+        return Err(Problem::invalid("on_behalf_of", "only an agent acts on behalf of somebody"));
     }
     let user = principals::by_name(tx, PrincipalKind::User, name).await?;
     match user {
         Some(user) if !user.disabled => Ok(user.principal),
-        _ => Err(Problem::invalid(
-            "on_behalf_of",
-            format!("there is no user `{}`", shorten(name)),
-        )),
+        _ => Err(Problem::invalid("on_behalf_of", format!("there is no user `{}`", shorten(name)))),
     }
 }
 
@@ -221,17 +158,10 @@ pub async fn review(
     let reason = checked_reason(answer.reason)?;
     let mut tx = store.begin().await?;
     let row = locked(&mut tx, actor, id).await?;
-    let action = if answer.verdict == Verdict::Approve {
-        Action::Approve
-    } else {
-        Action::Deny
-    };
+    let action = if answer.verdict == Verdict::Approve { Action::Approve } else { Action::Deny };
     authorize(actor, action, &row.resource())?;
     let mut votes = access::votes(&mut tx, id).await?;
-    if let Some(before) = votes
-        .iter()
-        .find(|vote| vote.reviewer.id == actor.principal.id)
-    {
+    if let Some(before) = votes.iter().find(|vote| vote.reviewer.id == actor.principal.id) {
         // The same answer twice counts once, and is no error: whoever repeats it did not hear that it was heard.
         if before.verdict == answer.verdict {
             return Ok((to_api(row, votes), Vec::new()));
@@ -240,40 +170,17 @@ pub async fn review(
     }
     waits(&row, now)?;
     let duration = shortened(&row, answer.duration)?;
-    let vote = Vote {
-        reviewer: actor.principal.clone(),
-        verdict: answer.verdict,
-        reason: reason.map(str::to_owned),
-        at: now,
-    };
+    let vote =
+        Vote { reviewer: actor.principal.clone(), verdict: answer.verdict, reason: reason.map(str::to_owned), at: now };
     access::insert_vote(&mut tx, id, &vote).await?;
     votes.push(vote);
 
-    let approvals = votes
-        .iter()
-        .filter(|vote| vote.verdict == Verdict::Approve)
-        .count();
+    let approvals = votes.iter().filter(|vote| vote.verdict == Verdict::Approve).count();
     if answer.verdict == Verdict::Deny {
         access::decide_request(&mut tx, id, RequestStatus::Denied, now, None).await?;
-        record(
-            &mut tx,
-            "request.denied",
-            Some(&actor.principal),
-            &row,
-            reason,
-            now,
-        )
-        .await?;
+        record(&mut tx, "request.denied", Some(&actor.principal), &row, reason, now).await?;
     } else {
-        record(
-            &mut tx,
-            "request.approved",
-            Some(&actor.principal),
-            &row,
-            reason,
-            now,
-        )
-        .await?;
+        record(&mut tx, "request.approved", Some(&actor.principal), &row, reason, now).await?;
         if u32::try_from(approvals).unwrap_or(u32::MAX) >= row.approvals_needed {
             still_possible(&mut tx, &row).await?;
             grant(&mut tx, Some(&actor.principal), &row, duration, now).await?;
@@ -301,49 +208,28 @@ fn shortened(row: &RequestRow, text: Option<&str>) -> Result<Duration, Problem> 
     let Some(text) = text else {
         return Ok(row.duration);
     };
-    let duration =
-        parse_duration(text).map_err(|error| Problem::invalid("duration", error.to_string()))?;
+    let duration = parse_duration(text).map_err(|error| Problem::invalid("duration", error.to_string()))?;
     if duration > row.duration {
-        return Err(Problem::invalid(
-            "duration",
-            format!("only {} was asked for", format_duration(row.duration)),
-        ));
+        return Err(Problem::invalid("duration", format!("only {} was asked for", format_duration(row.duration))));
     }
     Ok(duration)
 }
 
 /// What held when it was asked for has to hold when it is granted.
 async fn still_possible(tx: &mut Tx, row: &RequestRow) -> Result<(), Problem> {
-    for principal in [Some(&row.requester), row.on_behalf_of.as_ref()]
-        .into_iter()
-        .flatten()
-    {
-        if principals::by_id(tx, &principal.id)
-            .await?
-            .is_none_or(|row| row.disabled)
-        {
-            return Err(Problem::conflict(format!(
-                "{} {} is disabled",
-                principal.kind, principal.name
-            )));
+    for principal in [Some(&row.requester), row.on_behalf_of.as_ref()].into_iter().flatten() {
+        if principals::by_id(tx, &principal.id).await?.is_none_or(|row| row.disabled) {
+            return Err(Problem::conflict(format!("{} {} is disabled", principal.kind, principal.name)));
         }
     }
     let connection = connections::by_name(tx, &row.connection).await?;
-    let role = connection
-        .as_ref()
-        .and_then(|connection| connection.document.roles.get(&row.role));
+    let role = connection.as_ref().and_then(|connection| connection.document.roles.get(&row.role));
     let Some(role) = role else {
-        return Err(Problem::conflict(format!(
-            "the role `{}` of `{}` is gone",
-            row.role, row.connection
-        )));
+        return Err(Problem::conflict(format!("the role `{}` of `{}` is gone", row.role, row.connection)));
     };
     let groups = principals::groups_of(tx, &row.requester.id).await?;
     if !role.groups.is_empty() && !role.groups.iter().any(|group| groups.contains(group)) {
-        return Err(Problem::conflict(format!(
-            "{} may no longer ask for this role",
-            row.requester.name
-        )));
+        return Err(Problem::conflict(format!("{} may no longer ask for this role", row.requester.name)));
     }
     Ok(())
 }
@@ -372,23 +258,12 @@ async fn grant(
         ended_at: None,
     };
     access::insert_grant(tx, &grant).await?;
-    access::decide_request(
-        tx,
-        &row.id,
-        RequestStatus::Approved,
-        now,
-        Some((&grant.id, duration)),
-    )
-    .await?;
+    access::decide_request(tx, &row.id, RequestStatus::Approved, now, Some((&grant.id, duration))).await?;
     let detail = json!({
         "request": row.id, "connection": row.connection, "role": row.role, "principal": row.requester,
         "on_behalf_of": row.on_behalf_of, "expires_at": grant.ends_at, "rule": row.policy_reason,
     });
-    audit::append_control(
-        tx,
-        Event::new(now, "grant.created", by, grant.id.as_str(), &detail),
-    )
-    .await
+    audit::append_control(tx, Event::new(now, "grant.created", by, grant.id.as_str(), &detail)).await
 }
 
 /// Takes a request back.
@@ -407,15 +282,7 @@ pub async fn withdraw(
     if row.status != RequestStatus::Withdrawn {
         waits(&row, now)?;
         access::decide_request(&mut tx, id, RequestStatus::Withdrawn, now, None).await?;
-        record(
-            &mut tx,
-            "request.withdrawn",
-            Some(&actor.principal),
-            &row,
-            None,
-            now,
-        )
-        .await?;
+        record(&mut tx, "request.withdrawn", Some(&actor.principal), &row, None, now).await?;
     }
     let request = loaded(&mut tx, id).await?;
     tx.commit().await?;
@@ -478,9 +345,7 @@ pub async fn list(
 /// When there is none.
 pub async fn get(store: &Store, actor: &Actor, id: &RequestId) -> Result<Request, Problem> {
     let mut tx = store.read().await?;
-    let row = access::request(&mut tx, id)
-        .await?
-        .ok_or_else(|| missing(id))?;
+    let row = access::request(&mut tx, id).await?.ok_or_else(|| missing(id))?;
     authorize(actor, Action::See, &row.resource()).map_err(|_| missing(id))?;
     let votes = access::votes(&mut tx, id).await?;
     Ok(to_api(row, votes))
@@ -495,14 +360,11 @@ pub fn id(text: &str) -> Result<RequestId, Problem> {
 }
 
 fn missing(id: &RequestId) -> Problem {
-    Problem::not_found("request", id.as_str())
-        .hint("`postern requests` lists those that you can see")
+    Problem::not_found("request", id.as_str()).hint("`postern requests` lists those that you can see")
 }
 
 async fn locked(tx: &mut Tx, actor: &Actor, id: &RequestId) -> Result<RequestRow, Problem> {
-    let row = access::lock_request(tx, id)
-        .await?
-        .ok_or_else(|| missing(id))?;
+    let row = access::lock_request(tx, id).await?.ok_or_else(|| missing(id))?;
     authorize(actor, Action::See, &row.resource()).map_err(|_| missing(id))?;
     Ok(row)
 }

@@ -105,11 +105,7 @@ pub fn authorize(actor: &Actor, action: Action, resource: &Resource<'_>) -> Resu
 #[must_use]
 pub fn is_allowed(actor: &Actor, action: Action, resource: &Resource<'_>) -> bool {
     match resource {
-        Resource::Request {
-            requester,
-            on_behalf_of,
-            reviewer_groups,
-        } => {
+        Resource::Request { requester, on_behalf_of, reviewer_groups } => {
             let concerned = is_concerned(actor, requester, *on_behalf_of);
             let reviewer = is_reviewer(actor, reviewer_groups);
             match action {
@@ -119,25 +115,15 @@ pub fn is_allowed(actor: &Actor, action: Action, resource: &Resource<'_>) -> boo
                 _ => false,
             }
         }
-        Resource::Grant {
-            principal,
-            on_behalf_of,
-        } => match action {
-            Action::See => {
-                is_concerned(actor, principal, *on_behalf_of) || actor.admin || actor.auditor
-            }
+        Resource::Grant { principal, on_behalf_of } => match action {
+            Action::See => is_concerned(actor, principal, *on_behalf_of) || actor.admin || actor.auditor,
             Action::End => is_concerned(actor, principal, *on_behalf_of) || actor.admin,
             // The secret acts as its principal, so that nobody else gets it.
             Action::Claim => is_same(actor, principal),
             _ => false,
         },
-        Resource::Session {
-            principal,
-            on_behalf_of,
-        } => match action {
-            Action::See => {
-                is_concerned(actor, principal, *on_behalf_of) || actor.admin || actor.auditor
-            }
+        Resource::Session { principal, on_behalf_of } => match action {
+            Action::See => is_concerned(actor, principal, *on_behalf_of) || actor.admin || actor.auditor,
             Action::End => is_concerned(actor, principal, *on_behalf_of) || actor.admin,
             _ => false,
         },
@@ -153,14 +139,10 @@ pub fn is_allowed(actor: &Actor, action: Action, resource: &Resource<'_>) -> boo
             _ => false,
         },
         Resource::Configuration | Resource::Fleet => match action {
-            Action::See | Action::Create | Action::Change | Action::Delete | Action::End => {
-                actor.admin
-            }
+            Action::See | Action::Create | Action::Change | Action::Delete | Action::End => actor.admin,
             _ => false,
         },
-        Resource::DatabaseCredential => {
-            matches!(action, Action::See | Action::Change | Action::Delete) && actor.admin
-        }
+        Resource::DatabaseCredential => matches!(action, Action::See | Action::Change | Action::Delete) && actor.admin,
         Resource::WholeAudit => action == Action::See && (actor.admin || actor.auditor),
         Resource::OwnAudit => action == Action::See,
     }
@@ -169,12 +151,7 @@ pub fn is_allowed(actor: &Actor, action: Action, resource: &Resource<'_>) -> boo
 /// Whether the actor reviews for these groups: its members, or admins where there are none.
 #[must_use]
 pub fn is_reviewer(actor: &Actor, groups: &[String]) -> bool {
-    is_user(actor)
-        && if groups.is_empty() {
-            actor.admin
-        } else {
-            actor.is_in_any(groups)
-        }
+    is_user(actor) && if groups.is_empty() { actor.admin } else { actor.is_in_any(groups) }
 }
 
 fn may_ask(actor: &Actor, groups: &[String]) -> bool {
@@ -189,55 +166,34 @@ fn is_same(actor: &Actor, principal: &PrincipalRef) -> bool {
     actor.principal.id == principal.id
 }
 
-fn is_concerned(
-    actor: &Actor,
-    principal: &PrincipalRef,
-    on_behalf_of: Option<&PrincipalRef>,
-) -> bool {
+fn is_concerned(actor: &Actor, principal: &PrincipalRef, on_behalf_of: Option<&PrincipalRef>) -> bool {
     is_same(actor, principal) || on_behalf_of.is_some_and(|user| is_same(actor, user))
 }
 
 fn refusal(actor: &Actor, action: Action, resource: &Resource<'_>) -> Problem {
     match (action, resource) {
-        (
-            Action::Approve | Action::Deny,
-            Resource::Request {
-                requester,
-                on_behalf_of,
-                reviewer_groups,
-            },
-        ) => {
+        (Action::Approve | Action::Deny, Resource::Request { requester, on_behalf_of, reviewer_groups }) => {
             if !is_user(actor) {
                 Problem::forbidden("an agent cannot review requests")
                     .hint("a person has to: `postern approve ID` with a reviewer's token")
             } else if is_concerned(actor, requester, *on_behalf_of) {
-                Problem::forbidden(
-                    "nobody reviews a request that is their own or was made for them",
-                )
-                .hint(who_reviews(reviewer_groups))
-            } else {
-                Problem::forbidden("you are not a reviewer of this request")
+                Problem::forbidden("nobody reviews a request that is their own or was made for them")
                     .hint(who_reviews(reviewer_groups))
+            } else {
+                Problem::forbidden("you are not a reviewer of this request").hint(who_reviews(reviewer_groups))
             }
         }
-        (Action::Withdraw, Resource::Request { .. }) => {
-            Problem::forbidden("only the requester withdraws a request")
-        }
+        (Action::Withdraw, Resource::Request { .. }) => Problem::forbidden("only the requester withdraws a request"),
         (Action::Claim, _) => Problem::forbidden("only the principal of a grant gets its secret"),
-        (Action::Create, Resource::AccessRole { groups }) => Problem::forbidden(format!(
-            "only members of {} may ask for this role",
-            groups.join(", ")
-        ))
-        .hint("`postern connections` lists what you can ask for"),
+        (Action::Create, Resource::AccessRole { groups }) => {
+            Problem::forbidden(format!("only members of {} may ask for this role", groups.join(", ")))
+                .hint("`postern connections` lists what you can ask for")
+        }
         (Action::Create, Resource::Token { .. }) if !is_user(actor) => {
             Problem::forbidden("an agent cannot make tokens")
         }
-        (Action::Create, Resource::Token { .. }) => {
-            Problem::forbidden("only an admin makes tokens for others")
-        }
-        (_, Resource::WholeAudit) => {
-            Problem::forbidden("only auditors and admins read everybody's audit")
-        }
+        (Action::Create, Resource::Token { .. }) => Problem::forbidden("only an admin makes tokens for others"),
+        (_, Resource::WholeAudit) => Problem::forbidden("only auditors and admins read everybody's audit"),
         _ => Problem::forbidden("only an admin may do this"),
     }
 }

@@ -15,11 +15,7 @@ struct World {
 
 fn actor(kind: PrincipalKind, name: &str, groups: &[&str]) -> Actor {
     Actor {
-        principal: PrincipalRef {
-            kind,
-            id: PrincipalId::new(),
-            name: name.to_owned(),
-        },
+        principal: PrincipalRef { kind, id: PrincipalId::new(), name: name.to_owned() },
         groups: groups.iter().map(|&group| group.to_owned()).collect(),
         admin: false,
         auditor: false,
@@ -32,14 +28,8 @@ fn world() -> World {
         alice: actor(User, "alice", &[]),
         bob: actor(User, "bob", &[]),
         dba: actor(User, "dba", &["dba"]),
-        admin: Actor {
-            admin: true,
-            ..actor(User, "admin", &[])
-        },
-        auditor: Actor {
-            auditor: true,
-            ..actor(User, "auditor", &[])
-        },
+        admin: Actor { admin: true, ..actor(User, "admin", &[]) },
+        auditor: Actor { auditor: true, ..actor(User, "auditor", &[]) },
         agent: actor(Agent, "agent", &["agents"]),
         agent_in_dba: actor(Agent, "agent_in_dba", &["dba"]),
     }
@@ -47,28 +37,13 @@ fn world() -> World {
 
 /// `check` lists, for each actor, the allowed actions; each that is not listed has to be refused.
 fn check(world: &World, resource: &Resource<'_>, allowed: &[(&str, &[Action])]) {
-    let World {
-        alice,
-        bob,
-        dba,
-        admin,
-        auditor,
-        agent,
-        agent_in_dba,
-    } = world;
+    let World { alice, bob, dba, admin, auditor, agent, agent_in_dba } = world;
     for actor in [alice, bob, dba, admin, auditor, agent, agent_in_dba] {
         let name = actor.principal.name.as_str();
-        let expect: &[Action] = allowed
-            .iter()
-            .find(|(who, _)| *who == name)
-            .map_or(&[], |(_, actions)| actions);
+        let expect: &[Action] = allowed.iter().find(|(who, _)| *who == name).map_or(&[], |(_, actions)| actions);
         for action in Action::ALL {
             let is = is_allowed(actor, action, resource);
-            assert_eq!(
-                is,
-                expect.contains(&action),
-                "{name} {action:?} {resource:?}"
-            );
+            assert_eq!(is, expect.contains(&action), "{name} {action:?} {resource:?}");
             assert_eq!(authorize(actor, action, resource).is_ok(), is);
         }
     }
@@ -80,11 +55,8 @@ use Action::{Approve, Change, Claim, Create, Delete, Deny, End, See, Withdraw};
 fn requests() {
     let world = world();
     let dba = ["dba".to_owned()];
-    let request = |requester, on_behalf_of, reviewer_groups| Resource::Request {
-        requester,
-        on_behalf_of,
-        reviewer_groups,
-    };
+    let request =
+        |requester, on_behalf_of, reviewer_groups| Resource::Request { requester, on_behalf_of, reviewer_groups };
     let (agent, alice) = (&world.agent.principal, &world.alice.principal);
 
     // An agent's, for alice, reviewed by dba: the admin is no reviewer, being in no group that is.
@@ -103,37 +75,20 @@ fn requests() {
     check(
         &world,
         &request(agent, None, &[]),
-        &[
-            ("admin", &[See, Approve, Deny]),
-            ("auditor", &[See]),
-            ("agent", &[See, Withdraw]),
-        ],
+        &[("admin", &[See, Approve, Deny]), ("auditor", &[See]), ("agent", &[See, Withdraw])],
     );
     // Nobody reviews their own, nor what was made for them.
     check(
         &world,
         &request(&world.dba.principal, None, &dba),
-        &[
-            ("dba", &[See, Withdraw]),
-            ("admin", &[See]),
-            ("auditor", &[See]),
-        ],
+        &[("dba", &[See, Withdraw]), ("admin", &[See]), ("auditor", &[See])],
     );
     check(
         &world,
         &request(agent, Some(&world.dba.principal), &dba),
-        &[
-            ("dba", &[See]),
-            ("admin", &[See]),
-            ("auditor", &[See]),
-            ("agent", &[See, Withdraw]),
-        ],
+        &[("dba", &[See]), ("admin", &[See]), ("auditor", &[See]), ("agent", &[See, Withdraw])],
     );
-    check(
-        &world,
-        &request(&world.admin.principal, None, &[]),
-        &[("admin", &[See, Withdraw]), ("auditor", &[See])],
-    );
+    check(&world, &request(&world.admin.principal, None, &[]), &[("admin", &[See, Withdraw]), ("auditor", &[See])]);
 }
 
 #[test]
@@ -142,29 +97,13 @@ fn grants_and_sessions() {
     let (principal, on_behalf_of) = (&world.agent.principal, Some(&world.alice.principal));
     check(
         &world,
-        &Resource::Grant {
-            principal,
-            on_behalf_of,
-        },
-        &[
-            ("alice", &[See, End]),
-            ("admin", &[See, End]),
-            ("auditor", &[See]),
-            ("agent", &[See, End, Claim]),
-        ],
+        &Resource::Grant { principal, on_behalf_of },
+        &[("alice", &[See, End]), ("admin", &[See, End]), ("auditor", &[See]), ("agent", &[See, End, Claim])],
     );
     check(
         &world,
-        &Resource::Session {
-            principal,
-            on_behalf_of,
-        },
-        &[
-            ("alice", &[See, End]),
-            ("admin", &[See, End]),
-            ("auditor", &[See]),
-            ("agent", &[See, End]),
-        ],
+        &Resource::Session { principal, on_behalf_of },
+        &[("alice", &[See, End]), ("admin", &[See, End]), ("auditor", &[See]), ("agent", &[See, End])],
     );
 }
 
@@ -173,22 +112,11 @@ fn asking() {
     let world = world();
     check(
         &world,
-        &Resource::AccessRole {
-            groups: &["agents".to_owned()],
-        },
+        &Resource::AccessRole { groups: &["agents".to_owned()] },
         &[("agent", &[See, Create]), ("admin", &[See])],
     );
     let all: &[Action] = &[See, Create];
-    let everybody = [
-        "alice",
-        "bob",
-        "dba",
-        "admin",
-        "auditor",
-        "agent",
-        "agent_in_dba",
-    ]
-    .map(|name| (name, all));
+    let everybody = ["alice", "bob", "dba", "admin", "auditor", "agent", "agent_in_dba"].map(|name| (name, all));
     check(&world, &Resource::AccessRole { groups: &[] }, &everybody);
 }
 
@@ -197,40 +125,20 @@ fn tokens_configuration_audit() {
     let world = world();
     check(
         &world,
-        &Resource::Token {
-            owner: &world.alice.principal,
-        },
-        &[
-            ("alice", &[See, Create, Delete]),
-            ("admin", &[See, Create, Delete]),
-        ],
+        &Resource::Token { owner: &world.alice.principal },
+        &[("alice", &[See, Create, Delete]), ("admin", &[See, Create, Delete])],
     );
     check(
         &world,
-        &Resource::Token {
-            owner: &world.agent.principal,
-        },
+        &Resource::Token { owner: &world.agent.principal },
         &[("agent", &[See, Delete]), ("admin", &[See, Create, Delete])],
     );
     let admin: &[(&str, &[Action])] = &[("admin", &[See, Create, Change, Delete, End])];
     check(&world, &Resource::Configuration, admin);
     check(&world, &Resource::Fleet, admin);
     check(&world, &Resource::DatabaseCredential, &[("admin", &[See, Change, Delete])]);
-    check(
-        &world,
-        &Resource::WholeAudit,
-        &[("admin", &[See]), ("auditor", &[See])],
-    );
+    check(&world, &Resource::WholeAudit, &[("admin", &[See]), ("auditor", &[See])]);
     let see: &[Action] = &[See];
-    let everybody = [
-        "alice",
-        "bob",
-        "dba",
-        "admin",
-        "auditor",
-        "agent",
-        "agent_in_dba",
-    ]
-    .map(|name| (name, see));
+    let everybody = ["alice", "bob", "dba", "admin", "auditor", "agent", "agent_in_dba"].map(|name| (name, see));
     check(&world, &Resource::OwnAudit, &everybody);
 }

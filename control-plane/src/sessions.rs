@@ -39,7 +39,13 @@ pub async fn get(store: &Store, actor: &Actor, id: &SessionId) -> Result<Session
 ///
 /// # Errors
 /// When there is none that the caller may end.
-pub async fn kill(store: &Store, actor: &Actor, id: &SessionId, reason: Option<&str>, now: Micros) -> Result<(Session, Vec<Effect>), Problem> {
+pub async fn kill(
+    store: &Store,
+    actor: &Actor,
+    id: &SessionId,
+    reason: Option<&str>,
+    now: Micros,
+) -> Result<(Session, Vec<Effect>), Problem> {
     let reason = checked_reason(reason)?;
     let mut tx = store.begin().await?;
     let session = sessions::by_id(&mut tx, id).await?.ok_or_else(|| missing(id))?;
@@ -51,7 +57,8 @@ pub async fn kill(store: &Store, actor: &Actor, id: &SessionId, reason: Option<&
     let detail = json!({
         "grant": session.grant_id, "connection": session.connection, "principal": session.principal, "reason": reason,
     });
-    audit::append_control(&mut tx, Event::new(now, "session.killed", Some(&actor.principal), id.as_str(), &detail)).await?;
+    audit::append_control(&mut tx, Event::new(now, "session.killed", Some(&actor.principal), id.as_str(), &detail))
+        .await?;
     let session = sessions::by_id(&mut tx, id).await?.ok_or_else(|| missing(id))?;
     tx.commit().await?;
     let error = ClientError {

@@ -33,7 +33,9 @@ async fn api() -> Api {
         "kind": "Connection", "name": "demo", "database": "postgresql://127.0.0.1/shop", "connector": "dev",
         "roles": { "read": role },
     });
-    core.apply(vec![SourcedDocument { source: postern_api::document::Source::default(), document: demo }], true, None).await.unwrap();
+    core.apply(vec![SourcedDocument { source: postern_api::document::Source::default(), document: demo }], true, None)
+        .await
+        .unwrap();
     Api { running, _folder: folder }
 }
 
@@ -41,7 +43,8 @@ impl Api {
     /// One call on a connection of its own, in plain HTTP/1.1: status and body.
     async fn call(&self, method: &str, path: &str, token: &str, body: Option<Value>) -> (u16, Value) {
         let body = body.map(|body| body.to_string()).unwrap_or_default();
-        let authorization = if token.is_empty() { String::new() } else { format!("authorization: Bearer postern_{token}\r\n") };
+        let authorization =
+            if token.is_empty() { String::new() } else { format!("authorization: Bearer postern_{token}\r\n") };
         let head = format!(
             "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{authorization}content-length: {}\r\n\r\n",
             body.len()
@@ -76,14 +79,18 @@ async fn the_story_of_a_grant() {
     let (status, _) = api.call("POST", &approve, "ci", None).await;
     assert_eq!(status, 403);
     // Whoever waits hears of the decision.
-    let (waited, approved) = tokio::join!(api.call("GET", &wait, "ci", None), api.call("POST", &approve, "admin", None));
+    let (waited, approved) =
+        tokio::join!(api.call("GET", &wait, "ci", None), api.call("POST", &approve, "admin", None));
     assert_eq!((approved.0, &approved.1["status"]), (200, &json!("approved")));
     assert_eq!(waited.1, approved.1);
 
     let grant = approved.1["grant_id"].as_str().unwrap();
     let claim = format!("/api/v1/grants/{grant}/credentials");
     let (status, credential) = api.call("POST", &claim, "ci", Some(json!({ "use": "url" }))).await;
-    assert_eq!((status, credential["user"].as_str(), credential["host"].as_str()), (200, Some(grant), Some("gw.example.com")));
+    assert_eq!(
+        (status, credential["user"].as_str(), credential["host"].as_str()),
+        (200, Some(grant), Some("gw.example.com"))
+    );
     assert_eq!((&credential["database"], &credential["sslmode"]), (&json!("demo"), &json!("verify-full")));
     assert_eq!(api.call("POST", &claim, "admin", Some(json!({ "use": "url" }))).await.0, 403);
     let (_, grants) = api.call("GET", "/api/v1/grants", "ci", None).await;
@@ -93,7 +100,9 @@ async fn the_story_of_a_grant() {
 
     let (_, events) = api.call("GET", "/api/v1/audit/events?type=control&limit=1000", "admin", None).await;
     let actions: Vec<_> = events.as_array().unwrap().iter().map(|event| event["action"].as_str().unwrap()).collect();
-    for action in ["audit.searched", "grant.revoked", "grant.claimed", "grant.created", "request.approved", "request.created"] {
+    for action in
+        ["audit.searched", "grant.revoked", "grant.claimed", "grant.created", "request.approved", "request.created"]
+    {
         assert!(actions.contains(&action), "{action} in {actions:?}");
     }
     let secret = credential["secret"].as_str().unwrap();
@@ -142,7 +151,15 @@ async fn errors_are_structured() {
         ("GET", "/api/v1/requests?staus=pending", "admin", None, 400, "invalid", json!("staus")),
         ("POST", "/api/v1/requests", "ci", Some(json!({ "connection": "demo" })), 400, "invalid", json!("role")),
         ("POST", "/api/v1/requests", "ci", Some(json!({ "conection": "demo" })), 400, "invalid", json!("conection")),
-        ("POST", "/api/v1/join-tokens", "admin", Some(json!({ "kind": "gateway", "name": "a b" })), 400, "invalid", json!("name")),
+        (
+            "POST",
+            "/api/v1/join-tokens",
+            "admin",
+            Some(json!({ "kind": "gateway", "name": "a b" })),
+            400,
+            "invalid",
+            json!("name"),
+        ),
     ] {
         let (got, answer) = api.call(method, path, token, body).await;
         let error = &answer["error"];
@@ -166,7 +183,8 @@ async fn the_first_admin_is_made_once() {
     assert!(running.core.bootstrap_admin().await.unwrap().is_none());
     let token = SecretString::from(std::fs::read_to_string(&path).unwrap().trim().to_owned());
     let now = postern_types::time::Micros::now();
-    let caller = postern_control_plane::identity::authenticate(&running.core.store, &token, now).await.unwrap().unwrap();
+    let caller =
+        postern_control_plane::identity::authenticate(&running.core.store, &token, now).await.unwrap().unwrap();
     assert!(caller.actor.admin);
     running.shutdown().await;
 }

@@ -5,14 +5,11 @@ use crate::{
     client::{Client, DEFAULT_URL, parse_base},
     credentials::{self, Login},
     failure::Failure,
-    output,
+    output, secret,
 };
 use postern_api::identity::Whoami;
-use secrecy::SecretString;
-use std::io::{self, IsTerminal, Write};
-
-/// The longest token that is read from standard input.
-const MAX_TOKEN_BYTES: u64 = 4096;
+use secrecy::{ExposeSecret, SecretString};
+use std::io::{self, IsTerminal};
 
 /// Save a token, so that later commands need no POSTERN_TOKEN
 ///
@@ -37,7 +34,12 @@ pub struct LogoutArgs {}
 /// Runs `login`.
 pub async fn login(context: &Context, args: LoginArgs) -> Result<(), Failure> {
     let base = parse_base(context.client_args.url.as_deref().unwrap_or(DEFAULT_URL))?;
-    let token = if args.token.is_some() || !io::stdin().is_terminal() { from_stdin()? } else { ask(base.as_str())? };
+    let token = if args.token.is_some() || !io::stdin().is_terminal() {
+        secret::from_stdin()?
+    } else {
+        secret::ask(&format!("Token for {base}"))?
+    };
+    let token = checked(&token)?;
     let client = Client::with_token(&context.client_args, base.clone(), token.clone())?;
     let whoami: Whoami = client.get("whoami").await?;
     let path = credentials::save(&Login { url: base.to_string(), token })?;
@@ -54,34 +56,8 @@ pub fn logout(context: &Context) -> Result<(), Failure> {
     })
 }
 
-fn from_stdin() -> Result<SecretString, Failure> {
-    let mut text = String::new();
-    io::Read::read_to_string(&mut io::Read::take(io::stdin().lock(), MAX_TOKEN_BYTES), &mut text)
-        .map_err(|error| Failure::failed(format!("cannot read the token: {error}")))?;
-    token(text)
-}
-
-/// Asks at the terminal, without showing what is typed.
-fn ask(base: &str) -> Result<SecretString, Failure> {
-    use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
-    let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("cannot read the token: {error}"));
-    let stdin = io::stdin();
-    let before = tcgetattr(&stdin).map_err(|error| failed(&error))?;
-    let mut quiet = before.clone();
-    quiet.local_flags.remove(LocalFlags::ECHO);
-    let _ = write!(io::stderr(), "Token for {base}: ");
-    tcsetattr(&stdin, SetArg::TCSAFLUSH, &quiet).map_err(|error| failed(&error))?;
-    let mut text = String::new();
-    let read = stdin.read_line(&mut text);
-    let restored = tcsetattr(&stdin, SetArg::TCSAFLUSH, &before);
-    output::remark("");
-    read.map_err(|error| failed(&error))?;
-    restored.map_err(|error| failed(&error))?;
-    token(text)
-}
-
-fn token(text: String) -> Result<SecretString, Failure> {
-    let trimmed = text.trim();
+fn checked(token: &SecretString) -> Result<SecretString, Failure> {
+    let trimmed = token.expose_secret().trim();
     if trimmed.is_empty() || trimmed.contains(char::is_whitespace) {
         return Err(Failure::usage("that is no token").hint("An admin makes one with `postern tokens create`."));
     }

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod completion;
 pub mod connect;
 pub mod connections;
+pub mod credentials;
 pub mod decide;
 pub mod exec;
 pub mod fleet;

@@ -33,7 +33,11 @@ pub(super) async fn connections(State(core): State<Arc<Core>>, caller: Caller) -
 /// Asks for access.
 #[utoipa::path(post, path = "/requests", tag = "access", security(("token" = [])), request_body = CreateRequest,
     responses((status = 200, body = Request), (status = "default", body = ErrorBody)))]
-pub(super) async fn create_request(State(core): State<Arc<Core>>, caller: Caller, Body(body): Body<CreateRequest>) -> Answer<Request> {
+pub(super) async fn create_request(
+    State(core): State<Arc<Core>>,
+    caller: Caller,
+    Body(body): Body<CreateRequest>,
+) -> Answer<Request> {
     let lifetime = core.config.request_lifetime;
     let (request, effects) = requests::submit(&core.store, &caller.actor, &body, lifetime, Micros::now()).await?;
     core.perform(effects);
@@ -43,7 +47,11 @@ pub(super) async fn create_request(State(core): State<Arc<Core>>, caller: Caller
 /// Requests that the caller may see: their own, those that they review; admins and auditors all.
 #[utoipa::path(get, path = "/requests", tag = "access", security(("token" = [])), params(RequestsQuery),
     responses((status = 200, body = Vec<Request>), (status = "default", body = ErrorBody)))]
-pub(super) async fn requests(State(core): State<Arc<Core>>, caller: Caller, Parameters(query): Parameters<RequestsQuery>) -> Answer<Vec<Request>> {
+pub(super) async fn requests(
+    State(core): State<Arc<Core>>,
+    caller: Caller,
+    Parameters(query): Parameters<RequestsQuery>,
+) -> Answer<Vec<Request>> {
     Ok(Json(requests::list(&core.store, &caller.actor, query.status, query.mine).await?))
 }
 
@@ -75,20 +83,34 @@ pub(super) async fn request(
 /// Says yes.
 #[utoipa::path(post, path = "/requests/{id}/approve", tag = "access", security(("token" = [])), params(("id" = String, Path)),
     request_body = Approve, responses((status = 200, body = Request), (status = "default", body = ErrorBody)))]
-pub(super) async fn approve(State(core): State<Arc<Core>>, caller: Caller, Path(id): Path<String>, Body(body): Body<Approve>) -> Answer<Request> {
-    let answer =
-        requests::Answer { verdict: Verdict::Approve, reason: body.reason.as_deref(), duration: body.duration.as_deref() };
+pub(super) async fn approve(
+    State(core): State<Arc<Core>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Body(body): Body<Approve>,
+) -> Answer<Request> {
+    let answer = requests::Answer {
+        verdict: Verdict::Approve,
+        reason: body.reason.as_deref(),
+        duration: body.duration.as_deref(),
+    };
     review(&core, &caller, &id, answer).await
 }
 
 /// Says no.
 #[utoipa::path(post, path = "/requests/{id}/deny", tag = "access", security(("token" = [])), params(("id" = String, Path)),
     request_body = Deny, responses((status = 200, body = Request), (status = "default", body = ErrorBody)))]
-pub(super) async fn deny(State(core): State<Arc<Core>>, caller: Caller, Path(id): Path<String>, Body(body): Body<Deny>) -> Answer<Request> {
+pub(super) async fn deny(
+    State(core): State<Arc<Core>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Body(body): Body<Deny>,
+) -> Answer<Request> {
     if body.reason.trim().is_empty() {
         return Err(Problem::invalid("reason", "say why: the requester reads it").into());
     }
-    review(&core, &caller, &id, requests::Answer { verdict: Verdict::Deny, reason: Some(&body.reason), duration: None }).await
+    review(&core, &caller, &id, requests::Answer { verdict: Verdict::Deny, reason: Some(&body.reason), duration: None })
+        .await
 }
 
 async fn review(core: &Core, caller: &Caller, id: &str, answer: requests::Answer<'_>) -> Answer<Request> {
@@ -111,7 +133,11 @@ pub(super) async fn withdraw(State(core): State<Arc<Core>>, caller: Caller, Path
 /// The caller's open grants.
 #[utoipa::path(get, path = "/grants", tag = "access", security(("token" = [])), params(GrantsQuery),
     responses((status = 200, body = Vec<Grant>), (status = "default", body = ErrorBody)))]
-pub(super) async fn grants(State(core): State<Arc<Core>>, caller: Caller, Parameters(query): Parameters<GrantsQuery>) -> Answer<Vec<Grant>> {
+pub(super) async fn grants(
+    State(core): State<Arc<Core>>,
+    caller: Caller,
+    Parameters(query): Parameters<GrantsQuery>,
+) -> Answer<Vec<Grant>> {
     let now = Micros::now();
     let rows = grants::list(&core.store, &caller.actor, query.all, now).await?;
     Ok(Json(rows.iter().map(|row| row.to_api(now)).collect()))
@@ -120,7 +146,12 @@ pub(super) async fn grants(State(core): State<Arc<Core>>, caller: Caller, Parame
 /// Ends a grant and its sessions.
 #[utoipa::path(post, path = "/grants/{id}/revoke", tag = "access", security(("token" = [])), params(("id" = String, Path)),
     request_body = BecauseOf, responses((status = 200, body = Grant), (status = "default", body = ErrorBody)))]
-pub(super) async fn revoke(State(core): State<Arc<Core>>, caller: Caller, Path(id): Path<String>, Body(body): Body<BecauseOf>) -> Answer<Grant> {
+pub(super) async fn revoke(
+    State(core): State<Arc<Core>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Body(body): Body<BecauseOf>,
+) -> Answer<Grant> {
     let (id, now) = (grants::parse_id("grant", &id)?, Micros::now());
     let (grant, effects) = grants::revoke(&core.store, &caller.actor, &id, body.reason.as_deref(), now).await?;
     core.perform(effects);

@@ -14,6 +14,10 @@ use std::sync::Arc;
 /// event.
 #[utoipa::path(get, path = "/audit/events", tag = "audit", security(("token" = [])), params(AuditQuery),
     responses((status = 200, body = Vec<AuditEvent>), (status = "default", body = ErrorBody)))]
-pub(super) async fn events(State(core): State<Arc<Core>>, caller: Caller, Parameters(query): Parameters<AuditQuery>) -> Answer<Vec<AuditEvent>> {
+pub(super) async fn events(
+    State(core): State<Arc<Core>>,
+    caller: Caller,
+    Parameters(query): Parameters<AuditQuery>,
+) -> Answer<Vec<AuditEvent>> {
     Ok(Json(audit::search::recorded(&core.store, &caller.actor, query, Micros::now()).await?))
 }

@@ -17,7 +17,11 @@ use std::sync::Arc;
 /// Makes a join token, which is shown this once.
 #[utoipa::path(post, path = "/join-tokens", tag = "fleet", security(("token" = [])), request_body = CreateJoinToken,
     responses((status = 200, body = CreatedJoinToken), (status = "default", body = ErrorBody)))]
-pub(super) async fn create_join_token(State(core): State<Arc<Core>>, caller: Caller, Body(body): Body<CreateJoinToken>) -> Answer<CreatedJoinToken> {
+pub(super) async fn create_join_token(
+    State(core): State<Arc<Core>>,
+    caller: Caller,
+    Body(body): Body<CreateJoinToken>,
+) -> Answer<CreatedJoinToken> {
     Ok(Json(fleet::create_join_token(&core, &caller.actor, &body, Micros::now()).await?))
 }
 
@@ -38,14 +42,24 @@ pub(super) async fn gateways(State(core): State<Arc<Core>>, caller: Caller) -> A
 /// Refuses a connector from now on and ends its sessions.
 #[utoipa::path(post, path = "/connectors/{id}/revoke", tag = "fleet", security(("token" = [])), params(("id" = String, Path)),
     request_body = BecauseOf, responses((status = 200, body = Part), (status = "default", body = ErrorBody)))]
-pub(super) async fn revoke_connector(State(core): State<Arc<Core>>, caller: Caller, Path(id): Path<String>, Body(body): Body<BecauseOf>) -> Answer<Part> {
+pub(super) async fn revoke_connector(
+    State(core): State<Arc<Core>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Body(body): Body<BecauseOf>,
+) -> Answer<Part> {
     revoke(&core, &caller, PartKind::Connector, &id, body.reason.as_deref()).await
 }
 
 /// Refuses a gateway from now on and ends its sessions.
 #[utoipa::path(post, path = "/gateways/{id}/revoke", tag = "fleet", security(("token" = [])), params(("id" = String, Path)),
     request_body = BecauseOf, responses((status = 200, body = Part), (status = "default", body = ErrorBody)))]
-pub(super) async fn revoke_gateway(State(core): State<Arc<Core>>, caller: Caller, Path(id): Path<String>, Body(body): Body<BecauseOf>) -> Answer<Part> {
+pub(super) async fn revoke_gateway(
+    State(core): State<Arc<Core>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Body(body): Body<BecauseOf>,
+) -> Answer<Part> {
     revoke(&core, &caller, PartKind::Gateway, &id, body.reason.as_deref()).await
 }
 

@@ -46,7 +46,8 @@ pub fn router(core: Arc<Core>) -> Router {
         let document = Arc::clone(&document);
         async move { axum::Json(document.as_ref().clone()) }
     });
-    let no_store = SetResponseHeaderLayer::overriding(axum::http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let no_store =
+        SetResponseHeaderLayer::overriding(axum::http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let no_sniff = SetResponseHeaderLayer::overriding(
         axum::http::header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
@@ -110,11 +111,34 @@ mod tests {
     fn the_document_has_every_resource() {
         let document = serde_json::to_value(super::openapi()).unwrap();
         for path in [
-            "whoami", "connections", "requests", "requests/{id}", "requests/{id}/approve", "requests/{id}/deny",
-            "requests/{id}/withdraw", "grants", "grants/{id}/revoke", "grants/{id}/credentials", "sessions",
-            "sessions/{id}", "sessions/{id}/kill", "audit/events", "plan", "apply", "users", "agents", "groups",
-            "tokens", "tokens/{id}", "join-tokens", "connectors", "gateways", "connectors/{id}/revoke",
-            "gateways/{id}/revoke", "connections/{name}/credentials", "connections/{name}/credentials/{login}",
+            "whoami",
+            "connections",
+            "requests",
+            "requests/{id}",
+            "requests/{id}/approve",
+            "requests/{id}/deny",
+            "requests/{id}/withdraw",
+            "grants",
+            "grants/{id}/revoke",
+            "grants/{id}/credentials",
+            "sessions",
+            "sessions/{id}",
+            "sessions/{id}/kill",
+            "audit/events",
+            "plan",
+            "apply",
+            "users",
+            "agents",
+            "groups",
+            "tokens",
+            "tokens/{id}",
+            "join-tokens",
+            "connectors",
+            "gateways",
+            "connectors/{id}/revoke",
+            "gateways/{id}/revoke",
+            "connections/{name}/credentials",
+            "connections/{name}/credentials/{login}",
         ] {
             assert!(document["paths"][format!("/api/v1/{path}")].is_object(), "{path}");
         }

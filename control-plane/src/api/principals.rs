@@ -1,7 +1,10 @@
 //! Who acts: whoami, users, agents, groups.
 
 use super::extract::{Answer, Body};
-use crate::{Core, apply, connections, identity::{Caller, directory}};
+use crate::{
+    Core, apply, connections,
+    identity::{Caller, directory},
+};
 use axum::{Json, extract::State};
 use postern_api::{
     document::{AgentDocument, Apply, Changes, GroupDocument, Source, SourcedDocument, UserDocument},
@@ -30,7 +33,11 @@ pub(super) async fn users(State(core): State<Arc<Core>>, caller: Caller) -> Answ
 /// Makes or changes a user.
 #[utoipa::path(post, path = "/users", tag = "identity", security(("token" = [])), request_body = UserDocument,
     responses((status = 200, body = Changes), (status = "default", body = ErrorBody)))]
-pub(super) async fn put_user(State(core): State<Arc<Core>>, caller: Caller, Body(body): Body<UserDocument>) -> Answer<Changes> {
+pub(super) async fn put_user(
+    State(core): State<Arc<Core>>,
+    caller: Caller,
+    Body(body): Body<UserDocument>,
+) -> Answer<Changes> {
     put(&core, &caller, "User", &body).await
 }
 
@@ -44,7 +51,11 @@ pub(super) async fn agents(State(core): State<Arc<Core>>, caller: Caller) -> Ans
 /// Makes or changes an agent.
 #[utoipa::path(post, path = "/agents", tag = "identity", security(("token" = [])), request_body = AgentDocument,
     responses((status = 200, body = Changes), (status = "default", body = ErrorBody)))]
-pub(super) async fn put_agent(State(core): State<Arc<Core>>, caller: Caller, Body(body): Body<AgentDocument>) -> Answer<Changes> {
+pub(super) async fn put_agent(
+    State(core): State<Arc<Core>>,
+    caller: Caller,
+    Body(body): Body<AgentDocument>,
+) -> Answer<Changes> {
     put(&core, &caller, "Agent", &body).await
 }
 
@@ -58,7 +69,11 @@ pub(super) async fn groups(State(core): State<Arc<Core>>, caller: Caller) -> Ans
 /// Makes or changes a group.
 #[utoipa::path(post, path = "/groups", tag = "identity", security(("token" = [])), request_body = GroupDocument,
     responses((status = 200, body = Changes), (status = "default", body = ErrorBody)))]
-pub(super) async fn put_group(State(core): State<Arc<Core>>, caller: Caller, Body(body): Body<GroupDocument>) -> Answer<Changes> {
+pub(super) async fn put_group(
+    State(core): State<Arc<Core>>,
+    caller: Caller,
+    Body(body): Body<GroupDocument>,
+) -> Answer<Changes> {
     put(&core, &caller, "Group", &body).await
 }
 

@@ -17,19 +17,13 @@ const MAX_ENTRIES: usize = 10_000;
 const MAX_APPROVALS: u32 = 20;
 
 /// Settings that Postern itself decides.
-const OWN_SETTINGS: [&str; 5] = [
-    "application_name",
-    "role",
-    "session_authorization",
-    "default_transaction_read_only",
-    "options",
-];
+const OWN_SETTINGS: [&str; 5] =
+    ["application_name", "role", "session_authorization", "default_transaction_read_only", "options"];
 
 /// A document's name.
 pub(super) fn name(value: Option<&Value>) -> Result<String, Problem> {
-    let name = value
-        .and_then(Value::as_str)
-        .ok_or_else(|| Problem::invalid("name", "`name` is missing or not a text"))?;
+    let name =
+        value.and_then(Value::as_str).ok_or_else(|| Problem::invalid("name", "`name` is missing or not a text"))?;
     named("name", name)?;
     Ok(name.to_owned())
 }
@@ -55,11 +49,7 @@ pub(super) fn deserialize<T: DeserializeOwned>(value: Value) -> Result<T, Proble
     serde_json::from_value(value).map_err(|error| {
         let message = error.to_string();
         // serde names an unknown or missing field in backquotes.
-        let quoted = message
-            .split('`')
-            .nth(1)
-            .filter(|_| message.contains("field"))
-            .map(str::to_owned);
+        let quoted = message.split('`').nth(1).filter(|_| message.contains("field")).map(str::to_owned);
         match quoted {
             Some(field) => Problem::invalid(field, message),
             None => Problem::invalid("document", message),
@@ -71,16 +61,11 @@ pub(super) fn deserialize<T: DeserializeOwned>(value: Value) -> Result<T, Proble
 pub(super) fn connection(document: &ConnectionDocument) -> Result<(), Problem> {
     database_url(&document.database)?;
     named("connector", &document.connector)?;
-    for (field, entries) in [
-        ("roles", document.roles.len()),
-        ("tags", document.tags.len()),
-        ("masks", document.masks.len()),
-    ] {
+    for (field, entries) in
+        [("roles", document.roles.len()), ("tags", document.tags.len()), ("masks", document.masks.len())]
+    {
         if entries > MAX_ENTRIES {
-            return Err(Problem::invalid(
-                field,
-                format!("at most {MAX_ENTRIES} entries"),
-            ));
+            return Err(Problem::invalid(field, format!("at most {MAX_ENTRIES} entries")));
         }
     }
     for (name, role) in &document.roles {
@@ -92,26 +77,17 @@ pub(super) fn connection(document: &ConnectionDocument) -> Result<(), Problem> {
         let field = format!("tags.{column}");
         let parts: Vec<_> = column.split('.').collect();
         if parts.len() != 3 || parts.iter().any(|part| part.is_empty()) {
-            return Err(Problem::invalid(
-                field,
-                "a column is written `schema.table.column`",
-            ));
+            return Err(Problem::invalid(field, "a column is written `schema.table.column`"));
         }
         named(&field, tag)?;
     }
-    document
-        .masks
-        .keys()
-        .try_for_each(|tag| named(&format!("masks.{tag}"), tag))
+    document.masks.keys().try_for_each(|tag| named(&format!("masks.{tag}"), tag))
 }
 
 /// A URL without a secret, so that none is stored, shown or sent on.
 fn database_url(url: &str) -> Result<(), Problem> {
     let wrong = |message: &str| Err(Problem::invalid("database", message));
-    let Some(rest) = url
-        .strip_prefix("postgresql://")
-        .or_else(|| url.strip_prefix("postgres://"))
-    else {
+    let Some(rest) = url.strip_prefix("postgresql://").or_else(|| url.strip_prefix("postgres://")) else {
         return wrong("must be a URL: `postgresql://host:5432/database`");
     };
     if url.len() > 1000 || url.chars().any(|c| c.is_control() || c.is_whitespace()) {
@@ -120,15 +96,11 @@ fn database_url(url: &str) -> Result<(), Problem> {
     let (authority, query) = rest.split_once('?').unwrap_or((rest, ""));
     let secret_parameter = query.split('&').any(|pair| {
         let key = pair.split('=').next().unwrap_or("").to_ascii_lowercase();
-        matches!(
-            key.as_str(),
-            "password" | "passfile" | "sslpassword" | "user"
-        )
+        matches!(key.as_str(), "password" | "passfile" | "sslpassword" | "user")
     });
     // A user alone is no secret. It is the login of roles of mode `shared`.
     let login = authority.rsplit_once('@').map(|(login, _)| login);
-    let names_only =
-        login.is_none_or(|login| !login.is_empty() && !login.contains([':', '/', '@']));
+    let names_only = login.is_none_or(|login| !login.is_empty() && !login.contains([':', '/', '@']));
     if !names_only || secret_parameter {
         return wrong(
             "must not hold a password: `postern credentials set` keeps one, or the connector's configuration names its source",
@@ -140,11 +112,8 @@ fn database_url(url: &str) -> Result<(), Problem> {
 fn access_role(field: &str, role: &AccessRole) -> Result<(), Problem> {
     match (role.mode, &role.database_role) {
         (RoleMode::Ephemeral, _) => {
-            return Err(Problem::invalid(
-                format!("{field}.mode"),
-                "`ephemeral` is not yet supported by this version",
-            )
-            .hint("use `login` with a `database_role`, or `shared`"));
+            return Err(Problem::invalid(format!("{field}.mode"), "`ephemeral` is not yet supported by this version")
+                .hint("use `login` with a `database_role`, or `shared`"));
         }
         (RoleMode::Login, None) => {
             return Err(Problem::invalid(
@@ -159,25 +128,17 @@ fn access_role(field: &str, role: &AccessRole) -> Result<(), Problem> {
             ));
         }
         (RoleMode::Login, Some(role)) if role.is_empty() || role.len() > MAX_NAME => {
-            return Err(Problem::invalid(
-                format!("{field}.database_role"),
-                format!("must have 1 to {MAX_NAME} bytes"),
-            ));
+            return Err(Problem::invalid(format!("{field}.database_role"), format!("must have 1 to {MAX_NAME} bytes")));
         }
         _ => {}
     }
     parse_duration(&role.max_duration)
         .map_err(|error| Problem::invalid(format!("{field}.max_duration"), error.to_string()))?;
     if role.approvals > MAX_APPROVALS {
-        return Err(Problem::invalid(
-            format!("{field}.approvals"),
-            format!("at most {MAX_APPROVALS}"),
-        ));
+        return Err(Problem::invalid(format!("{field}.approvals"), format!("at most {MAX_APPROVALS}")));
     }
     for (list, groups) in [("groups", &role.groups), ("reviewers", &role.reviewers)] {
-        groups
-            .iter()
-            .try_for_each(|group| named(&format!("{field}.{list}"), group))?;
+        groups.iter().try_for_each(|group| named(&format!("{field}.{list}"), group))?;
     }
     settings(&format!("{field}.settings"), &role.settings)
 }
@@ -187,19 +148,13 @@ fn settings(field: &str, settings: &BTreeMap<String, String>) -> Result<(), Prob
         let field = format!("{field}.{name}");
         let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
         if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(good) {
-            return Err(Problem::invalid(
-                field,
-                "is not the name of a PostgreSQL setting",
-            ));
+            return Err(Problem::invalid(field, "is not the name of a PostgreSQL setting"));
         }
         if OWN_SETTINGS.contains(&name.to_ascii_lowercase().as_str()) {
             return Err(Problem::invalid(field, "is decided by Postern"));
         }
         if value.contains('\0') || value.len() > 1000 {
-            return Err(Problem::invalid(
-                field,
-                "must have at most 1000 bytes, none of them NUL",
-            ));
+            return Err(Problem::invalid(field, "must have at most 1000 bytes, none of them NUL"));
         }
     }
     Ok(())
@@ -211,8 +166,7 @@ mod tests {
     use serde_json::json;
 
     fn check(document: Value, wrong: Option<&str>) {
-        let result = deserialize::<ConnectionDocument>(document.clone())
-            .and_then(|document| connection(&document));
+        let result = deserialize::<ConnectionDocument>(document.clone()).and_then(|document| connection(&document));
         let field = result.err().map(|problem| match problem {
             Problem::Told(error) => error.field.unwrap_or_default(),
             Problem::Fault(error) => panic!("{error}"),
@@ -226,13 +180,7 @@ mod tests {
         let url = "postgresql://127.0.0.1:5432/shop";
         let role = json!({ "database_role": "shop_reader" });
         check(of(url, role.clone()), None);
-        check(
-            of(
-                url,
-                json!({ "mode": "shared", "settings": { "statement_timeout": "30s" } }),
-            ),
-            None,
-        );
+        check(of(url, json!({ "mode": "shared", "settings": { "statement_timeout": "30s" } })), None);
         check(of("mysql://x/y", role.clone()), Some("database"));
         check(of("postgresql://u@h/d", role.clone()), None);
         for secret in ["u:p@h/d", "u:p@q@h/d", "@h/d", "h/d:p@x", "u@h/d?user=x"] {
@@ -240,33 +188,12 @@ mod tests {
             check(of(&url, role.clone()), Some("database"));
         }
         check(of("postgresql://h/d?password=x", role), Some("database"));
-        check(
-            of(url, json!({ "mode": "ephemeral" })),
-            Some("roles.read.mode"),
-        );
-        check(
-            of(url, json!({ "mode": "login" })),
-            Some("roles.read.database_role"),
-        );
-        check(
-            of(url, json!({ "mode": "shared", "max_duration": "soon" })),
-            Some("roles.read.max_duration"),
-        );
-        check(
-            of(url, json!({ "mode": "shared", "max_durration": "1h" })),
-            Some("max_durration"),
-        );
-        check(
-            of(
-                url,
-                json!({ "mode": "shared", "settings": { "role": "x" } }),
-            ),
-            Some("roles.read.settings.role"),
-        );
-        check(
-            json!({ "name": "demo", "connector": "dev" }),
-            Some("database"),
-        );
+        check(of(url, json!({ "mode": "ephemeral" })), Some("roles.read.mode"));
+        check(of(url, json!({ "mode": "login" })), Some("roles.read.database_role"));
+        check(of(url, json!({ "mode": "shared", "max_duration": "soon" })), Some("roles.read.max_duration"));
+        check(of(url, json!({ "mode": "shared", "max_durration": "1h" })), Some("max_durration"));
+        check(of(url, json!({ "mode": "shared", "settings": { "role": "x" } })), Some("roles.read.settings.role"));
+        check(json!({ "name": "demo", "connector": "dev" }), Some("database"));
     }
 
     #[test]

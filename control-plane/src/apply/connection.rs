@@ -17,25 +17,13 @@ impl Run<'_> {
         fields: Map<String, Value>,
         delete: bool,
     ) -> Result<Difference, Problem> {
-        let stored = connections::by_name(&mut self.tx, name)
-            .await?
-            .map(|row| row.document);
-        let from = stored
-            .as_ref()
-            .map(serde_json::to_value)
-            .transpose()
-            .map_err(Problem::fault)?;
-        let difference = |from, to| Difference {
-            kind: "Connection",
-            name: name.to_owned(),
-            from,
-            to,
-        };
+        let stored = connections::by_name(&mut self.tx, name).await?.map(|row| row.document);
+        let from = stored.as_ref().map(serde_json::to_value).transpose().map_err(Problem::fault)?;
+        let difference = |from, to| Difference { kind: "Connection", name: name.to_owned(), from, to };
         if delete {
             if stored.is_some() {
                 connections::delete(&mut self.tx, name).await?;
-                self.end_grants(name, |_| true, "the connection was deleted")
-                    .await?;
+                self.end_grants(name, |_| true, "the connection was deleted").await?;
                 self.effects.push(Effect::ConnectionsChanged);
             }
             return Ok(difference(from, None));
@@ -46,29 +34,18 @@ impl Run<'_> {
         if from.as_ref() != Some(&to) {
             connections::put(&mut self.tx, &document, self.now).await?;
             // A role that is gone, or leads elsewhere now, is not what was approved.
-            let changed = |role: &str| {
-                stored
-                    .as_ref()
-                    .is_some_and(|stored| leads_elsewhere(stored, &document, role))
-            };
-            self.end_grants(name, changed, "the access role was changed")
-                .await?;
+            let changed = |role: &str| stored.as_ref().is_some_and(|stored| leads_elsewhere(stored, &document, role));
+            self.end_grants(name, changed, "the access role was changed").await?;
             self.effects.push(Effect::ConnectionsChanged);
         }
         Ok(difference(from, Some(to)))
     }
 
-    async fn end_grants(
-        &mut self,
-        connection: &str,
-        ends: impl Fn(&str) -> bool,
-        reason: &str,
-    ) -> Result<(), Problem> {
+    async fn end_grants(&mut self, connection: &str, ends: impl Fn(&str) -> bool, reason: &str) -> Result<(), Problem> {
         for grant in access::unended_grants_on(&mut self.tx, connection).await? {
             if ends(&grant.role)
                 && let Some(effect) =
-                    grants::revoke_in(&mut self.tx, &grant, self.actor, Some(reason), self.now)
-                        .await?
+                    grants::revoke_in(&mut self.tx, &grant, self.actor, Some(reason), self.now).await?
             {
                 self.effects.push(effect);
             }
@@ -83,14 +60,10 @@ fn leads_elsewhere(before: &ConnectionDocument, after: &ConnectionDocument, role
         return true;
     }
     let login = |document: &ConnectionDocument| {
-        document.roles.get(role).map(|role| {
-            (
-                role.mode,
-                role.database_role.clone(),
-                role.read_only,
-                role.settings.clone(),
-            )
-        })
+        document
+            .roles
+            .get(role)
+            .map(|role| (role.mode, role.database_role.clone(), role.read_only, role.settings.clone()))
     };
     login(before) != login(after)
 }

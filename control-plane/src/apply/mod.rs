@@ -28,20 +28,10 @@ const MAX_DOCUMENTS: usize = 1000;
 ///
 /// # Errors
 /// When a document is wrong, with its file, number and field, or the caller may not.
-pub async fn plan(
-    store: &Store,
-    actor: &Actor,
-    body: &Apply,
-    now: Micros,
-) -> Result<Changes, Problem> {
+pub async fn plan(store: &Store, actor: &Actor, body: &Apply, now: Micros) -> Result<Changes, Problem> {
     authorize(actor, Action::See, &Resource::Configuration)?;
-    let mut run = Run {
-        tx: store.begin().await?,
-        merge: body.merge,
-        actor: Some(&actor.principal),
-        now,
-        effects: Vec::new(),
-    };
+    let mut run =
+        Run { tx: store.begin().await?, merge: body.merge, actor: Some(&actor.principal), now, effects: Vec::new() };
     // Dropped without commit: nothing of it lasts.
     run.all(&body.documents).await
 }
@@ -50,12 +40,7 @@ pub async fn plan(
 ///
 /// # Errors
 /// As [`plan`]; nothing is changed then.
-pub async fn apply(
-    store: &Store,
-    actor: &Actor,
-    body: &Apply,
-    now: Micros,
-) -> Result<(Changes, Vec<Effect>), Problem> {
+pub async fn apply(store: &Store, actor: &Actor, body: &Apply, now: Micros) -> Result<(Changes, Vec<Effect>), Problem> {
     authorize(actor, Action::Change, &Resource::Configuration)?;
     apply_as(store, Some(&actor.principal), body, now).await
 }
@@ -70,13 +55,7 @@ pub async fn apply_as(
     body: &Apply,
     now: Micros,
 ) -> Result<(Changes, Vec<Effect>), Problem> {
-    let mut run = Run {
-        tx: store.begin().await?,
-        merge: body.merge,
-        actor,
-        now,
-        effects: Vec::new(),
-    };
+    let mut run = Run { tx: store.begin().await?, merge: body.merge, actor, now, effects: Vec::new() };
     let changes = run.all(&body.documents).await?;
     run.tx.commit().await?;
     Ok((changes, run.effects))
@@ -102,34 +81,23 @@ struct Difference {
 impl Run<'_> {
     async fn all(&mut self, documents: &[SourcedDocument]) -> Result<Changes, Problem> {
         if documents.len() > MAX_DOCUMENTS {
-            return Err(Problem::too_large(format!(
-                "at most {MAX_DOCUMENTS} documents can be applied at once"
-            )));
+            return Err(Problem::too_large(format!("at most {MAX_DOCUMENTS} documents can be applied at once")));
         }
         let mut changes = Vec::with_capacity(documents.len());
         // Users before agents, which name them as owners; both before groups, which name them as members.
         for kind in ["User", "Agent", "Group", "Connection"] {
             for (position, sourced) in documents.iter().enumerate() {
                 if kind_of(sourced)? == kind {
-                    let change = self
-                        .one(kind, sourced)
-                        .await
-                        .map_err(|problem| problem.document(&sourced.source))?;
+                    let change = self.one(kind, sourced).await.map_err(|problem| problem.document(&sourced.source))?;
                     changes.push((position, change));
                 }
             }
         }
         changes.sort_by_key(|(position, _)| *position);
-        Ok(Changes {
-            changes: changes.into_iter().map(|(_, change)| change).collect(),
-        })
+        Ok(Changes { changes: changes.into_iter().map(|(_, change)| change).collect() })
     }
 
-    async fn one(
-        &mut self,
-        kind: &'static str,
-        sourced: &SourcedDocument,
-    ) -> Result<Change, Problem> {
+    async fn one(&mut self, kind: &'static str, sourced: &SourcedDocument) -> Result<Change, Problem> {
         let mut fields = sourced.document.as_object().cloned().unwrap_or_default();
         fields.remove("kind");
         let name = check::name(fields.get("name"))?;
@@ -144,12 +112,7 @@ impl Run<'_> {
 
     /// The change, recorded if there is one.
     async fn record(&mut self, difference: Difference) -> Result<Change, Problem> {
-        let Difference {
-            kind,
-            name,
-            from,
-            to,
-        } = difference;
+        let Difference { kind, name, from, to } = difference;
         let action = match (&from, &to) {
             (None, Some(_)) => ChangeAction::Create,
             (Some(_), None) => ChangeAction::Delete,
@@ -160,21 +123,10 @@ impl Run<'_> {
         if action != ChangeAction::Unchanged {
             let event = format!("{}.{}", kind.to_lowercase(), past(action));
             let subject = format!("{}/{name}", kind.to_lowercase());
-            let event = Event::new(
-                self.now,
-                &event,
-                self.actor,
-                &subject,
-                &json!({ "fields": fields }),
-            );
+            let event = Event::new(self.now, &event, self.actor, &subject, &json!({ "fields": fields }));
             audit::append_control(&mut self.tx, event).await?;
         }
-        Ok(Change {
-            action,
-            kind: kind.to_owned(),
-            name,
-            fields,
-        })
+        Ok(Change { action, kind: kind.to_owned(), name, fields })
     }
 }
 
@@ -190,24 +142,13 @@ fn kind_of(sourced: &SourcedDocument) -> Result<&'static str, Problem> {
     let wrong = |message: String| Problem::invalid("kind", message).document(&sourced.source);
     let kinds = ["User", "Agent", "Group", "Connection"];
     if !sourced.document.is_object() {
-        return Err(wrong(
-            "a document is a mapping with `kind` and `name`".to_owned(),
-        ));
+        return Err(wrong("a document is a mapping with `kind` and `name`".to_owned()));
     }
     let given = sourced.document.get("kind").and_then(Value::as_str);
-    let given = given.ok_or_else(|| {
-        wrong(format!(
-            "`kind` is missing: it is one of {}",
-            kinds.join(", ")
-        ))
-    })?;
+    let given = given.ok_or_else(|| wrong(format!("`kind` is missing: it is one of {}", kinds.join(", "))))?;
     let known = kinds.into_iter().find(|kind| *kind == given);
     known.ok_or_else(|| {
-        wrong(format!(
-            "there is no kind `{}`: it is one of {}",
-            crate::problem::shorten(given),
-            kinds.join(", ")
-        ))
+        wrong(format!("there is no kind `{}`: it is one of {}", crate::problem::shorten(given), kinds.join(", ")))
     })
 }
 
@@ -221,10 +162,7 @@ fn take_delete(fields: &mut Map<String, Value>) -> Result<bool, Problem> {
 }
 
 /// A document as its type, from the fields that it sets over `base`: what is stored when merging, else nothing.
-fn typed<T: serde::de::DeserializeOwned>(
-    base: Option<Value>,
-    fields: Map<String, Value>,
-) -> Result<T, Problem> {
+fn typed<T: serde::de::DeserializeOwned>(base: Option<Value>, fields: Map<String, Value>) -> Result<T, Problem> {
     let mut value = base.unwrap_or_else(|| Value::Object(Map::new()));
     diff::merge(&mut value, Value::Object(fields));
     check::deserialize(value)

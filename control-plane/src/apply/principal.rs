@@ -34,17 +34,10 @@ impl Run<'_> {
         delete: bool,
     ) -> Result<Difference, Problem> {
         if delete {
-            return Err(Problem::invalid(
-                "delete",
-                "the audit refers to it, so it is disabled instead",
-            )
-            .hint("write `disabled: true`"));
+            return Err(Problem::invalid("delete", "the audit refers to it, so it is disabled instead")
+                .hint("write `disabled: true`"));
         }
-        let principal_kind = if kind == "User" {
-            PrincipalKind::User
-        } else {
-            PrincipalKind::Agent
-        };
+        let principal_kind = if kind == "User" { PrincipalKind::User } else { PrincipalKind::Agent };
         let stored = principals::by_name(&mut self.tx, principal_kind, name).await?;
         let names_groups = fields.contains_key("groups");
         let from = match &stored {
@@ -54,26 +47,16 @@ impl Run<'_> {
                 Some((document(row, &groups), groups))
             }
         };
-        let base = from
-            .as_ref()
-            .map(|(document, _)| document.clone())
-            .filter(|_| self.merge);
+        let base = from.as_ref().map(|(document, _)| document.clone()).filter(|_| self.merge);
         let mut wanted = wanted(kind, base, fields)?;
         // Groups can be given from either side: who does not mention them leaves them as they are.
         if !names_groups && let Some((_, groups)) = &from {
             wanted.groups.clone_from(groups);
         }
         normalize(&mut wanted.groups)?;
-        let row = self
-            .put_principal(principal_kind, name, stored, &wanted)
-            .await?;
+        let row = self.put_principal(principal_kind, name, stored, &wanted).await?;
         let to = document(&row, &wanted.groups);
-        Ok(Difference {
-            kind,
-            name: name.to_owned(),
-            from: from.map(|(document, _)| document),
-            to: Some(to),
-        })
+        Ok(Difference { kind, name: name.to_owned(), from: from.map(|(document, _)| document), to: Some(to) })
     }
 
     async fn put_principal(
@@ -86,22 +69,14 @@ impl Run<'_> {
         let owner = match &wanted.owner {
             None => None,
             Some(owner) => {
-                let missing =
-                    || Problem::invalid("owner", format!("there is no user `{}`", shorten(owner)));
-                let row = principals::by_name(&mut self.tx, PrincipalKind::User, owner)
-                    .await?
-                    .ok_or_else(missing)?;
+                let missing = || Problem::invalid("owner", format!("there is no user `{}`", shorten(owner)));
+                let row = principals::by_name(&mut self.tx, PrincipalKind::User, owner).await?.ok_or_else(missing)?;
                 Some(row.principal.id)
             }
         };
-        let principal = PrincipalRef {
-            kind,
-            id: PrincipalId::new(),
-            name: name.to_owned(),
-        };
-        let (principal, created_at) = stored.as_ref().map_or((principal, self.now), |row| {
-            (row.principal.clone(), row.created_at)
-        });
+        let principal = PrincipalRef { kind, id: PrincipalId::new(), name: name.to_owned() };
+        let (principal, created_at) =
+            stored.as_ref().map_or((principal, self.now), |row| (row.principal.clone(), row.created_at));
         let row = PrincipalRow {
             principal,
             admin: wanted.admin,
@@ -118,9 +93,7 @@ impl Run<'_> {
         if row.disabled && stored.is_some_and(|row| !row.disabled) {
             for grant in access::unended_grants_of(&mut self.tx, &row.principal.id).await? {
                 let reason = format!("{kind} {name} was disabled");
-                let effect =
-                    grants::revoke_in(&mut self.tx, &grant, self.actor, Some(&reason), self.now)
-                        .await?;
+                let effect = grants::revoke_in(&mut self.tx, &grant, self.actor, Some(&reason), self.now).await?;
                 self.effects.extend(effect);
             }
         }
@@ -133,17 +106,10 @@ impl Run<'_> {
         fields: Map<String, Value>,
         delete: bool,
     ) -> Result<Difference, Problem> {
-        let is_there = principals::group_created_at(&mut self.tx, name)
-            .await?
-            .is_some();
+        let is_there = principals::group_created_at(&mut self.tx, name).await?.is_some();
         let before = principals::members(&mut self.tx, name).await?;
         let from = is_there.then(|| json!({ "members": before }));
-        let difference = |from, to| Difference {
-            kind: "Group",
-            name: name.to_owned(),
-            from,
-            to,
-        };
+        let difference = |from, to| Difference { kind: "Group", name: name.to_owned(), from, to };
         if delete {
             principals::delete_group(&mut self.tx, name).await?;
             return Ok(difference(from, None));
@@ -165,73 +131,36 @@ impl Run<'_> {
         let wrong = || {
             Problem::invalid(
                 "members",
-                format!(
-                    "`{}` is not a member: write `user:alice` or `agent:ci`",
-                    shorten(text)
-                ),
+                format!("`{}` is not a member: write `user:alice` or `agent:ci`", shorten(text)),
             )
         };
         let (kind, name) = text.split_once(':').ok_or_else(wrong)?;
         let kind: PrincipalKind = kind.parse().map_err(|_| wrong())?;
         let row = principals::by_name(&mut self.tx, kind, name).await?;
-        let row = row.ok_or_else(|| {
-            Problem::invalid("members", format!("there is no {kind} `{}`", shorten(name)))
-        })?;
+        let row = row.ok_or_else(|| Problem::invalid("members", format!("there is no {kind} `{}`", shorten(name))))?;
         Ok(row.principal.id)
     }
 }
 
 fn wanted(kind: &str, base: Option<Value>, fields: Map<String, Value>) -> Result<Wanted, Problem> {
     Ok(if kind == "User" {
-        let UserDocument {
-            groups,
-            admin,
-            auditor,
-            disabled,
-            ..
-        } = typed(base, fields)?;
-        Wanted {
-            groups,
-            admin,
-            auditor,
-            disabled,
-            owner: None,
-        }
+        let UserDocument { groups, admin, auditor, disabled, .. } = typed(base, fields)?;
+        Wanted { groups, admin, auditor, disabled, owner: None }
     } else {
-        let AgentDocument {
-            groups,
-            owner,
-            disabled,
-            ..
-        } = typed(base, fields)?;
-        Wanted {
-            groups,
-            admin: false,
-            auditor: false,
-            disabled,
-            owner,
-        }
+        let AgentDocument { groups, owner, disabled, .. } = typed(base, fields)?;
+        Wanted { groups, admin: false, auditor: false, disabled, owner }
     })
 }
 
 fn normalize(groups: &mut Vec<String>) -> Result<(), Problem> {
     groups.sort();
     groups.dedup();
-    groups
-        .iter()
-        .try_for_each(|group| check::named("groups", group))
+    groups.iter().try_for_each(|group| check::named("groups", group))
 }
 
 /// What is stored, as a document of the same kind.
 fn document(row: &PrincipalRow, groups: &[String]) -> Value {
-    let PrincipalRow {
-        principal,
-        admin,
-        auditor,
-        disabled,
-        owner,
-        ..
-    } = row;
+    let PrincipalRow { principal, admin, auditor, disabled, owner, .. } = row;
     match principal.kind {
         PrincipalKind::User => {
             json!({ "name": principal.name, "groups": groups, "admin": admin, "auditor": auditor, "disabled": disabled })

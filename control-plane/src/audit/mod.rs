@@ -24,13 +24,7 @@ impl Event {
     /// `action` such as `request.approved`; `subject` an id or `kind/name`; `detail` facts without a secret. No
     /// actor: Postern itself.
     #[must_use]
-    pub fn new(
-        at: Micros,
-        action: &str,
-        actor: Option<&PrincipalRef>,
-        subject: &str,
-        detail: &Value,
-    ) -> Self {
+    pub fn new(at: Micros, action: &str, actor: Option<&PrincipalRef>, subject: &str, detail: &Value) -> Self {
         Self(ControlEvent {
             at_us: at.0,
             action: action.to_owned(),
@@ -54,11 +48,7 @@ pub fn principal(principal: &PrincipalRef) -> v1::Principal {
         PrincipalKind::User => v1::principal::Kind::User,
         PrincipalKind::Agent => v1::principal::Kind::Agent,
     };
-    v1::Principal {
-        kind: kind.into(),
-        id: principal.id.to_string(),
-        name: principal.name.clone(),
-    }
+    v1::Principal { kind: kind.into(), id: principal.id.to_string(), name: principal.name.clone() }
 }
 
 /// Records an event in the transaction that makes it happen.
@@ -68,9 +58,7 @@ pub fn principal(principal: &PrincipalRef) -> v1::Principal {
 pub async fn append_control(tx: &mut Tx, event: impl Into<ControlEvent>) -> Result<(), StoreError> {
     let event = event.into();
     let at = Micros(event.at_us);
-    let record = AuditRecord {
-        record: Some(Record::Control(event)),
-    };
+    let record = AuditRecord { record: Some(Record::Control(event)) };
     let payload = segment::encode(&[record]).map_err(StoreError::Audit)?;
     let segment_id = SegmentId::new();
     let segment = store::audit::NewSegment {
@@ -151,8 +139,7 @@ pub async fn append_segment(
         }
         Ok((span(&records, now), sessions(records), payload))
     });
-    let (span, sessions, payload) =
-        checked.await.map_err(|error| StoreError::corrupt("audit segment", error))??;
+    let (span, sessions, payload) = checked.await.map_err(|error| StoreError::corrupt("audit segment", error))??;
     let mut tx = store.begin().await?;
     source.check(&mut tx, &sessions).await?;
     let segment = store::audit::NewSegment {
@@ -165,11 +152,7 @@ pub async fn append_segment(
     };
     let stored = store::audit::insert(&mut tx, &segment).await?;
     tx.commit().await?;
-    Ok(if stored {
-        Appended::Stored
-    } else {
-        Appended::Duplicate
-    })
+    Ok(if stored { Appended::Stored } else { Appended::Duplicate })
 }
 
 /// The ids of the sessions of which a segment speaks.
@@ -196,12 +179,7 @@ fn span(records: &[AuditRecord], now: Micros) -> Span {
         Record::Control(event) => Some(event.at_us),
         Record::Session(_) | Record::Text(_) | Record::Ended(_) => None,
     };
-    let is_event = |record: &&AuditRecord| {
-        !matches!(
-            record.record,
-            None | Some(Record::Session(_) | Record::Text(_))
-        )
-    };
+    let is_event = |record: &&AuditRecord| !matches!(record.record, None | Some(Record::Session(_) | Record::Text(_)));
     let times = || records.iter().filter_map(at);
     Span {
         first_at: Micros(times().min().unwrap_or(now.0)),

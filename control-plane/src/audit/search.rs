@@ -54,7 +54,12 @@ pub(crate) struct Search {
 ///
 /// # Errors
 /// As [`search`].
-pub async fn recorded(store: &Store, actor: &Actor, query: AuditQuery, now: Micros) -> Result<Vec<AuditEvent>, Problem> {
+pub async fn recorded(
+    store: &Store,
+    actor: &Actor,
+    query: AuditQuery,
+    now: Micros,
+) -> Result<Vec<AuditEvent>, Problem> {
     let detail = serde_json::to_value(&query).map_err(Problem::fault)?;
     let mut tx = store.begin().await?;
     append_control(&mut tx, Event::new(now, "audit.searched", Some(&actor.principal), "audit", &detail)).await?;
@@ -66,11 +71,7 @@ pub async fn recorded(store: &Store, actor: &Actor, query: AuditQuery, now: Micr
 ///
 /// # Errors
 /// When a filter is wrong, the search takes too long or the store fails.
-pub async fn search(
-    store: &Store,
-    actor: &Actor,
-    query: AuditQuery,
-) -> Result<Vec<AuditEvent>, Problem> {
+pub async fn search(store: &Store, actor: &Actor, query: AuditQuery) -> Result<Vec<AuditEvent>, Problem> {
     let search = Search::new(actor, query)?;
     let started = Instant::now();
     let mut before = (Micros(i64::MAX), i64::MAX);
@@ -91,17 +92,12 @@ pub async fn search(
                 if fold.is_done(row.last_at) {
                     return Ok((fold, true));
                 }
-                fold.add(
-                    row.id,
-                    segment::decode(&row.payload).map_err(StoreError::Audit)?,
-                );
+                fold.add(row.id, segment::decode(&row.payload).map_err(StoreError::Audit)?);
             }
             Ok::<_, StoreError>((fold, is_last))
         };
         // Unpacking takes a while: not on a thread that serves others.
-        let (folded, done) = tokio::task::spawn_blocking(read)
-            .await
-            .map_err(Problem::fault)??;
+        let (folded, done) = tokio::task::spawn_blocking(read).await.map_err(Problem::fault)??;
         fold = folded;
         if done {
             break;
@@ -114,28 +110,16 @@ impl Search {
     fn new(actor: &Actor, query: AuditQuery) -> Result<Self, Problem> {
         let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
         if limit == 0 || limit > MAX_LIMIT {
-            return Err(Problem::invalid(
-                "limit",
-                format!("must be from 1 to {MAX_LIMIT}"),
-            ));
+            return Err(Problem::invalid("limit", format!("must be from 1 to {MAX_LIMIT}")));
         }
         let allowed = |field: &str, value: &Option<String>, values: &[&str]| match value {
-            Some(value) if !values.contains(&value.as_str()) => Err(Problem::invalid(
-                field,
-                format!("must be one of {}", values.join(", ")),
-            )),
+            Some(value) if !values.contains(&value.as_str()) => {
+                Err(Problem::invalid(field, format!("must be one of {}", values.join(", "))))
+            }
             _ => Ok(()),
         };
-        allowed(
-            "outcome",
-            &query.outcome,
-            &["ok", "error", "skipped", "prepared", "unknown", "running"],
-        )?;
-        allowed(
-            "kind",
-            &query.kind,
-            &["query", "parse", "execute", "function_call"],
-        )?;
+        allowed("outcome", &query.outcome, &["ok", "error", "skipped", "prepared", "unknown", "running"])?;
+        allowed("kind", &query.kind, &["query", "parse", "execute", "function_call"])?;
         let only = (!is_allowed(actor, Action::See, &Resource::WholeAudit)).then(|| actor.clone());
         Ok(Self {
             text: query.text.as_deref().map(str::to_lowercase),
@@ -146,11 +130,7 @@ impl Search {
     }
 
     fn page_size(&self) -> u32 {
-        if self.query.r#type == EventTypes::Control {
-            CONTROL_PAGE
-        } else {
-            PAGE
-        }
+        if self.query.r#type == EventTypes::Control { CONTROL_PAGE } else { PAGE }
     }
 
     fn page(&self, before: (Micros, i64)) -> SegmentPage {
@@ -159,10 +139,7 @@ impl Search {
             control: matches!(types, EventTypes::Control | EventTypes::All),
             connectors: !matches!(types, EventTypes::Control),
             since: self.query.since.unwrap_or(Micros(i64::MIN)),
-            until: self
-                .query
-                .until
-                .map_or(Micros(i64::MAX), |until| until.plus(END_HORIZON)),
+            until: self.query.until.map_or(Micros(i64::MAX), |until| until.plus(END_HORIZON)),
             before,
             limit: self.page_size(),
         }
@@ -174,10 +151,7 @@ impl Search {
         let type_wanted = matches!(
             (query.r#type, event.r#type),
             (EventTypes::All, _)
-                | (
-                    EventTypes::Statement,
-                    postern_api::audit::EventType::Statement
-                )
+                | (EventTypes::Statement, postern_api::audit::EventType::Statement)
                 | (EventTypes::Session, postern_api::audit::EventType::Session)
                 | (EventTypes::Control, postern_api::audit::EventType::Control)
         );
@@ -185,35 +159,22 @@ impl Search {
         type_wanted
             && query.since.is_none_or(|since| event.at >= since)
             && query.until.is_none_or(|until| event.at < until)
-            && self
-                .only
-                .as_ref()
-                .is_none_or(|actor| ids.concerns(actor.principal.id.as_str()))
+            && self.only.as_ref().is_none_or(|actor| ids.concerns(actor.principal.id.as_str()))
             && is_either(&query.principal, &event.principal, &ids.principal)
-            && (query.agent.is_none()
-                || (agent && is_either(&query.agent, &event.principal, &ids.principal)))
+            && (query.agent.is_none() || (agent && is_either(&query.agent, &event.principal, &ids.principal)))
             && is_either(&query.on_behalf_of, &event.on_behalf_of, &ids.on_behalf_of)
             && is_either(&query.connection, &event.connection, &None)
             && is_either(&query.session, &event.session, &None)
             && is_either(&query.grant, &event.grant, &None)
             && is_either(&query.kind, &event.kind, &None)
-            && query
-                .action
-                .as_deref()
-                .is_none_or(|wanted| is_action(wanted, event.action.as_deref()))
-            && self
-                .text
-                .as_deref()
-                .is_none_or(|text| contains(event, text))
+            && query.action.as_deref().is_none_or(|wanted| is_action(wanted, event.action.as_deref()))
+            && self.text.as_deref().is_none_or(|text| contains(event, text))
     }
 
     /// Whether an event passes the filters that its end decides.
     pub(crate) fn ends(&self, event: &AuditEvent) -> bool {
         let outcome = event.outcome.as_deref().unwrap_or("running");
-        self.query
-            .outcome
-            .as_deref()
-            .is_none_or(|wanted| wanted == outcome)
+        self.query.outcome.as_deref().is_none_or(|wanted| wanted == outcome)
             && is_either(&self.query.sqlstate, &event.sqlstate, &None)
     }
 }
@@ -227,9 +188,7 @@ pub(crate) struct Ids {
 
 impl Ids {
     fn concerns(&self, id: &str) -> bool {
-        [&self.principal, &self.on_behalf_of]
-            .into_iter()
-            .any(|own| own.as_deref() == Some(id))
+        [&self.principal, &self.on_behalf_of].into_iter().any(|own| own.as_deref() == Some(id))
     }
 }
 
@@ -238,22 +197,13 @@ fn is_either(wanted: &Option<String>, name: &Option<String>, id: &Option<String>
 }
 
 fn is_action(wanted: &str, action: Option<&str>) -> bool {
-    action.is_some_and(|action| {
-        action == wanted || (wanted.ends_with('.') && action.starts_with(wanted))
-    })
+    action.is_some_and(|action| action == wanted || (wanted.ends_with('.') && action.starts_with(wanted)))
 }
 
 fn contains(event: &AuditEvent, text: &str) -> bool {
-    let holds = |field: &Option<String>| {
-        field
-            .as_deref()
-            .is_some_and(|field| field.to_lowercase().contains(text))
-    };
+    let holds = |field: &Option<String>| field.as_deref().is_some_and(|field| field.to_lowercase().contains(text));
     holds(&event.sql)
         || holds(&event.subject)
         || holds(&event.action)
-        || event
-            .detail
-            .as_ref()
-            .is_some_and(|detail| detail.to_string().to_lowercase().contains(text))
+        || event.detail.as_ref().is_some_and(|detail| detail.to_string().to_lowercase().contains(text))
 }

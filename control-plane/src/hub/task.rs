@@ -232,11 +232,7 @@ impl Hub {
 ///
 /// # Errors
 /// When the store fails.
-pub async fn sets(
-    store: &Store,
-    sealer: &Sealer,
-    connector: &str,
-) -> Result<(ConnectionSet, GatewaySet), StoreError> {
+pub async fn sets(store: &Store, sealer: &Sealer, connector: &str) -> Result<(ConnectionSet, GatewaySet), StoreError> {
     let mut tx = store.read().await?;
     let connections = connections::of_connector(&mut tx, connector).await?;
     let mut logins = credentials::for_connector(&mut tx, sealer, connector).await?;

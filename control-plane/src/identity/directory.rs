@@ -87,7 +87,12 @@ pub struct Founder<'a> {
 ///
 /// # Errors
 /// When the store fails.
-pub async fn found(store: &Store, founder: &Founder<'_>, token: &SecretString, now: Micros) -> Result<PrincipalRef, StoreError> {
+pub async fn found(
+    store: &Store,
+    founder: &Founder<'_>,
+    token: &SecretString,
+    now: Micros,
+) -> Result<PrincipalRef, StoreError> {
     let Founder { kind, name, groups, admin, auditor } = *founder;
     let is_user = kind == PrincipalKind::User;
     let mut tx = store.begin().await?;

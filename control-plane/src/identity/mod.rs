@@ -46,11 +46,7 @@ pub struct Caller {
 ///
 /// # Errors
 /// When the store fails.
-pub async fn authenticate(
-    store: &Store,
-    bearer: &SecretString,
-    now: Micros,
-) -> Result<Option<Caller>, StoreError> {
+pub async fn authenticate(store: &Store, bearer: &SecretString, now: Micros) -> Result<Option<Caller>, StoreError> {
     tokens::authenticate(store, bearer, now).await
 }
 
@@ -59,26 +55,14 @@ impl Caller {
     #[must_use]
     pub fn whoami(&self, reviewer: bool) -> Whoami {
         use postern_api::identity::Role;
-        let Actor {
-            principal,
-            groups,
-            admin,
-            auditor,
-        } = self.actor.clone();
-        let roles = [
-            (admin, Role::Admin),
-            (reviewer, Role::Reviewer),
-            (auditor, Role::Auditor),
-        ];
+        let Actor { principal, groups, admin, auditor } = self.actor.clone();
+        let roles = [(admin, Role::Admin), (reviewer, Role::Reviewer), (auditor, Role::Auditor)];
         Whoami {
             kind: principal.kind,
             id: principal.id,
             name: principal.name,
             groups,
-            roles: roles
-                .into_iter()
-                .filter_map(|(has, role)| has.then_some(role))
-                .collect(),
+            roles: roles.into_iter().filter_map(|(has, role)| has.then_some(role)).collect(),
             token: self.token.clone(),
         }
     }

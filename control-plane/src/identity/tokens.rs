@@ -7,9 +7,7 @@ use crate::{
     rights::{Action, Resource, authorize},
     store::{Store, StoreError, Tx, principals, tokens},
 };
-use postern_api::identity::{
-    CreateToken, CreatedToken, PrincipalKind, PrincipalRef, Token, WhoamiToken,
-};
+use postern_api::identity::{CreateToken, CreatedToken, PrincipalKind, PrincipalRef, Token, WhoamiToken};
 use postern_types::{
     id::TokenId,
     time::{Micros, parse_duration},
@@ -48,19 +46,12 @@ pub(super) async fn authenticate(
         return Ok(None);
     };
     drop(tx);
-    if token
-        .last_used_at
-        .is_none_or(|last| now.since(last) >= TOUCH_EVERY)
-    {
+    if token.last_used_at.is_none_or(|last| now.since(last) >= TOUCH_EVERY) {
         let mut tx = store.begin().await?;
         tokens::touch(&mut tx, &token.id, now).await?;
         tx.commit().await?;
     }
-    let token = WhoamiToken {
-        id: token.id,
-        expires_at: token.expires_at,
-        last_used_at: Some(now),
-    };
+    let token = WhoamiToken { id: token.id, expires_at: token.expires_at, last_used_at: Some(now) };
     Ok(Some(Caller { actor, token }))
 }
 
@@ -74,30 +65,17 @@ pub async fn actor(tx: &mut Tx, principal: &PrincipalRef) -> Result<Option<Actor
     }
     let is_user = row.principal.kind == PrincipalKind::User;
     let groups = principals::groups_of(tx, &row.principal.id).await?;
-    Ok(Some(Actor {
-        principal: row.principal,
-        groups,
-        admin: row.admin && is_user,
-        auditor: row.auditor && is_user,
-    }))
+    Ok(Some(Actor { principal: row.principal, groups, admin: row.admin && is_user, auditor: row.auditor && is_user }))
 }
 
 /// Makes a token; its secret is in the answer and nowhere else.
 ///
 /// # Errors
 /// When the caller may not, or a field is wrong.
-pub async fn create(
-    store: &Store,
-    caller: &Actor,
-    body: &CreateToken,
-    now: Micros,
-) -> Result<CreatedToken, Problem> {
+pub async fn create(store: &Store, caller: &Actor, body: &CreateToken, now: Micros) -> Result<CreatedToken, Problem> {
     let name = body.name.trim();
     if name.is_empty() || name.chars().count() > 100 {
-        return Err(Problem::invalid(
-            "name",
-            "say in 1 to 100 characters what the token is for",
-        ));
+        return Err(Problem::invalid("name", "say in 1 to 100 characters what the token is for"));
     }
     let lifetime = body.expires.as_deref().map(parse_duration).transpose();
     let lifetime = lifetime.map_err(|error| Problem::invalid("expires", error.to_string()))?;
@@ -112,11 +90,7 @@ pub async fn create(
             None => return Err(Problem::forbidden("only an admin makes tokens for others")),
         },
     };
-    authorize(
-        caller,
-        Action::Create,
-        &Resource::Token { owner: &principal },
-    )?;
+    authorize(caller, Action::Create, &Resource::Token { owner: &principal })?;
 
     let secret = token::generate(PREFIX).map_err(Problem::fault)?;
     let token = Token {
@@ -128,14 +102,7 @@ pub async fn create(
         last_used_at: None,
     };
     tokens::insert(&mut tx, &token, &token::fingerprint(&secret)).await?;
-    record(
-        &mut tx,
-        "token.created",
-        Some(&caller.principal),
-        &token,
-        now,
-    )
-    .await?;
+    record(&mut tx, "token.created", Some(&caller.principal), &token, now).await?;
     tx.commit().await?;
     Ok(CreatedToken {
         id: token.id,
@@ -160,32 +127,13 @@ pub async fn list(store: &Store, caller: &Actor) -> Result<Vec<Token>, Problem> 
 ///
 /// # Errors
 /// When there is none that the caller may delete.
-pub async fn delete(
-    store: &Store,
-    caller: &Actor,
-    id: &TokenId,
-    now: Micros,
-) -> Result<(), Problem> {
+pub async fn delete(store: &Store, caller: &Actor, id: &TokenId, now: Micros) -> Result<(), Problem> {
     let mut tx = store.begin().await?;
     let missing = || Problem::not_found("token", id.as_str());
     let token = tokens::by_id(&mut tx, id).await?.ok_or_else(missing)?;
-    authorize(
-        caller,
-        Action::Delete,
-        &Resource::Token {
-            owner: &token.principal,
-        },
-    )
-    .map_err(|_| missing())?;
+    authorize(caller, Action::Delete, &Resource::Token { owner: &token.principal }).map_err(|_| missing())?;
     tokens::revoke(&mut tx, id, now).await?;
-    record(
-        &mut tx,
-        "token.deleted",
-        Some(&caller.principal),
-        &token,
-        now,
-    )
-    .await?;
+    record(&mut tx, "token.deleted", Some(&caller.principal), &token, now).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -224,13 +172,7 @@ async fn record(
     token: &Token,
     now: Micros,
 ) -> Result<(), StoreError> {
-    let Token {
-        id,
-        principal,
-        name,
-        expires_at,
-        ..
-    } = token;
+    let Token { id, principal, name, expires_at, .. } = token;
     let detail = json!({ "principal": principal, "name": name, "expires_at": expires_at });
     audit::append_control(tx, Event::new(now, action, actor, id.as_str(), &detail)).await
 }

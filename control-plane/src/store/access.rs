@@ -149,11 +149,7 @@ macro_rules! select_grants {
 }
 
 fn read_principal(row: &Row) -> Result<PrincipalRef, StoreError> {
-    Ok(PrincipalRef {
-        kind: row.parse("p_kind")?,
-        id: row.parse("p_id")?,
-        name: row.get("p_name")?,
-    })
+    Ok(PrincipalRef { kind: row.parse("p_kind")?, id: row.parse("p_id")?, name: row.get("p_name")? })
 }
 
 fn read_principal_opt(
@@ -165,11 +161,7 @@ fn read_principal_opt(
     let Some(id) = row.parse_opt(id)? else {
         return Ok(None);
     };
-    Ok(Some(PrincipalRef {
-        id,
-        kind: row.parse(kind)?,
-        name: row.get(name)?,
-    }))
+    Ok(Some(PrincipalRef { id, kind: row.parse(kind)?, name: row.get(name)? }))
 }
 
 fn read_request(row: &Row) -> Result<RequestRow, StoreError> {
@@ -180,8 +172,7 @@ fn read_request(row: &Row) -> Result<RequestRow, StoreError> {
         connection: row.get("connection")?,
         role: row.get("access_role")?,
         duration: Duration::from_micros(
-            u64::try_from(duration_us)
-                .map_err(|error| StoreError::corrupt("duration_us", error))?,
+            u64::try_from(duration_us).map_err(|error| StoreError::corrupt("duration_us", error))?,
         ),
         reason: row.get("reason")?,
         ticket: row.get("ticket")?,
@@ -221,8 +212,8 @@ fn read_grant(row: &Row) -> Result<GrantRow, StoreError> {
 
 /// Writes a new request.
 pub async fn insert_request(tx: &mut Tx, row: &RequestRow) -> Result<(), StoreError> {
-    let groups = serde_json::to_string(&row.reviewer_groups)
-        .map_err(|error| StoreError::corrupt("reviewer_groups", error))?;
+    let groups =
+        serde_json::to_string(&row.reviewer_groups).map_err(|error| StoreError::corrupt("reviewer_groups", error))?;
     tx.execute(
         "INSERT INTO requests (id, connection, access_role, duration_us, reason, ticket, requester_id, on_behalf_of_id, \
          status, created_at, expires_at, approvals_needed, reviewer_groups, policy_reason, grant_id, decided_at, version) \
@@ -252,33 +243,20 @@ pub async fn insert_request(tx: &mut Tx, row: &RequestRow) -> Result<(), StoreEr
 
 /// The request of that id.
 pub async fn request(tx: &mut Tx, id: &RequestId) -> Result<Option<RequestRow>, StoreError> {
-    tx.row(select_requests!("WHERE r.id = $1"), values![id])
-        .await?
-        .as_ref()
-        .map(read_request)
-        .transpose()
+    tx.row(select_requests!("WHERE r.id = $1"), values![id]).await?.as_ref().map(read_request).transpose()
 }
 
 /// The request of that id, which nobody else can change until the transaction is over.
 pub async fn lock_request(tx: &mut Tx, id: &RequestId) -> Result<Option<RequestRow>, StoreError> {
-    tx.execute(
-        "UPDATE requests SET version = version + 1 WHERE id = $1",
-        values![id],
-    )
-    .await?;
+    tx.execute("UPDATE requests SET version = version + 1 WHERE id = $1", values![id]).await?;
     request(tx, id).await
 }
 
 /// Requests, newest first, of one status or of any.
-pub async fn list_requests(
-    tx: &mut Tx,
-    status: Option<RequestStatus>,
-) -> Result<Vec<RequestRow>, StoreError> {
+pub async fn list_requests(tx: &mut Tx, status: Option<RequestStatus>) -> Result<Vec<RequestRow>, StoreError> {
     let rows = tx
         .rows(
-            select_requests!(
-                "WHERE ($1 IS NULL OR r.status = $1) ORDER BY r.created_at DESC, r.id DESC LIMIT $2"
-            ),
+            select_requests!("WHERE ($1 IS NULL OR r.status = $1) ORDER BY r.created_at DESC, r.id DESC LIMIT $2"),
             values![status.map(status_text), MAX_LISTED],
         )
         .await?;
@@ -306,20 +284,13 @@ pub async fn list_requests_of(
 /// How many requests of a principal are pending.
 pub async fn pending_of(tx: &mut Tx, requester: &PrincipalId) -> Result<i64, StoreError> {
     let row = tx
-        .row(
-            "SELECT COUNT(*) AS n FROM requests WHERE requester_id = $1 AND status = 'pending'",
-            values![requester],
-        )
+        .row("SELECT COUNT(*) AS n FROM requests WHERE requester_id = $1 AND status = 'pending'", values![requester])
         .await?;
     row.map_or(Ok(0), |row| row.get("n"))
 }
 
 /// The ids of pending requests whose time is over, at most `limit`.
-pub async fn overdue_requests(
-    tx: &mut Tx,
-    now: Micros,
-    limit: u32,
-) -> Result<Vec<RequestId>, StoreError> {
+pub async fn overdue_requests(tx: &mut Tx, now: Micros, limit: u32) -> Result<Vec<RequestId>, StoreError> {
     let rows = tx
         .rows(
             "SELECT id FROM requests WHERE status = 'pending' AND expires_at <= $1 ORDER BY expires_at LIMIT $2",
@@ -352,25 +323,13 @@ pub async fn decide_request(
 }
 
 /// Writes that less time is to be granted than was asked for.
-pub async fn shorten_request(
-    tx: &mut Tx,
-    id: &RequestId,
-    duration: Duration,
-) -> Result<(), StoreError> {
-    tx.execute(
-        "UPDATE requests SET duration_us = $2 WHERE id = $1",
-        values![id, duration_us(duration)],
-    )
-    .await?;
+pub async fn shorten_request(tx: &mut Tx, id: &RequestId, duration: Duration) -> Result<(), StoreError> {
+    tx.execute("UPDATE requests SET duration_us = $2 WHERE id = $1", values![id, duration_us(duration)]).await?;
     Ok(())
 }
 
 /// Writes a vote; false when that reviewer voted before.
-pub async fn insert_vote(
-    tx: &mut Tx,
-    request: &RequestId,
-    vote: &Vote,
-) -> Result<bool, StoreError> {
+pub async fn insert_vote(tx: &mut Tx, request: &RequestId, vote: &Vote) -> Result<bool, StoreError> {
     let verdict = match vote.verdict {
         Verdict::Approve => "approve",
         Verdict::Deny => "deny",
@@ -399,12 +358,7 @@ pub async fn votes(tx: &mut Tx, request: &RequestId) -> Result<Vec<Vote>, StoreE
             "deny" => Verdict::Deny,
             other => return Err(StoreError::corrupt("verdict", other)),
         };
-        Ok(Vote {
-            reviewer: read_principal(row)?,
-            verdict,
-            reason: row.get("reason")?,
-            at: row.time("at")?,
-        })
+        Ok(Vote { reviewer: read_principal(row)?, verdict, reason: row.get("reason")?, at: row.time("at")? })
     };
     rows.iter().map(vote).collect()
 }
@@ -432,29 +386,17 @@ pub async fn insert_grant(tx: &mut Tx, row: &GrantRow) -> Result<(), StoreError>
 
 /// The grant of that id.
 pub async fn grant(tx: &mut Tx, id: &GrantId) -> Result<Option<GrantRow>, StoreError> {
-    tx.row(select_grants!("WHERE g.id = $1"), values![id])
-        .await?
-        .as_ref()
-        .map(read_grant)
-        .transpose()
+    tx.row(select_grants!("WHERE g.id = $1"), values![id]).await?.as_ref().map(read_grant).transpose()
 }
 
 /// All grants of everybody, newest first.
 pub async fn list_grants(tx: &mut Tx) -> Result<Vec<GrantRow>, StoreError> {
-    let rows = tx
-        .rows(
-            select_grants!("ORDER BY g.starts_at DESC, g.id DESC LIMIT $1"),
-            values![MAX_LISTED],
-        )
-        .await?;
+    let rows = tx.rows(select_grants!("ORDER BY g.starts_at DESC, g.id DESC LIMIT $1"), values![MAX_LISTED]).await?;
     rows.iter().map(read_grant).collect()
 }
 
 /// The grants of one principal, or for one, newest first.
-pub async fn list_grants_of(
-    tx: &mut Tx,
-    principal: &PrincipalId,
-) -> Result<Vec<GrantRow>, StoreError> {
+pub async fn list_grants_of(tx: &mut Tx, principal: &PrincipalId) -> Result<Vec<GrantRow>, StoreError> {
     let rows = tx
         .rows(
             select_grants!(
@@ -467,15 +409,10 @@ pub async fn list_grants_of(
 }
 
 /// The grants of a principal that have not ended.
-pub async fn unended_grants_of(
-    tx: &mut Tx,
-    principal: &PrincipalId,
-) -> Result<Vec<GrantRow>, StoreError> {
+pub async fn unended_grants_of(tx: &mut Tx, principal: &PrincipalId) -> Result<Vec<GrantRow>, StoreError> {
     let rows = tx
         .rows(
-            select_grants!(
-                "WHERE (g.principal_id = $1 OR g.on_behalf_of_id = $1) AND g.ended_at IS NULL"
-            ),
+            select_grants!("WHERE (g.principal_id = $1 OR g.on_behalf_of_id = $1) AND g.ended_at IS NULL"),
             values![principal],
         )
         .await?;
@@ -484,26 +421,15 @@ pub async fn unended_grants_of(
 
 /// The grants of a connection that have not ended.
 pub async fn unended_grants_on(tx: &mut Tx, connection: &str) -> Result<Vec<GrantRow>, StoreError> {
-    let rows = tx
-        .rows(
-            select_grants!("WHERE g.connection = $1 AND g.ended_at IS NULL"),
-            values![connection],
-        )
-        .await?;
+    let rows = tx.rows(select_grants!("WHERE g.connection = $1 AND g.ended_at IS NULL"), values![connection]).await?;
     rows.iter().map(read_grant).collect()
 }
 
 /// Grants whose time is over and whose end is not yet recorded, at most `limit`.
-pub async fn overdue_grants(
-    tx: &mut Tx,
-    now: Micros,
-    limit: u32,
-) -> Result<Vec<GrantRow>, StoreError> {
+pub async fn overdue_grants(tx: &mut Tx, now: Micros, limit: u32) -> Result<Vec<GrantRow>, StoreError> {
     let rows = tx
         .rows(
-            select_grants!(
-                "WHERE g.ended_at IS NULL AND g.ends_at <= $1 ORDER BY g.ends_at LIMIT $2"
-            ),
+            select_grants!("WHERE g.ended_at IS NULL AND g.ends_at <= $1 ORDER BY g.ends_at LIMIT $2"),
             values![now, limit],
         )
         .await?;
@@ -524,12 +450,8 @@ pub async fn next_end(tx: &mut Tx) -> Result<Option<Micros>, StoreError> {
 
 /// Writes that a grant's time is over; false when it had ended before.
 pub async fn expire_grant(tx: &mut Tx, id: &GrantId, now: Micros) -> Result<bool, StoreError> {
-    let changed = tx
-        .execute(
-            "UPDATE grants SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL",
-            values![id, now],
-        )
-        .await?;
+    let changed =
+        tx.execute("UPDATE grants SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL", values![id, now]).await?;
     Ok(changed > 0)
 }
 
@@ -553,11 +475,7 @@ pub async fn revoke_grant(
 
 /// Replaces what proves the grant's URL.
 pub async fn set_verifier(tx: &mut Tx, id: &GrantId, verifier: &str) -> Result<(), StoreError> {
-    tx.execute(
-        "UPDATE grants SET verifier = $2 WHERE id = $1",
-        values![id, verifier],
-    )
-    .await?;
+    tx.execute("UPDATE grants SET verifier = $2 WHERE id = $1", values![id, verifier]).await?;
     Ok(())
 }
 
@@ -579,28 +497,14 @@ pub async fn insert_credential(
 
 /// How many further credentials a grant has.
 pub async fn count_credentials(tx: &mut Tx, grant: &GrantId) -> Result<i64, StoreError> {
-    let row = tx
-        .row(
-            "SELECT COUNT(*) AS n FROM credentials WHERE grant_id = $1",
-            values![grant],
-        )
-        .await?;
+    let row = tx.row("SELECT COUNT(*) AS n FROM credentials WHERE grant_id = $1", values![grant]).await?;
     row.map_or(Ok(0), |row| row.get("n"))
 }
 
 /// The grant of a further credential, and what proves it.
-pub async fn credential(
-    tx: &mut Tx,
-    id: &CredentialId,
-) -> Result<Option<(GrantId, String)>, StoreError> {
-    let row = tx
-        .row(
-            "SELECT grant_id, verifier FROM credentials WHERE id = $1",
-            values![id],
-        )
-        .await?;
-    row.map(|row| Ok((row.parse("grant_id")?, row.get("verifier")?)))
-        .transpose()
+pub async fn credential(tx: &mut Tx, id: &CredentialId) -> Result<Option<(GrantId, String)>, StoreError> {
+    let row = tx.row("SELECT grant_id, verifier FROM credentials WHERE id = $1", values![id]).await?;
+    row.map(|row| Ok((row.parse("grant_id")?, row.get("verifier")?))).transpose()
 }
 
 fn duration_us(duration: Duration) -> i64 {

@@ -51,14 +51,7 @@ pub struct SegmentPage {
 
 /// Stores a segment; false when it was stored before.
 pub async fn insert(tx: &mut Tx, segment: &NewSegment<'_>) -> Result<bool, StoreError> {
-    let NewSegment {
-        source,
-        segment_id,
-        first_at,
-        last_at,
-        events,
-        payload,
-    } = *segment;
+    let NewSegment { source, segment_id, first_at, last_at, events, payload } = *segment;
     let stored = tx
         .execute(
             "INSERT INTO audit_segments (source, segment_id, first_at_us, last_at_us, events, payload) \
@@ -79,24 +72,12 @@ pub async fn page(tx: &mut Tx, page: &SegmentPage) -> Result<Vec<SegmentRow>, St
              AND (last_at_us < $3 OR (last_at_us = $3 AND id < $4)) \
              AND ((source = 'control-plane' AND $5) OR (source <> 'control-plane' AND $6)) \
              ORDER BY last_at_us DESC, id DESC LIMIT $7",
-            values![
-                page.since,
-                page.until,
-                before_at,
-                before_id,
-                page.control,
-                page.connectors,
-                page.limit
-            ],
+            values![page.since, page.until, before_at, before_id, page.control, page.connectors, page.limit],
         )
         .await?;
     rows.iter().map(read).collect()
 }
 
 fn read(row: &Row) -> Result<SegmentRow, StoreError> {
-    Ok(SegmentRow {
-        id: row.get("id")?,
-        last_at: row.time("last_at_us")?,
-        payload: row.get("payload")?,
-    })
+    Ok(SegmentRow { id: row.get("id")?, last_at: row.time("last_at_us")?, payload: row.get("payload")? })
 }

@@ -41,8 +41,7 @@ pub fn database_name(url: &str) -> &str {
 fn read(row: &Row) -> Result<ConnectionRow, StoreError> {
     let document = row.get::<String>("document")?;
     Ok(ConnectionRow {
-        document: serde_json::from_str(&document)
-            .map_err(|error| StoreError::corrupt("connection", error))?,
+        document: serde_json::from_str(&document).map_err(|error| StoreError::corrupt("connection", error))?,
         created_at: row.time("created_at")?,
         updated_at: row.time("updated_at")?,
     })
@@ -50,20 +49,14 @@ fn read(row: &Row) -> Result<ConnectionRow, StoreError> {
 
 /// The connection of that name.
 pub async fn by_name(tx: &mut Tx, name: &str) -> Result<Option<ConnectionRow>, StoreError> {
-    let row = tx
-        .row(
-            "SELECT document, created_at, updated_at FROM connections WHERE name = $1",
-            values![name],
-        )
-        .await?;
+    let row = tx.row("SELECT document, created_at, updated_at FROM connections WHERE name = $1", values![name]).await?;
     row.as_ref().map(read).transpose()
 }
 
 /// All connections, newest first.
 pub async fn list(tx: &mut Tx) -> Result<Vec<ConnectionRow>, StoreError> {
-    let rows = tx
-        .rows("SELECT document, created_at, updated_at FROM connections ORDER BY created_at DESC, name", [])
-        .await?;
+    let rows =
+        tx.rows("SELECT document, created_at, updated_at FROM connections ORDER BY created_at DESC, name", []).await?;
     rows.iter().map(read).collect()
 }
 
@@ -79,13 +72,8 @@ pub async fn of_connector(tx: &mut Tx, connector: &str) -> Result<Vec<Connection
 }
 
 /// Writes a connection, new or changed.
-pub async fn put(
-    tx: &mut Tx,
-    document: &ConnectionDocument,
-    now: Micros,
-) -> Result<(), StoreError> {
-    let text = serde_json::to_string(document)
-        .map_err(|error| StoreError::corrupt("connection", error))?;
+pub async fn put(tx: &mut Tx, document: &ConnectionDocument, now: Micros) -> Result<(), StoreError> {
+    let text = serde_json::to_string(document).map_err(|error| StoreError::corrupt("connection", error))?;
     tx.execute(
         "INSERT INTO connections (name, connector, document, created_at, updated_at) VALUES ($1, $2, $3, $4, $4) \
          ON CONFLICT (name) DO UPDATE SET connector = $2, document = $3, updated_at = $4",
@@ -97,8 +85,7 @@ pub async fn put(
 
 /// Deletes a connection.
 pub async fn delete(tx: &mut Tx, name: &str) -> Result<(), StoreError> {
-    tx.execute("DELETE FROM connections WHERE name = $1", values![name])
-        .await?;
+    tx.execute("DELETE FROM connections WHERE name = $1", values![name]).await?;
     Ok(())
 }
 

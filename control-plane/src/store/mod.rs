@@ -76,10 +76,7 @@ impl StoreError {
 
     /// A stored value that this version does not write.
     pub fn corrupt(what: &'static str, problem: impl std::fmt::Display) -> Self {
-        Self::Corrupt {
-            what,
-            problem: problem.to_string(),
-        }
+        Self::Corrupt { what, problem: problem.to_string() }
     }
 }
 
@@ -141,10 +138,7 @@ impl Store {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_with(options)
             .await?;
-        Ok(Self::Sqlite(Sqlite {
-            pool,
-            writer: Arc::default(),
-        }))
+        Ok(Self::Sqlite(Sqlite { pool, writer: Arc::default() }))
     }
 
     /// Begins a transaction that may write. On SQLite it has the write lock from the start, so that what it read
@@ -171,9 +165,7 @@ impl Store {
         match self {
             Self::Sqlite(sqlite) => Ok(Tx::sqlite(sqlite.pool.begin().await?, None)),
             Self::Postgres(pool) => {
-                let tx = pool
-                    .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                    .await?;
+                let tx = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
                 Ok(Tx::postgres(tx))
             }
         }

@@ -34,11 +34,7 @@ macro_rules! select {
 
 fn read(row: &Row) -> Result<PrincipalRow, StoreError> {
     Ok(PrincipalRow {
-        principal: PrincipalRef {
-            kind: row.parse("kind")?,
-            id: row.parse("id")?,
-            name: row.get("name")?,
-        },
+        principal: PrincipalRef { kind: row.parse("kind")?, id: row.parse("id")?, name: row.get("name")? },
         admin: row.get("admin")?,
         auditor: row.get("auditor")?,
         disabled: row.get("disabled")?,
@@ -49,53 +45,25 @@ fn read(row: &Row) -> Result<PrincipalRow, StoreError> {
 
 /// The principal of that id.
 pub async fn by_id(tx: &mut Tx, id: &PrincipalId) -> Result<Option<PrincipalRow>, StoreError> {
-    tx.row(select!("WHERE p.id = $1"), values![id])
-        .await?
-        .as_ref()
-        .map(read)
-        .transpose()
+    tx.row(select!("WHERE p.id = $1"), values![id]).await?.as_ref().map(read).transpose()
 }
 
 /// The principal of that kind and name.
-pub async fn by_name(
-    tx: &mut Tx,
-    kind: PrincipalKind,
-    name: &str,
-) -> Result<Option<PrincipalRow>, StoreError> {
-    let row = tx
-        .row(
-            select!("WHERE p.kind = $1 AND p.name = $2"),
-            values![kind.as_str(), name],
-        )
-        .await?;
+pub async fn by_name(tx: &mut Tx, kind: PrincipalKind, name: &str) -> Result<Option<PrincipalRow>, StoreError> {
+    let row = tx.row(select!("WHERE p.kind = $1 AND p.name = $2"), values![kind.as_str(), name]).await?;
     row.as_ref().map(read).transpose()
 }
 
 /// All principals of a kind, newest first.
 pub async fn list(tx: &mut Tx, kind: PrincipalKind) -> Result<Vec<PrincipalRow>, StoreError> {
-    let rows = tx
-        .rows(
-            select!("WHERE p.kind = $1 ORDER BY p.created_at DESC, p.id DESC"),
-            values![kind.as_str()],
-        )
-        .await?;
+    let rows =
+        tx.rows(select!("WHERE p.kind = $1 ORDER BY p.created_at DESC, p.id DESC"), values![kind.as_str()]).await?;
     rows.iter().map(read).collect()
 }
 
 /// Writes a principal that is not there yet.
-pub async fn insert(
-    tx: &mut Tx,
-    row: &PrincipalRow,
-    owner: Option<&PrincipalId>,
-) -> Result<(), StoreError> {
-    let PrincipalRow {
-        principal,
-        admin,
-        auditor,
-        disabled,
-        created_at,
-        ..
-    } = row;
+pub async fn insert(tx: &mut Tx, row: &PrincipalRow, owner: Option<&PrincipalId>) -> Result<(), StoreError> {
+    let PrincipalRow { principal, admin, auditor, disabled, created_at, .. } = row;
     tx.execute(
         "INSERT INTO principals (id, kind, name, admin, auditor, disabled, owner_id, created_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -115,11 +83,7 @@ pub async fn insert(
 }
 
 /// Writes what can change of a principal.
-pub async fn update(
-    tx: &mut Tx,
-    row: &PrincipalRow,
-    owner: Option<&PrincipalId>,
-) -> Result<(), StoreError> {
+pub async fn update(tx: &mut Tx, row: &PrincipalRow, owner: Option<&PrincipalId>) -> Result<(), StoreError> {
     tx.execute(
         "UPDATE principals SET admin = $2, auditor = $3, disabled = $4, owner_id = $5 WHERE id = $1",
         values![&row.principal.id, row.admin, row.auditor, row.disabled, owner],
@@ -131,26 +95,14 @@ pub async fn update(
 /// The groups that a principal is in, by name.
 pub async fn groups_of(tx: &mut Tx, id: &PrincipalId) -> Result<Vec<String>, StoreError> {
     let rows = tx
-        .rows(
-            "SELECT group_name FROM group_members WHERE principal_id = $1 ORDER BY group_name",
-            values![id],
-        )
+        .rows("SELECT group_name FROM group_members WHERE principal_id = $1 ORDER BY group_name", values![id])
         .await?;
     rows.iter().map(|row| row.get("group_name")).collect()
 }
 
 /// Puts a principal into exactly these groups; groups that are new are made.
-pub async fn set_groups(
-    tx: &mut Tx,
-    id: &PrincipalId,
-    groups: &[String],
-    now: Micros,
-) -> Result<(), StoreError> {
-    tx.execute(
-        "DELETE FROM group_members WHERE principal_id = $1",
-        values![id],
-    )
-    .await?;
+pub async fn set_groups(tx: &mut Tx, id: &PrincipalId, groups: &[String], now: Micros) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM group_members WHERE principal_id = $1", values![id]).await?;
     for group in groups {
         ensure_group(tx, group, now).await?;
         add_member(tx, group, id).await?;
@@ -180,33 +132,20 @@ pub async fn add_member(tx: &mut Tx, group: &str, id: &PrincipalId) -> Result<()
 
 /// Takes everybody out of a group.
 pub async fn clear_members(tx: &mut Tx, group: &str) -> Result<(), StoreError> {
-    tx.execute(
-        "DELETE FROM group_members WHERE group_name = $1",
-        values![group],
-    )
-    .await?;
+    tx.execute("DELETE FROM group_members WHERE group_name = $1", values![group]).await?;
     Ok(())
 }
 
 /// Deletes a group; its members stay.
 pub async fn delete_group(tx: &mut Tx, name: &str) -> Result<(), StoreError> {
     clear_members(tx, name).await?;
-    tx.execute(
-        "DELETE FROM principal_groups WHERE name = $1",
-        values![name],
-    )
-    .await?;
+    tx.execute("DELETE FROM principal_groups WHERE name = $1", values![name]).await?;
     Ok(())
 }
 
 /// When a group was made, if it is there.
 pub async fn group_created_at(tx: &mut Tx, name: &str) -> Result<Option<Micros>, StoreError> {
-    let row = tx
-        .row(
-            "SELECT created_at FROM principal_groups WHERE name = $1",
-            values![name],
-        )
-        .await?;
+    let row = tx.row("SELECT created_at FROM principal_groups WHERE name = $1", values![name]).await?;
     row.map(|row| row.time("created_at")).transpose()
 }
 
@@ -219,26 +158,11 @@ pub async fn members(tx: &mut Tx, group: &str) -> Result<Vec<String>, StoreError
             values![group],
         )
         .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(format!(
-                "{}:{}",
-                row.get::<String>("kind")?,
-                row.get::<String>("name")?
-            ))
-        })
-        .collect()
+    rows.iter().map(|row| Ok(format!("{}:{}", row.get::<String>("kind")?, row.get::<String>("name")?))).collect()
 }
 
 /// All groups, newest first, with the time when each was made.
 pub async fn groups(tx: &mut Tx) -> Result<Vec<(String, Micros)>, StoreError> {
-    let rows = tx
-        .rows(
-            "SELECT name, created_at FROM principal_groups ORDER BY created_at DESC, name",
-            [],
-        )
-        .await?;
-    rows.iter()
-        .map(|row| Ok((row.get("name")?, row.time("created_at")?)))
-        .collect()
+    let rows = tx.rows("SELECT name, created_at FROM principal_groups ORDER BY created_at DESC, name", []).await?;
+    rows.iter().map(|row| Ok((row.get("name")?, row.time("created_at")?))).collect()
 }

@@ -81,10 +81,7 @@ pub enum Row {
 
 /// What a column can be read as, on both databases.
 pub trait Column:
-    for<'r> sqlx::Decode<'r, Sqlite>
-    + sqlx::Type<Sqlite>
-    + for<'r> sqlx::Decode<'r, Postgres>
-    + sqlx::Type<Postgres>
+    for<'r> sqlx::Decode<'r, Sqlite> + sqlx::Type<Sqlite> + for<'r> sqlx::Decode<'r, Postgres> + sqlx::Type<Postgres>
 {
 }
 
@@ -113,13 +110,8 @@ impl Row {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(
-        &self,
-        column: &'static str,
-    ) -> Result<T, StoreError> {
-        self.get::<String>(column)?
-            .parse()
-            .map_err(|error| StoreError::corrupt(column, error))
+    pub fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(&self, column: &'static str) -> Result<T, StoreError> {
+        self.get::<String>(column)?.parse().map_err(|error| StoreError::corrupt(column, error))
     }
 
     /// The same, where the column may be NULL.
@@ -131,11 +123,7 @@ impl Row {
         column: &'static str,
     ) -> Result<Option<T>, StoreError> {
         let text = self.get::<Option<String>>(column)?;
-        text.map(|text| {
-            text.parse()
-                .map_err(|error| StoreError::corrupt(column, error))
-        })
-        .transpose()
+        text.map(|text| text.parse().map_err(|error| StoreError::corrupt(column, error))).transpose()
     }
 
     /// A point in time.
@@ -168,21 +156,12 @@ enum Inner {
 }
 
 impl Tx {
-    pub(super) fn sqlite(
-        tx: Transaction<'static, Sqlite>,
-        writer: Option<OwnedMutexGuard<()>>,
-    ) -> Self {
-        Self {
-            inner: Inner::Sqlite(tx),
-            _writer: writer,
-        }
+    pub(super) fn sqlite(tx: Transaction<'static, Sqlite>, writer: Option<OwnedMutexGuard<()>>) -> Self {
+        Self { inner: Inner::Sqlite(tx), _writer: writer }
     }
 
     pub(super) fn postgres(tx: Transaction<'static, Postgres>) -> Self {
-        Self {
-            inner: Inner::Postgres(tx),
-            _writer: None,
-        }
+        Self { inner: Inner::Postgres(tx), _writer: None }
     }
 
     /// Whether this is PostgreSQL: for the few statements that differ.
@@ -201,14 +180,8 @@ impl Tx {
         values: impl IntoIterator<Item = Value>,
     ) -> Result<u64, StoreError> {
         Ok(match &mut self.inner {
-            Inner::Sqlite(tx) => bind_sqlite(sql, values)
-                .execute(&mut **tx)
-                .await?
-                .rows_affected(),
-            Inner::Postgres(tx) => bind_postgres(sql, values)
-                .execute(&mut **tx)
-                .await?
-                .rows_affected(),
+            Inner::Sqlite(tx) => bind_sqlite(sql, values).execute(&mut **tx).await?.rows_affected(),
+            Inner::Postgres(tx) => bind_postgres(sql, values).execute(&mut **tx).await?.rows_affected(),
         })
     }
 
@@ -243,14 +216,8 @@ impl Tx {
         values: impl IntoIterator<Item = Value>,
     ) -> Result<Option<Row>, StoreError> {
         Ok(match &mut self.inner {
-            Inner::Sqlite(tx) => bind_sqlite(sql, values)
-                .fetch_optional(&mut **tx)
-                .await?
-                .map(Row::Sqlite),
-            Inner::Postgres(tx) => bind_postgres(sql, values)
-                .fetch_optional(&mut **tx)
-                .await?
-                .map(Row::Postgres),
+            Inner::Sqlite(tx) => bind_sqlite(sql, values).fetch_optional(&mut **tx).await?.map(Row::Sqlite),
+            Inner::Postgres(tx) => bind_postgres(sql, values).fetch_optional(&mut **tx).await?.map(Row::Postgres),
         })
     }
 
@@ -267,32 +234,22 @@ impl Tx {
     }
 }
 
-fn bind_sqlite(
-    sql: &'static str,
-    values: impl IntoIterator<Item = Value>,
-) -> Query<'static, Sqlite, SqliteArguments> {
-    values
-        .into_iter()
-        .fold(sqlx::query(sql), |query, value| match value {
-            Value::Text(text) => query.bind(text),
-            Value::Int(number) => query.bind(number),
-            Value::Bool(truth) => query.bind(truth),
-            Value::Blob(bytes) => query.bind(bytes),
-        })
+fn bind_sqlite(sql: &'static str, values: impl IntoIterator<Item = Value>) -> Query<'static, Sqlite, SqliteArguments> {
+    values.into_iter().fold(sqlx::query(sql), |query, value| match value {
+        Value::Text(text) => query.bind(text),
+        Value::Int(number) => query.bind(number),
+        Value::Bool(truth) => query.bind(truth),
+        Value::Blob(bytes) => query.bind(bytes),
+    })
 }
 
-fn bind_postgres(
-    sql: &'static str,
-    values: impl IntoIterator<Item = Value>,
-) -> Query<'static, Postgres, PgArguments> {
-    values
-        .into_iter()
-        .fold(sqlx::query(sql), |query, value| match value {
-            Value::Text(text) => query.bind(text),
-            Value::Int(number) => query.bind(number),
-            Value::Bool(truth) => query.bind(truth),
-            Value::Blob(bytes) => query.bind(bytes),
-        })
+fn bind_postgres(sql: &'static str, values: impl IntoIterator<Item = Value>) -> Query<'static, Postgres, PgArguments> {
+    values.into_iter().fold(sqlx::query(sql), |query, value| match value {
+        Value::Text(text) => query.bind(text),
+        Value::Int(number) => query.bind(number),
+        Value::Bool(truth) => query.bind(truth),
+        Value::Blob(bytes) => query.bind(bytes),
+    })
 }
 
 /// The parameters of a statement, each made a [`Value`].

@@ -49,36 +49,18 @@ pub async fn insert(tx: &mut Tx, token: &Token, fingerprint: &str) -> Result<(),
 
 /// The token of that fingerprint, unless it is revoked.
 pub async fn by_fingerprint(tx: &mut Tx, fingerprint: &str) -> Result<Option<Token>, StoreError> {
-    let row = tx
-        .row(
-            select!("WHERE t.fingerprint = $1 AND t.revoked_at IS NULL"),
-            values![fingerprint],
-        )
-        .await?;
+    let row = tx.row(select!("WHERE t.fingerprint = $1 AND t.revoked_at IS NULL"), values![fingerprint]).await?;
     row.as_ref().map(read).transpose()
 }
 
 /// Whether a fingerprint was ever stored, also of a token that is revoked by now.
 pub async fn is_known(tx: &mut Tx, fingerprint: &str) -> Result<bool, StoreError> {
-    Ok(tx
-        .row(
-            "SELECT id FROM tokens WHERE fingerprint = $1",
-            values![fingerprint],
-        )
-        .await?
-        .is_some())
+    Ok(tx.row("SELECT id FROM tokens WHERE fingerprint = $1", values![fingerprint]).await?.is_some())
 }
 
 /// The token of that id, unless it is revoked.
 pub async fn by_id(tx: &mut Tx, id: &TokenId) -> Result<Option<Token>, StoreError> {
-    tx.row(
-        select!("WHERE t.id = $1 AND t.revoked_at IS NULL"),
-        values![id],
-    )
-    .await?
-    .as_ref()
-    .map(read)
-    .transpose()
+    tx.row(select!("WHERE t.id = $1 AND t.revoked_at IS NULL"), values![id]).await?.as_ref().map(read).transpose()
 }
 
 /// Tokens that are not revoked, newest first: one principal's or everybody's.
@@ -96,21 +78,13 @@ pub async fn list(tx: &mut Tx, principal: Option<&PrincipalId>) -> Result<Vec<To
 
 /// Notes that a token was used.
 pub async fn touch(tx: &mut Tx, id: &TokenId, now: Micros) -> Result<(), StoreError> {
-    tx.execute(
-        "UPDATE tokens SET last_used_at = $2 WHERE id = $1",
-        values![id, now],
-    )
-    .await?;
+    tx.execute("UPDATE tokens SET last_used_at = $2 WHERE id = $1", values![id, now]).await?;
     Ok(())
 }
 
 /// Revokes a token; false when it was not there or revoked before.
 pub async fn revoke(tx: &mut Tx, id: &TokenId, now: Micros) -> Result<bool, StoreError> {
-    let changed = tx
-        .execute(
-            "UPDATE tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL",
-            values![id, now],
-        )
-        .await?;
+    let changed =
+        tx.execute("UPDATE tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL", values![id, now]).await?;
     Ok(changed > 0)
 }

@@ -10,8 +10,8 @@ use postern_control_plane::{
     store::{access, sessions},
 };
 use postern_proto::v1::{
-    AuditRecord, AuditSegment, CancelKey, ClientError, ConnectionSpec, ControlEvent, Heartbeat, SessionClosed, SessionFacts,
-    SessionOpened, StatementDecided, audit_record::Record, auth_response::Response as Answer,
+    AuditRecord, AuditSegment, CancelKey, ClientError, ConnectionSpec, ControlEvent, Heartbeat, SessionClosed,
+    SessionFacts, SessionOpened, StatementDecided, audit_record::Record, auth_response::Response as Answer,
     connector_command::Command as ToConnector, connector_control_client::ConnectorControlClient,
     connector_message::Message as Say, gateway_command::Command as ToGateway,
     gateway_control_client::GatewayControlClient,
@@ -98,12 +98,8 @@ async fn connectors_are_told_of_their_connections_and_gateways() {
 async fn database_credentials_are_pushed_when_they_change() {
     let (plane, _gateway, mut connector) = world().await;
     let core = &plane.running.core;
-    let admin = Actor {
-        principal: plane.grant("demo", HOUR).await.principal,
-        groups: Vec::new(),
-        admin: true,
-        auditor: false,
-    };
+    let admin =
+        Actor { principal: plane.grant("demo", HOUR).await.principal, groups: Vec::new(), admin: true, auditor: false };
     for password in ["first", "second"] {
         let secret = SecretString::from(password);
         let set = credentials::set(&core.store, &core.sealer, &admin, "demo", "shop_reader", &secret, Micros::now());

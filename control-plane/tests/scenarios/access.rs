@@ -20,7 +20,13 @@ async fn submit(store: &Store, actor: &Actor, body: &CreateRequest) -> Result<Re
     requests::submit(store, actor, body, LIFETIME, START).await.map(|(request, _)| request)
 }
 
-async fn answer(store: &Store, actor: &Actor, request: &Request, verdict: Verdict, now: Micros) -> Result<Request, Problem> {
+async fn answer(
+    store: &Store,
+    actor: &Actor,
+    request: &Request,
+    verdict: Verdict,
+    now: Micros,
+) -> Result<Request, Problem> {
     let answer = Answer { verdict, reason: Some("said so"), duration: None };
     requests::review(store, actor, &request.id, answer, now).await.map(|(request, _)| request)
 }
@@ -31,7 +37,8 @@ async fn approve(store: &Store, actor: &Actor, request: &Request) -> Result<Requ
 
 pub async fn a_request_becomes_a_grant(store: &Store) {
     let cast = world(store).await;
-    let body = CreateRequest { on_behalf_of: Some("alice".to_owned()), ticket: Some("INC-1".to_owned()), ..ask("read") };
+    let body =
+        CreateRequest { on_behalf_of: Some("alice".to_owned()), ticket: Some("INC-1".to_owned()), ..ask("read") };
     let (request, effects) = requests::submit(store, &cast.agent, &body, LIFETIME, START).await.unwrap();
     assert_eq!(effects, [Effect::RequestsChanged]);
     assert_eq!(request.status, RequestStatus::Pending);
@@ -84,7 +91,10 @@ pub async fn reviewers_count_once_and_at_the_same_time(store: &Store) {
     // Twice the same answer counts once; the other answer is refused.
     let again = approve(store, &cast.dba, &request).await.unwrap();
     assert_eq!((again.status, again.votes.len()), (RequestStatus::Pending, 1));
-    assert_eq!(told(answer(store, &cast.dba, &request, Verdict::Deny, at(1)).await.unwrap_err()).code, ErrorCode::Conflict);
+    assert_eq!(
+        told(answer(store, &cast.dba, &request, Verdict::Deny, at(1)).await.unwrap_err()).code,
+        ErrorCode::Conflict
+    );
     assert_eq!(approve(store, &cast.dba2, &request).await.unwrap().status, RequestStatus::Approved);
 
     // Both at once, many times: always one grant, whoever comes second.
@@ -94,7 +104,8 @@ pub async fn reviewers_count_once_and_at_the_same_time(store: &Store) {
         assert_eq!([one.is_ok(), two.is_ok()].iter().filter(|ok| **ok).count(), 1, "{one:?} {two:?}");
         let request = submit(store, &cast.agent, &ask("write")).await.unwrap();
         let (one, two) = tokio::join!(approve(store, &cast.dba, &request), approve(store, &cast.dba2, &request));
-        let approved = [one.unwrap(), two.unwrap()].iter().filter(|request| request.status == RequestStatus::Approved).count();
+        let approved =
+            [one.unwrap(), two.unwrap()].iter().filter(|request| request.status == RequestStatus::Approved).count();
         assert_eq!(approved, 1);
     }
     let grants = grants::list(store, &cast.agent, false, at(2)).await.unwrap();
@@ -121,7 +132,10 @@ pub async fn denied_withdrawn_expired(store: &Store) {
     let end = START.plus(LIFETIME);
     assert!(requests::expire_due(store, Micros(end.0 - 1)).await.unwrap().is_empty());
     // Too late, whether or not the end was marked yet.
-    assert_eq!(told(answer(store, &cast.dba, &late, Verdict::Approve, end).await.unwrap_err()).code, ErrorCode::Conflict);
+    assert_eq!(
+        told(answer(store, &cast.dba, &late, Verdict::Approve, end).await.unwrap_err()).code,
+        ErrorCode::Conflict
+    );
     assert_eq!(requests::expire_due(store, end).await.unwrap(), [Effect::RequestsChanged]);
     assert_eq!(requests::get(store, &cast.agent, &late.id).await.unwrap().status, RequestStatus::Expired);
     assert!(requests::expire_due(store, end).await.unwrap().is_empty());
@@ -140,7 +154,11 @@ pub async fn fields_are_checked(store: &Store) {
         (CreateRequest { duration: "2h".to_owned(), ..ask("read") }, ErrorCode::Invalid, Some("duration")),
         (CreateRequest { reason: " ".to_owned(), ..ask("read") }, ErrorCode::Invalid, Some("reason")),
         (CreateRequest { reason: "x".repeat(2001), ..ask("read") }, ErrorCode::Invalid, Some("reason")),
-        (CreateRequest { on_behalf_of: Some("nobody".to_owned()), ..ask("read") }, ErrorCode::Invalid, Some("on_behalf_of")),
+        (
+            CreateRequest { on_behalf_of: Some("nobody".to_owned()), ..ask("read") },
+            ErrorCode::Invalid,
+            Some("on_behalf_of"),
+        ),
     ];
     for (body, code, field) in cases {
         let error = told(submit(store, &cast.agent, &body).await.unwrap_err());

@@ -148,8 +148,10 @@ pub async fn connectors_speak_of_their_own_sessions(store: &Store) {
 
 pub async fn a_change_and_its_event_are_one(store: &Store) {
     let cast = world(store).await;
-    let query = || AuditQuery { r#type: EventTypes::Control, action: Some("test.".to_owned()), ..AuditQuery::default() };
-    let event = || Event::new(at(1), "test.done", Some(&cast.admin.principal), "thing/1", &json!({ "connection": "demo" }));
+    let query =
+        || AuditQuery { r#type: EventTypes::Control, action: Some("test.".to_owned()), ..AuditQuery::default() };
+    let event =
+        || Event::new(at(1), "test.done", Some(&cast.admin.principal), "thing/1", &json!({ "connection": "demo" }));
     let mut tx = store.begin().await.unwrap();
     audit::append_control(&mut tx, event()).await.unwrap();
     drop(tx);
@@ -165,12 +167,19 @@ pub async fn a_change_and_its_event_are_one(store: &Store) {
 
 pub async fn statements_are_joined_across_segments(store: &Store) {
     let cast = recorded(store).await;
-    append(store, "seg_1", vec![facts(&cast, "ses_1"), text(1, "SELECT slow"), decided(1, 1, 1), decided(2, 1, 2)], 2).await;
+    append(store, "seg_1", vec![facts(&cast, "ses_1"), text(1, "SELECT slow"), decided(1, 1, 1), decided(2, 1, 2)], 2)
+        .await;
     let running = find(store, &cast.admin, AuditQuery::default()).await;
     assert_eq!(running.len(), 2);
     assert!(running.iter().all(|event| event.outcome.is_none() && event.rows.is_none()));
     append(store, "seg_2", vec![facts(&cast, "ses_1"), ended(1, Outcome::Ok, "")], 3).await;
-    append(store, "seg_3", vec![facts(&cast, "ses_1"), text(1, "SELECT later"), ended(2, Outcome::Error, "57014"), decided(3, 1, 4)], 4).await;
+    append(
+        store,
+        "seg_3",
+        vec![facts(&cast, "ses_1"), text(1, "SELECT later"), ended(2, Outcome::Error, "57014"), decided(3, 1, 4)],
+        4,
+    )
+    .await;
     let found = find(store, &cast.admin, AuditQuery::default()).await;
     assert_eq!(found.iter().map(|event| event.seq.unwrap()).collect::<Vec<_>>(), [3, 2, 1]);
     let of = |seq: usize| &found[3 - seq];
@@ -190,7 +199,12 @@ pub async fn filters(store: &Store) {
         let end = if n % 10 == 0 { ended(n, Outcome::Error, "42P01") } else { ended(n, Outcome::Ok, "") };
         append(store, &format!("seg_{n}"), vec![facts(&cast, "ses_1"), text(1, &sql), decided(n, 1, n), end], n).await;
     }
-    let closed = Record::SessionEnded(SessionEnded { session_ref: 1, at_us: at(50).0, reason: "client".to_owned(), statements: 40 });
+    let closed = Record::SessionEnded(SessionEnded {
+        session_ref: 1,
+        at_us: at(50).0,
+        reason: "client".to_owned(),
+        statements: 40,
+    });
     append(store, "seg_end", vec![facts(&cast, "ses_1"), closed], 50).await;
     let with = |query: AuditQuery| find(store, &cast.admin, query);
     assert_eq!(with(AuditQuery::default()).await.len(), 40);
@@ -209,7 +223,14 @@ pub async fn filters(store: &Store) {
         (AuditQuery { principal: Some(cast.agent.principal.id.to_string()), ..AuditQuery::default() }, 40),
         (AuditQuery { outcome: Some("error".to_owned()), ..AuditQuery::default() }, 4),
         (AuditQuery { kind: Some("execute".to_owned()), ..AuditQuery::default() }, 0),
-        (AuditQuery { session: Some("ses_1".to_owned()), connection: Some("demo".to_owned()), ..AuditQuery::default() }, 40),
+        (
+            AuditQuery {
+                session: Some("ses_1".to_owned()),
+                connection: Some("demo".to_owned()),
+                ..AuditQuery::default()
+            },
+            40,
+        ),
         (AuditQuery { grant: Some("grt_2".to_owned()), ..AuditQuery::default() }, 0),
         (AuditQuery { r#type: EventTypes::Session, ..AuditQuery::default() }, 2),
     ] {
@@ -222,12 +243,19 @@ pub async fn filters(store: &Store) {
 
 pub async fn everybody_sees_their_own(store: &Store) {
     let cast = recorded(store).await;
-    append(store, "seg_1", vec![facts(&cast, "ses_1"), text(1, "SELECT 1"), decided(1, 1, 1), ended(1, Outcome::Ok, "")], 1).await;
+    append(
+        store,
+        "seg_1",
+        vec![facts(&cast, "ses_1"), text(1, "SELECT 1"), decided(1, 1, 1), ended(1, Outcome::Ok, "")],
+        1,
+    )
+    .await;
     for (actor, count) in [(&cast.agent, 1), (&cast.alice, 1), (&cast.dba, 0), (&cast.admin, 1)] {
         assert_eq!(find(store, actor, AuditQuery::default()).await.len(), count, "{}", actor.principal.name);
     }
     // A search is an event too.
     audit::search::recorded(store, &cast.dba, AuditQuery::default(), at(2)).await.unwrap();
-    let query = AuditQuery { r#type: EventTypes::Control, action: Some("audit.searched".to_owned()), ..AuditQuery::default() };
+    let query =
+        AuditQuery { r#type: EventTypes::Control, action: Some("audit.searched".to_owned()), ..AuditQuery::default() };
     assert_eq!(find(store, &cast.admin, query).await.len(), 1);
 }

@@ -3,7 +3,13 @@
 use crate::support::{LIFETIME, START, apply_all, ask, documents, told, world};
 use postern_api::document::ChangeAction;
 use postern_api::error::ErrorCode;
-use postern_control_plane::{apply, effects::Effect, identity::directory, requests, store::{Store, connections}};
+use postern_control_plane::{
+    apply,
+    effects::Effect,
+    identity::directory,
+    requests,
+    store::{Store, connections},
+};
 use serde_json::json;
 
 async fn stored(store: &Store, name: &str) -> Option<postern_api::document::ConnectionDocument> {
@@ -17,7 +23,10 @@ pub async fn plan_shows_and_changes_nothing(store: &Store) {
     let other = json!({ "kind": "Connection", "name": "demo", "database": "postgresql://127.0.0.1:5432/shop", "connector": "dev", "roles": { "read": role } });
     let body = documents(&[other, json!({ "kind": "User", "name": "new" })], false);
     let planned = apply::plan(store, &cast.admin, &body, START).await.unwrap();
-    assert_eq!(planned.changes.iter().map(|change| change.action).collect::<Vec<_>>(), [ChangeAction::Update, ChangeAction::Create]);
+    assert_eq!(
+        planned.changes.iter().map(|change| change.action).collect::<Vec<_>>(),
+        [ChangeAction::Update, ChangeAction::Create]
+    );
     let field = planned.changes[0].fields.iter().find(|field| field.path == "roles.read.max_duration").unwrap();
     assert_eq!((&field.from, &field.to), (&json!("1h"), &json!("2h")));
     assert_eq!(stored(store, "demo").await.unwrap().roles.len(), 3);
@@ -25,7 +34,10 @@ pub async fn plan_shows_and_changes_nothing(store: &Store) {
     let (applied, _) = apply::apply(store, &cast.admin, &body, START).await.unwrap();
     assert_eq!(applied, planned);
     let (again, effects) = apply::apply(store, &cast.admin, &body, START).await.unwrap();
-    assert!(again.changes.iter().all(|change| change.action == ChangeAction::Unchanged && change.fields.is_empty()), "{again:?}");
+    assert!(
+        again.changes.iter().all(|change| change.action == ChangeAction::Unchanged && change.fields.is_empty()),
+        "{again:?}"
+    );
     assert!(effects.is_empty());
     assert_eq!(told(apply::plan(store, &cast.alice, &body, START).await.unwrap_err()).code, ErrorCode::Forbidden);
 }
@@ -55,11 +67,15 @@ pub async fn merging_and_replacing(store: &Store) {
     apply_all(store, &cast.admin, std::slice::from_ref(&partial), true).await.unwrap();
     let demo = stored(store, "demo").await.unwrap();
     assert_eq!((demo.roles.len(), demo.roles["read"].max_duration.as_str()), (3, "2h"));
-    assert_eq!((demo.roles["read"].reviewers.as_slice(), demo.roles["read"].approvals), (["dba".to_owned()].as_slice(), 1));
+    assert_eq!(
+        (demo.roles["read"].reviewers.as_slice(), demo.roles["read"].approvals),
+        (["dba".to_owned()].as_slice(), 1)
+    );
     // Replacing, what is not mentioned is missing.
     assert_eq!(told(apply_all(store, &cast.admin, &[partial], false).await.unwrap_err()).code, ErrorCode::Invalid);
     apply_all(store, &cast.admin, &[json!({ "kind": "User", "name": "admin", "admin": true })], false).await.unwrap();
-    let admin = directory::users(store, &cast.admin).await.unwrap().into_iter().find(|user| user.name == "admin").unwrap();
+    let admin =
+        directory::users(store, &cast.admin).await.unwrap().into_iter().find(|user| user.name == "admin").unwrap();
     assert!(admin.admin && !admin.auditor);
     // Groups are given from either side, so that not mentioning them leaves them.
     assert_eq!(admin.groups, ["admins"]);
@@ -88,7 +104,9 @@ pub async fn changes_end_what_they_invalidate(store: &Store) {
     let deleted = json!({ "kind": "Connection", "name": "demo", "delete": true });
     let (changes, effects) = apply_all(store, &cast.admin, &[deleted], false).await.unwrap();
     assert_eq!(changes.changes[0].action, ChangeAction::Delete);
-    assert!(effects.iter().any(|effect| matches!(effect, Effect::EndGrant(id, _) if Some(id) == request.grant_id.as_ref())));
+    assert!(
+        effects.iter().any(|effect| matches!(effect, Effect::EndGrant(id, _) if Some(id) == request.grant_id.as_ref()))
+    );
     assert!(stored(store, "demo").await.is_none());
 }
 

@@ -33,7 +33,10 @@ pub async fn tokens_come_and_go(store: &Store) {
     // For others: admins only. For itself: not an agent.
     let other = PrincipalName { kind: PrincipalKind::Agent, name: "ci".to_owned() };
     let for_other = CreateToken { principal: Some(other), name: "x".to_owned(), expires: None };
-    assert_eq!(told(tokens::create(store, &cast.alice, &for_other, START).await.unwrap_err()).code, ErrorCode::Forbidden);
+    assert_eq!(
+        told(tokens::create(store, &cast.alice, &for_other, START).await.unwrap_err()).code,
+        ErrorCode::Forbidden
+    );
     tokens::create(store, &cast.admin, &for_other, START).await.unwrap();
     let own = CreateToken { principal: None, name: "x".to_owned(), expires: None };
     assert_eq!(told(tokens::create(store, &cast.agent, &own, START).await.unwrap_err()).code, ErrorCode::Forbidden);

@@ -69,9 +69,7 @@ pub async fn world(store: &Store) -> Cast {
         dba2: principal(store, User, "dba2", &["dba"], false).await,
         agent: principal(store, Agent, "ci", &["agents"], false).await,
     };
-    let role = |approvals: u32| {
-        json!({ "mode": "login", "database_role": "shop", "groups": ["agents", "dba"], "reviewers": ["dba"], "approvals": approvals })
-    };
+    let role = |approvals: u32| json!({ "mode": "login", "database_role": "shop", "groups": ["agents", "dba"], "reviewers": ["dba"], "approvals": approvals });
     let demo = json!({
         "kind": "Connection", "name": "demo", "database": "postgresql://127.0.0.1:5432/shop", "connector": "dev",
         "roles": { "read": role(1), "write": role(2), "open": role(0) },
@@ -83,14 +81,23 @@ pub async fn world(store: &Store) -> Cast {
 /// Documents as a call gives them.
 pub fn documents(documents: &[Value], merge: bool) -> Apply {
     let sourced = |(index, document): (usize, &Value)| SourcedDocument {
-        source: Source { file: Some("test.yaml".to_owned()), line: Some(1), index: Some(u32::try_from(index).unwrap() + 1) },
+        source: Source {
+            file: Some("test.yaml".to_owned()),
+            line: Some(1),
+            index: Some(u32::try_from(index).unwrap() + 1),
+        },
         document: document.clone(),
     };
     Apply { documents: documents.iter().enumerate().map(sourced).collect(), merge }
 }
 
 /// Applies documents.
-pub async fn apply_all(store: &Store, actor: &Actor, list: &[Value], merge: bool) -> Result<(postern_api::document::Changes, Vec<postern_control_plane::effects::Effect>), Problem> {
+pub async fn apply_all(
+    store: &Store,
+    actor: &Actor,
+    list: &[Value],
+    merge: bool,
+) -> Result<(postern_api::document::Changes, Vec<postern_control_plane::effects::Effect>), Problem> {
     apply::apply(store, actor, &documents(list, merge), START).await
 }
 

@@ -109,8 +109,10 @@ fn command(binaries: &Path, program: &str) -> Command {
 
 /// The newest installed PostgreSQL.
 fn binaries() -> PathBuf {
-    let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
-    let on_path = std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect::<Vec<_>>()).unwrap_or_default();
+    let debian =
+        std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
+    let on_path =
+        std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect::<Vec<_>>()).unwrap_or_default();
     let mut found: Vec<_> = debian.chain(on_path).filter(|folder| folder.join("initdb").exists()).collect();
     found.sort_by_key(|folder| {
         let version = folder.parent().and_then(Path::file_name).and_then(|name| name.to_str()?.parse::<u32>().ok());

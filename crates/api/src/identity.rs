@@ -9,9 +9,7 @@ use std::{fmt, str::FromStr};
 use utoipa::ToSchema;
 
 /// What a principal is.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PrincipalKind {
     /// A person.

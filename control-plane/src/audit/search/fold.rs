@@ -6,8 +6,8 @@ use postern_api::{
     identity::{PrincipalKind, PrincipalRef},
 };
 use postern_proto::v1::{
-    self, AuditRecord, ControlEvent, Decision, Outcome, SessionEnded, SessionFacts,
-    StatementDecided, StatementEnded, StatementKind, StatementText, audit_record::Record,
+    self, AuditRecord, ControlEvent, Decision, Outcome, SessionEnded, SessionFacts, StatementDecided, StatementEnded,
+    StatementKind, StatementText, audit_record::Record,
 };
 use postern_types::time::Micros;
 use std::collections::{HashMap, HashSet};
@@ -35,29 +35,17 @@ struct Definitions {
 
 impl Fold {
     pub(super) fn new(search: Search) -> Self {
-        Self {
-            search,
-            events: Vec::new(),
-            open: HashMap::new(),
-            ends: HashMap::new(),
-            seen: HashSet::new(),
-        }
+        Self { search, events: Vec::new(), open: HashMap::new(), ends: HashMap::new(), seen: HashSet::new() }
     }
 
     /// Whether no segment whose last event is at `last_at` or before can matter any more.
     pub(super) fn is_done(&self, last_at: Micros) -> bool {
         let open = self.open.values().filter(|event| self.search.ends(event));
-        let mut times: Vec<_> = self
-            .events
-            .iter()
-            .chain(open)
-            .map(|event| event.at)
-            .collect();
+        let mut times: Vec<_> = self.events.iter().chain(open).map(|event| event.at).collect();
         if times.len() < self.search.limit {
             return false;
         }
-        let (_, oldest_wanted, _) =
-            times.select_nth_unstable_by(self.search.limit.saturating_sub(1), |a, b| b.cmp(a));
+        let (_, oldest_wanted, _) = times.select_nth_unstable_by(self.search.limit.saturating_sub(1), |a, b| b.cmp(a));
         last_at.plus(super::DISORDER) < *oldest_wanted
     }
 
@@ -76,9 +64,7 @@ impl Fold {
                 Some(Record::Decided(decided)) => self.decided(&definitions, &decided),
                 Some(Record::Ended(ended)) => self.ended(&definitions, ended),
                 Some(Record::SessionEnded(ended)) => self.closed(&definitions, &ended),
-                Some(Record::Control(event)) => {
-                    self.control(format!("ctl-{segment}-{index}"), event)
-                }
+                Some(Record::Control(event)) => self.control(format!("ctl-{segment}-{index}"), event),
                 None => {}
             }
         }
@@ -109,8 +95,7 @@ impl Fold {
     }
 
     fn trim(&mut self) {
-        self.events
-            .sort_by(|a, b| (b.at, b.seq, &b.id).cmp(&(a.at, a.seq, &a.id)));
+        self.events.sort_by(|a, b| (b.at, b.seq, &b.id).cmp(&(a.at, a.seq, &a.id)));
         self.events.truncate(self.search.limit);
     }
 
@@ -123,14 +108,7 @@ impl Fold {
         event.id = format!("{}-{}", facts.session_id, decided.seq);
         event.seq = Some(decided.seq);
         event.kind = kind(decided.kind());
-        event.decision = Some(
-            if decided.decision() == Decision::Allow {
-                "allow"
-            } else {
-                "deny"
-            }
-            .to_owned(),
-        );
+        event.decision = Some(if decided.decision() == Decision::Allow { "allow" } else { "deny" }.to_owned());
         event.sqlstate = text(&decided.sqlstate);
         event.detail = text(&decided.reason).map(|reason| serde_json::json!({ "reason": reason }));
         let sql = definitions.texts.get(&decided.text_ref);
@@ -186,8 +164,7 @@ impl Fold {
         let (mut event, ids) = of_session(facts, EventType::Session, ended.at_us);
         event.id = format!("{}-ended", facts.session_id);
         event.action = Some("session.ended".to_owned());
-        event.detail =
-            Some(serde_json::json!({ "reason": ended.reason, "statements": ended.statements }));
+        event.detail = Some(serde_json::json!({ "reason": ended.reason, "statements": ended.statements }));
         if self.is_wanted(&event, &ids) {
             self.keep(event);
         }
@@ -195,10 +172,7 @@ impl Fold {
 
     fn control(&mut self, id: String, control: ControlEvent) {
         let actor = control.actor.as_ref().and_then(principal);
-        let ids = Ids {
-            principal: actor.as_ref().map(|actor| actor.id.to_string()),
-            on_behalf_of: None,
-        };
+        let ids = Ids { principal: actor.as_ref().map(|actor| actor.id.to_string()), on_behalf_of: None };
         let detail: Option<serde_json::Value> = serde_json::from_str(&control.detail).ok();
         let fact = |name: &str| detail.as_ref()?.get(name)?.as_str().map(str::to_owned);
         let event = AuditEvent {
@@ -207,14 +181,8 @@ impl Fold {
             principal_kind: actor.as_ref().map(|actor| actor.kind),
             connection: fact("connection"),
             role: fact("role"),
-            grant: control
-                .subject
-                .starts_with("grt_")
-                .then(|| control.subject.clone()),
-            session: control
-                .subject
-                .starts_with("ses_")
-                .then(|| control.subject.clone()),
+            grant: control.subject.starts_with("grt_").then(|| control.subject.clone()),
+            session: control.subject.starts_with("ses_").then(|| control.subject.clone()),
             action: Some(control.action),
             actor,
             subject: Some(control.subject),
@@ -231,8 +199,7 @@ fn apply_end(event: &mut AuditEvent, end: &StatementEnded) {
     event.outcome = outcome(end.outcome());
     event.rows = Some(end.rows);
     event.bytes = Some(end.bytes);
-    event.duration_ms =
-        Some(std::time::Duration::from_micros(end.duration_us).as_secs_f64() * 1000.0);
+    event.duration_ms = Some(std::time::Duration::from_micros(end.duration_us).as_secs_f64() * 1000.0);
     if !end.sqlstate.is_empty() {
         event.sqlstate = Some(end.sqlstate.clone());
     }
@@ -241,18 +208,12 @@ fn apply_end(event: &mut AuditEvent, end: &StatementEnded) {
 fn of_session(facts: &SessionFacts, r#type: EventType, at_us: i64) -> (AuditEvent, Ids) {
     let user = facts.on_behalf_of.as_ref();
     let ids = Ids {
-        principal: facts
-            .principal
-            .as_ref()
-            .map(|principal| principal.id.clone()),
+        principal: facts.principal.as_ref().map(|principal| principal.id.clone()),
         on_behalf_of: user.map(|user| user.id.clone()),
     };
     let event = AuditEvent {
         session: text(&facts.session_id),
-        principal: facts
-            .principal
-            .as_ref()
-            .map(|principal| principal.name.clone()),
+        principal: facts.principal.as_ref().map(|principal| principal.name.clone()),
         principal_kind: facts.principal.as_ref().and_then(principal_kind),
         on_behalf_of: user.map(|user| user.name.clone()),
         grant: text(&facts.grant_id),

@@ -11,6 +11,7 @@ use postern_e2e::{
     wait,
 };
 use std::{pin::pin, sync::Arc, time::Duration};
+use tokio_postgres::types::ToSql;
 
 /// A value of this size passes through everything.
 const BIG: usize = 100 << 20;
@@ -198,7 +199,10 @@ async fn pipeline_under_pressure_both_ways(fixture: Arc<Fixture>) {
     let client = fixture.client().await;
     let statement = client.prepare("select $1::text").await.unwrap();
     let value = "v".repeat(20_000);
-    let all = futures_util::future::try_join_all((0..3000).map(|_| client.query_one(&statement, &[&value])));
+    let all = futures_util::future::try_join_all((0..3000).map(|_| async {
+        let values: [&(dyn ToSql + Sync); 1] = [&value];
+        client.query_one(&statement, &values).await
+    }));
     let rows = wait::within("60 MB go both ways", Duration::from_secs(60), all).await.unwrap();
     assert!(rows.iter().all(|row| row.get::<_, &str>(0).len() == value.len()));
 }
@@ -296,14 +300,15 @@ async fn prepared_statements_and_binary_values(fixture: Arc<Fixture>) {
 async fn big_values(fixture: Arc<Fixture>) {
     let client = fixture.client().await;
     // By result.
-    let text = client.query_one("select repeat('z', $1)", &[&i32::try_from(BIG).unwrap()]);
+    let length = i32::try_from(BIG).unwrap();
+    let text = async { client.query_one("select repeat('z', $1)", &[&length]).await };
     let row = wait::within("100 MB come", Duration::from_secs(60), text).await.unwrap();
     assert_eq!(row.get::<_, &str>(0).len(), BIG);
     drop(row);
     // By parameter: more than PostgreSQL's own buffers, and a digest so that nothing is lost unseen.
     let value: Vec<u8> = (0..BIG).map(|i| u8::try_from(i * 31 % 251).unwrap()).collect();
-    let digest = client
-        .query_one("select length($1::bytea), sum(get_byte($1, i)) from generate_series(0, 100000, 997) i", &[&value]);
+    let sql = "select length($1::bytea), sum(get_byte($1, i)) from generate_series(0, 100000, 997) i";
+    let digest = async { client.query_one(sql, &[&value]).await };
     let row = wait::within("100 MB go", Duration::from_secs(60), digest).await.unwrap();
     assert_eq!(row.get::<_, i32>(0), i32::try_from(BIG).unwrap());
     let expect: u64 = (0..=100_000).step_by(997).map(|i| u64::from(value[i])).sum();

@@ -259,6 +259,7 @@ fn each_text_is_stored_once_in_a_segment() {
 /// `make bench`; asserts nothing.
 #[test]
 #[ignore = "a measurement: `make bench` runs it"]
+#[allow(clippy::print_stdout, reason = "what it is for")]
 fn recording_cost() {
     const STATEMENTS: u32 = 200_000;
     let answer = [backend(b'D', &[0, 0]), backend(b'C', b"SELECT 1\0"), READY.to_vec()].concat();

@@ -1,6 +1,8 @@
 //! Two ends of a tunnel over a pipe: bytes arrive whole and in order whatever the sizes, a slow stream blocks
 //! no other, and a peer that breaks the rules loses the connection and nothing else.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail by panicking, too")]
+
 use postern_tunnel::{Closed, Mux, Role, Stream, TunnelError, WINDOW, connect, frame};
 use proptest::prelude::*;
 use std::time::Duration;

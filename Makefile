@@ -49,7 +49,9 @@ regress: setup ## run PostgreSQL's own regression suite directly and through Pos
 check: ## format, lints and documentation, as a change must have them
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" $(CARGO) doc --workspace --no-deps --locked --document-private-items
+	@command -v cargo-deny >/dev/null || $(CARGO) install cargo-deny --locked
+	$(CARGO) deny --locked check --hide-inclusion-graph
 
 fmt: ## format all code
 	$(CARGO) fmt --all

@@ -9,6 +9,7 @@ use crate::{
 use serde_json::Value;
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -256,5 +257,7 @@ fn certificates(folder: &Path) {
     let key = rcgen::KeyPair::generate().unwrap();
     let leaf = leaf.signed_by(&key, &issuer).unwrap();
     fs::write(folder.join("leaf.pem"), leaf.pem()).unwrap();
-    fs::write(folder.join("leaf.key"), key.serialize_pem()).unwrap();
+    let file = folder.join("leaf.key");
+    fs::write(&file, key.serialize_pem()).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
 }

@@ -1,7 +1,7 @@
 //! Opening a connection to a PostgreSQL server as libpq would: URL, TLS modes, authentication. What comes back
 //! is the bare stream, ready for its first query, so that a relay can take it over.
 //!
-//! In reading order: [`target`] (where to, from a URL), [`tls`] (libpq's modes in rustls), [`connect`].
+//! In reading order: [`target`] (where to, from a URL), [`tls`] (libpq's modes in rustls), [`mod@connect`].
 
 mod connect;
 pub mod target;

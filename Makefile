@@ -5,7 +5,7 @@ TARGET ?= $(or $(CARGO_TARGET_DIR),target)
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo demo-stop test test-long check fmt bench
+.PHONY: help setup build demo demo-stop test test-long check fmt bench advisories
 
 help: ## show this
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,7 +51,11 @@ check: ## format, lints and documentation, as a change must have them
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" $(CARGO) doc --workspace --no-deps --locked --document-private-items
 	@command -v cargo-deny >/dev/null || $(CARGO) install cargo-deny --locked
-	$(CARGO) deny --locked check --hide-inclusion-graph
+	$(CARGO) deny --locked check --hide-inclusion-graph bans licenses sources
+
+advisories: ## look for known vulnerabilities in dependencies (fetches the advisory database)
+	@command -v cargo-deny >/dev/null || $(CARGO) install cargo-deny --locked
+	$(CARGO) deny --locked check --hide-inclusion-graph advisories
 
 fmt: ## format all code
 	$(CARGO) fmt --all

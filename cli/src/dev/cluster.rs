@@ -35,6 +35,10 @@ const START_DEADLINE: Duration = Duration::from_secs(30);
 /// How long it may take to end before it is killed.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
+/// A folder in which somebody still writes is tried again: for about two seconds.
+const REMOVE_TRIES: u32 = 40;
+const REMOVE_PAUSE: Duration = Duration::from_millis(50);
+
 /// The cluster's superuser.
 const SUPERUSER: &str = "postgres";
 
@@ -240,7 +244,7 @@ impl Drop for Cluster {
         if let Some(server) = self.server.take() {
             signal(&server, Signal::SIGQUIT);
         }
-        if let Err(error) = std::fs::remove_dir_all(&self.folder) {
+        if let Err(error) = remove_settling(&self.folder) {
             tracing::warn!(folder = %self.folder.display(), %error, "cannot remove the throwaway cluster; the next start will try again");
             return;
         }
@@ -248,6 +252,18 @@ impl Drop for Cluster {
             tracing::warn!(%error, "cannot note that the throwaway cluster is gone");
         }
     }
+}
+
+/// Removes a folder in which a process that was just killed may still have children that write: those of initdb
+/// end by themselves once nobody talks to them.
+fn remove_settling(folder: &Path) -> std::io::Result<()> {
+    for _ in 0..REMOVE_TRIES {
+        match std::fs::remove_dir_all(folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => std::thread::sleep(REMOVE_PAUSE),
+            result => return result,
+        }
+    }
+    std::fs::remove_dir_all(folder)
 }
 
 fn signal(server: &Child, signal: Signal) {

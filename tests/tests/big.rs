@@ -1,5 +1,7 @@
 //! What is large, long or deep: COPY, values of 100 MB, 1,600 columns, long pipelines that are read late.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt, TryStreamExt};
 use postern_e2e::{

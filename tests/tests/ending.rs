@@ -1,6 +1,8 @@
 //! How access ends: by revocation, expiry or kill, within a second the client has 57P01 and the backend is gone,
 //! whatever the session was doing.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
 use postern_e2e::{
     client::{self, Client},
     cluster::{APP_PASSWORD, Cluster},

@@ -1,6 +1,8 @@
 //! Any bytes, at every listener, before and after authentication: an error or a close, and the next client is
 //! served. Through all of it the process stays small.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
 use postern_e2e::{
     cluster::{APP_PASSWORD, Cluster},
     dev::Dev,

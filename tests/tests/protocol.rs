@@ -1,5 +1,7 @@
 //! The protocol as a client sees it, byte by byte where drivers hide it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
 use postern_e2e::{
     client,
     cluster::{APP_PASSWORD, Cluster},

@@ -1,12 +1,15 @@
 //! Nothing secret is anywhere but where it has to be: not in a log, an error, an audit event, the process list,
 //! the database's log, or a file that others may read.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
 use aws_lc_rs::{hmac, pbkdf2};
 use postern_e2e::{
     client,
     cluster::{APP_PASSWORD, Cluster, READER_PASSWORD, SUPERUSER_PASSWORD},
     dev::{self, Caller, Dev},
     parts::{Part, Parts},
+    process::Process,
     raw::{self, Login, Raw, Tls},
     wait,
 };
@@ -190,24 +193,32 @@ fn assert_private(path: &Path) {
 
 /// While a statement runs by each way in, the process list holds nothing.
 async fn process_list(secrets: &Secrets, cluster: &Cluster, agent: &Caller, connection: &str, url: &str) {
+    let folder = tempfile::tempdir().unwrap();
     let mut exec = agent.command(&["exec", connection, "--role", "all", "-c", "select pg_sleep(60)"]);
     let mut connect = agent.command(&["connect", connection, "--role", "all", "--", "-c", "select pg_sleep(60)"]);
-    let quiet = |command: &mut std::process::Command| {
-        let null = std::process::Stdio::null;
-        command.stdin(null()).stdout(null()).stderr(null()).spawn().unwrap()
-    };
-    let mut children = [quiet(&mut exec), quiet(&mut connect)];
+    // Where `connect` keeps what psql reads the secret from.
+    let runtime = folder.path().join("runtime");
+    fs::create_dir(&runtime).unwrap();
+    connect.env("XDG_RUNTIME_DIR", &runtime);
+    let log = folder.path().join("log");
+    let mut children = [Process::spawn("exec", &mut exec, &log), Process::spawn("connect", &mut connect, &log)];
     let watcher = cluster.superuser().await;
-    wait::until("both run", Duration::from_secs(20), || async {
+    let sleepers = async || {
         let sql = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'";
-        (watcher.text(sql).await == "2").then_some(())
-    })
-    .await;
+        watcher.text(sql).await
+    };
+    wait::until("both run", Duration::from_secs(20), || async { (sleepers().await == "2").then_some(()) }).await;
     secrets.assert_absent("the process list", &command_lines());
-    for child in &mut children {
-        let _ = child.kill();
-        let _ = child.wait();
+    for file in files(&runtime) {
+        assert_private(&file);
     }
+    for child in &mut children {
+        child.stop();
+        secrets.assert_absent("what the command wrote", child.output().as_bytes());
+    }
+    assert!(files(&runtime).is_empty(), "{:?} is left behind", files(&runtime));
+    let what = "what they ran is stopped";
+    wait::until(what, Duration::from_secs(10), || async { (sleepers().await == "0").then_some(()) }).await;
     assert!(client::psql_discreetly(url, "select 1").status.success());
 }
 

@@ -2,6 +2,8 @@
 //! who ran what. On `postern dev` from a clean folder, and on the three parts as processes of their own, again
 //! after each of them was stopped and started.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
 use postern_e2e::{
     client,
     cluster::Cluster,

@@ -68,6 +68,7 @@ pub async fn run(
         }
         tokio::select! {
             () = tokio::time::sleep(after) => {}
+            () = common.attach_now.notified() => {}
             () = common.stop.cancelled() => return,
         }
     }

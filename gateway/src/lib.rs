@@ -101,6 +101,7 @@ pub async fn start(config: Config, metrics: Option<PrometheusHandle>) -> Result<
         channel: channel.clone(),
         certificate,
         certificate_changed: Arc::default(),
+        attach_now: Arc::default(),
         sessions: sessions::Sessions::default(),
         throttle: Arc::default(),
         revoked: Arc::new(parking_lot::Mutex::new(HashSet::new())),

@@ -44,6 +44,9 @@ pub struct Common {
     pub certificate: Arc<ArcSwap<ClientCertificate>>,
     /// It was replaced: the control plane must hear of it.
     pub certificate_changed: Arc<Notify>,
+    /// The control plane answers, yet does not know that this gateway is attached: the control stream is to be
+    /// opened without a pause.
+    pub attach_now: Arc<Notify>,
     /// All sessions.
     pub sessions: Sessions,
     /// Failed proofs.

@@ -7,16 +7,24 @@ use postern_proto::v1::{
     auth_response::Response, gateway_control_client::GatewayControlClient,
 };
 use postern_wire::{ProtocolError, error::Report, frame, startup::StartupMessage};
-use std::{net::SocketAddr, rc::Rc, time::Instant};
+use std::{
+    net::SocketAddr,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::mpsc,
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Streaming;
+use tonic::{Code, Streaming};
 
 /// The most that a SASL message may have: a nonce and a proof are far below.
 const MAX_SASL_BYTES: usize = 8 * 1024;
+
+/// A client waits about two seconds for a gateway that is about to attach to its control plane again.
+const ATTACH_TRIES: u32 = 20;
+const ATTACH_PAUSE: Duration = Duration::from_millis(100);
 
 const SASL: i32 = 10;
 const SASL_CONTINUE: i32 = 11;
@@ -78,16 +86,27 @@ async fn begin_exchange(
     worker: &Rc<Worker>,
     begin: AuthBegin,
 ) -> Result<(mpsc::Sender<AuthRequest>, Streaming<AuthResponse>), EndOfClient> {
-    // An exchange has two messages.
-    let (requests, outgoing) = mpsc::channel(2);
-    let request = AuthRequest { request: Some(Request::Begin(begin)) };
-    requests.send(request).await.map_err(|_| unavailable())?;
-    let mut control = GatewayControlClient::new(worker.channel.clone());
-    let responses = control.authenticate(ReceiverStream::new(outgoing)).await.map_err(|status| {
-        tracing::warn!(error = %status, "the control plane did not answer an authentication");
-        unavailable()
-    })?;
-    Ok((requests, responses.into_inner()))
+    let mut tries = 0;
+    loop {
+        // An exchange has two messages.
+        let (requests, outgoing) = mpsc::channel(2);
+        let request = AuthRequest { request: Some(Request::Begin(begin.clone())) };
+        requests.send(request).await.map_err(|_| unavailable())?;
+        let mut control = GatewayControlClient::new(worker.channel.clone());
+        match control.authenticate(ReceiverStream::new(outgoing)).await {
+            Ok(responses) => return Ok((requests, responses.into_inner())),
+            // It has just come back, and the control stream still pauses between two attempts.
+            Err(status) if status.code() == Code::FailedPrecondition && tries < ATTACH_TRIES => {
+                tries += 1;
+                worker.attach_now.notify_one();
+                tokio::time::sleep(ATTACH_PAUSE).await;
+            }
+            Err(status) => {
+                tracing::warn!(error = %status, "the control plane did not answer an authentication");
+                return Err(unavailable());
+            }
+        }
+    }
 }
 
 async fn next(responses: &mut Streaming<AuthResponse>) -> Result<Response, EndOfClient> {

@@ -9,7 +9,7 @@ use postern_e2e::{
     cluster::Cluster,
     dev::{self, Caller, Dev, Grant},
     parts::{Part, Parts},
-    process::{Process, free_port, postern},
+    process::{Process, free_port, postern, tail},
     wait,
 };
 use serde_json::{Value, json};
@@ -264,7 +264,8 @@ async fn the_story_on_separate_processes() {
         let word = format!("{part:?}").to_lowercase();
         // The grant from before still opens the door, with the secret from before.
         let old = client::psql(&grant.url, &format!("select 'still_{word}'"));
-        assert!(old.status.success(), "{part:?}: {}", String::from_utf8_lossy(&old.stderr));
+        let log = tail(&parts.log(Part::Gateway));
+        assert!(old.status.success(), "{part:?}: {}\n{log}", String::from_utf8_lossy(&old.stderr));
         audited(parts.admin(), &format!("still_{word}")).await;
         story_on_parts(&mut parts, &word).await;
     }

@@ -25,8 +25,8 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
     sync::mpsc::UnboundedReceiver,
-    task::spawn_local,
-    time::{sleep, timeout},
+    task::{JoinHandle, spawn_local},
+    time::{Timeout, error::Elapsed, sleep, timeout},
 };
 
 /// The rest of the message that is under way may come for this long, so that the last word is well-formed.
@@ -80,6 +80,7 @@ pub async fn relay(
         carry: Vec::new(),
         written: 0,
         said_goodbye: false,
+        cancelling: None,
     };
     let ended = tokio::select! {
         biased;
@@ -213,6 +214,8 @@ struct Relay {
     /// Bytes of `to_server` that are written.
     written: usize,
     said_goodbye: bool,
+    /// A cancel request that is being sent. What the client says meanwhile waits.
+    cancelling: Option<Pin<Box<Timeout<JoinHandle<Result<(), Elapsed>>>>>>,
 }
 
 /// Empties a buffer, and gives it back to the system unless it is small: most sessions are idle.
@@ -241,39 +244,55 @@ impl Relay {
     }
 
     /// Client to server.
+    ///
+    /// A cancel request follows what the client sent before it. Where that cannot go on, because the server does
+    /// not take it, the request passes it: it is what the client waits for.
     fn poll_up(&mut self, cx: &mut Context<'_>, canceller: Option<&Rc<Canceller>>) -> Poll<Ended> {
         loop {
-            match self.poll_write(cx) {
-                Poll::Pending => return Poll::Pending,
+            let written = match self.poll_write(cx) {
                 Poll::Ready(Err(_)) => return Poll::Ready(Ended::Database),
-                Poll::Ready(Ok(())) => {}
-            }
+                written => written.is_ready(),
+            };
             // `poll_down` makes room.
-            if !self.pipeline.has_room() {
-                return Poll::Pending;
-            }
-            match self.stream.poll_readable(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(Closed::Finished)) => return Poll::Ready(Ended::Client),
-                Poll::Ready(Err(Closed::Reset | Closed::Lost)) => {
-                    return Poll::Ready(Ended::Tunnel);
+            if written && !self.is_held(cx) && self.pipeline.has_room() {
+                match self.stream.poll_readable(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Err(Closed::Finished)) => return Poll::Ready(Ended::Client),
+                    Poll::Ready(Err(Closed::Reset | Closed::Lost)) => return Poll::Ready(Ended::Tunnel),
+                    Poll::Ready(Ok(())) => {}
                 }
-                Poll::Ready(Ok(())) => {}
+                let (pipeline, to_server) = (&mut self.pipeline, &mut self.to_server);
+                let taken = self
+                    .stream
+                    .consume(|bytes| (bytes.len(), pipeline.client(bytes, to_server).map(|()| !bytes.is_empty())));
+                match taken {
+                    Ok(true) => {
+                        self.said_goodbye |= self.to_server.ends_with(TERMINATE);
+                        continue;
+                    }
+                    Ok(false) => {}
+                    Err(fatal) => {
+                        self.to_server.clear();
+                        return Poll::Ready(Ended::Broken(fatal));
+                    }
+                }
             }
-            if self.stream.take_cancel()
-                && let Some(canceller) = canceller
-            {
+            ready!(self.stream.poll_cancel(cx));
+            if let Some(canceller) = canceller {
                 let canceller = Rc::clone(canceller);
-                spawn_local(async move { timeout(LINGER, canceller.cancel()).await });
+                let sent = spawn_local(async move { timeout(LINGER, canceller.cancel()).await });
+                self.cancelling = Some(Box::pin(timeout(CANCEL_WITHIN, sent)));
             }
-            let (pipeline, to_server) = (&mut self.pipeline, &mut self.to_server);
-            let taken = self.stream.consume(|bytes| (bytes.len(), pipeline.client(bytes, to_server)));
-            if let Err(fatal) = taken {
-                self.to_server.clear();
-                return Poll::Ready(Ended::Broken(fatal));
-            }
-            self.said_goodbye |= self.to_server.ends_with(TERMINATE);
         }
+    }
+
+    /// Whether a cancel request is on its way, so that nothing may be begun that it would hit.
+    fn is_held(&mut self, cx: &mut Context<'_>) -> bool {
+        let held = self.cancelling.as_mut().is_some_and(|sent| sent.as_mut().poll(cx).is_pending());
+        if !held {
+            self.cancelling = None;
+        }
+        held
     }
 
     /// Writes what the pipeline has let through, and flushes once.

@@ -184,6 +184,16 @@ impl Stream {
         result
     }
 
+    /// Waits until the peer asks to cancel what runs, whether or not what it sent before has been taken.
+    pub fn poll_cancel(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.state.borrow_mut();
+        if std::mem::take(&mut state.cancels) {
+            return Poll::Ready(());
+        }
+        state.reader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
     /// Whether the peer asked, since the last call, to cancel what runs.
     #[must_use]
     pub fn take_cancel(&self) -> bool {

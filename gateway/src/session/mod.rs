@@ -59,6 +59,8 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr, p
                 .increment(1);
             let _ = timeout(REFUSAL_DEADLINE, refuse(client, &report)).await;
         }
+        // libpq takes a cancel request for failed unless TLS ends in good order.
+        (Err(EndOfClient::Done), Some(mut client)) => drop(timeout(REFUSAL_DEADLINE, client.shutdown()).await),
         (Err(error), _) => tracing::debug!(client = %address, %error, "client gone"),
         (Ok(_), None) => {}
     }

@@ -200,6 +200,9 @@ impl Canceller {
     }
 }
 
+/// A cancel request under way, and the bound on waiting for it.
+type Cancelling = Timeout<JoinHandle<Result<(), Elapsed>>>;
+
 struct Relay {
     io: Io,
     stream: Stream,
@@ -215,7 +218,7 @@ struct Relay {
     written: usize,
     said_goodbye: bool,
     /// A cancel request that is being sent. What the client says meanwhile waits.
-    cancelling: Option<Pin<Box<Timeout<JoinHandle<Result<(), Elapsed>>>>>>,
+    cancelling: Option<Pin<Box<Cancelling>>>,
 }
 
 /// Empties a buffer, and gives it back to the system unless it is small: most sessions are idle.

@@ -8,7 +8,7 @@ import time
 import asyncpg
 
 from checks import BIG, COLUMNS, DIRECT, POSTERN, Check, equal, seal
-from psycopg3 import ALL_TYPES
+from psycopg_check import ALL_TYPES
 
 
 async def same(name, check):

@@ -23,7 +23,7 @@ GONE_WITHIN = 10
 
 
 def driver():
-    return os.path.basename(sys.argv[0]).rsplit(".", 1)[0]
+    return os.path.basename(sys.argv[0]).removesuffix("_check.py")
 
 
 class Check:

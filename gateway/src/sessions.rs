@@ -4,13 +4,13 @@
 use parking_lot::Mutex;
 use postern_wire::{backend::BackendKey, error::Report};
 use std::{collections::HashMap, sync::Arc};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
 /// What a running session can be told.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Command {
-    /// Cancel what runs.
-    Cancel,
+    /// Cancel what runs, and say when the request is on its way: whatever the client says after that follows it.
+    Cancel(oneshot::Sender<()>),
     /// End, with this error.
     End(Report),
 }
@@ -50,15 +50,15 @@ impl Sessions {
         Registration { sessions: self.clone(), id }
     }
 
-    /// Cancels the session whose key this is. False when it is none of this gateway's.
+    /// Cancels the session whose key this is; the answer comes once the request is on its way, or the session
+    /// over. None when it is none of this gateway's.
     #[must_use]
-    pub fn cancel(&self, pid: i32, secret: &[u8]) -> bool {
+    pub fn cancel(&self, pid: i32, secret: &[u8]) -> Option<oneshot::Receiver<()>> {
         let tables = self.tables.lock();
         let id = tables.by_key.get(&(pid, secret.to_vec()));
-        let Some(entry) = id.and_then(|id| tables.by_id.get(id)) else {
-            return false;
-        };
-        entry.commands.send(Command::Cancel).is_ok()
+        let entry = id.and_then(|id| tables.by_id.get(id))?;
+        let (sent, answer) = oneshot::channel();
+        entry.commands.send(Command::Cancel(sent)).is_ok().then_some(answer)
     }
 
     /// Ends one session.

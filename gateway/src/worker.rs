@@ -114,8 +114,10 @@ impl Worker {
     }
 
     /// Cancels a session's statement, here or, by way of the control plane, on another gateway.
-    pub fn cancel(&self, pid: i32, secret: Vec<u8>) {
-        if self.sessions.cancel(pid, &secret) {
+    pub async fn cancel(&self, pid: i32, secret: Vec<u8>) {
+        if let Some(sent) = self.sessions.cancel(pid, &secret) {
+            // An error means that the session is over.
+            let _ = sent.await;
             return;
         }
         let mut control = GatewayControlClient::new(self.channel.clone());

@@ -257,7 +257,10 @@ impl Relay {
                 written => written.is_ready(),
             };
             // `poll_down` makes room.
-            if written && !self.is_held(cx) && self.pipeline.has_room() {
+            if written && self.pipeline.has_room() {
+                if self.is_held(cx) {
+                    return Poll::Pending;
+                }
                 match self.stream.poll_readable(cx) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Err(Closed::Finished)) => return Poll::Ready(Ended::Client),

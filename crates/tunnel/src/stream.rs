@@ -41,7 +41,8 @@ pub(crate) struct State {
     credit: u32,
     finished_by_us: bool,
     closed: Option<Closed>,
-    cancels: bool,
+    /// Where in `inbound` the newest cancel request that has not been taken came.
+    cancels: Option<usize>,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
@@ -56,7 +57,7 @@ impl State {
             credit: WINDOW,
             finished_by_us: false,
             closed: None,
-            cancels: false,
+            cancels: None,
             reader: None,
             writer: None,
         }
@@ -112,7 +113,7 @@ impl State {
     }
 
     pub(crate) fn cancel(&mut self) {
-        self.cancels = true;
+        self.cancels = Some(self.inbound.len());
         self.wake_reader();
     }
 }
@@ -145,7 +146,7 @@ impl Stream {
     /// Likewise.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         let mut state = self.state.borrow_mut();
-        if state.taken < state.inbound.len() || state.cancels {
+        if state.taken < state.inbound.len() || state.cancels.is_some() {
             return Poll::Ready(Ok(()));
         }
         if let Some(why) = state.closed {
@@ -156,11 +157,12 @@ impl Stream {
     }
 
     /// Lends what has come to `take`, which says how much of it is done with. That much window goes back to the
-    /// peer. `take` must not use this stream.
+    /// peer. `take` must not use this stream. What came after a cancel request is lent once that has been taken.
     pub fn consume<R>(&self, take: impl FnOnce(&[u8]) -> (usize, R)) -> R {
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
-        let available = state.inbound.get(state.taken..).unwrap_or_default();
+        let end = state.cancels.unwrap_or(state.inbound.len());
+        let available = state.inbound.get(state.taken..end).unwrap_or_default();
         let most = available.len();
         let (count, result) = take(available);
         let count = count.min(most);
@@ -171,9 +173,12 @@ impl Stream {
             let mut buffer = std::mem::take(&mut state.inbound);
             buffer.clear();
             state.taken = 0;
+            state.cancels = state.cancels.map(|_| 0);
             self.shared.recycle(buffer);
         } else if state.taken >= MAX_PAYLOAD {
             state.inbound.drain(..state.taken);
+            // INVARIANT: nothing is lent beyond a cancel request, so it is not before `taken`.
+            state.cancels = state.cancels.map(|at| at.saturating_sub(state.taken));
             state.taken = 0;
         }
         if state.owed >= WINDOW / 2 && state.closed.is_none() {
@@ -187,7 +192,7 @@ impl Stream {
     /// Waits until the peer asks to cancel what runs, whether or not what it sent before has been taken.
     pub fn poll_cancel(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state.borrow_mut();
-        if std::mem::take(&mut state.cancels) {
+        if state.cancels.take().is_some() {
             return Poll::Ready(());
         }
         state.reader = Some(cx.waker().clone());
@@ -197,7 +202,7 @@ impl Stream {
     /// Whether the peer asked, since the last call, to cancel what runs.
     #[must_use]
     pub fn take_cancel(&self) -> bool {
-        std::mem::take(&mut self.state.borrow_mut().cancels)
+        self.state.borrow_mut().cancels.take().is_some()
     }
 
     /// Waits until something may be sent, and says how much.

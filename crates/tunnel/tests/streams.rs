@@ -5,7 +5,7 @@
 
 use postern_tunnel::{Closed, Mux, Role, Stream, TunnelError, WINDOW, connect, frame};
 use proptest::prelude::*;
-use std::time::Duration;
+use std::{future::poll_fn, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::mpsc::{self, UnboundedReceiver},
@@ -107,6 +107,39 @@ fn a_stream_that_nobody_reads_blocks_no_other() {
         unread.readable().await.unwrap();
         unread.consume(|bytes| (bytes.len(), ()));
         slow.writable().await.unwrap();
+    });
+}
+
+#[test]
+fn a_cancel_request_keeps_its_place_unless_it_is_asked_for() {
+    run(async {
+        let (mux, mut accepted) = pair(4096);
+        let stream = mux.open(b"x").unwrap();
+        let (peer, _) = accepted.recv().await.unwrap();
+        let all = |bytes: &[u8]| (bytes.len(), bytes.to_vec());
+        // Whatever is said next shows that all the rest has come.
+        let mut come = async || {
+            let marker = mux.open(b"y").unwrap();
+            (accepted.recv().await.unwrap(), marker)
+        };
+        for taken in [0, 3] {
+            stream.send(b"before");
+            stream.cancel();
+            stream.send(b"after");
+            let _marker = come().await;
+            assert_eq!(peer.consume(|bytes| (taken, bytes.to_vec())), b"before");
+            assert_eq!(peer.consume(all), b"before"[taken..]);
+            peer.readable().await.unwrap();
+            assert_eq!(peer.consume(all), b"");
+            assert!(peer.take_cancel());
+            assert_eq!(peer.consume(all), b"after");
+        }
+        stream.send(b"before");
+        stream.cancel();
+        let _marker = come().await;
+        poll_fn(|cx| peer.poll_cancel(cx)).await;
+        assert_eq!(peer.consume(all), b"before");
+        assert!(!peer.take_cancel());
     });
 }
 

@@ -76,7 +76,11 @@ async fn run(worker: &Rc<Worker>, relay: &mut Relay, commands: &mut UnboundedRec
         tokio::select! {
             biased;
             Some(command) = commands.recv() => match command {
-                Command::Cancel => relay.stream.cancel(),
+                Command::Cancel(sent) => {
+                    relay.stream.cancel();
+                    // Whoever asked may have gone.
+                    let _ = sent.send(());
+                }
                 Command::End(report) => {
                     told.get_or_insert_with(|| (report, Instant::now() + CONNECTOR_ENDS_WITHIN));
                 }

@@ -52,7 +52,7 @@ pub(super) async fn startup(
                 connection.flush().await?;
             }
             Startup::Cancel { pid, secret } => {
-                worker.cancel(pid, secret);
+                worker.cancel(pid, secret).await;
                 return Err(EndOfClient::Done);
             }
             Startup::Session(message) => {

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import logging
 import os
 import time
 
@@ -308,4 +309,6 @@ async def main():
 
 if __name__ == "__main__":
     seal()
+    # The pool says of each connection that it resets that it does.
+    logging.disable()
     asyncio.run(main())

@@ -83,7 +83,7 @@ impl Shared {
         if self.lost.get() {
             return;
         }
-        crate::stream::put(&mut self.out.borrow_mut(), stream, kind, payload);
+        frame::put(&mut self.out.borrow_mut(), stream, kind, payload);
         if let Some(waker) = self.driver.borrow_mut().take() {
             waker.wake();
         }
@@ -253,7 +253,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             if self.heard.elapsed() > SILENCE {
                 return Err(TunnelError::Silent);
             }
-            crate::stream::put(&mut self.shared.out.borrow_mut(), 0, Kind::Ping, &[]);
+            frame::put(&mut self.shared.out.borrow_mut(), 0, Kind::Ping, &[]);
         }
         Ok(())
     }
@@ -318,6 +318,9 @@ fn dispatch(shared: &Rc<Shared>, role: &Role, frame: Frame<'_>) -> Result<(), Tu
         Kind::Ping => shared.queue(0, Kind::Pong, &[]),
         Kind::Pong => {}
         Kind::GoAway => shared.going_away.set(true),
+        Kind::Cancel if matches!(role, Role::Opener) => {
+            return Err(TunnelError::Protocol("only the gateway asks to cancel"));
+        }
         _ => {
             if frame.stream == 0 || frame.stream > shared.last.get() {
                 return Err(TunnelError::Protocol("a frame for a stream that was never opened"));

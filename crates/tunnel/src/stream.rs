@@ -2,7 +2,7 @@
 
 use crate::{
     HIGH_WATER, WINDOW,
-    frame::{self, Kind, MAX_PAYLOAD},
+    frame::{Kind, MAX_PAYLOAD},
     mux::Shared,
 };
 use std::{
@@ -286,9 +286,4 @@ impl Drop for Stream {
         }
         self.shared.forget(self.id);
     }
-}
-
-/// Appends a frame to a connection's queue.
-pub(crate) fn put(out: &mut Vec<u8>, stream: u32, kind: Kind, payload: &[u8]) {
-    frame::put(out, stream, kind, payload);
 }

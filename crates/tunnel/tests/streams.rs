@@ -208,6 +208,19 @@ fn rules_broken_by_a_peer_end_the_connection() {
 }
 
 #[test]
+fn only_the_gateway_asks_to_cancel() {
+    run(async {
+        let (a, mut b) = tokio::io::duplex(1 << 16);
+        let (mux, driver) = connect(a, Role::Opener);
+        let _stream = mux.open(b"").unwrap();
+        let mut bytes = Vec::new();
+        frame::put(&mut bytes, 1, frame::Kind::Cancel, b"");
+        b.write_all(&bytes).await.unwrap();
+        assert!(matches!(driver.await, Err(TunnelError::Protocol(_))));
+    });
+}
+
+#[test]
 fn only_the_gateway_opens() {
     run(async {
         let (a, mut b) = tokio::io::duplex(1 << 16);

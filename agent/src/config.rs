@@ -1,8 +1,12 @@
 //! A connector's configuration file, validated once.
 
-use postern_ops::secret::Source;
-use serde::{Deserialize, Deserializer};
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+use postern_ops::{
+    secret::Source,
+    setting::{self, Metrics},
+};
+use postern_types::time::deserialize_duration;
+use serde::Deserialize;
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 /// The whole file.
 #[derive(Clone, Debug, Deserialize)]
@@ -25,19 +29,8 @@ pub struct Config {
     /// Where `/healthz`, `/readyz` and `/metrics` are served.
     pub metrics: Option<Metrics>,
     /// Sessions that run have this long to finish when the connector is told to stop.
-    #[serde(default = "default_drain", deserialize_with = "duration")]
+    #[serde(default = "setting::default_drain", deserialize_with = "deserialize_duration")]
     pub drain: Duration,
-}
-
-/// 30 seconds.
-#[must_use]
-pub fn default_drain() -> Duration {
-    Duration::from_secs(30)
-}
-
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    postern_types::time::parse_duration(&text).map_err(serde::de::Error::custom)
 }
 
 /// How the connector logs in to one database. A login that has no password here takes the one that the control plane
@@ -97,12 +90,4 @@ pub enum Durability {
     Grouped,
     /// A power cut loses nothing: each batch of statements waits for the disk.
     Strict,
-}
-
-/// The operator's listener.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Metrics {
-    /// The address to bind.
-    pub listen: SocketAddr,
 }

@@ -4,7 +4,7 @@ use crate::{
     registry::End,
     worker::{Common, Connection},
 };
-use backon::{BackoffBuilder, ExponentialBuilder};
+use postern_peer::Pauses;
 use postern_proto::v1::{
     ClientError, ConnectionSet, ConnectionSpec, ConnectorHello, ConnectorMessage, GatewaySet, Heartbeat,
     connector_command::Command, connector_control_client::ConnectorControlClient, connector_message::Message,
@@ -30,8 +30,9 @@ use tonic::{Status, transport::Channel};
 
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
 
-/// The longest pause between two attempts.
-const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// Between two attempts.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Says things to the control plane. While there is no stream they are dropped: each new stream begins with
 /// the whole state.
@@ -71,11 +72,7 @@ pub struct Told {
 
 /// Keeps the stream up for ever.
 pub async fn run(common: Common, told: Told, mut messages: UnboundedReceiver<Message>) {
-    let pauses = || {
-        let pauses = ExponentialBuilder::default().with_jitter().with_min_delay(Duration::from_millis(100));
-        pauses.with_max_delay(MAX_PAUSE).without_max_times().build()
-    };
-    let mut pause = pauses();
+    let mut pauses = Pauses::new(SHORTEST_PAUSE, LONGEST_PAUSE);
     let mut attachments = None;
     loop {
         let attached = tokio::select! {
@@ -83,9 +80,9 @@ pub async fn run(common: Common, told: Told, mut messages: UnboundedReceiver<Mes
             () = common.stop.cancelled() => return,
         };
         if common.control.connected.swap(false, Ordering::Relaxed) {
-            pause = pauses();
+            pauses.reset();
         }
-        let after = pause.next().unwrap_or(MAX_PAUSE);
+        let after = pauses.after_failure();
         match attached {
             Ok(()) => tracing::info!(?after, "the control plane closed the control stream"),
             Err(status) => {

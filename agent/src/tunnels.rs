@@ -1,8 +1,7 @@
 //! Keeps a tunnel up to every thread of every gateway, and takes the sessions that come through it.
 
 use crate::{session, worker::Worker};
-use backon::{BackoffBuilder, ExponentialBuilder};
-use postern_peer::{Kind, tls};
+use postern_peer::{Kind, Pauses, tls};
 use postern_proto::{
     GATEWAY_SERVER_NAME, tunnel_alpn,
     v1::{TunnelHello, TunnelWelcome},
@@ -28,8 +27,9 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// A welcome is an id and a number.
 const MAX_WELCOME_BYTES: usize = 512;
 
-/// The longest pause between two attempts.
-const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// Between two attempts.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// A tunnel that is to be kept up.
 pub struct Wanted {
@@ -76,11 +76,7 @@ enum KeepError {
 
 /// Keeps one tunnel up until it is no longer wanted.
 pub async fn keep(worker: Rc<Worker>, wanted: Wanted) {
-    let pauses = || {
-        let pauses = ExponentialBuilder::default().with_jitter().with_min_delay(Duration::from_millis(50));
-        pauses.with_max_delay(MAX_PAUSE).without_max_times().build()
-    };
-    let mut pause = pauses();
+    let mut pauses = Pauses::new(SHORTEST_PAUSE, LONGEST_PAUSE);
     loop {
         let mut up = false;
         let result = tokio::select! {
@@ -89,14 +85,14 @@ pub async fn keep(worker: Rc<Worker>, wanted: Wanted) {
             () = worker.stop.cancelled() => Ok(()),
         };
         if up {
-            pause = pauses();
+            pauses.reset();
             let (address, gateway_worker) = (wanted.address.clone(), wanted.gateway_worker);
             let _ = wanted.events.send(Event::Down { address, gateway_worker });
         }
         if wanted.stop.is_cancelled() || worker.stop.is_cancelled() {
             return;
         }
-        let after = pause.next().unwrap_or(MAX_PAUSE);
+        let after = pauses.after_failure();
         match result {
             Ok(()) => tracing::info!(gateway = wanted.address, ?after, "the gateway closed the tunnel"),
             Err(error) => {

@@ -1,7 +1,7 @@
 //! The control plane's configuration: read once, checked once, then unchanged.
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use postern_types::time::parse_duration;
+use postern_types::time::deserialize_duration;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, de};
 use std::{
@@ -39,13 +39,13 @@ pub struct Config {
     #[serde(default)]
     pub master_key: Option<SecretSource>,
     /// How long certificates of connectors and gateways are good.
-    #[serde(default = "defaults::certificate_lifetime", deserialize_with = "duration")]
+    #[serde(default = "defaults::certificate_lifetime", deserialize_with = "deserialize_duration")]
     pub certificate_lifetime: Duration,
     /// How long running sessions go on without the control plane, in seconds.
     #[serde(default = "defaults::lease_seconds")]
     pub lease_seconds: u32,
     /// How long a request waits for reviewers.
-    #[serde(default = "defaults::request_lifetime", deserialize_with = "duration")]
+    #[serde(default = "defaults::request_lifetime", deserialize_with = "deserialize_duration")]
     pub request_lifetime: Duration,
     /// What is logged.
     #[serde(default)]
@@ -348,10 +348,6 @@ impl<'de> Deserialize<'de> for StoreSetting {
 
         deserializer.deserialize_any(Visitor)
     }
-}
-
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    parse_duration(&String::deserialize(deserializer)?).map_err(de::Error::custom)
 }
 
 /// Reads a configuration from YAML text. Paths in it are taken as they are. The error does not quote the text, which

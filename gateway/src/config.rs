@@ -1,7 +1,11 @@
 //! A gateway's configuration file, validated once.
 
-use postern_ops::secret::Source;
-use serde::{Deserialize, Deserializer};
+use postern_ops::{
+    secret::Source,
+    setting::{self, Metrics},
+};
+use postern_types::time::deserialize_duration;
+use serde::Deserialize;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// The whole file.
@@ -26,17 +30,8 @@ pub struct Config {
     /// Where `/healthz`, `/readyz` and `/metrics` are served.
     pub metrics: Option<Metrics>,
     /// Sessions that run have this long to finish when the gateway is told to stop.
-    #[serde(default = "default_drain", deserialize_with = "duration")]
+    #[serde(default = "setting::default_drain", deserialize_with = "deserialize_duration")]
     pub drain: Duration,
-}
-
-fn default_drain() -> Duration {
-    Duration::from_secs(30)
-}
-
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    postern_types::time::parse_duration(&text).map_err(serde::de::Error::custom)
 }
 
 /// The control plane's gRPC address.
@@ -91,14 +86,6 @@ pub struct Connectors {
     pub listen: SocketAddr,
     /// `host:port` as connectors reach it; the bound address when absent.
     pub advertise: Option<String>,
-}
-
-/// The operator's listener.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Metrics {
-    /// The address to bind.
-    pub listen: SocketAddr,
 }
 
 fn default_region() -> String {

@@ -4,7 +4,7 @@ use crate::{
     session::authenticate::report,
     worker::{Arrival, Common},
 };
-use backon::{BackoffBuilder, ExponentialBuilder};
+use postern_peer::Pauses;
 use postern_proto::v1::{
     GatewayHeartbeat, GatewayHello, GatewayMessage, gateway_command::Command as Told,
     gateway_control_client::GatewayControlClient, gateway_message::Message,
@@ -25,8 +25,9 @@ use tonic::Status;
 
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
 
-/// The longest pause between two attempts.
-const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// Between two attempts.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Where this gateway is found.
 #[derive(Clone, Debug)]
@@ -44,22 +45,14 @@ pub async fn run(
     advertised: Advertised,
     connected: Arc<AtomicBool>,
 ) {
-    let pauses = || {
-        ExponentialBuilder::default()
-            .with_jitter()
-            .with_min_delay(Duration::from_millis(100))
-            .with_max_delay(MAX_PAUSE)
-            .without_max_times()
-            .build()
-    };
-    let mut pause = pauses();
+    let mut pauses = Pauses::new(SHORTEST_PAUSE, LONGEST_PAUSE);
     loop {
         let attached = attach(&common, &workers, &advertised, &connected).await;
         let was_connected = connected.swap(false, Ordering::Relaxed);
         if was_connected {
-            pause = pauses();
+            pauses.reset();
         }
-        let after = pause.next().unwrap_or(MAX_PAUSE);
+        let after = pauses.after_failure();
         match attached {
             Ok(()) => tracing::info!(?after, "the control plane closed the control stream"),
             Err(status) => {

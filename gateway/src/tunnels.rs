@@ -83,10 +83,10 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream) {
     let (mux, driver) = postern_tunnel::connect(stream, Role::Opener);
     let close = CancellationToken::new();
     let key = (connector_id.clone(), hello.incarnation);
-    let generation = worker.tunnels().generations.get();
-    worker.tunnels().generations.set(generation + 1);
+    let generation = worker.tunnels.generations.get();
+    worker.tunnels.generations.set(generation + 1);
     let tunnel = Tunnel { mux, close: close.clone(), generation };
-    if let Some(old) = worker.tunnels().by_connector.borrow_mut().insert(key.clone(), tunnel) {
+    if let Some(old) = worker.tunnels.by_connector.borrow_mut().insert(key.clone(), tunnel) {
         // The connector has given the old one up, or it would not dial again.
         old.close.cancel();
     }
@@ -99,7 +99,7 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream) {
     };
     metrics::gauge!("postern_gateway_tunnels").decrement(1.0);
     // A newer tunnel of the same process may have taken the place.
-    let mut tunnels = worker.tunnels().by_connector.borrow_mut();
+    let mut tunnels = worker.tunnels.by_connector.borrow_mut();
     if tunnels.get(&key).is_some_and(|tunnel| tunnel.generation == generation) {
         tunnels.remove(&key);
     }

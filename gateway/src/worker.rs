@@ -12,8 +12,7 @@ use crate::{
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use postern_peer::Keeper;
-use postern_proto::v1::{AttachedConnector, CancelKey, gateway_control_client::GatewayControlClient};
-use postern_tunnel::Mux;
+use postern_proto::v1::{CancelKey, gateway_control_client::GatewayControlClient};
 use std::{cell::RefCell, collections::HashSet, io, net::SocketAddr, rc::Rc, sync::Arc, thread};
 use tokio::{
     net::TcpStream,
@@ -78,7 +77,8 @@ pub struct Worker {
     common: Common,
     /// This thread's number.
     pub index: usize,
-    tunnels: Tunnels,
+    /// The tunnels of this thread.
+    pub tunnels: Tunnels,
     /// For reading from clients; borrowed only while one is polled.
     pub scratch: RefCell<Vec<u8>>,
     unauthenticated: RefCell<usize>,
@@ -101,16 +101,6 @@ impl Worker {
     /// The channel binding of that certificate.
     pub fn channel_binding(&self) -> Vec<u8> {
         self.certificate.load().channel_binding.clone()
-    }
-
-    /// Connectors with a tunnel on this thread.
-    pub fn attached(&self) -> Vec<AttachedConnector> {
-        self.tunnels.attached()
-    }
-
-    /// The tunnel to a connector.
-    pub fn tunnel(&self, connector: &AttachedConnector) -> Option<Mux> {
-        self.tunnels.get(connector)
     }
 
     /// Cancels a session's statement, here or, by way of the control plane, on another gateway.
@@ -192,12 +182,5 @@ pub struct Pending(Rc<Worker>);
 impl Drop for Pending {
     fn drop(&mut self) {
         *self.0.unauthenticated.borrow_mut() -= 1;
-    }
-}
-
-impl Worker {
-    /// The tunnels of this thread.
-    pub fn tunnels(&self) -> &Tunnels {
-        &self.tunnels
     }
 }

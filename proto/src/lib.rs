@@ -31,6 +31,9 @@ pub const CONTROL_PLANE_SERVER_NAME: &str = "control-plane.postern.internal";
 /// Server name of a gateway on its connector listener.
 pub const GATEWAY_SERVER_NAME: &str = "gateway.postern.internal";
 
+/// What the URI in a certificate begins with; `<kind>/<id>` follows.
+pub const IDENTITY_URI_PREFIX: &str = "spiffe://postern/";
+
 /// What the ALPN protocol of a session tunnel begins with.
 pub const TUNNEL_ALPN: &[u8] = b"postern-tunnel/1";
 

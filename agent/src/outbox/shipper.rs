@@ -1,8 +1,8 @@
 //! Sends segments to the control plane, a few at a time, and removes what it has acknowledged.
 
 use super::Outbox;
-use backon::{BackoffBuilder, ExponentialBuilder};
 use postern_audit::segment;
+use postern_peer::Pauses;
 use postern_proto::v1::{AuditSegment, connector_control_client::ConnectorControlClient};
 use postern_types::id::SegmentId;
 use std::{collections::BTreeSet, fs, io, time::Duration};
@@ -14,30 +14,23 @@ use tonic::{Code, Status, transport::Channel};
 /// Segments on their way at once.
 const IN_FLIGHT: usize = 8;
 
-/// The longest pause between two attempts.
-const MAX_PAUSE: Duration = Duration::from_secs(2);
+/// Between two attempts.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Ships for ever.
 pub async fn run(outbox: Outbox, mut done: UnboundedReceiver<SegmentId>, channel: Channel, stop: CancellationToken) {
-    let pauses = || {
-        let pauses = ExponentialBuilder::default().with_jitter().with_min_delay(Duration::from_millis(50));
-        pauses.with_max_delay(MAX_PAUSE).without_max_times().build()
-    };
-    let mut pause = pauses();
+    let mut pauses = Pauses::new(SHORTEST_PAUSE, LONGEST_PAUSE);
     let mut waiting = BTreeSet::new();
     loop {
-        let before = waiting.len();
         let shipped = tokio::select! {
-            shipped = ship(&outbox, &mut done, &mut waiting, channel.clone()) => shipped,
+            shipped = ship(&outbox, &mut done, &mut waiting, &mut pauses, channel.clone()) => shipped,
             () = stop.cancelled() => return,
         };
-        if waiting.len() < before {
-            pause = pauses();
-        }
         if let Err(status) = shipped {
             tracing::debug!(error = %status.message(), waiting = waiting.len(), "audit segments could not be delivered; trying again");
         }
-        tokio::time::sleep(pause.next().unwrap_or(MAX_PAUSE)).await;
+        tokio::time::sleep(pauses.after_failure()).await;
     }
 }
 
@@ -45,6 +38,7 @@ async fn ship(
     outbox: &Outbox,
     done: &mut UnboundedReceiver<SegmentId>,
     waiting: &mut BTreeSet<SegmentId>,
+    pauses: &mut Pauses,
     channel: Channel,
 ) -> Result<(), Status> {
     let (outgoing, segments) = mpsc::channel(IN_FLIGHT);
@@ -70,6 +64,7 @@ async fn ship(
             ack = acks.message() => {
                 let ack = ack.inspect_err(|status| set_aside(outbox, waiting, sent.first(), status))?;
                 let Some(ack) = ack else { return Ok(()) };
+                pauses.reset();
                 if let Ok(id) = ack.segment_id.parse::<SegmentId>() {
                     let path = outbox.path(&id, "seg");
                     let length = fs::metadata(&path).map_or(0, |file| file.len());

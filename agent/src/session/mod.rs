@@ -8,7 +8,7 @@ use open::Opened;
 use postern_proto::v1::{SessionClosed, SessionOpened, connector_message::Message};
 use postern_tunnel::Stream;
 use postern_types::time::Micros;
-use postern_wire::error::{Report, Severity};
+use postern_wire::error::Severity;
 use std::{rc::Rc, time::Duration};
 use tokio::{sync::mpsc, time::timeout};
 
@@ -34,7 +34,7 @@ pub async fn serve(worker: Rc<Worker>, stream: Stream, preamble: Vec<u8>, gatewa
                 reason = report.message,
                 "session refused"
             );
-            let _ = timeout(REFUSAL_DEADLINE, refuse(&stream, &report)).await;
+            let _ = timeout(REFUSAL_DEADLINE, drain(&stream, &report.encode(Severity::Fatal))).await;
         }
     }
 }
@@ -65,9 +65,10 @@ async fn run(worker: Rc<Worker>, stream: Stream, opened: Opened, ends: mpsc::Unb
     }));
 }
 
-async fn refuse(stream: &Stream, report: &Report) {
-    let bytes = report.encode(Severity::Fatal);
-    let mut rest = bytes.as_slice();
+/// Sends what is left, says that nothing follows, and waits until the gateway has it all: dropping the stream
+/// would reset it.
+async fn drain(stream: &Stream, bytes: &[u8]) {
+    let mut rest = bytes;
     while !rest.is_empty() {
         if stream.writable().await.is_err() {
             return;
@@ -76,8 +77,9 @@ async fn refuse(stream: &Stream, report: &Report) {
         rest = rest.get(sent..).unwrap_or_default();
     }
     stream.finish();
-    // Until the gateway has taken it: dropping the stream would reset it.
     while stream.readable().await.is_ok() {
+        // Nothing that the client still says goes anywhere.
+        let _ = stream.take_cancel();
         stream.consume(|bytes| (bytes.len(), ()));
     }
 }

@@ -1,6 +1,9 @@
 //! Bytes between tunnel and database, by way of the pipeline, neither direction waiting for the other.
 
-use super::open::{self, Opened};
+use super::{
+    drain,
+    open::{self, Opened},
+};
 use crate::{
     pipeline::{Fatal, Pipeline, down::Down, record::Journal},
     registry::End,
@@ -126,10 +129,10 @@ async fn close(relay: Relay, ended: Ended, canceller: Option<&Rc<Canceller>>) ->
         Ended::Told(end) => (end.reason, Some(end.report)),
         Ended::Broken(fatal) => ("refused", Some(fatal.report())),
     };
-    let Relay { mut io, stream, mut pipeline, mut down, mut to_client, carry, .. } = relay;
+    let Relay { mut io, stream, mut pipeline, mut down, mut to_client, .. } = relay;
+    // Where `carry` has the start of a message, the client has seen none of it: that is a bound.
     if last_word.is_some() && !down.is_at_boundary() {
-        let _ =
-            timeout(BOUNDARY_WITHIN, rest_of_message(&mut io, &mut pipeline, &mut down, &mut to_client, &carry)).await;
+        let _ = timeout(BOUNDARY_WITHIN, rest_of_message(&mut io, &mut pipeline, &mut down, &mut to_client)).await;
     }
     let goodbye = async {
         let _ = io.write_all(TERMINATE).await;
@@ -146,9 +149,8 @@ async fn close(relay: Relay, ended: Ended, canceller: Option<&Rc<Canceller>>) ->
 }
 
 /// Reads from the server to the end of the message that is under way, and no further.
-async fn rest_of_message(io: &mut Io, pipeline: &mut Pipeline, down: &mut Down, to_client: &mut Vec<u8>, carry: &[u8]) {
+async fn rest_of_message(io: &mut Io, pipeline: &mut Pipeline, down: &mut Down, to_client: &mut Vec<u8>) {
     use tokio::io::AsyncReadExt;
-    debug_assert!(carry.is_empty(), "a carried start of a message means that we are at a bound");
     let mut buffer = vec![0; 16 * 1024];
     while down.remaining() > 0 {
         let most = buffer.len().min(down.remaining());
@@ -164,24 +166,6 @@ async fn rest_of_message(io: &mut Io, pipeline: &mut Pipeline, down: &mut Down, 
             return;
         }
         to_client.extend_from_slice(part);
-    }
-}
-
-/// Sends what is left, says that nothing follows, and waits until the gateway has it all.
-async fn drain(stream: &Stream, bytes: &[u8]) {
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        if stream.writable().await.is_err() {
-            return;
-        }
-        let sent = stream.send(rest);
-        rest = rest.get(sent..).unwrap_or_default();
-    }
-    stream.finish();
-    while stream.readable().await.is_ok() {
-        // Nothing that the client still says goes anywhere.
-        let _ = stream.take_cancel();
-        stream.consume(|bytes| (bytes.len(), ()));
     }
 }
 

@@ -98,8 +98,6 @@ impl Parts {
         // The gateway's certificate is one that nobody can verify, and on loopback nobody has to: drivers without TLS
         // are let in too.
         config.clients.sslmode = SslMode::Prefer;
-        // The port takes both, on loopback, under a certificate that nobody can verify.
-        config.clients.sslmode = postern_control_plane::config::SslMode::Prefer;
         let running = postern_control_plane::start(config).await.context("the control plane cannot start")?;
         let (core, http, grpc) = (running.core.clone(), running.http_addr, running.grpc_addr);
         self.control_plane = Some(running);

@@ -11,7 +11,7 @@ use crate::{
 };
 use aws_lc_rs::digest;
 use postern_api::fleet::PartKind;
-use postern_proto::{CONTROL_PLANE_SERVER_NAME, GATEWAY_SERVER_NAME};
+use postern_proto::{CONTROL_PLANE_SERVER_NAME, GATEWAY_SERVER_NAME, IDENTITY_URI_PREFIX};
 use postern_types::time::Micros;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
@@ -185,7 +185,7 @@ impl Authority {
 /// The URI by which a certificate names its holder.
 #[must_use]
 pub fn spiffe_uri(kind: PartKind, id: &str) -> String {
-    format!("spiffe://postern/{}/{id}", kind.as_str())
+    format!("{IDENTITY_URI_PREFIX}{}/{id}", kind.as_str())
 }
 
 fn params(common_name: &str, lifetime: Duration) -> CertificateParams {

@@ -1,6 +1,6 @@
 //! What connectors say and are told.
 
-use super::{enrolment::bounded, peer, store_failed};
+use super::{enrolment::bounded, first, peer, store_failed};
 use crate::{
     Core,
     audit::{self, Appended},
@@ -18,13 +18,10 @@ use postern_proto::v1::{
 };
 use postern_types::{id::SessionId, time::Micros};
 use std::{sync::Arc, time::Duration};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
-
-/// How long a peer may take to say who it is.
-pub(super) const HELLO_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How often the store is told that a stream is up; well below what it takes for dead.
 pub(super) const SEEN_INTERVAL: Duration = Duration::from_secs(15);
@@ -65,10 +62,7 @@ impl ConnectorControl for Service {
     ) -> Result<Response<Self::AttachStream>, Status> {
         let peer = peer::require(&self.core, request.extensions(), PartKind::Connector).await?;
         let mut messages = request.into_inner();
-        let first = timeout(HELLO_DEADLINE, messages.message())
-            .await
-            .map_err(|_| Status::deadline_exceeded("no Hello came"))??;
-        let Some(Message::Hello(hello)) = first.and_then(|first| first.message) else {
+        let Some(Message::Hello(hello)) = first(&mut messages).await?.message else {
             return Err(Status::invalid_argument("the first message must be Hello"));
         };
         let (attached, commands) = attach(Arc::clone(&self.core), peer.id, hello).await?;

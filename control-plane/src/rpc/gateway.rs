@@ -2,9 +2,9 @@
 
 use super::{
     authenticate,
-    connector::{HELLO_DEADLINE, SEEN_INTERVAL, detached},
+    connector::{SEEN_INTERVAL, detached},
     enrolment::bounded,
-    peer, store_failed,
+    first, peer, store_failed,
 };
 use crate::{
     Core,
@@ -24,7 +24,7 @@ use postern_proto::v1::{
 };
 use postern_types::time::Micros;
 use std::sync::Arc;
-use tokio::{sync::mpsc, time::timeout};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
@@ -72,10 +72,7 @@ impl GatewayControl for Service {
     ) -> Result<Response<Self::AttachStream>, Status> {
         let peer = peer::require(&self.core, request.extensions(), PartKind::Gateway).await?;
         let mut messages = request.into_inner();
-        let first = timeout(HELLO_DEADLINE, messages.message())
-            .await
-            .map_err(|_| Status::deadline_exceeded("no Hello came"))??;
-        let Some(Message::Hello(hello)) = first.and_then(|first| first.message) else {
+        let Some(Message::Hello(hello)) = first(&mut messages).await?.message else {
             return Err(Status::invalid_argument("the first message must be Hello"));
         };
         let (attached, commands) = attach(Arc::clone(&self.core), peer.id, hello).await?;

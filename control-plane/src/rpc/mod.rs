@@ -32,10 +32,13 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, transport::Server};
+use tonic::{Status, Streaming, transport::Server};
 
 /// A TLS handshake must be done by then.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long a peer may take to say who it is.
+const HELLO_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Handshakes at once; more wait in the system's queue.
 const MAX_HANDSHAKES: usize = 256;
@@ -196,6 +199,13 @@ async fn renew(core: Arc<Core>, certificate: Arc<ServerCertificate>, stop: Cance
             );
         }
     }
+}
+
+/// The message with which a control stream begins, which must come soon.
+async fn first<M>(messages: &mut Streaming<M>) -> Result<M, Status> {
+    let first = timeout(HELLO_DEADLINE, messages.message()).await;
+    let first = first.map_err(|_| Status::deadline_exceeded("no Hello came"))??;
+    first.ok_or_else(|| Status::invalid_argument("the first message must be Hello"))
 }
 
 /// The store failed: said to the log in full, to the peer in a word.

@@ -3,6 +3,7 @@
 use super::store_failed;
 use crate::{Core, store::identities};
 use postern_api::fleet::PartKind;
+use postern_peer::Kind;
 use postern_types::{
     id::{ConnectorId, GatewayId},
     time::Micros,
@@ -20,7 +21,7 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 use tonic::{Extensions, Status, transport::server::Connected};
-use x509_parser::{extensions::GeneralName, prelude::FromDer};
+use x509_parser::prelude::FromDer;
 
 /// A connection whose TLS handshake is done.
 pub struct Connection {
@@ -71,25 +72,18 @@ impl Connection {
 
 fn read(der: &[u8]) -> Option<Certificate> {
     let (_, certificate) = x509_parser::certificate::X509Certificate::from_der(der).ok()?;
-    let names = certificate.subject_alternative_name().ok()??;
-    let mut uris = names.value.general_names.iter().filter_map(|name| match name {
-        GeneralName::URI(uri) => Some(*uri),
-        _ => None,
-    });
-    // Exactly one: two identities would be none.
-    let (Some(uri), None) = (uris.next(), uris.next()) else { return None };
-    let (kind, id) = uri.strip_prefix("spiffe://postern/")?.split_once('/')?;
+    let (kind, id) = postern_peer::tls::peer(der)?;
     let kind = match kind {
-        "connector" => PartKind::Connector,
-        "gateway" => PartKind::Gateway,
-        _ => return None,
+        Kind::Connector => PartKind::Connector,
+        Kind::Gateway => PartKind::Gateway,
+        Kind::ControlPlane => return None,
     };
     let well_formed = match kind {
         PartKind::Connector => id.parse::<ConnectorId>().is_ok(),
         PartKind::Gateway => id.parse::<GatewayId>().is_ok(),
     };
     let not_after = Micros(certificate.validity().not_after.timestamp().saturating_mul(1_000_000));
-    well_formed.then(|| Certificate { kind, id: id.to_owned(), not_after })
+    well_formed.then_some(Certificate { kind, id, not_after })
 }
 
 /// From where the caller comes; through a gateway, the gateway's address.

@@ -10,7 +10,11 @@ use rustls::{
     crypto::{CryptoProvider, aws_lc_rs as provider, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
 };
-use std::{path::Path, str::FromStr, sync::Arc};
+use std::{
+    path::Path,
+    str::FromStr,
+    sync::{Arc, OnceLock},
+};
 use thiserror::Error;
 
 /// `sslmode`, as libpq has it.
@@ -93,13 +97,19 @@ fn chain(
             }
         }
         None => {
-            store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            store.add_parsable_certificates(system_roots().iter().cloned());
         }
     }
     WebPkiServerVerifier::builder_with_provider(Arc::new(store), Arc::clone(provider))
         .build()
         .map(Some)
         .map_err(|e| TlsError::Setup(e.into()))
+}
+
+/// The system's certificates. Read once: it takes milliseconds, on a thread that serves sessions.
+fn system_roots() -> &'static [CertificateDer<'static>] {
+    static ROOTS: OnceLock<Vec<CertificateDer<'static>>> = OnceLock::new();
+    ROOTS.get_or_init(|| rustls_native_certs::load_native_certs().certs)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

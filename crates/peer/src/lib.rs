@@ -2,13 +2,15 @@
 //! renewed before it expires, and used for every TLS connection between the parts.
 //!
 //! In reading order: [`identity`] (what is kept, and its file), [`tls`] (rustls configurations from it),
-//! [`control`] (the gRPC channel), [`enrol`] (join and renew).
+//! [`control`] (the gRPC channel), [`pauses`] (between two attempts), [`enrol`] (join and renew).
 
 pub mod control;
 pub mod enrol;
 pub mod identity;
+pub mod pauses;
 pub mod tls;
 
 pub use control::channel;
 pub use enrol::{EnrolError, Keeper};
 pub use identity::{Identity, Kind};
+pub use pauses::Pauses;

@@ -3,6 +3,7 @@
 
 use crate::identity::{Identity, Kind};
 use aws_lc_rs::digest;
+use postern_proto::IDENTITY_URI_PREFIX;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig, SignatureScheme,
     client::{
@@ -144,7 +145,7 @@ pub fn peer(certificate: &[u8]) -> Option<(Kind, String)> {
     let (uri, None) = (uris.next()?, uris.next()) else {
         return None;
     };
-    let (kind, id) = uri.strip_prefix("spiffe://postern/")?.split_once('/')?;
+    let (kind, id) = uri.strip_prefix(IDENTITY_URI_PREFIX)?.split_once('/')?;
     let kind = match kind {
         "connector" => Kind::Connector,
         "gateway" => Kind::Gateway,

@@ -1,6 +1,6 @@
 //! Points in time as microseconds since the Unix epoch, and durations as people write them.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use std::{fmt, time::Duration};
 use thiserror::Error;
 
@@ -69,6 +69,14 @@ pub fn parse_duration(text: &str) -> Result<Duration, ParseDurationError> {
     let signed = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| error())?;
     let duration = Duration::try_from(signed).map_err(|_| error())?;
     if duration.is_zero() { Err(error()) } else { Ok(duration) }
+}
+
+/// For settings: `#[serde(deserialize_with = "…")]`, as [`parse_duration`] reads it.
+///
+/// # Errors
+/// When the text is not a duration.
+pub fn deserialize_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    parse_duration(&String::deserialize(deserializer)?).map_err(de::Error::custom)
 }
 
 /// Writes a duration the way [`parse_duration`] reads it, to the second: `1h30m`.

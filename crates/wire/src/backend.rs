@@ -53,17 +53,6 @@ pub fn put_backend_key(out: &mut Vec<u8>, key: &BackendKey) {
     });
 }
 
-/// Reads a `ParameterStatus`.
-///
-/// # Errors
-/// When the fields do not fit the body exactly.
-pub fn parameter_status(body: &[u8]) -> Result<(&[u8], &[u8]), ProtocolError> {
-    let mut reader = Reader::new(b'S', body);
-    let pair = (reader.cstr()?, reader.cstr()?);
-    reader.end()?;
-    Ok(pair)
-}
-
 /// One column of a `RowDescription`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {

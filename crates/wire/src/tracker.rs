@@ -53,18 +53,6 @@ pub struct Ended<T> {
     pub bytes: u64,
 }
 
-/// The transaction state that ReadyForQuery tells.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Transaction {
-    /// Not in a block.
-    #[default]
-    Idle,
-    /// In a block.
-    Open,
-    /// In a failed block.
-    Failed,
-}
-
 /// Follows one session.
 #[derive(Debug)]
 pub struct Tracker<T> {
@@ -79,31 +67,15 @@ pub struct Tracker<T> {
     finished: u64,
     /// The first error of the Query that is being answered.
     failure: Option<[u8; 5]>,
-    transaction: Transaction,
 }
 
 impl<T> Default for Tracker<T> {
     fn default() -> Self {
-        Self {
-            queue: VecDeque::new(),
-            skipping: false,
-            copying: false,
-            rows: 0,
-            bytes: 0,
-            finished: 0,
-            failure: None,
-            transaction: Transaction::Idle,
-        }
+        Self { queue: VecDeque::new(), skipping: false, copying: false, rows: 0, bytes: 0, finished: 0, failure: None }
     }
 }
 
 impl<T: Copy> Tracker<T> {
-    /// The last transaction state that the server told.
-    #[must_use]
-    pub fn transaction(&self) -> Transaction {
-        self.transaction
-    }
-
     /// True while the server owes no answer.
     #[must_use]
     pub fn is_idle(&self) -> bool {
@@ -149,7 +121,7 @@ impl<T: Copy> Tracker<T> {
     pub fn received(&mut self, tag: u8, body: &[u8], mut ended: impl FnMut(Ended<T>)) {
         self.drop_copy_ends();
         match tag {
-            b'Z' => self.ready(body, &mut ended),
+            b'Z' => self.ready(&mut ended),
             b'E' => self.error(body, &mut ended),
             b'C' | b'I' | b's' => self.complete(tag, body, &mut ended),
             b'G' => self.copy_in(),
@@ -245,12 +217,7 @@ impl<T: Copy> Tracker<T> {
         });
     }
 
-    fn ready(&mut self, body: &[u8], ended: &mut impl FnMut(Ended<T>)) {
-        self.transaction = match body.first() {
-            Some(b'T') => Transaction::Open,
-            Some(b'E') => Transaction::Failed,
-            _ => Transaction::Idle,
-        };
+    fn ready(&mut self, ended: &mut impl FnMut(Ended<T>)) {
         let failure = self.failure.take();
         while let Some(sent) = self.queue.pop_front() {
             match sent {

@@ -55,7 +55,7 @@ pub(super) async fn authenticate(
         client_first: client_first.into(),
         client_address: address.to_string(),
         tls: client.is_tls(),
-        attached: worker.attached(),
+        attached: worker.tunnels.attached(),
         channel_binding: if client.is_tls() { worker.channel_binding().into() } else { Default::default() },
     };
     let (requests, mut responses) = begin_exchange(worker, begin).await?;

@@ -46,7 +46,7 @@ pub(super) async fn route(
             .collect(),
     };
     let connector = accepted.connector.as_ref().ok_or_else(no_connector)?;
-    let tunnel = worker.tunnel(connector).ok_or_else(no_connector)?;
+    let tunnel = worker.tunnels.get(connector).ok_or_else(no_connector)?;
     let stream = tunnel.open(&open.encode_to_vec()).map_err(|_| no_connector())?;
     let greeting = timeout(OPEN_DEADLINE, greeting(&stream)).await.map_err(|_| no_connector())??;
     let mut out = Vec::new();

@@ -1,0 +1,253 @@
+//! What is known of a statement once it was parsed and its names were resolved. Policies rule on these facts; they
+//! hold nothing of the grammar, so that a policy does not depend on how a statement was put.
+//!
+//! INVARIANT: facts say at least what is true. Where the analysis cannot tell, it says more (`Standing::Unknown`,
+//! every column) or does not produce facts at all.
+
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
+
+/// A whole query string: its statements in order. None of it runs unless all of it may.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Script {
+    /// In the order in which they would run. Empty for an empty string.
+    pub statements: Vec<Statement>,
+}
+
+/// One statement, with everything nested in it (CTEs, the query of a COPY or an EXPLAIN, the body of a DO block).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Statement {
+    /// Where it stands in the query string, in bytes.
+    pub span: Range<usize>,
+    /// Its kind as PostgreSQL's command tag names it: `SELECT`, `CREATE TABLE`, `EXPLAIN`.
+    pub tag: &'static str,
+    /// What it does to what. Empty for a statement that touches nothing that a policy could name (`SELECT 1`, `BEGIN`).
+    pub accesses: Vec<Access>,
+    /// The functions that run, however they were reached (calls, operators, casts, defaults, triggers).
+    pub functions: Vec<Function>,
+    /// Which columns it uses, and where.
+    pub columns: Vec<ColumnUse>,
+    /// The settings it changes.
+    pub settings: Vec<Setting>,
+    /// What it does to the transaction.
+    pub transaction: Option<Transaction>,
+    /// What bounds its rows.
+    pub bound: Bound,
+    /// What it starts besides what its text says: rules and triggers of the relations it writes, cascades.
+    pub effects: BTreeSet<String>,
+    /// Whether names may mean something else once it has run.
+    pub barrier: Barrier,
+}
+
+/// What is done. As policies name it.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Action {
+    /// Rows are read. Also a row lock, `COPY … TO STDOUT` and whatever reveals rows.
+    Read,
+    /// Rows are added, also by `COPY … FROM STDIN`.
+    Insert,
+    /// Rows are changed. A sequence is advanced or set.
+    Update,
+    /// Rows are removed.
+    Delete,
+    /// A relation is emptied.
+    Truncate,
+    /// The schema is changed: CREATE, ALTER, DROP, COMMENT, REINDEX, VACUUM and their kind.
+    Ddl,
+    /// A function or procedure runs whose effect is not known to be none.
+    Call,
+    /// The server, its files, programs and roles: SET ROLE, GRANT, COPY with a file or program, ALTER SYSTEM.
+    Admin,
+}
+
+/// One thing done to one object.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Access {
+    /// What.
+    pub action: Action,
+    /// To what.
+    pub object: Object,
+    /// How, where a policy may want to tell.
+    pub manner: Manner,
+}
+
+/// How something is done.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Manner {
+    /// As the action says.
+    #[default]
+    Plain,
+    /// With the rows locked (`FOR UPDATE`, `FOR SHARE`), or the relation (`LOCK`).
+    Locking,
+    /// By COPY.
+    Copy,
+}
+
+/// What an action is done to.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Object {
+    /// A table, view, materialised view, foreign table or sequence.
+    Relation(Name),
+    /// A function or procedure.
+    Function(Name),
+    /// A schema as a whole, or an object in it that is neither of the above (a type, an operator).
+    Schema(Arc<str>),
+    /// The database or the server as a whole.
+    Database,
+}
+
+/// A resolved name: as the catalog has it, without quotes.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Name {
+    /// The schema. The session's temporary schema is `pg_temp`.
+    pub schema: Arc<str>,
+    /// The object.
+    pub name: Arc<str>,
+}
+
+/// A function that runs.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Function {
+    /// Which.
+    pub name: Name,
+    /// As the catalog declares it.
+    pub volatility: Volatility,
+    /// What is known of what it does.
+    pub standing: Standing,
+}
+
+/// What a function promises, by the catalog's word for it.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Volatility {
+    /// The same for the same arguments.
+    Immutable,
+    /// The same within one statement.
+    Stable,
+    /// Anything.
+    Volatile,
+}
+
+/// What is known of what a function does.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Standing {
+    /// Built in, and changes nothing that outlives the statement.
+    Harmless,
+    /// Its SQL body was analysed; what it does is among the statement's accesses.
+    Analysed,
+    /// Built in, and changes something or reaches out of the database: `setval`, `pg_sleep`, `lo_import`.
+    Effectful,
+    /// Not built in, and its body says nothing that we can read. It could do anything its owner or caller may.
+    Unknown,
+}
+
+/// One use of one column.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ColumnUse {
+    /// Of which relation.
+    pub relation: Name,
+    /// Its name; `None`: all of them, or it cannot be told which.
+    pub column: Option<Arc<str>>,
+    /// Where it is used.
+    pub place: Place,
+}
+
+/// Where a column is used.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Place {
+    /// It is an output column as it stands.
+    Output,
+    /// An output column derives from it.
+    Derived,
+    /// WHERE, HAVING, FILTER, CASE conditions, LIMIT.
+    Filter,
+    /// A join's condition.
+    Join,
+    /// GROUP BY, DISTINCT.
+    Group,
+    /// ORDER BY.
+    Order,
+    /// A window's partition or order.
+    Window,
+    /// It is written.
+    Write,
+    /// It flows into what is written elsewhere.
+    Source,
+}
+
+/// A setting changed by SET, RESET, `set_config` or their kin.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Setting {
+    /// In lower case; `*` for RESET ALL and DISCARD ALL; `None` when it is computed.
+    pub name: Option<String>,
+    /// The value as text, list items joined by `, `; `None` for the default, or when it is computed.
+    pub value: Option<String>,
+    /// For this transaction only.
+    pub local: bool,
+}
+
+/// What a statement does to the transaction.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Transaction {
+    /// BEGIN or START TRANSACTION; whether it asks for READ WRITE or READ ONLY.
+    Begin {
+        /// As asked; `None` where it says neither.
+        read_only: Option<bool>,
+    },
+    /// COMMIT or END.
+    Commit,
+    /// ROLLBACK or ABORT.
+    Rollback,
+    /// SAVEPOINT.
+    Savepoint(String),
+    /// RELEASE.
+    Release(String),
+    /// ROLLBACK TO.
+    RollbackTo(String),
+    /// PREPARE TRANSACTION, COMMIT PREPARED, ROLLBACK PREPARED.
+    TwoPhase,
+}
+
+/// What bounds the rows that a statement reads or writes.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Bound {
+    /// Whether each UPDATE and DELETE in it has a WHERE that names a column. True when there is none of either.
+    pub filtered: bool,
+    /// The outermost LIMIT or FETCH, where it is a constant.
+    pub limit: Option<u64>,
+}
+
+/// Whether names may mean something else once the statement has run.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Barrier {
+    /// They mean what they meant.
+    #[default]
+    None,
+    /// They may: DDL, ROLLBACK, a change of role or search path, a function that was not analysed.
+    Names,
+}
+
+/// Why there are no facts of a string. The client is told; nothing of it runs.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Refusal {
+    /// What kind of trouble.
+    pub cause: Cause,
+    /// A sentence for whoever sent it: what could not be understood.
+    pub message: String,
+    /// What to do instead.
+    pub hint: String,
+    /// Where in the string, in bytes, when it is known.
+    pub position: Option<usize>,
+}
+
+/// The kinds of trouble, each with its SQLSTATE.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Cause {
+    /// Not SQL by PostgreSQL's grammar: 42601.
+    Syntax,
+    /// SQL, but what it would do cannot be told: 0A000.
+    Unresolved,
+    /// A relation, column or function that does not exist: the server's own answer is better than ours, so the caller may
+    /// forward such a statement when it is certain to fail. 42P01, 42703, 42883.
+    Missing,
+    /// Over a limit of length or depth: 54000 or 54001.
+    TooComplex,
+}

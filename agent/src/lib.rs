@@ -133,7 +133,7 @@ pub async fn start(config: Config, metrics: Option<PrometheusHandle>) -> Result<
     let stop = common.stop.clone();
     tokio::spawn(async move {
         tokio::select! {
-            () = keeper.renew_forever(channel, |_| ()) => {}
+            () = keeper.renew_forever(channel) => {}
             () = stop.cancelled() => {}
         }
     });

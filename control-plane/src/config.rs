@@ -15,6 +15,9 @@ use thiserror::Error;
 /// How long a command that prints a secret may take.
 const SECRET_COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Certificates are renewed when a third of their life is left, which must be enough for a few attempts.
+const MIN_CERTIFICATE_LIFETIME: Duration = Duration::from_secs(10);
+
 /// The longest secret that is read, in bytes.
 const MAX_SECRET_BYTES: usize = 64 * 1024;
 
@@ -250,8 +253,9 @@ impl Config {
         if !(5..=3600).contains(&self.lease_seconds) {
             return Err(ConfigError::Value { key: "lease_seconds", problem: "must be from 5 to 3600".to_owned() });
         }
-        if self.certificate_lifetime < Duration::from_secs(600) {
-            return Err(ConfigError::Value { key: "certificate_lifetime", problem: "must be at least 10m".to_owned() });
+        if self.certificate_lifetime < MIN_CERTIFICATE_LIFETIME {
+            let problem = format!("must be at least {}s", MIN_CERTIFICATE_LIFETIME.as_secs());
+            return Err(ConfigError::Value { key: "certificate_lifetime", problem });
         }
         Ok(())
     }

@@ -3,7 +3,8 @@
 //! In reading order: [`wait`] (conditions with bounds, never sleeps), [`process`] (children that end with the
 //! test), [`cluster`] (a throwaway PostgreSQL that the test owns), [`dev`] (`postern dev`), [`parts`] (the three
 //! parts as processes of their own), [`client`] (tokio-postgres as drivers use it), [`raw`] (a hand-written
-//! client that sees, and can send, any byte), [`scenario`] (several checks on one set-up).
+//! client that sees, and can send, any byte), [`link`] (a network that can be taken away), [`packages`] (other people's
+//! programs), [`scenario`] (several checks on one set-up).
 
 // This is test code: whatever goes wrong here is to be a panic with a good text.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -11,6 +12,8 @@
 pub mod client;
 pub mod cluster;
 pub mod dev;
+pub mod link;
+pub mod packages;
 pub mod parts;
 pub mod process;
 pub mod raw;

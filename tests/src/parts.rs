@@ -3,6 +3,7 @@
 use crate::{
     cluster::{APP_PASSWORD, Cluster, READER_PASSWORD},
     dev::Caller,
+    link::Link,
     process::{Process, free_port, postern},
     wait,
 };
@@ -27,19 +28,60 @@ pub enum Part {
     Gateway,
     /// `postern agent`
     Connector,
+    /// Another gateway of the same region, where [`Setup::two_gateways`] asks for one.
+    SecondGateway,
 }
 
 impl Part {
-    /// All of them, in the order in which they are first started.
+    /// Those that each installation has, in the order in which they are first started.
     pub const ALL: [Self; 3] = [Self::ControlPlane, Self::Gateway, Self::Connector];
 
     fn command(self) -> &'static str {
         match self {
             Self::ControlPlane => "control-plane",
-            Self::Gateway => "gateway",
+            Self::Gateway | Self::SecondGateway => "gateway",
             Self::Connector => "agent",
         }
     }
+
+    /// What its configuration and its log are called.
+    fn file(self) -> &'static str {
+        if self == Self::SecondGateway { "gateway-2" } else { self.command() }
+    }
+
+    /// How it joins, if it has to: its kind, its name, and the file of its join token.
+    fn joins(self) -> Option<(&'static str, &'static str, &'static str)> {
+        match self {
+            Self::ControlPlane => None,
+            Self::Gateway => Some(("gateway", "gw-1", "gateway.token")),
+            Self::SecondGateway => Some(("gateway", "gw-2", "gateway-2.token")),
+            Self::Connector => Some(("connector", "con-1", "connector.token")),
+        }
+    }
+}
+
+/// What is not as usual.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Setup {
+    /// How long the certificates of gateways and connectors are good.
+    pub certificate_lifetime: Option<&'static str>,
+    /// Whether there is a second gateway.
+    pub two_gateways: bool,
+    /// Whether connectors reach the first gateway over a [`Link`].
+    pub link: bool,
+}
+
+/// The ports that everything listens on.
+#[derive(Clone, Copy)]
+struct Ports {
+    http: u16,
+    grpc: u16,
+    clients: u16,
+    tunnels: u16,
+    /// Where connectors are told to find the first gateway.
+    advertised: u16,
+    second_clients: u16,
+    second_tunnels: u16,
 }
 
 /// A running installation that serves the cluster's database `app` as the connection `orders`, with the access
@@ -47,9 +89,11 @@ impl Part {
 pub struct Parts {
     running: Vec<(Part, Process)>,
     folder: TempDir,
-    http: u16,
     /// The port for PostgreSQL clients.
     pub pg_port: u16,
+    /// That of the second gateway.
+    pub second_pg_port: u16,
+    link: Option<Link>,
     admin: Caller,
     agent: Caller,
     join_tokens: Vec<String>,
@@ -58,23 +102,32 @@ pub struct Parts {
 impl Parts {
     /// Sets everything up from clean folders.
     pub async fn start(cluster: &Cluster) -> Self {
+        Self::start_with(cluster, Setup::default()).await
+    }
+
+    /// Sets everything up from clean folders, with what is unusual.
+    pub async fn start_with(cluster: &Cluster, setup: Setup) -> Self {
         let folder = tempfile::Builder::new().prefix("postern-e2e-parts-").tempdir().unwrap();
         let home = folder.path().join("home");
         fs::create_dir(&home).unwrap();
-        let [http, grpc, pg_port, tunnels] = std::array::from_fn(|_| free_port());
+        let [http, grpc, clients, tunnels, second_clients, second_tunnels] = std::array::from_fn(|_| free_port());
+        let advertised = if setup.link { free_port() } else { tunnels };
+        let ports = Ports { http, grpc, clients, tunnels, advertised, second_clients, second_tunnels };
+        let link = if setup.link { Some(Link::start(advertised, tunnels).await) } else { None };
         certificates(folder.path());
         let url = format!("http://127.0.0.1:{http}");
         let nobody = Caller::new(&url, "", &home);
         let mut parts = Self {
             running: Vec::new(),
             folder,
-            http,
-            pg_port,
+            pg_port: clients,
+            second_pg_port: second_clients,
+            link,
             admin: nobody.clone(),
             agent: nobody,
             join_tokens: Vec::new(),
         };
-        parts.write_configuration(grpc, tunnels, cluster);
+        parts.write_configuration(&ports, setup, cluster);
         parts.launch(Part::ControlPlane);
         let token = wait::until_now("the first admin's token is there", UP_WITHIN, || {
             parts.assert_running();
@@ -92,14 +145,27 @@ impl Parts {
         let args = ["tokens", "create", "--for", "agent:ci", "--name", "test"];
         let token = parts.admin.run(&args).ok();
         parts.agent = Caller::new(&url, token.trim(), &home);
-        for (part, kind, name) in [(Part::Gateway, "gateway", "gw-1"), (Part::Connector, "connector", "con-1")] {
-            let token = parts.admin.run(&["join-token", kind, name]).ok();
-            fs::write(parts.path(&format!("{kind}.token")), &token).unwrap();
-            parts.join_tokens.push(token.trim().to_owned());
+        let second = setup.two_gateways.then_some(Part::SecondGateway);
+        for part in [Part::Gateway].into_iter().chain(second).chain([Part::Connector]) {
+            parts.join(part);
             parts.launch(part);
         }
         parts.until_up();
         parts
+    }
+
+    /// Gives a part a new join token for its next start.
+    pub fn join(&mut self, part: Part) {
+        let Some((kind, name, file)) = part.joins() else { return };
+        let token = self.admin.run(&["join-token", kind, name]).ok();
+        fs::write(self.path(file), &token).unwrap();
+        self.join_tokens.push(token.trim().to_owned());
+    }
+
+    /// The network between the connector and the first gateway.
+    #[must_use]
+    pub fn link(&self) -> &Link {
+        self.link.as_ref().expect("the set-up has a link")
     }
 
     /// The admin's command line.
@@ -134,12 +200,19 @@ impl Parts {
         assert!(status.success(), "{part:?} ended with {status}: {}", crate::process::tail(&process.output()));
     }
 
+    /// Kills one part with SIGKILL.
+    pub fn kill(&mut self, part: Part) {
+        let index = self.running.iter().position(|(other, _)| *other == part);
+        let (_, mut process) = self.running.remove(index.unwrap());
+        process.kill();
+    }
+
     /// Starts a part that was stopped.
     pub fn launch(&mut self, part: Part) {
-        let name = part.command();
+        let name = part.file();
         let mut command = Command::new(postern());
         command
-            .args([name, "--config"])
+            .args([part.command(), "--config"])
             .arg(self.path(&format!("{name}.yaml")))
             .env("HOME", self.path("home"))
             .env("E2E_APP_PASSWORD", APP_PASSWORD);
@@ -157,7 +230,7 @@ impl Parts {
     /// What a part has logged, over all its starts.
     #[must_use]
     pub fn log(&self, part: Part) -> String {
-        let file = self.path(&format!("{}.log", part.command()));
+        let file = self.path(&format!("{}.log", part.file()));
         String::from_utf8_lossy(&fs::read(file).unwrap()).into_owned()
     }
 
@@ -178,33 +251,36 @@ impl Parts {
         });
     }
 
-    fn write_configuration(&self, grpc: u16, tunnels: u16, cluster: &Cluster) {
+    fn write_configuration(&self, ports: &Ports, setup: Setup, cluster: &Cluster) {
         let root = self.folder.path().display();
-        let (http, pg_port) = (self.http, self.pg_port);
+        let Ports { http, grpc, clients, tunnels, advertised, second_clients, second_tunnels } = *ports;
         fs::write(self.path("reader.password"), READER_PASSWORD).unwrap();
+        let lifetime = setup.certificate_lifetime.map(|lifetime| format!("certificate_lifetime: {lifetime}\n"));
+        let gateway = |name: &str, clients: u16, tunnels: u16, advertised: u16| {
+            format!(
+                "data_dir: {root}/{name}\ncontrol_plane: {{ address: '127.0.0.1:{grpc}' }}\n\
+                 join_token: {{ file: {root}/{name}.token }}\n\
+                 clients:\n  listen: '127.0.0.1:{clients}'\n  advertise: 'localhost:{clients}'\n  \
+                 tls: {{ certificate: {root}/leaf.pem, key: {root}/leaf.key }}\n\
+                 connectors: {{ listen: '127.0.0.1:{tunnels}', advertise: '127.0.0.1:{advertised}' }}\n"
+            )
+        };
         let files = [
             (
                 "control-plane.yaml",
                 format!(
                     "data_dir: {root}/control-plane\nhttp: {{ listen: '127.0.0.1:{http}' }}\n\
                      grpc: {{ listen: '127.0.0.1:{grpc}' }}\n\
-                     clients: {{ address: 'localhost:{pg_port}', root_certificate: {root}/root.pem }}\n"
+                     clients: {{ address: 'localhost:{clients}', root_certificate: {root}/root.pem }}\n{}",
+                    lifetime.unwrap_or_default()
                 ),
             ),
-            (
-                "gateway.yaml",
-                format!(
-                    "data_dir: {root}/gateway\ncontrol_plane: {{ address: '127.0.0.1:{grpc}' }}\n\
-                     join_token: {{ file: {root}/gateway.token }}\n\
-                     clients:\n  listen: '127.0.0.1:{pg_port}'\n  advertise: 'localhost:{pg_port}'\n  \
-                     tls: {{ certificate: {root}/leaf.pem, key: {root}/leaf.key }}\n\
-                     connectors: {{ listen: '127.0.0.1:{tunnels}' }}\n"
-                ),
-            ),
+            ("gateway.yaml", gateway("gateway", clients, tunnels, advertised)),
+            ("gateway-2.yaml", gateway("gateway-2", second_clients, second_tunnels, second_tunnels)),
             (
                 "agent.yaml",
                 format!(
-                    "data_dir: {root}/agent\ngateways: ['127.0.0.1:{tunnels}']\n\
+                    "data_dir: {root}/agent\ngateways: ['127.0.0.1:{advertised}']\n\
                      join_token: {{ file: {root}/connector.token }}\n\
                      connections:\n  orders:\n    logins:\n      \
                      app_reader: {{ password: {{ file: {root}/reader.password }} }}\n      \

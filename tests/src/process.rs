@@ -104,6 +104,12 @@ impl Process {
         wait::until_now(&name, STOP_WITHIN, || self.ended())
     }
 
+    /// Kills it with SIGKILL and waits for it.
+    pub fn kill(&mut self) {
+        self.signal(Signal::SIGKILL);
+        self.child.wait().unwrap();
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         // It may have ended by itself.

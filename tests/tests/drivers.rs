@@ -7,13 +7,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use nix::fcntl::{Flock, FlockArg};
 use postern_e2e::{
     cluster::{Cluster, SUPERUSER_PASSWORD},
     dev::Dev,
+    packages::{self, script},
 };
 use std::{
-    fs::{self, File},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
@@ -50,30 +49,9 @@ struct Packages {
 }
 
 impl Packages {
-    /// Fetches what is not in the cache in the wanted version.
     fn fetched() -> Self {
-        let cache = cache();
-        fs::create_dir_all(&cache).unwrap();
-        // Other checkouts' tests use the same cache.
-        let lock = File::create(cache.join("lock")).unwrap();
-        let lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error).unwrap();
-        let python = cache.join("python");
-        fetch(&python, &["requirements.txt"], || {
-            run(Command::new("python3").args(["-m", "venv"]).arg(&python));
-            run(Command::new(python.join("bin/python"))
-                .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
-                .arg(script("requirements.txt")));
-        });
-        let node = cache.join("node");
-        fetch(&node, &["package.json", "package-lock.json"], || {
-            fs::create_dir_all(&node).unwrap();
-            for file in ["package.json", "package-lock.json"] {
-                fs::copy(script(file), node.join(file)).unwrap();
-            }
-            run(Command::new("npm").args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(&node));
-        });
-        drop(lock);
-        Self { python: python.join("bin/python"), node_modules: node }
+        let python = packages::python("python", "requirements.txt");
+        Self { python: python.join("bin/python"), node_modules: packages::node().join("node_modules") }
     }
 
     /// Runs a script, and says whether all its checks passed. What it prints goes to the test's output, whole.
@@ -106,46 +84,4 @@ impl Packages {
         );
         output.status.success()
     }
-}
-
-fn cache() -> PathBuf {
-    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let base = base.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
-    base.expect("HOME is set").join("postern/drivers")
-}
-
-fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("drivers").join(name)
-}
-
-/// Makes the folder anew unless it was made of these very files before.
-fn fetch(folder: &Path, files: &[&str], make: impl FnOnce()) {
-    let wanted: String = files.iter().map(|file| fs::read_to_string(script(file)).unwrap()).collect();
-    let made_of = folder.join("made-of");
-    if fs::read_to_string(&made_of).is_ok_and(|found| found == wanted) {
-        return;
-    }
-    if folder.exists() {
-        fs::remove_dir_all(folder).unwrap();
-    }
-    make();
-    fs::write(made_of, wanted).unwrap();
-}
-
-fn run(command: &mut Command) {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .unwrap_or_else(|error| panic!("{}: {error}; python3 with venv, node and npm are needed", line(command)));
-    assert!(
-        output.status.success(),
-        "{}:\n{}{}",
-        line(command),
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
-
-fn line(command: &Command) -> String {
-    format!("{command:?}")
 }

@@ -38,6 +38,8 @@ pub enum Event {
     Cancel {
         /// The gateway that it came to.
         from: String,
+        /// That gateway's region: the others of it may know the key.
+        region: String,
         /// Its process id.
         pid: i32,
         /// Its secret.
@@ -121,7 +123,7 @@ mod tests {
             Event::EndSession { session: "ses_x".to_owned(), error: error(String::new()) },
             Event::SetsChanged,
             Event::IdentityRevoked { id: "con_x".to_owned() },
-            Event::Cancel { from: "gwy_x".to_owned(), pid: -7, secret: vec![0, 255, 7] },
+            Event::Cancel { from: "gwy_x".to_owned(), region: "eu".to_owned(), pid: -7, secret: vec![0, 255, 7] },
             Event::Recheck,
         ] {
             let text = encode("r1", &event).unwrap();

@@ -87,6 +87,12 @@ pub struct ConnectorKey {
     pub incarnation: String,
 }
 
+impl ConnectorKey {
+    fn of(attached: &AttachedConnector) -> Self {
+        Self { id: attached.connector_id.clone(), incarnation: attached.incarnation.clone() }
+    }
+}
+
 struct ConnectorPeer {
     attachment: String,
     name: String,
@@ -101,6 +107,7 @@ struct ConnectorPeer {
 
 struct GatewayPeer {
     attachment: String,
+    region: String,
     queue: GatewayQueue,
     channel_bindings: Vec<bytes::Bytes>,
     _attached: DropGuard,
@@ -207,9 +214,13 @@ impl Hub {
         self.tell(Event::IdentityRevoked { id: id.to_owned() });
     }
 
-    /// Passes a cancel request on to all gateways but the one that it came from.
+    /// Passes a cancel request on to the other gateways of the region of the one that it came to; without effect
+    /// when that one is not attached here.
     pub fn cancel(&self, from: &str, key: &CancelKey) {
-        self.tell(Event::Cancel { from: from.to_owned(), pid: key.pid, secret: key.secret.to_vec() });
+        let region = self.inner.state.lock().gateways.get(from).map(|gateway| gateway.region.clone());
+        if let Some(region) = region {
+            self.tell(Event::Cancel { from: from.to_owned(), region, pid: key.pid, secret: key.secret.to_vec() });
+        }
     }
 
     fn tell(&self, event: Event) {
@@ -236,10 +247,10 @@ impl Hub {
             }
             Event::SetsChanged => self.inner.refresh.notify_one(),
             Event::IdentityRevoked { id } => self.cut_off(id),
-            Event::Cancel { from, pid, secret } => {
+            Event::Cancel { from, region, pid, secret } => {
                 let command = gateway_command::Command::Cancel(CancelKey { pid: *pid, secret: secret.clone().into() });
                 for (id, gateway) in &self.inner.state.lock().gateways {
-                    if id != from {
+                    if id != from && gateway.region == *region {
                         // A gateway that is behind misses it: a cancel request promises nothing.
                         let _ = gateway.queue.try_send(Ok(GatewayCommand { command: Some(command.clone()) }));
                     }
@@ -346,11 +357,12 @@ impl Hub {
         &self,
         id: &str,
         attachment: String,
+        region: String,
         queue: GatewayQueue,
         channel_bindings: Vec<bytes::Bytes>,
     ) -> CancellationToken {
         let gone = CancellationToken::new();
-        let peer = GatewayPeer { attachment, queue, channel_bindings, _attached: gone.clone().drop_guard() };
+        let peer = GatewayPeer { attachment, region, queue, channel_bindings, _attached: gone.clone().drop_guard() };
         self.inner.state.lock().gateways.insert(id.to_owned(), peer);
         self.count();
         self.tell(Event::SetsChanged);
@@ -429,9 +441,7 @@ impl Hub {
         let fitting: Vec<_> = attached
             .iter()
             .filter_map(|candidate| {
-                let key =
-                    ConnectorKey { id: candidate.connector_id.clone(), incarnation: candidate.incarnation.clone() };
-                let peer = state.connectors.get(&key)?;
+                let peer = state.connectors.get(&ConnectorKey::of(candidate))?;
                 let down = peer.health.get(connection).is_some_and(|health| !health.reachable);
                 (peer.name == name && peer.serves(connection)).then_some((down, candidate))
             })
@@ -444,6 +454,13 @@ impl Hub {
             up.get(turn.checked_rem(up.len())?)?
         };
         Some((*chosen).clone())
+    }
+
+    /// Whether one of these has a tunnel, and no control stream here.
+    #[must_use]
+    pub fn misses_any(&self, attached: &[AttachedConnector]) -> bool {
+        let state = self.inner.state.lock();
+        attached.iter().any(|candidate| !state.connectors.contains_key(&ConnectorKey::of(candidate)))
     }
 
     /// Who is attached here.

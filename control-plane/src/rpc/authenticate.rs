@@ -40,6 +40,10 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// Longest user or database name that is looked at.
 const MAX_NAME: usize = 256;
 
+/// A connector whose control stream broke has it again within two seconds, unless something is wrong.
+const REATTACH_TRIES: u32 = 20;
+const REATTACH_PAUSE: Duration = Duration::from_millis(100);
+
 /// Most connectors of one gateway that are looked at.
 const MAX_ATTACHED: usize = 4096;
 
@@ -294,8 +298,25 @@ impl Attempt {
         })
     }
 
-    /// A connector with a tunnel at this client's gateway that serves the connection.
+    /// A connector with a tunnel at this client's gateway that serves the connection. One whose control stream is on
+    /// its way back, as when the gateway that passed it on has gone, is waited for.
     async fn connector(
+        &self,
+        begin: &AuthBegin,
+        login: &LoginGrant,
+        now: Micros,
+    ) -> Result<Option<AttachedConnector>, StoreError> {
+        for _ in 0..REATTACH_TRIES {
+            let found = self.find_connector(begin, login, now).await?;
+            if found.is_some() || !self.core.hub.misses_any(&begin.attached) {
+                return Ok(found);
+            }
+            tokio::time::sleep(REATTACH_PAUSE).await;
+        }
+        self.find_connector(begin, login, now).await
+    }
+
+    async fn find_connector(
         &self,
         begin: &AuthBegin,
         login: &LoginGrant,

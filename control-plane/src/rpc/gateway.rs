@@ -135,10 +135,11 @@ async fn attach(
         return Err(Status::invalid_argument("the Hello cannot be used"));
     }
     let attachment = ulid::Ulid::generate().to_string();
+    let region = bounded(&region);
     let note = Attachment {
         attachment: &attachment,
         version: &bounded(&version),
-        region: Some(&bounded(&region)),
+        region: Some(&region),
         connector_address: Some(&bounded(&connector_address)),
         client_address: Some(&bounded(&client_address)),
         incarnation: None,
@@ -155,7 +156,7 @@ async fn attach(
     // Before the hub has the queue, so that nothing comes before it. The queue is empty.
     let _ = queue.try_send(Ok(GatewayCommand { command: Some(Command::Welcome(welcome)) }));
     let weak = queue.downgrade();
-    let gone = core.hub.attach_gateway(&id, attachment.clone(), queue, channel_bindings);
+    let gone = core.hub.attach_gateway(&id, attachment.clone(), region, queue, channel_bindings);
     // What was revoked between the welcome and the hub's having the queue.
     for revoked in core.hub.revoked().into_iter().filter(|id| !known.contains(id)) {
         let command = Command::RevokedIdentity(RevokedIdentity { identity_id: revoked });

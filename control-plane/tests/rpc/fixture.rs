@@ -244,10 +244,14 @@ pub struct Gateway {
 
 impl Gateway {
     pub async fn attach(plane: &Plane, keeper: Keeper) -> Result<Self, Status> {
+        Self::attach_in(plane, keeper, "here").await
+    }
+
+    pub async fn attach_in(plane: &Plane, keeper: Keeper, region: &str) -> Result<Self, Status> {
         let (say, messages) = mpsc::channel(16);
         let hello = GatewayHello {
             version: "test".to_owned(),
-            region: "here".to_owned(),
+            region: region.to_owned(),
             connector_address: "127.0.0.1:7443".to_owned(),
             client_address: "127.0.0.1:5432".to_owned(),
             channel_bindings: vec![Bytes::from_static(BINDING)],

@@ -244,16 +244,20 @@ async fn a_new_process_has_none_of_its_predecessors_sessions() {
 }
 
 #[tokio::test]
-async fn cancel_requests_reach_the_other_gateways() {
+async fn cancel_requests_reach_the_other_gateways_of_the_region() {
     let (plane, mut first, _connector) = world().await;
     let mut second = Gateway::attach(&plane, plane.enrol(PartKind::Gateway, "gw2").await).await.unwrap();
+    let far = plane.enrol(PartKind::Gateway, "gw3").await;
+    let mut far = Gateway::attach_in(&plane, far, "elsewhere").await.unwrap();
     let key = CancelKey { pid: 42, secret: Bytes::from_static(b"secret") };
     let mut client = GatewayControlClient::new(first.channel.clone());
     client.forward_cancel(key.clone()).await.unwrap();
     assert!(matches!(second.told().await.unwrap(), Some(ToGateway::Cancel(cancel)) if cancel == key));
-    // The one that asked hears only what comes after it.
+    // The one that asked hears only what comes after it, and so does one of another region.
     plane.running.core.perform(vec![Effect::EndSession(SessionId::new(), over())]);
-    assert!(matches!(first.told().await.unwrap(), Some(ToGateway::EndSession(_))));
+    for gateway in [&mut first, &mut far] {
+        assert!(matches!(gateway.told().await.unwrap(), Some(ToGateway::EndSession(_))));
+    }
     plane.running.shutdown().await;
 }
 

@@ -112,20 +112,17 @@ impl Keeper {
         })
     }
 
-    /// Renews at two thirds of each certificate's life, for ever. `on_change` is called after each renewal.
+    /// Renews at two thirds of each certificate's life, for ever.
     ///
     /// Cancel safe: a renewal that is cut off is made again.
-    pub async fn renew_forever(&self, channel: Channel, on_change: impl Fn(&Identity)) {
+    pub async fn renew_forever(&self, channel: Channel) {
         loop {
             let identity = self.identity();
             let life = identity.expires_at.since(identity.obtained_at);
             let due = identity.obtained_at.plus(life * 2 / 3);
             tokio::time::sleep(due.since(Micros::now())).await;
             match self.renew(channel.clone()).await {
-                Ok(identity) => {
-                    tracing::info!(expires_at = %identity.expires_at, "certificate renewed");
-                    on_change(&identity);
-                }
+                Ok(identity) => tracing::info!(expires_at = %identity.expires_at, "certificate renewed"),
                 Err(error) => {
                     tracing::warn!(%error, "the certificate could not be renewed; trying again");
                     tokio::time::sleep(RENEW_RETRY.min(life / 12)).await;

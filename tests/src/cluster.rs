@@ -24,6 +24,7 @@ const START_WITHIN: Duration = Duration::from_secs(30);
 pub struct Cluster {
     folder: TempDir,
     server: Process,
+    settings: Vec<String>,
     /// Its port on loopback.
     pub port: u16,
 }
@@ -40,6 +41,11 @@ pub const READER_PASSWORD: &str = "seeded-reader-password-e0f3";
 impl Cluster {
     /// Makes and starts one, with the roles above.
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same, with settings of its own, as `name=value`.
+    pub async fn start_with(settings: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("postern-e2e-").tempdir_in("/tmp").unwrap();
         let user = service_user();
         let bin = binaries();
@@ -59,21 +65,9 @@ impl Cluster {
         let made = initdb.output().unwrap();
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
         let port = free_port();
-        let mut server = command(&bin.join("postgres"), folder.path(), user.as_ref());
-        server.arg("-D").arg(folder.path().join("data"));
-        for setting in [
-            format!("port={port}"),
-            format!("unix_socket_directories={}", folder.path().display()),
-            "listen_addresses=127.0.0.1".to_owned(),
-            "fsync=off".to_owned(),
-            "max_connections=200".to_owned(),
-            "timezone=UTC".to_owned(),
-        ] {
-            server.arg("-c").arg(setting);
-        }
-        let log = folder.path().join("postgres.log");
-        let server = Process::spawn("PostgreSQL", &mut server, &log);
-        let cluster = Self { folder, server, port };
+        let server = launch(folder.path(), port, settings);
+        let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        let cluster = Self { folder, server, settings, port };
         cluster.set_up().await;
         cluster
     }
@@ -120,6 +114,29 @@ impl Cluster {
         client::connect(&self.url("app", APP_PASSWORD, "app")).await
     }
 
+    /// Kills the server with SIGKILL, and starts it again.
+    pub async fn crash(&mut self) {
+        self.server.kill();
+        let settings: Vec<_> = self.settings.iter().map(String::as_str).collect();
+        let url = self.url("postgres", SUPERUSER_PASSWORD, "postgres");
+        let end = std::time::Instant::now() + START_WITHIN;
+        // It does not start while a process of its predecessor still lives.
+        loop {
+            self.server = launch(self.folder.path(), self.port, &settings);
+            loop {
+                if client::try_connect(&url).await.is_ok() {
+                    return;
+                }
+                if self.server.ended().is_some() {
+                    break;
+                }
+                assert!(std::time::Instant::now() < end, "PostgreSQL comes back");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            assert!(std::time::Instant::now() < end, "PostgreSQL comes back");
+        }
+    }
+
     /// What the server logged.
     #[must_use]
     pub fn log(&self) -> String {
@@ -133,6 +150,23 @@ impl Drop for Cluster {
         self.server.signal(Signal::SIGINT);
         let _ = fs::remove_file(self.folder.path().join("password"));
     }
+}
+
+fn launch(folder: &Path, port: u16, settings: &[&str]) -> Process {
+    let mut server = command(&binaries().join("postgres"), folder, service_user().as_ref());
+    server.arg("-D").arg(folder.join("data"));
+    let own = [
+        format!("port={port}"),
+        format!("unix_socket_directories={}", folder.display()),
+        "listen_addresses=127.0.0.1".to_owned(),
+        "fsync=off".to_owned(),
+        "max_connections=200".to_owned(),
+        "timezone=UTC".to_owned(),
+    ];
+    for setting in own.iter().map(String::as_str).chain(settings.iter().copied()) {
+        server.args(["-c", setting]);
+    }
+    Process::spawn("PostgreSQL", &mut server, &folder.join("postgres.log"))
 }
 
 /// As root, PostgreSQL is run by the user that its package makes.

@@ -13,6 +13,7 @@ use crate::{
     store::{
         Store, StoreError,
         audit::{SegmentPage, page},
+        sessions,
     },
 };
 use fold::Fold;
@@ -103,7 +104,9 @@ pub async fn search(store: &Store, actor: &Actor, query: AuditQuery) -> Result<V
             break;
         }
     }
-    Ok(fold.finish())
+    let mut tx = store.read().await?;
+    let ended = sessions::ended(&mut tx, &fold.open_sessions()).await?;
+    Ok(fold.finish(&ended))
 }
 
 impl Search {

@@ -268,15 +268,34 @@ pub async fn known_at(tx: &mut Tx, connector_id: &str, ids: &[&str]) -> Result<V
             )
         };
     }
-    // One parameter for any number of ids.
-    let list = serde_json::to_string(ids).map_err(|error| StoreError::corrupt("session", error))?;
     let sql = if tx.is_postgres() {
         select_known!("SELECT json_array_elements_text($2::json)")
     } else {
         select_known!("SELECT value FROM json_each($2)")
     };
-    let rows = tx.rows(sql, values![connector_id, list]).await?;
+    let rows = tx.rows(sql, values![connector_id, list_of(ids)?]).await?;
     rows.iter().map(|row| row.get("id")).collect()
+}
+
+/// Of these ids, those of sessions that are over.
+pub async fn ended(tx: &mut Tx, ids: &[&str]) -> Result<Vec<String>, StoreError> {
+    macro_rules! select_ended {
+        ($ids:literal) => {
+            concat!("SELECT id FROM sessions WHERE status = 'ended' AND id IN (", $ids, ")")
+        };
+    }
+    let sql = if tx.is_postgres() {
+        select_ended!("SELECT json_array_elements_text($1::json)")
+    } else {
+        select_ended!("SELECT value FROM json_each($1)")
+    };
+    let rows = tx.rows(sql, values![list_of(ids)?]).await?;
+    rows.iter().map(|row| row.get("id")).collect()
+}
+
+/// One parameter for any number of ids.
+fn list_of(ids: &[&str]) -> Result<String, StoreError> {
+    serde_json::to_string(ids).map_err(|error| StoreError::corrupt("session", error))
 }
 
 /// The sessions of a connector that are not over.

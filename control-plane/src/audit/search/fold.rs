@@ -70,9 +70,20 @@ impl Fold {
         }
     }
 
-    /// The newest that match.
-    pub(super) fn finish(mut self) -> Vec<AuditEvent> {
-        for event in std::mem::take(&mut self.open).into_values() {
+    /// The sessions of statements that have no end.
+    pub(super) fn open_sessions(&self) -> Vec<&str> {
+        let ids: HashSet<_> = self.open.keys().map(|(session, _)| session.as_str()).collect();
+        ids.into_iter().collect()
+    }
+
+    /// The newest that match. Of a statement without an end in a session that is over it is not known how it ended:
+    /// its connector died.
+    pub(super) fn finish(mut self, ended: &[String]) -> Vec<AuditEvent> {
+        let ended: HashSet<_> = ended.iter().map(String::as_str).collect();
+        for ((session, _), mut event) in std::mem::take(&mut self.open) {
+            if ended.contains(session.as_str()) {
+                event.outcome = outcome(Outcome::Unknown);
+            }
             self.keep(event);
         }
         self.trim();

@@ -12,7 +12,7 @@ use rustls::pki_types::ServerName;
 use std::{io, rc::Rc, sync::Arc, time::Duration};
 use thiserror::Error;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
     sync::mpsc::{self, UnboundedSender},
     task::spawn_local,
@@ -133,13 +133,13 @@ async fn tunnel(worker: &Rc<Worker>, wanted: &Wanted, up: &mut bool) -> Result<(
     }
 }
 
-async fn greet(worker: &Rc<Worker>, wanted: &Wanted) -> io::Result<(TunnelWelcome, TlsStream<TcpStream>)> {
+async fn greet(worker: &Rc<Worker>, wanted: &Wanted) -> io::Result<(TunnelWelcome, TlsStream<BufReader<TcpStream>>)> {
     let stream = TcpStream::connect(&wanted.address).await?;
     stream.set_nodelay(true)?;
     let alpn = tunnel_alpn(wanted.gateway_worker);
     let config = tls::client(&worker.keeper.identity(), &alpn).map_err(io::Error::other)?;
     let name = ServerName::try_from(GATEWAY_SERVER_NAME).map_err(io::Error::other)?;
-    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, tls::buffered(stream)).await?;
     let refused = |why: &'static str| io::Error::new(io::ErrorKind::PermissionDenied, why);
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let peer = certificates.first().and_then(|leaf| tls::peer(leaf));

@@ -108,6 +108,8 @@ pub fn spawn(common: Common, index: usize) -> io::Result<Thread> {
 
 async fn run(worker: Rc<Worker>, mut wanted: mpsc::UnboundedReceiver<Wanted>) {
     spawn_local(tick(Rc::clone(&worker)));
+    let recorder = Rc::clone(&worker.recorder);
+    spawn_local(async move { recorder.commit_forever().await });
     loop {
         tokio::select! {
             Some(wanted) = wanted.recv() => drop(spawn_local(tunnels::keep(Rc::clone(&worker), wanted))),

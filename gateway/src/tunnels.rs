@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
     time::timeout,
 };
@@ -110,11 +110,11 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream) {
     }
 }
 
-async fn greet(worker: &Rc<Worker>, stream: TcpStream) -> io::Result<(String, TunnelHello, TlsStream<TcpStream>)> {
+async fn greet(worker: &Rc<Worker>, stream: TcpStream) -> io::Result<(String, TunnelHello, TlsStream<BufReader<TcpStream>>)> {
     stream.set_nodelay(true)?;
     let alpn = postern_proto::tunnel_alpn(worker.index);
     let config = tls::server(&worker.keeper.identity(), vec![alpn]).map_err(io::Error::other)?;
-    let mut stream = TlsAcceptor::from(Arc::new(config)).accept(stream).await?;
+    let mut stream = TlsAcceptor::from(Arc::new(config)).accept(tls::buffered(stream)).await?;
     let refused = |why: &'static str| io::Error::new(io::ErrorKind::PermissionDenied, why);
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let peer = certificates.first().and_then(|leaf| tls::peer(leaf));

@@ -1,5 +1,6 @@
 //! Writes one thread's records. A decision is in the file before the statement is passed on; ends ride along
-//! with the next write.
+//! with the next write. What sessions record that were woken together is written together: a write costs more than
+//! everything else that is done to record a statement.
 
 use super::Outbox;
 use crate::config::Durability;
@@ -10,10 +11,12 @@ use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
     fs::{File, OpenOptions},
+    future::poll_fn,
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::PathBuf,
     rc::Rc,
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 use thiserror::Error;
@@ -70,6 +73,15 @@ pub struct Recorder {
     /// Counts this thread's segments, from 1.
     segments: Cell<u64>,
     sessions: Cell<u64>,
+    /// Counts records.
+    appended: Cell<u64>,
+    /// How many of them are written.
+    flushed: Cell<u64>,
+    /// Sessions that wait until theirs are.
+    waiting: RefCell<Vec<Waker>>,
+    /// The last write for those failed.
+    failing: Cell<bool>,
+    committer: RefCell<Option<Waker>>,
     /// The disk has lost something, once: what it says from then on is not believed.
     failed: Cell<bool>,
     /// Records nothing, so that the cost of recording can be measured. Not in any binary.
@@ -151,7 +163,11 @@ impl Segment {
 
     fn flush(&mut self, outbox: &Outbox) -> Result<(), OutboxError> {
         if !self.pending.is_empty() {
-            self.file.write_all(&self.pending)?;
+            if let Err(error) = self.file.write_all(&self.pending) {
+                // Half a record would spoil all that follow it.
+                self.file.set_len(self.written)?;
+                return Err(error.into());
+            }
             self.written += self.pending.len() as u64;
             outbox.grow(self.pending.len() as u64);
             self.pending.clear();
@@ -183,6 +199,11 @@ impl Recorder {
             segment: RefCell::default(),
             segments: Cell::new(0),
             sessions: Cell::new(0),
+            appended: Cell::new(0),
+            flushed: Cell::new(0),
+            waiting: RefCell::default(),
+            failing: Cell::new(false),
+            committer: RefCell::default(),
             failed: Cell::new(false),
             #[cfg(test)]
             off: Cell::new(false),
@@ -195,7 +216,8 @@ impl Recorder {
         self.sessions.get()
     }
 
-    /// Appends a record that refers to a session and, if it has one, a text. Durable after [`flush`](Self::flush).
+    /// Appends a record that refers to a session and, if it has one, a text. Durable after [`flush`](Self::flush), or
+    /// once [`poll_flushed`](Self::poll_flushed) says so.
     ///
     /// # Errors
     /// When the outbox is full or the disk fails.
@@ -215,6 +237,7 @@ impl Recorder {
             Some(segment) => segment,
             None => current.insert(self.begin()?),
         };
+        self.appended.set(self.appended.get() + 1);
         let session = segment.session(session, facts)?;
         let text = text.map(|text| segment.text(text)).transpose()?.unwrap_or(0);
         segment.append(make(session, text))
@@ -251,15 +274,61 @@ impl Recorder {
         }
         let mut current = self.segment.borrow_mut();
         let Some(segment) = current.as_mut() else {
+            self.flushed.set(self.appended.get());
             return Ok(());
         };
         segment.flush(&self.outbox)?;
+        self.flushed.set(self.appended.get());
         if self.outbox.config.durability == Durability::Strict {
             let unsynced = Unsynced { file: segment.file.try_clone()?, folder: self.outbox.folder.to_path_buf() };
             unsynced.sync().inspect_err(|_| self.fail())?;
             segment.synced = segment.written;
         }
         Ok(())
+    }
+
+    /// How many records there were so far.
+    pub fn appended(&self) -> u64 {
+        self.appended.get()
+    }
+
+    /// Ready once that many records are written, by [`commit_forever`](Self::commit_forever).
+    ///
+    /// # Errors
+    /// As [`flush`](Self::flush).
+    pub fn poll_flushed(&self, records: u64, cx: &mut Context<'_>) -> Poll<Result<(), OutboxError>> {
+        if self.flushed.get() >= records {
+            return Poll::Ready(Ok(()));
+        }
+        if self.failing.get() {
+            return Poll::Ready(self.flush());
+        }
+        self.waiting.borrow_mut().push(cx.waker().clone());
+        if let Some(waker) = self.committer.borrow_mut().take() {
+            waker.wake();
+        }
+        Poll::Pending
+    }
+
+    /// Writes for all sessions that wait. The runtime polls tasks in the order in which they were woken: this one
+    /// comes after the sessions that were woken together with the first that waits.
+    pub async fn commit_forever(&self) {
+        poll_fn(|cx| {
+            *self.committer.borrow_mut() = Some(cx.waker().clone());
+            self.commit();
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// See [`commit_forever`](Self::commit_forever).
+    pub fn commit(&self) {
+        let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
+        if !waiting.is_empty() {
+            // Each of them tries for itself, and gets an error of its own.
+            self.failing.set(self.flush().is_err());
+            waiting.into_iter().for_each(Waker::wake);
+        }
     }
 
     /// The disk failed: nothing is let through until the process has started anew.

@@ -21,7 +21,10 @@ use postern_wire::{
     tracker::{Sent, Tracker},
 };
 use record::Journal;
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    task::{Context, Poll},
+};
 use thiserror::Error;
 
 /// A statement that is longer is refused; PostgreSQL's own bound is 1 GiB.
@@ -105,7 +108,7 @@ impl Pipeline {
     }
 
     /// Takes the client's next bytes, all of them, and appends to `to_server` what goes on. Nothing of it may be
-    /// sent before [`Journal::flush`], which is called here.
+    /// sent before [`poll_recorded`](Self::poll_recorded) is ready.
     ///
     /// # Errors
     /// When the session has to end; what is in `to_server` must then not be sent.
@@ -129,7 +132,15 @@ impl Pipeline {
         } else if !rest.is_empty() {
             self.partial = rest.to_vec();
         }
-        Ok(self.journal.flush()?)
+        Ok(())
+    }
+
+    /// Ready once all that was decided is on record.
+    ///
+    /// # Errors
+    /// When it cannot be: the session has to end, and nothing of what waits may be sent.
+    pub fn poll_recorded(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fatal>> {
+        self.journal.poll_flushed(cx).map_err(Fatal::from)
     }
 
     /// Takes what it can from the front and says how much that was: 0 means that more must come.

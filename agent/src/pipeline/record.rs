@@ -8,7 +8,12 @@ use postern_proto::v1::{
 };
 use postern_types::time::Micros;
 use postern_wire::tracker::{self, Ended};
-use std::{collections::VecDeque, rc::Rc, time::Instant};
+use std::{
+    collections::VecDeque,
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::Instant,
+};
 
 /// Numbers a session's statements and records how they were decided and how they ended.
 pub struct Journal {
@@ -18,7 +23,8 @@ pub struct Journal {
     seq: u64,
     /// Decided and not ended, by number.
     open: VecDeque<Open>,
-    unflushed: bool,
+    /// How many records have to be written before what was decided may run.
+    unflushed: Option<u64>,
 }
 
 struct Open {
@@ -33,7 +39,7 @@ impl Journal {
     #[must_use]
     pub fn new(recorder: Rc<Recorder>, facts: SessionFacts) -> Self {
         let session = recorder.next_session();
-        Self { recorder, facts, session, seq: 0, open: VecDeque::new(), unflushed: false }
+        Self { recorder, facts, session, seq: 0, open: VecDeque::new(), unflushed: None }
     }
 
     /// Records a decision, or continues the record of the statement's Parse, and gives its number.
@@ -63,16 +69,19 @@ impl Journal {
             Record::Decided(StatementDecided { session_ref, seq, at_us, kind, text_ref, decision, reason, sqlstate })
         })?;
         self.open.push_back(Open { seq, kind, started: Instant::now(), refused });
-        self.unflushed = true;
+        self.unflushed = Some(self.recorder.appended());
         Ok(seq)
     }
 
-    /// Makes what was decided durable.
+    /// Ready once what was decided is durable.
     ///
     /// # Errors
     /// When it cannot be: nothing of it may run.
-    pub fn flush(&mut self) -> Result<(), OutboxError> {
-        if std::mem::take(&mut self.unflushed) { self.recorder.flush() } else { Ok(()) }
+    pub fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), OutboxError>> {
+        let Some(records) = self.unflushed else { return Poll::Ready(Ok(())) };
+        let flushed = ready!(self.recorder.poll_flushed(records, cx));
+        self.unflushed = None;
+        Poll::Ready(flushed)
     }
 
     /// Records an end. It rides along with the next write.

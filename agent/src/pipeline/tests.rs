@@ -1,10 +1,13 @@
 //! The pipeline on bytes: what goes on, what is recorded, and that no split of the stream changes either.
 
-use super::{Pipeline, down::Down, record::Journal};
+use super::{Fatal, Pipeline, down::Down, record::Journal};
 use crate::{
     config,
     lease::Lease,
-    outbox::{Outbox, recorder::Recorder},
+    outbox::{
+        Outbox,
+        recorder::{OutboxError, Recorder},
+    },
 };
 use postern_audit::segment;
 use postern_proto::v1::{AuditRecord, Decision, Outcome, SessionFacts, audit_record::Record};
@@ -14,7 +17,11 @@ use postern_wire::{
     frame::{put_cstr, put_message},
     frontend::put_query,
 };
-use std::{fs, rc::Rc};
+use std::{
+    fs,
+    rc::Rc,
+    task::{Context, Poll, Waker},
+};
 use tempfile::TempDir;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -45,7 +52,19 @@ impl Session {
     fn client(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         self.pipeline.client(bytes, &mut out).unwrap();
+        self.recorded().unwrap();
         out
+    }
+
+    /// Waits until what was decided is on record.
+    fn recorded(&mut self) -> Result<(), Fatal> {
+        let mut context = Context::from_waker(Waker::noop());
+        loop {
+            match self.pipeline.poll_recorded(&mut context) {
+                Poll::Ready(recorded) => return recorded,
+                Poll::Pending => self.recorder.commit(),
+            }
+        }
     }
 
     /// What the client gets of these bytes of the server, offered one piece after another.
@@ -118,9 +137,7 @@ const READY: &[u8] = b"Z\0\0\0\x05I";
 fn a_decision_is_on_disk_before_the_statement_goes_on() {
     let mut session = session();
     let bytes = query("SELECT 1");
-    let mut out = Vec::new();
-    session.pipeline.client(&bytes, &mut out).unwrap();
-    assert_eq!(out, bytes);
+    assert_eq!(session.client(&bytes), bytes);
     let files: Vec<_> = fs::read_dir(session.folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
     let frames = fs::read(&files[0]).unwrap();
     assert!(frames.windows(8).any(|window| window == b"SELECT 1"), "the file has it, not only our memory");
@@ -233,8 +250,9 @@ fn what_is_not_the_protocol_ends_the_session() {
 #[test]
 fn a_full_outbox_lets_nothing_through() {
     let mut session = session_with(config::Outbox { max_bytes: 1, ..config::Outbox::default() });
-    assert!(session.pipeline.client(&query("SELECT 1"), &mut Vec::new()).is_ok(), "it was not full yet");
-    assert!(session.pipeline.client(&query("SELECT 2"), &mut Vec::new()).is_err());
+    session.client(&query("SELECT 1"));
+    session.pipeline.client(&query("SELECT 2"), &mut Vec::new()).unwrap();
+    assert!(matches!(session.recorded(), Err(Fatal::Outbox(OutboxError::Full))), "now it is full");
 }
 
 #[test]

@@ -236,9 +236,13 @@ impl Relay {
     /// not take it, the request passes it: it is what the client waits for.
     fn poll_up(&mut self, cx: &mut Context<'_>, canceller: Option<&Rc<Canceller>>) -> Poll<Ended> {
         loop {
-            let written = match self.poll_write(cx) {
-                Poll::Ready(Err(_)) => return Poll::Ready(Ended::Database),
-                written => written.is_ready(),
+            let written = match self.pipeline.poll_recorded(cx) {
+                Poll::Pending => false,
+                Poll::Ready(Err(fatal)) => return self.broken(fatal),
+                Poll::Ready(Ok(())) => match self.poll_write(cx) {
+                    Poll::Ready(Err(_)) => return Poll::Ready(Ended::Database),
+                    written => written.is_ready(),
+                },
             };
             // `poll_down` makes room.
             if written && self.pipeline.has_room() {
@@ -261,10 +265,7 @@ impl Relay {
                         continue;
                     }
                     Ok(false) => {}
-                    Err(fatal) => {
-                        self.to_server.clear();
-                        return Poll::Ready(Ended::Broken(fatal));
-                    }
+                    Err(fatal) => return self.broken(fatal),
                 }
             }
             ready!(self.stream.poll_cancel(cx));
@@ -274,6 +275,12 @@ impl Relay {
                 self.cancelling = Some(Box::pin(timeout(CANCEL_WITHIN, sent)));
             }
         }
+    }
+
+    /// The session ends, and what waits to be sent is not.
+    fn broken(&mut self, fatal: Fatal) -> Poll<Ended> {
+        self.to_server.clear();
+        Poll::Ready(Ended::Broken(fatal))
     }
 
     /// Whether a cancel request is on its way, so that nothing may be begun that it would hit.

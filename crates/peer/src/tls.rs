@@ -17,7 +17,17 @@ use rustls::{
 };
 use std::sync::Arc;
 use thiserror::Error as ThisError;
+use tokio::{io::BufReader, net::TcpStream};
 use x509_parser::{extensions::GeneralName, parse_x509_certificate};
+
+/// What is read of a connection at once.
+const READ_BUFFER: usize = 64 * 1024;
+
+/// rustls asks for no more than 4 KiB at once, a quarter of a record: this asks for more on its behalf.
+#[must_use]
+pub fn buffered(stream: TcpStream) -> BufReader<TcpStream> {
+    BufReader::with_capacity(READ_BUFFER, stream)
+}
 
 /// A configuration cannot be made from an identity.
 #[derive(Debug, ThisError)]

@@ -159,13 +159,13 @@ class Postern:
         (self.folder / "apply.yaml").write_text(json.dumps({
             "kind": "Connection", "name": "bench", "database": f"postgresql://127.0.0.1:{database.port}/bench?sslmode=disable",
             "connector": "next-to-it",
-            "roles": {"all": {"mode": "shared", "approvals": 0, "max_duration": "24h", "application_name": "unchanged"}},
+            "roles": {"all": {"mode": "login", "database_role": "bench", "approvals": 0, "max_duration": "24h", "application_name": "unchanged"}},
         }))
         self.cli("apply", str(self.folder / "apply.yaml"))
         self.run("agent", {
             "data_dir": str(self.folder / "agent"), "gateways": [at["connectors"]], "workers": 1,
             "join_token": {"value": self.join("connector", "next-to-it")},
-            "connections": {"bench": {"shared": {"user": "bench", "password": {"value": "bench"}}}},
+            "connections": {"bench": {"logins": {"bench": {"password": {"value": "bench"}}}}},
         })
         self.cli("request", "bench", "--role", "all", "--for", "2h", "--reason", "bench", "--wait")
         url = self.cli("url", "bench", "--role", "all").strip()
@@ -235,7 +235,7 @@ def idle_memory(url, pids, sessions):
         holder.wait()
 
 
-def measure(options, targets, cpu_pids):
+def measure(options, targets, cpu_pids, control_plane):
     rounds = {}
 
     def note(name, target, value, cpu=None):
@@ -247,11 +247,13 @@ def measure(options, targets, cpu_pids):
         for mode in ("simple", "prepared"):
             for clients in (1, 32):
                 for target, url in targets.items():
-                    before = sum(map(cpu_seconds, cpu_pids[target]))
+                    before, beside = sum(map(cpu_seconds, cpu_pids[target])), cpu_seconds(control_plane)
                     tps = pgbench(url, mode, clients, options.seconds)
-                    used = sum(map(cpu_seconds, cpu_pids[target])) - before
-                    cpu = used * 1e6 / (tps * options.seconds) if cpu_pids[target] else None
+                    each = lambda used: used * 1e6 / (tps * options.seconds)
+                    cpu = each(sum(map(cpu_seconds, cpu_pids[target])) - before) if cpu_pids[target] else None
                     note(f"{mode}, {clients} clients, tps", target, tps, cpu)
+                    if target == "postern":
+                        note(f"{mode}, {clients} clients, control plane's CPU µs", target, each(cpu_seconds(control_plane) - beside))
         for target, url in targets.items():
             note("1 M rows by SELECT, s", target, timed_read(url, "select aid, bid, abalance, filler from pgbench_accounts limit 1000000"))
             note("200 MB by COPY, s", target, timed_read(url, "copy (select repeat('x', 200) from generate_series(1, 1000000)) to stdout"))
@@ -313,9 +315,7 @@ def main():
             "pgbouncer": idle_memory(bouncer_url, [bouncer.pid], options.sessions) / 1024,
             "postern": idle_memory(postern.url, relay, options.sessions) / 1024,
         }
-        before = cpu_seconds(postern.parts["control-plane"].pid)
-        result = measure(options, targets, cpu_pids)
-        result["control plane, CPU s in all"] = {"postern": cpu_seconds(postern.parts["control-plane"].pid) - before}
+        result = measure(options, targets, cpu_pids, postern.parts["control-plane"].pid)
         result[f"idle memory at {options.sessions} sessions, KiB"] = memory
     finally:
         stop_all()

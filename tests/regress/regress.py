@@ -284,6 +284,9 @@ def abbreviated(difference):
     for _, run in itertools.groupby(difference.splitlines(), key=lambda line: line[:1]):
         run = list(run)
         long = len(run) > RUN_LENGTH or any(len(line) > LINE_LENGTH for line in run)
+        if long:
+            # Long ones are tables, whose rows come in no certain order.
+            run.sort()
         short += [line[:LINE_LENGTH] for line in run[:RUN_LENGTH]]
         if long:
             whole = "\n".join(run).encode("utf-8", "surrogateescape")

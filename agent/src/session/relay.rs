@@ -82,7 +82,6 @@ pub async fn relay(
         to_client: greeting,
         carry: Vec::new(),
         written: 0,
-        said_goodbye: false,
         cancelling: None,
     };
     let ended = tokio::select! {
@@ -91,7 +90,7 @@ pub async fn relay(
         () = sleep(ends_at.since(Micros::now())) => Ended::Told(expired(ends_at)),
         ended = poll_fn(|cx| relay.poll(cx, worker, canceller.as_ref())) => ended,
     };
-    if matches!(ended, Ended::Client) && !relay.said_goodbye {
+    if matches!(ended, Ended::Client) && !relay.pipeline.said_goodbye() {
         let answers = poll_fn(|cx| match relay.poll_down(cx, worker) {
             Poll::Pending if !relay.pipeline.is_idle() => Poll::Pending,
             _ => Poll::Ready(()),
@@ -123,7 +122,7 @@ async fn close(relay: Relay, ended: Ended, canceller: Option<&Rc<Canceller>>) ->
     let (reason, last_word) = match ended {
         Ended::Client => ("client", None),
         Ended::Tunnel => ("tunnel", None),
-        Ended::Database if relay.said_goodbye => ("client", None),
+        Ended::Database if relay.pipeline.said_goodbye() => ("client", None),
         Ended::Database if relay.down.saw_fatal() => ("database", None),
         Ended::Database => ("database", Some(open::unreachable())),
         Ended::Told(end) => (end.reason, Some(end.report)),
@@ -200,7 +199,6 @@ struct Relay {
     carry: Vec<u8>,
     /// Bytes of `to_server` that are written.
     written: usize,
-    said_goodbye: bool,
     /// A cancel request that is being sent. What the client says meanwhile waits.
     cancelling: Option<Pin<Box<Cancelling>>>,
 }
@@ -256,10 +254,7 @@ impl Relay {
                     .stream
                     .consume(|bytes| (bytes.len(), pipeline.client(bytes, to_server).map(|()| !bytes.is_empty())));
                 match taken {
-                    Ok(true) => {
-                        self.said_goodbye |= self.to_server.ends_with(TERMINATE);
-                        continue;
-                    }
+                    Ok(true) => continue,
                     Ok(false) => {}
                     Err(fatal) => {
                         self.to_server.clear();
@@ -336,15 +331,21 @@ impl Relay {
         }
     }
 
-    fn take_server(&mut self, bytes: &[u8]) -> Result<(), Fatal> {
-        let mut rewritten = Vec::new();
-        let passed = self.pipeline.server(&mut self.down, bytes, &mut rewritten)?;
-        let out = if rewritten.is_empty() { bytes.get(..passed).unwrap_or_default() } else { rewritten.as_slice() };
-        let sent = self.stream.send(out);
-        self.to_client.extend_from_slice(out.get(sent..).unwrap_or_default());
-        let rest = bytes.get(passed..).unwrap_or_default();
+    fn take_server(&mut self, mut bytes: &[u8]) -> Result<(), Fatal> {
+        while !bytes.is_empty() {
+            let mut rewritten = Vec::new();
+            let passed = self.pipeline.server(&mut self.down, bytes, &mut rewritten)?;
+            let (before, rest) = bytes.split_at_checked(passed).unwrap_or((bytes, &[]));
+            let out = if rewritten.is_empty() { before } else { rewritten.as_slice() };
+            let sent = self.stream.send(out);
+            self.to_client.extend_from_slice(out.get(sent..).unwrap_or_default());
+            bytes = rest;
+            if passed == 0 {
+                break;
+            }
+        }
         empty(&mut self.carry);
-        self.carry.extend_from_slice(rest);
+        self.carry.extend_from_slice(bytes);
         Ok(())
     }
 }

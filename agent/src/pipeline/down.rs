@@ -54,13 +54,33 @@ fn looked_into(header: Header, bytes: &[u8]) -> Option<&[u8]> {
 }
 
 impl Pipeline {
-    /// Takes the server's next bytes and says how many of them may go on to the client now; the rest, the start
-    /// of a message, is to be offered again with more. Where something is rewritten, `rewritten` gets everything
-    /// that is to be sent instead of those bytes.
+    /// Takes the server's next bytes, gives `out` what goes on to the client, and says how many of them are done
+    /// with. The rest, the start of a message, is to be offered again with more.
     ///
     /// # Errors
-    /// When the next bytes are not the protocol. All that came before them has been taken by then.
-    pub fn server(&mut self, down: &mut Down, bytes: &[u8], rewritten: &mut Vec<u8>) -> Result<usize, ProtocolError> {
+    /// When something is not the protocol. What came before it has gone on by then.
+    pub fn server(
+        &mut self,
+        down: &mut Down,
+        bytes: &[u8],
+        mut out: impl FnMut(&[u8]),
+    ) -> Result<usize, ProtocolError> {
+        let mut done = 0;
+        loop {
+            let rest = bytes.get(done..).unwrap_or_default();
+            let mut rewritten = Vec::new();
+            let passed = self.pass(down, rest, &mut rewritten)?;
+            if passed == 0 {
+                return Ok(done);
+            }
+            out(if rewritten.is_empty() { rest.get(..passed).unwrap_or_default() } else { &rewritten });
+            done += passed;
+        }
+    }
+
+    /// Says how many bytes may go on. Where something is rewritten, `rewritten` gets everything that is to be sent
+    /// instead of those bytes.
+    fn pass(&mut self, down: &mut Down, bytes: &[u8], rewritten: &mut Vec<u8>) -> Result<usize, ProtocolError> {
         let mut at = 0;
         // Start of what is not in `rewritten` yet, once anything was rewritten.
         let mut copied = None;

@@ -6,6 +6,8 @@
 mod decide;
 pub mod down;
 mod forward;
+#[cfg(test)]
+mod fuzz;
 mod inspect;
 pub mod record;
 #[cfg(test)]

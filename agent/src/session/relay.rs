@@ -160,11 +160,9 @@ async fn rest_of_message(io: &mut Io, pipeline: &mut Pipeline, down: &mut Down, 
             return;
         };
         let part = part.get(..count).unwrap_or_default();
-        let mut rewritten = Vec::new();
-        if pipeline.server(down, part, &mut rewritten).is_err() {
+        if pipeline.server(down, part, |bytes| to_client.extend_from_slice(bytes)).is_err() {
             return;
         }
-        to_client.extend_from_slice(part);
     }
 }
 
@@ -331,21 +329,15 @@ impl Relay {
         }
     }
 
-    fn take_server(&mut self, mut bytes: &[u8]) -> Result<(), Fatal> {
-        while !bytes.is_empty() {
-            let mut rewritten = Vec::new();
-            let passed = self.pipeline.server(&mut self.down, bytes, &mut rewritten)?;
-            let (before, rest) = bytes.split_at_checked(passed).unwrap_or((bytes, &[]));
-            let out = if rewritten.is_empty() { before } else { rewritten.as_slice() };
-            let sent = self.stream.send(out);
-            self.to_client.extend_from_slice(out.get(sent..).unwrap_or_default());
-            bytes = rest;
-            if passed == 0 {
-                break;
-            }
-        }
+    fn take_server(&mut self, bytes: &[u8]) -> Result<(), Fatal> {
+        let (stream, to_client) = (&self.stream, &mut self.to_client);
+        let done = self.pipeline.server(&mut self.down, bytes, |out| {
+            // Nothing overtakes what waits for credit.
+            let sent = if to_client.is_empty() { stream.send(out) } else { 0 };
+            to_client.extend_from_slice(out.get(sent..).unwrap_or_default());
+        })?;
         empty(&mut self.carry);
-        self.carry.extend_from_slice(bytes);
+        self.carry.extend_from_slice(bytes.get(done..).unwrap_or_default());
         Ok(())
     }
 }

@@ -164,7 +164,8 @@ impl<T: Copy> Tracker<T> {
         }
         // Of data it only matters where it begins, and before any statement the server ignores it.
         let repeats = matches!((sent, self.queue.back()), (Sent::CopyData, Some(Sent::CopyData)));
-        if !(sent.is_of_copy() && self.queue.is_empty()) && !repeats {
+        let pointless = repeats || (sent.is_of_copy() && self.queue.is_empty());
+        if !pointless {
             self.queue.push_back(sent);
         }
     }

@@ -1,7 +1,10 @@
 //! The pipeline on any bytes of either side: however they are cut it goes the same way, and nothing goes on that was
 //! not framed.
 
-use super::tests::{Course, Said, backend, parse, play, query};
+use super::{
+    MAX_STATEMENT_BYTES,
+    tests::{Course, Said, backend, parse, play, query},
+};
 use postern_fuzz::{Cuts, cuts, mangled, proptest, target, text};
 use postern_wire::{
     error::{Report, Severity},
@@ -53,17 +56,23 @@ fn whole(transcript: &[Said]) -> Course {
 
 /// What a server gets of a client's bytes, by the simplest framing there is.
 fn framed(mut bytes: &[u8]) -> Vec<u8> {
+    let refused = "REFUSED BY POSTERN";
     let mut out = Vec::new();
     while let Ok(Some(header)) = frame::header(bytes) {
-        let Some((message, rest)) = bytes.split_at_checked(header.total()) else {
+        let too_large = header.body > MAX_STATEMENT_BYTES;
+        let goes_on = match header.tag {
+            b'P' if too_large => Some(parse("", refused)),
+            b'Q' | b'F' if too_large => Some(query(refused)),
+            b'F' if header.total() <= bytes.len() => Some(query(refused)),
             // Values pass as they come, after the names of a Bind, and the data of COPY.
-            if header.tag == b'd' || (header.tag == b'B' && frontend::bind(&bytes[HEADER_BYTES..]).is_ok()) {
-                out.extend_from_slice(bytes);
+            b'd' => Some(bytes[..header.total().min(bytes.len())].to_vec()),
+            b'B' if frontend::bind(&bytes[HEADER_BYTES..]).is_ok() => {
+                Some(bytes[..header.total().min(bytes.len())].to_vec())
             }
-            break;
+            _ => bytes.get(..header.total()).map(<[u8]>::to_vec),
         };
-        out.extend(if header.tag == b'F' { query("REFUSED BY POSTERN") } else { message.to_vec() });
-        bytes = rest;
+        out.extend(goes_on.unwrap_or_default());
+        bytes = bytes.get(header.total()..).unwrap_or_default();
     }
     out
 }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail by panicking, too")]
 
+use postern_fuzz::proptest;
 use postern_tunnel::{Closed, Mux, Role, Stream, TunnelError, WINDOW, connect, frame};
 use proptest::prelude::*;
 use std::{future::poll_fn, time::Duration};

@@ -163,7 +163,7 @@ mod tests {
             mangled(Just(preamble().encode_to_vec())),
             |bytes| {
                 let Ok(read) = SessionOpen::decode(bytes.as_slice()) else { return Ok(()) };
-                prop_assert_eq!(SessionOpen::decode(read.encode_to_vec().as_slice()).as_ref(), Ok(&read));
+                prop_assert_eq!(SessionOpen::decode(read.encode_to_vec().as_slice()), Ok(read.clone()));
                 let verifier = Verifier::new("con_a".into(), "i1".into());
                 let keys = [KEY.public_key().as_ref().to_vec()];
                 let signed = read.ticket.unwrap_or_default();

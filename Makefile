@@ -5,7 +5,7 @@ TARGET ?= $(or $(CARGO_TARGET_DIR),target)
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo demo-stop test test-long check fmt bench advisories
+.PHONY: help setup build demo demo-stop test test-long fuzz check fmt bench advisories
 
 help: ## show this
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,15 @@ else
 	$(CARGO) test --workspace --locked -- --include-ignored
 endif
 	@echo "All tests have passed, also those that take long."
+
+# A target for each parser of untrusted bytes. `make test` runs each for a second or two.
+FUZZ_SECONDS ?= 60
+FUZZED := postern-wire postern-tunnel postern-types postern-audit postern-peer postern-dial postern-agent \
+	postern-gateway postern-control-plane postern-cli
+
+fuzz: setup ## run each fuzz target for FUZZ_SECONDS (60), from FUZZ_SEED if it is given
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --locked --no-fail-fast --quiet $(addprefix --package ,$(FUZZED)) \
+		fuzz_ -- --nocapture
 
 .PHONY: regress
 regress: setup ## run PostgreSQL's own regression suite directly and through Postern, and compare

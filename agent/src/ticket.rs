@@ -141,4 +141,36 @@ mod tests {
         assert_eq!(check(&good, "gwy_a", NOW), Ok(()));
         assert_eq!(check(&good, "gwy_a", NOW), Err(TicketError::Used));
     }
+
+    mod fuzz {
+        use super::*;
+        use postern_fuzz::{mangled, proptest, target};
+        use postern_proto::v1::{SessionOpen, Setting};
+        use proptest::prelude::*;
+        use std::sync::LazyLock;
+
+        static KEY: LazyLock<Ed25519KeyPair> = LazyLock::new(|| Ed25519KeyPair::generate().unwrap());
+
+        fn preamble() -> SessionOpen {
+            let setting = Setting { name: "client_encoding".into(), value: "UTF8".into() };
+            let ticket = Some(sign(&KEY, &ticket()));
+            SessionOpen { ticket, protocol_minor: 2, startup_parameters: vec![setting] }
+        }
+
+        target!(
+            /// A session's preamble, from a gateway that is not what it should be.
+            fuzz_preambles,
+            mangled(Just(preamble().encode_to_vec())),
+            |bytes| {
+                let Ok(read) = SessionOpen::decode(bytes.as_slice()) else { return Ok(()) };
+                prop_assert_eq!(SessionOpen::decode(read.encode_to_vec().as_slice()), Ok(read.clone()));
+                let verifier = Verifier::new("con_a".into(), "i1".into());
+                let keys = [KEY.public_key().as_ref().to_vec()];
+                let signed = read.ticket.unwrap_or_default();
+                let taken = verifier.take(&signed, &keys, "gwy_a", NOW);
+                prop_assert_eq!(taken.is_ok(), signed == preamble().ticket.unwrap(), "{:?}", taken);
+                Ok(())
+            }
+        );
+    }
 }

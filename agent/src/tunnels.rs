@@ -1,18 +1,17 @@
 //! Keeps a tunnel up to every thread of every gateway, and takes the sessions that come through it.
 
 use crate::{session, worker::Worker};
-use postern_peer::{Kind, Pauses, tls};
+use postern_peer::{Kind, Pauses, hello, tls};
 use postern_proto::{
     GATEWAY_SERVER_NAME, tunnel_alpn,
     v1::{TunnelHello, TunnelWelcome},
 };
 use postern_tunnel::{Role, TunnelError};
-use prost::Message;
 use rustls::pki_types::ServerName;
 use std::{io, rc::Rc, sync::Arc, time::Duration};
 use thiserror::Error;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, BufReader},
+    io::BufReader,
     net::TcpStream,
     sync::mpsc::{self, UnboundedSender},
     task::spawn_local,
@@ -23,9 +22,6 @@ use tokio_util::sync::CancellationToken;
 
 /// To connect, shake hands and say hello.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
-
-/// A welcome is an id and a number.
-const MAX_WELCOME_BYTES: usize = 512;
 
 /// Between two attempts.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
@@ -146,17 +142,8 @@ async fn greet(worker: &Rc<Worker>, wanted: &Wanted) -> io::Result<(TunnelWelcom
     let Some((Kind::Gateway, gateway_id)) = peer else {
         return Err(refused("the peer is not a gateway"));
     };
-    let hello = TunnelHello { incarnation: worker.incarnation.to_string() }.encode_to_vec();
-    stream.write_u16(u16::try_from(hello.len()).map_err(io::Error::other)?).await?;
-    stream.write_all(&hello).await?;
-    stream.flush().await?;
-    let length = usize::from(stream.read_u16().await?);
-    if length > MAX_WELCOME_BYTES {
-        return Err(refused("its welcome is too long"));
-    }
-    let mut welcome = vec![0; length];
-    stream.read_exact(&mut welcome).await?;
-    let welcome = TunnelWelcome::decode(welcome.as_slice()).map_err(io::Error::other)?;
+    hello::say(&mut stream, &TunnelHello { incarnation: worker.incarnation.to_string() }).await?;
+    let welcome: TunnelWelcome = hello::hear(&mut stream).await?;
     if welcome.gateway_id != gateway_id {
         return Err(refused("its welcome names another gateway than its certificate"));
     }

@@ -117,4 +117,33 @@ mod tests {
     fn a_marker_inside_text_is_no_marker() {
         assert_eq!(parse("c", "kind: User\nname: '---x'\n").unwrap().len(), 1);
     }
+
+    mod fuzz {
+        use super::*;
+        use postern_fuzz::{mangled, proptest, target, text};
+        use proptest::prelude::*;
+
+        fn file() -> impl Strategy<Value = Vec<u8>> {
+            let document = text("kind: User\nname: a\n- [{}]#'\"&*|>", 40);
+            let known = "kind: Group\nname: dba\nmembers: [user:alice]\n";
+            let part = prop_oneof![Just(known.to_owned()), document];
+            prop::collection::vec(part, 1..5).prop_map(|parts| parts.join("\n---\n").into_bytes())
+        }
+
+        target!(fuzz_files, mangled(file()), |text| {
+            let text = String::from_utf8_lossy(&text).into_owned();
+            match parse("f.yaml", &text) {
+                Ok(documents) => {
+                    let lines = u32::try_from(text.lines().count()).unwrap();
+                    for (index, document) in (1u32..).zip(&documents) {
+                        prop_assert!(document.document.is_object());
+                        prop_assert_eq!(document.source.index, Some(index));
+                        prop_assert!(document.source.line.is_some_and(|line| (1..=lines).contains(&line)));
+                    }
+                }
+                Err(failure) => prop_assert!(failure.to_string().contains("f.yaml")),
+            }
+            Ok(())
+        });
+    }
 }

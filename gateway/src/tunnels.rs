@@ -1,13 +1,12 @@
 //! The connectors' tunnels of one thread.
 
 use crate::worker::Worker;
-use postern_peer::{Kind, tls};
+use postern_peer::{Kind, hello, tls};
 use postern_proto::{
     TUNNEL_ALPN,
     v1::{AttachedConnector, TunnelHello, TunnelWelcome},
 };
 use postern_tunnel::{Mux, Role};
-use prost::Message;
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
@@ -16,19 +15,12 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, BufReader},
-    net::TcpStream,
-    time::timeout,
-};
+use tokio::{io::BufReader, net::TcpStream, time::timeout};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
 /// To shake hands and say hello.
 const HELLO_DEADLINE: Duration = Duration::from_secs(10);
-
-/// A hello is an id.
-const MAX_HELLO_BYTES: usize = 512;
 
 #[derive(Clone)]
 struct Tunnel {
@@ -110,7 +102,10 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream) {
     }
 }
 
-async fn greet(worker: &Rc<Worker>, stream: TcpStream) -> io::Result<(String, TunnelHello, TlsStream<BufReader<TcpStream>>)> {
+async fn greet(
+    worker: &Rc<Worker>,
+    stream: TcpStream,
+) -> io::Result<(String, TunnelHello, TlsStream<BufReader<TcpStream>>)> {
     stream.set_nodelay(true)?;
     let alpn = postern_proto::tunnel_alpn(worker.index);
     let config = tls::server(&worker.keeper.identity(), vec![alpn]).map_err(io::Error::other)?;
@@ -127,20 +122,11 @@ async fn greet(worker: &Rc<Worker>, stream: TcpStream) -> io::Result<(String, Tu
     if !stream.get_ref().1.alpn_protocol().is_some_and(|protocol| protocol.starts_with(TUNNEL_ALPN)) {
         return Err(refused("the peer does not speak the tunnel's protocol"));
     }
-    let length = usize::from(stream.read_u16().await?);
-    if length > MAX_HELLO_BYTES {
-        return Err(refused("its hello is too long"));
-    }
-    let mut hello = vec![0; length];
-    stream.read_exact(&mut hello).await?;
-    let hello = TunnelHello::decode(hello.as_slice()).map_err(io::Error::other)?;
+    let hello = hello::hear(&mut stream).await?;
     let welcome = TunnelWelcome {
         gateway_id: worker.keeper.identity().id.clone(),
         workers: u32::try_from(worker.workers).unwrap_or(1),
-    }
-    .encode_to_vec();
-    stream.write_u16(u16::try_from(welcome.len()).map_err(io::Error::other)?).await?;
-    stream.write_all(&welcome).await?;
-    stream.flush().await?;
+    };
+    hello::say(&mut stream, &welcome).await?;
     Ok((connector_id, hello, stream))
 }

@@ -5,11 +5,12 @@ use super::Pipeline;
 use postern_wire::{
     ProtocolError,
     error::Severity,
-    frame::{self, HEADER_BYTES},
+    frame::{self, HEADER_BYTES, Header},
     tracker::Sent,
 };
 
-/// A message that ends something is awaited whole up to this size; of a longer error the start is enough.
+/// A message that ends something is awaited whole up to this size. Of a longer error the start is enough, and no
+/// other message that long is looked into.
 const MAX_AWAITED: usize = 32 * 1024;
 
 /// Where in the server's stream we are.
@@ -41,14 +42,45 @@ impl Down {
     }
 }
 
+/// As much of a message's body as is looked into, which depends on nothing but the message, or `None` while that is
+/// not there.
+fn looked_into(header: Header, bytes: &[u8]) -> Option<&[u8]> {
+    let end = match header.tag {
+        b'E' | b'N' => header.total().min(MAX_AWAITED),
+        _ if header.total() > MAX_AWAITED => HEADER_BYTES,
+        _ => header.total(),
+    };
+    bytes.get(HEADER_BYTES..end)
+}
+
 impl Pipeline {
-    /// Takes the server's next bytes and says how many of them may go on to the client now; the rest, the start
-    /// of a message, is to be offered again with more. Where something is rewritten, `rewritten` gets everything
-    /// that is to be sent instead of those bytes.
+    /// Takes the server's next bytes, gives `out` what goes on to the client, and says how many of them are done
+    /// with. The rest, the start of a message, is to be offered again with more.
     ///
     /// # Errors
-    /// When the bytes are not the protocol.
-    pub fn server(&mut self, down: &mut Down, bytes: &[u8], rewritten: &mut Vec<u8>) -> Result<usize, ProtocolError> {
+    /// When something is not the protocol. What came before it has gone on by then.
+    pub fn server(
+        &mut self,
+        down: &mut Down,
+        bytes: &[u8],
+        mut out: impl FnMut(&[u8]),
+    ) -> Result<usize, ProtocolError> {
+        let mut done = 0;
+        loop {
+            let rest = bytes.get(done..).unwrap_or_default();
+            let mut rewritten = Vec::new();
+            let passed = self.pass(down, rest, &mut rewritten)?;
+            if passed == 0 {
+                return Ok(done);
+            }
+            out(if rewritten.is_empty() { rest.get(..passed).unwrap_or_default() } else { &rewritten });
+            done += passed;
+        }
+    }
+
+    /// Says how many bytes may go on. Where something is rewritten, `rewritten` gets everything that is to be sent
+    /// instead of those bytes.
+    fn pass(&mut self, down: &mut Down, bytes: &[u8], rewritten: &mut Vec<u8>) -> Result<usize, ProtocolError> {
         let mut at = 0;
         // Start of what is not in `rewritten` yet, once anything was rewritten.
         let mut copied = None;
@@ -57,8 +89,11 @@ impl Pipeline {
             at += skip;
             down.passing -= skip;
             let rest = bytes.get(at..).unwrap_or_default();
-            let Some(header) = frame::header(rest)? else {
-                break;
+            let header = match self.next_header(rest) {
+                Ok(Some(header)) => header,
+                // What is before it goes on first; offered again, it fails.
+                Err(error) if at == 0 => return Err(error),
+                Ok(None) | Err(_) => break,
             };
             if matches!(header.tag, b'D' | b'd') {
                 self.tracker.data(header.tag == b'D', header.total());
@@ -66,15 +101,8 @@ impl Pipeline {
                 down.passing = header.body;
                 continue;
             }
-            let body = match rest.get(HEADER_BYTES..header.total()) {
-                Some(body) => body,
-                None if header.total() > MAX_AWAITED && rest.len() >= MAX_AWAITED => {
-                    rest.get(HEADER_BYTES..).unwrap_or_default()
-                }
-                None if header.total() > MAX_AWAITED && !matches!(header.tag, b'E' | b'N') => {
-                    rest.get(HEADER_BYTES..).unwrap_or_default()
-                }
-                None => break,
+            let Some(body) = looked_into(header, rest) else {
+                break;
             };
             if header.tag == b'E' {
                 down.fatal = postern_wire::error::field(body, b'V') == Some(b"FATAL");
@@ -93,6 +121,25 @@ impl Pipeline {
             rewritten.extend_from_slice(bytes.get(from..at).unwrap_or_default());
         }
         Ok(at)
+    }
+
+    /// The next message's header, once it is there.
+    fn next_header(&self, rest: &[u8]) -> Result<Option<Header>, ProtocolError> {
+        let Some(header) = frame::header(rest)? else {
+            return Ok(None);
+        };
+        if self.tracker.is_lost() {
+            return Err(ProtocolError::Unexpected { tag: b'd' });
+        }
+        // The answer to a stand-in of ours has a line. It is replaced, so that none of it may have gone on.
+        if header.tag == b'E' && header.total() > MAX_AWAITED && self.plays_refusal() {
+            return Err(ProtocolError::TooLarge { tag: header.tag, length: header.body, limit: MAX_AWAITED });
+        }
+        Ok(Some(header))
+    }
+
+    fn plays_refusal(&self) -> bool {
+        matches!(self.tracker.front(), Some(Sent::Query(seq) | Sent::Parse(seq)) if self.refused.contains_key(&seq))
     }
 
     /// The refusal that the server has just played, if the error which came is that.

@@ -4,8 +4,8 @@ use crate::outbox::recorder::Text;
 use postern_proto::v1::StatementKind;
 use postern_wire::{
     ProtocolError,
-    frame::{HEADER_BYTES, Header},
-    frontend::{self, Target},
+    frame::Header,
+    frontend::{self, Bind, Target},
     tracker::Sent,
 };
 use std::{cell::Cell, collections::HashMap, rc::Rc};
@@ -54,6 +54,11 @@ pub struct Decidable {
 }
 
 impl Decidable {
+    /// What the tracker is told, but for the number.
+    pub fn sent(&self) -> Sent<u64> {
+        (self.sent)(0)
+    }
+
     /// Both.
     pub fn parts(self) -> (Statement, fn(u64) -> Sent<u64>) {
         (self.statement, self.sent)
@@ -89,7 +94,7 @@ impl Inspector {
                 Ok(decidable(StatementKind::Parse, statement, Sent::Parse))
             }
             b'B' => {
-                let bind = frontend::bind(body)?;
+                let bind = bind_names(body)?.ok_or(ProtocolError::Malformed { tag })?;
                 bounded(tag, bind.portal, self.portals.len())?;
                 match self.statements.get(bind.statement) {
                     Some(statement) => drop(self.portals.insert(bind.portal.into(), Rc::clone(statement))),
@@ -119,7 +124,7 @@ impl Inspector {
             b'D' => frontend::target(tag, body).and_then(|_| unrecorded(Some(Sent::Describe))),
             b'S' => empty(tag, body).and_then(|()| unrecorded(Some(Sent::Sync))),
             b'H' | b'X' => empty(tag, body).and_then(|()| unrecorded(None)),
-            b'd' => unrecorded(None),
+            b'd' => unrecorded(Some(Sent::CopyData)),
             b'c' | b'f' => unrecorded(Some(Sent::CopyEnd)),
             b'F' => {
                 let text = prepared(b"<function call message>");
@@ -186,32 +191,39 @@ pub fn too_large(tag: u8) -> Statement {
     Statement { kind, prepared: prepared(b"<too large to be inspected>"), adopted: None }
 }
 
-/// The end of the names at the start of an incomplete Bind message, or `None` while they are not all there.
+/// The names at the start of a Bind's body, which need not be all there, or `None` while they are not. However much
+/// is there, no more is looked at than the longest names have.
 ///
 /// # Errors
 /// When they are too long.
-pub fn bind_names(message: &[u8]) -> Result<Option<()>, ProtocolError> {
-    let body = message.get(HEADER_BYTES..).unwrap_or_default();
-    if frontend::bind(body).is_ok() {
-        return Ok(Some(()));
+pub fn bind_names(body: &[u8]) -> Result<Option<Bind<'_>>, ProtocolError> {
+    const LONGEST: usize = 2 * (MAX_NAME_BYTES + 1);
+    let tag = b'B';
+    match frontend::bind(body.get(..LONGEST).unwrap_or(body)) {
+        Ok(bind) => {
+            let length = bind.portal.len().max(bind.statement.len());
+            if length > MAX_NAME_BYTES {
+                return Err(ProtocolError::TooLarge { tag, length, limit: MAX_NAME_BYTES });
+            }
+            Ok(Some(bind))
+        }
+        Err(_) if body.len() >= LONGEST => Err(ProtocolError::TooLarge { tag, length: LONGEST, limit: MAX_NAME_BYTES }),
+        Err(_) => Ok(None),
     }
-    if body.len() > 2 * (MAX_NAME_BYTES + 1) {
-        return Err(ProtocolError::TooLarge { tag: b'B', length: body.len(), limit: MAX_NAME_BYTES });
-    }
-    Ok(None)
 }
 
-/// An incomplete message of a type that is short, or that is none: refused before it is buffered.
+/// Whether a message is to be awaited whole, judged by its header, before any of it is buffered.
 ///
 /// # Errors
-/// When it claims to be long or its type is unknown.
-pub fn short(header: Header) -> Result<(), ProtocolError> {
+/// When its type is unknown, or is short and it claims to be long.
+pub fn admit(header: Header) -> Result<(), ProtocolError> {
     let Header { tag, body: length } = header;
-    if !matches!(tag, b'E' | b'C' | b'D' | b'S' | b'H' | b'X' | b'c' | b'f') {
-        return Err(ProtocolError::Unexpected { tag });
+    match tag {
+        b'Q' | b'P' | b'F' | b'B' | b'd' => Ok(()),
+        b'E' | b'C' | b'D' | b'S' | b'H' | b'X' | b'c' | b'f' if length <= MAX_SHORT_BYTES => Ok(()),
+        b'E' | b'C' | b'D' | b'S' | b'H' | b'X' | b'c' | b'f' => {
+            Err(ProtocolError::TooLarge { tag, length, limit: MAX_SHORT_BYTES })
+        }
+        _ => Err(ProtocolError::Unexpected { tag }),
     }
-    if length > MAX_SHORT_BYTES {
-        return Err(ProtocolError::TooLarge { tag, length, limit: MAX_SHORT_BYTES });
-    }
-    Ok(())
 }

@@ -6,6 +6,8 @@
 mod decide;
 pub mod down;
 mod forward;
+#[cfg(test)]
+mod fuzz;
 mod inspect;
 pub mod record;
 #[cfg(test)]
@@ -17,7 +19,7 @@ use inspect::{Inspected, Inspector};
 use postern_wire::{
     ProtocolError,
     error::Report,
-    frame::{self, Header},
+    frame::{self, HEADER_BYTES, Header},
     tracker::{Sent, Tracker},
 };
 use record::Journal;
@@ -90,6 +92,7 @@ pub struct Pipeline {
     lease: Lease,
     /// Refusals that the server is about to play, by statement.
     refused: HashMap<u64, Report>,
+    said_goodbye: bool,
 }
 
 impl Pipeline {
@@ -104,6 +107,7 @@ impl Pipeline {
             journal,
             lease,
             refused: HashMap::new(),
+            said_goodbye: false,
         }
     }
 
@@ -163,41 +167,44 @@ impl Pipeline {
         let Some(header) = frame::header(bytes)? else {
             return Ok(0);
         };
+        // By the header alone, so that it makes no difference how much has come with it.
+        inspect::admit(header)?;
+        if matches!(header.tag, b'Q' | b'P' | b'F') && header.body > MAX_STATEMENT_BYTES {
+            self.too_large(header, to_server)?;
+            self.input = Input::Dropping(header.body);
+            return Ok(HEADER_BYTES);
+        }
         if let Some(message) = bytes.get(..header.total()) {
             self.message(header, message, to_server)?;
             return Ok(header.total());
         }
-        match header.tag {
+        let passes = match header.tag {
             // Data of COPY passes as it comes.
-            b'd' => {
-                to_server.extend_from_slice(bytes);
-                self.input = Input::Passing(header.total() - bytes.len());
-                Ok(bytes.len())
-            }
+            b'd' => true,
             // So do values, once the names before them are known.
-            b'B' if inspect::bind_names(bytes)?.is_some() => {
-                self.message(header, bytes, to_server)?;
-                self.input = Input::Passing(header.total() - bytes.len());
-                Ok(bytes.len())
-            }
-            b'B' => Ok(0),
-            b'Q' | b'P' | b'F' if header.body > MAX_STATEMENT_BYTES => {
-                self.too_large(header, to_server)?;
-                self.input = Input::Dropping(header.total() - bytes.len());
-                Ok(bytes.len())
-            }
-            b'Q' | b'P' | b'F' => {
-                self.partial.reserve(header.total().min(1 << 20));
-                Ok(0)
-            }
-            _ => inspect::short(header).map(|()| 0).map_err(Fatal::from),
+            b'B' => inspect::bind_names(bytes.get(HEADER_BYTES..).unwrap_or_default())?.is_some(),
+            _ => false,
+        };
+        if !passes {
+            return Ok(0);
         }
+        self.message(header, bytes, to_server)?;
+        self.input = Input::Passing(header.total() - bytes.len());
+        Ok(bytes.len())
     }
 
     /// One message, whole (or whole as far as it is looked at).
     fn message(&mut self, header: Header, message: &[u8], to_server: &mut Vec<u8>) -> Result<(), Fatal> {
-        let body = message.get(frame::HEADER_BYTES..).unwrap_or_default();
+        let body = message.get(HEADER_BYTES..).unwrap_or_default();
         let inspected = self.inspector.inspect(header.tag, body)?;
+        let in_turn = match &inspected {
+            Inspected::Statement(statement) => self.tracker.may_send(&statement.sent()),
+            Inspected::Unrecorded(sent) => sent.is_none_or(|sent| self.tracker.may_send(&sent)),
+        };
+        if !in_turn || self.tracker.is_lost() {
+            return Err(ProtocolError::Unexpected { tag: header.tag }.into());
+        }
+        self.said_goodbye |= header.tag == b'X';
         if let Some(seq) = self.inspector.take_abandoned() {
             self.journal.never_executed(seq);
         }
@@ -231,13 +238,17 @@ impl Pipeline {
 
     fn too_large(&mut self, header: Header, to_server: &mut Vec<u8>) -> Result<(), Fatal> {
         let statement = inspect::too_large(header.tag);
+        let sent = |seq| if header.tag == b'P' { Sent::Parse(seq) } else { Sent::Query(seq) };
+        if !self.tracker.may_send(&sent(0)) {
+            return Err(ProtocolError::Unexpected { tag: header.tag }.into());
+        }
         let decision = Decision::Deny(decide::too_large(header.body, MAX_STATEMENT_BYTES));
         let seq = self.journal.decided(&statement, &decision)?;
         forward::refuse(statement.kind, to_server);
         if let Decision::Deny(report) = decision {
             self.refused.insert(seq, report);
         }
-        self.sent(if header.tag == b'P' { Sent::Parse(seq) } else { Sent::Query(seq) });
+        self.sent(sent(seq));
         Ok(())
     }
 
@@ -253,6 +264,12 @@ impl Pipeline {
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.tracker.pending() < MAX_PENDING
+    }
+
+    /// Whether the client has sent Terminate.
+    #[must_use]
+    pub fn said_goodbye(&self) -> bool {
+        self.said_goodbye
     }
 
     /// Whether the server owes an answer.

@@ -13,6 +13,7 @@ use postern_audit::segment;
 use postern_proto::v1::{AuditRecord, Decision, Outcome, SessionFacts, audit_record::Record};
 use postern_types::id::SegmentId;
 use postern_wire::{
+    ProtocolError,
     error::{self, Report, Severity},
     frame::{put_cstr, put_message},
     frontend::put_query,
@@ -69,20 +70,25 @@ impl Session {
 
     /// What the client gets of these bytes of the server, offered one piece after another.
     fn server(&mut self, bytes: &[u8], piece: usize) -> Vec<u8> {
-        let (mut out, mut carry) = (Vec::new(), Vec::new());
-        for piece in bytes.chunks(piece) {
-            carry.extend_from_slice(piece);
-            let mut rewritten = Vec::new();
-            let passed = self.pipeline.server(&mut self.down, &carry, &mut rewritten).unwrap();
-            if rewritten.is_empty() {
-                out.extend_from_slice(&carry[..passed])
-            } else {
-                out.extend(rewritten)
-            }
-            carry.drain(..passed);
-        }
+        let mut out = Vec::new();
+        let carry = self.offer(bytes.chunks(piece), &mut out).unwrap();
         assert!(carry.is_empty(), "the stream ends at a message's bound");
         out
+    }
+
+    /// Offers the server's bytes as they come, and gives the start of a message that is left.
+    fn offer<'a>(
+        &mut self,
+        pieces: impl IntoIterator<Item = &'a [u8]>,
+        out: &mut Vec<u8>,
+    ) -> Result<Vec<u8>, ProtocolError> {
+        let mut carry = Vec::new();
+        for piece in pieces {
+            carry.extend_from_slice(piece);
+            let done = self.pipeline.server(&mut self.down, &carry, |bytes| out.extend_from_slice(bytes))?;
+            carry.drain(..done);
+        }
+        Ok(carry)
     }
 
     fn records(&self) -> Vec<AuditRecord> {
@@ -97,13 +103,13 @@ impl Session {
     }
 }
 
-fn query(text: &str) -> Vec<u8> {
+pub(super) fn query(text: &str) -> Vec<u8> {
     let mut out = Vec::new();
     put_query(&mut out, text);
     out
 }
 
-fn parse(name: &str, text: &str) -> Vec<u8> {
+pub(super) fn parse(name: &str, text: &str) -> Vec<u8> {
     let mut out = Vec::new();
     put_message(&mut out, b'P', |out| {
         put_cstr(out, name.as_bytes());
@@ -125,7 +131,7 @@ fn bind_execute(name: &str) -> Vec<u8> {
     out
 }
 
-fn backend(tag: u8, body: &[u8]) -> Vec<u8> {
+pub(super) fn backend(tag: u8, body: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     put_message(&mut out, tag, |out| out.extend_from_slice(body));
     out
@@ -177,6 +183,251 @@ fn no_split_of_the_servers_stream_changes_what_the_client_gets() {
         let ended = ended.unwrap();
         assert_eq!((ended.rows, ended.outcome()), (2, Outcome::Ok));
     }
+}
+
+/// Everything of a session that must not depend on how its bytes come.
+#[derive(Debug, PartialEq)]
+pub(super) struct Course {
+    pub(super) to_server: Vec<u8>,
+    pub(super) to_client: Vec<u8>,
+    records: Vec<Record>,
+    /// The client can be sent a last word.
+    pub(super) at_boundary: bool,
+    pub(super) error: Option<String>,
+}
+
+/// One side's bytes.
+#[derive(Clone, Debug)]
+pub(super) enum Said {
+    Client(Vec<u8>),
+    Server(Vec<u8>),
+}
+
+/// Plays a transcript, each side's bytes in the pieces that `cut` makes of them.
+pub(super) fn play<'a>(transcript: &'a [Said], cut: impl Fn(usize, &'a [u8]) -> Vec<&'a [u8]>) -> Course {
+    let mut session = session();
+    let (mut to_server, mut to_client, mut error) = (Vec::new(), Vec::new(), None);
+    for (index, said) in transcript.iter().enumerate() {
+        let failure = match said {
+            Said::Client(bytes) => cut(index, bytes).into_iter().find_map(|piece| {
+                let mut out = Vec::new();
+                let failure = session.pipeline.client(piece, &mut out).err().map(|error| error.to_string());
+                // What came with something wrong is not sent.
+                to_server.extend(out.into_iter().filter(|_| failure.is_none()));
+                failure
+            }),
+            Said::Server(bytes) => {
+                session.offer(cut(index, bytes), &mut to_client).err().map(|error| error.to_string())
+            }
+        };
+        if failure.is_some() {
+            error = failure;
+            break;
+        }
+    }
+    let records = session.records().into_iter().filter_map(|record| record.record).map(timeless).collect();
+    Course { to_server, to_client, records, at_boundary: session.down.is_at_boundary(), error }
+}
+
+fn timeless(mut record: Record) -> Record {
+    match &mut record {
+        Record::Decided(decided) => decided.at_us = 0,
+        Record::Ended(ended) => ended.duration_us = 0,
+        _ => {}
+    }
+    record
+}
+
+impl Course {
+    /// Whether this is how it goes when the same bytes come at once.
+    pub(super) fn agrees(&self, whole: &Self) -> bool {
+        // What a client sent before something wrong has gone on, unless it came with that.
+        let sent = self.to_server == whole.to_server
+            || (whole.error.is_some() && self.to_server.starts_with(&whole.to_server));
+        sent && (&self.to_client, &self.records, self.at_boundary, &self.error)
+            == (&whole.to_client, &whole.records, whole.at_boundary, &whole.error)
+    }
+}
+
+fn execute() -> Vec<u8> {
+    backend(b'E', &[0; 5])
+}
+
+fn failed(code: &str) -> Vec<u8> {
+    Report::new(code, "it failed", "").encode(Severity::Error)
+}
+
+/// Conversations as drivers have them, and as an attacker would.
+fn transcripts() -> Vec<(&'static str, Vec<Said>)> {
+    use Said::{Client as C, Server as S};
+    let sync = || backend(b'S', b"");
+    let ready = || READY.to_vec();
+    let rows = |count: usize| {
+        [vec![backend(b'D', b"\0\x01\0\0\0\x01a"); count].concat(), backend(b'C', b"SELECT 2\0")].concat()
+    };
+    let copy = || [backend(b'd', b"1\n"), backend(b'd', &[b'x'; 30]), backend(b'c', b"")].concat();
+    let function_call = || backend(b'F', &[0; 14]);
+    vec![
+        (
+            "simple",
+            vec![
+                C([query("SELECT 1; SELECT 2"), query("")].concat()),
+                S([
+                    backend(b'T', &[0; 2]),
+                    rows(2),
+                    backend(b'T', &[0; 2]),
+                    rows(1),
+                    ready(),
+                    backend(b'I', b""),
+                    ready(),
+                ]
+                .concat()),
+                C(backend(b'X', b"")),
+            ],
+        ),
+        (
+            "pipelined, with an error in the middle",
+            vec![
+                C([parse("s", "SELECT $1"), bind_execute("s"), bind_execute("none"), bind_execute("s")].concat()),
+                S([backend(b'1', b""), backend(b'2', b""), rows(2), ready(), failed("26000"), ready()].concat()),
+                S([backend(b'N', b"SNOTICE\0\0"), backend(b'2', b""), backend(b's', b""), ready()].concat()),
+                C([backend(b'C', b"Ss\0"), backend(b'D', b"P\0"), backend(b'H', b""), sync()].concat()),
+                S([backend(b'3', b""), backend(b'n', b""), ready()].concat()),
+            ],
+        ),
+        (
+            "COPY both ways",
+            vec![
+                C(query("COPY t FROM STDIN")),
+                S(backend(b'G', &[0; 3])),
+                C(copy()),
+                S([backend(b'C', b"COPY 2\0"), ready()].concat()),
+                C([parse("", "COPY t TO STDOUT"), bind_execute("")].concat()),
+                S([
+                    backend(b'1', b""),
+                    backend(b'2', b""),
+                    backend(b'H', &[0; 3]),
+                    backend(b'd', b"1\n"),
+                    backend(b'c', b""),
+                    backend(b'C', b"COPY 1\0"),
+                    ready(),
+                ]
+                .concat()),
+            ],
+        ),
+        (
+            "COPY sent ahead, which fails",
+            vec![
+                C([bind_execute("c"), copy(), sync(), query("SELECT 1")].concat()),
+                S([backend(b'2', b""), backend(b'G', &[0; 3]), failed("22P04"), ready()].concat()),
+                S([rows(1), ready()].concat()),
+            ],
+        ),
+        (
+            "refused",
+            vec![
+                C([query("BEGIN"), function_call(), query("SELECT 1")].concat()),
+                S([backend(b'C', b"BEGIN\0"), backend(b'Z', b"T"), failed("42601"), backend(b'Z', b"E")].concat()),
+                S([failed("25P02"), backend(b'Z', b"E")].concat()),
+            ],
+        ),
+        ("garbage after a statement", vec![C([query("SELECT 1"), b"GET / HTTP/1.1\r\n".to_vec()].concat())]),
+        ("a message within a message", vec![C(backend(b'Q', b"SELECT 1\0Q\0\0\0\x0aDROP\0"))]),
+        (
+            "a statement in the middle of COPY data",
+            vec![
+                C(query("COPY t FROM STDIN")),
+                S(backend(b'G', &[0; 3])),
+                C([backend(b'd', b"1\n"), sync(), query("DROP TABLE t")].concat()),
+            ],
+        ),
+        (
+            "data, Sync and a statement sent ahead of a COPY",
+            vec![
+                C([
+                    bind_execute("c")[..bind_execute("c").len() - 5].to_vec(),
+                    backend(b'd', b"1"),
+                    sync(),
+                    query("DROP TABLE t"),
+                ]
+                .concat()),
+                S([backend(b'2', b""), backend(b'G', &[0; 3]), failed("22P04"), ready()].concat()),
+            ],
+        ),
+        (
+            "a server out of step",
+            vec![C(query("SELECT 1")), S([backend(b'D', &[0; 40]), b"D\0\0\0\x03".to_vec()].concat())],
+        ),
+        (
+            "a FATAL error",
+            vec![
+                C([execute(), sync()].concat()),
+                S([rows(1), Report::new("57P01", "terminating", "").encode(Severity::Fatal)].concat()),
+            ],
+        ),
+    ]
+}
+
+#[test]
+fn no_split_of_any_transcript_changes_its_course() {
+    for (name, transcript) in transcripts() {
+        let whole = play(&transcript, |_, bytes| vec![bytes]);
+        let single = play(&transcript, |_, bytes| bytes.chunks(1).collect());
+        assert!(single.agrees(&whole), "{name}, byte by byte:\n{single:?}\n{whole:?}");
+        for (at, said) in transcript.iter().enumerate() {
+            let (Said::Client(said) | Said::Server(said)) = said;
+            for split in 1..said.len() {
+                let course = play(&transcript, |index, bytes| {
+                    let (before, after) = bytes.split_at(if index == at { split } else { bytes.len() });
+                    if after.is_empty() { vec![before] } else { vec![before, after] }
+                });
+                assert!(course.agrees(&whole), "{name}, part {at} split at {split}:\n{course:?}\n{whole:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_ran_after_a_failed_copy_is_not_recorded_as_skipped() {
+    let transcript = transcripts().into_iter().find(|(name, _)| name.starts_with("COPY sent ahead")).unwrap().1;
+    let course = play(&transcript, |_, bytes| vec![bytes]);
+    let outcomes: Vec<_> = course
+        .records
+        .iter()
+        .filter_map(|record| match record {
+            Record::Ended(ended) => Some(ended.outcome()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(outcomes, [Outcome::Error, Outcome::Ok]);
+}
+
+#[test]
+fn whoever_makes_it_unclear_what_runs_is_refused() {
+    for (name, transcript) in transcripts() {
+        let refused = name.contains("statement in the middle") || name.contains("sent ahead of a COPY");
+        let error = play(&transcript, |_, bytes| vec![bytes]).error;
+        assert!(!refused || error.is_some_and(|error| error.contains("not expected here")), "{name}");
+    }
+}
+
+#[test]
+fn a_long_answer_to_a_stand_in_ends_the_session() {
+    let mut session = session();
+    session.client(&backend(b'F', &[0; 14]));
+    let long = Report::new("42601", "x".repeat(40_000), "").encode(Severity::Error);
+    let mut out = Vec::new();
+    let result = session.offer(long.chunks(9_000), &mut out);
+    assert!(matches!(result, Err(ProtocolError::TooLarge { .. })) && out.is_empty());
+}
+
+#[test]
+fn a_terminate_within_data_is_no_goodbye() {
+    let mut session = session();
+    session.client(&[query("COPY t FROM STDIN"), backend(b'd', b"X\0\0\0\x04")].concat());
+    assert!(!session.pipeline.said_goodbye());
+    session.client(&[backend(b'c', b""), b"X\0\0\0\x04".to_vec()].concat());
+    assert!(session.pipeline.said_goodbye());
 }
 
 #[test]

@@ -82,7 +82,6 @@ pub async fn relay(
         to_client: greeting,
         carry: Vec::new(),
         written: 0,
-        said_goodbye: false,
         cancelling: None,
     };
     let ended = tokio::select! {
@@ -91,7 +90,7 @@ pub async fn relay(
         () = sleep(ends_at.since(Micros::now())) => Ended::Told(expired(ends_at)),
         ended = poll_fn(|cx| relay.poll(cx, worker, canceller.as_ref())) => ended,
     };
-    if matches!(ended, Ended::Client) && !relay.said_goodbye {
+    if matches!(ended, Ended::Client) && !relay.pipeline.said_goodbye() {
         let answers = poll_fn(|cx| match relay.poll_down(cx, worker) {
             Poll::Pending if !relay.pipeline.is_idle() => Poll::Pending,
             _ => Poll::Ready(()),
@@ -123,7 +122,7 @@ async fn close(relay: Relay, ended: Ended, canceller: Option<&Rc<Canceller>>) ->
     let (reason, last_word) = match ended {
         Ended::Client => ("client", None),
         Ended::Tunnel => ("tunnel", None),
-        Ended::Database if relay.said_goodbye => ("client", None),
+        Ended::Database if relay.pipeline.said_goodbye() => ("client", None),
         Ended::Database if relay.down.saw_fatal() => ("database", None),
         Ended::Database => ("database", Some(open::unreachable())),
         Ended::Told(end) => (end.reason, Some(end.report)),
@@ -161,11 +160,9 @@ async fn rest_of_message(io: &mut Io, pipeline: &mut Pipeline, down: &mut Down, 
             return;
         };
         let part = part.get(..count).unwrap_or_default();
-        let mut rewritten = Vec::new();
-        if pipeline.server(down, part, &mut rewritten).is_err() {
+        if pipeline.server(down, part, |bytes| to_client.extend_from_slice(bytes)).is_err() {
             return;
         }
-        to_client.extend_from_slice(part);
     }
 }
 
@@ -200,7 +197,6 @@ struct Relay {
     carry: Vec<u8>,
     /// Bytes of `to_server` that are written.
     written: usize,
-    said_goodbye: bool,
     /// A cancel request that is being sent. What the client says meanwhile waits.
     cancelling: Option<Pin<Box<Cancelling>>>,
 }
@@ -236,13 +232,12 @@ impl Relay {
     /// not take it, the request passes it: it is what the client waits for.
     fn poll_up(&mut self, cx: &mut Context<'_>, canceller: Option<&Rc<Canceller>>) -> Poll<Ended> {
         loop {
-            let written = match self.pipeline.poll_recorded(cx) {
-                Poll::Pending => false,
-                Poll::Ready(Err(fatal)) => return self.broken(fatal),
-                Poll::Ready(Ok(())) => match self.poll_write(cx) {
-                    Poll::Ready(Err(_)) => return Poll::Ready(Ended::Database),
-                    written => written.is_ready(),
-                },
+            if let Err(fatal) = ready!(self.pipeline.poll_recorded(cx)) {
+                return self.broken(fatal);
+            }
+            let written = match self.poll_write(cx) {
+                Poll::Ready(Err(_)) => return Poll::Ready(Ended::Database),
+                written => written.is_ready(),
             };
             // `poll_down` makes room.
             if written && self.pipeline.has_room() {
@@ -260,10 +255,7 @@ impl Relay {
                     .stream
                     .consume(|bytes| (bytes.len(), pipeline.client(bytes, to_server).map(|()| !bytes.is_empty())));
                 match taken {
-                    Ok(true) => {
-                        self.said_goodbye |= self.to_server.ends_with(TERMINATE);
-                        continue;
-                    }
+                    Ok(true) => continue,
                     Ok(false) => {}
                     Err(fatal) => return self.broken(fatal),
                 }
@@ -344,14 +336,14 @@ impl Relay {
     }
 
     fn take_server(&mut self, bytes: &[u8]) -> Result<(), Fatal> {
-        let mut rewritten = Vec::new();
-        let passed = self.pipeline.server(&mut self.down, bytes, &mut rewritten)?;
-        let out = if rewritten.is_empty() { bytes.get(..passed).unwrap_or_default() } else { rewritten.as_slice() };
-        let sent = self.stream.send(out);
-        self.to_client.extend_from_slice(out.get(sent..).unwrap_or_default());
-        let rest = bytes.get(passed..).unwrap_or_default();
+        let (stream, to_client) = (&self.stream, &mut self.to_client);
+        let done = self.pipeline.server(&mut self.down, bytes, |out| {
+            // Nothing overtakes what waits for credit.
+            let sent = if to_client.is_empty() { stream.send(out) } else { 0 };
+            to_client.extend_from_slice(out.get(sent..).unwrap_or_default());
+        })?;
         empty(&mut self.carry);
-        self.carry.extend_from_slice(rest);
+        self.carry.extend_from_slice(bytes.get(done..).unwrap_or_default());
         Ok(())
     }
 }

@@ -205,4 +205,84 @@ mod tests {
             assert!(named("name", bad).is_err(), "{bad}");
         }
     }
+
+    mod fuzz {
+        use super::*;
+        use crate::apply::diff;
+        use postern_fuzz::{proptest, target, text};
+        use proptest::{collection::vec, prelude::*, sample::select};
+
+        /// Values of the form that documents have, mostly, with keys that they know, mostly.
+        fn value() -> impl Strategy<Value = Value> {
+            let leaf = prop_oneof![
+                Just(Value::Null),
+                any::<bool>().prop_map(Value::from),
+                any::<i64>().prop_map(Value::from),
+                select(vec!["postgresql://h/d", "postgresql://u@h/d", "1h", "shared", "login", "demo"])
+                    .prop_map(Value::from),
+                text("postgresql://u:p@h/d?password=x", 30).prop_map(Value::from),
+            ];
+            leaf.prop_recursive(3, 24, 5, |inner| {
+                let key = select(vec![
+                    "name",
+                    "database",
+                    "connector",
+                    "roles",
+                    "tags",
+                    "masks",
+                    "mode",
+                    "database_role",
+                    "settings",
+                    "max_duration",
+                    "approvals",
+                    "groups",
+                    "a.b.c",
+                    "read",
+                    "",
+                ]);
+                prop_oneof![
+                    1 => vec(inner.clone(), 0..3).prop_map(Value::from),
+                    4 => vec((key, inner), 0..5).prop_map(|fields| {
+                        Value::Object(fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+                    }),
+                ]
+            })
+        }
+
+        fn of(fields: (Value, Value, Value, Value)) -> Value {
+            let (database, roles, tags, more) = fields;
+            let mut document = json!({ "name": "demo", "database": database, "connector": "dev" });
+            for (key, value) in [("roles", roles), ("tags", tags)] {
+                if value.is_object() {
+                    document[key] = value;
+                }
+            }
+            diff::merge(&mut document, more);
+            document
+        }
+
+        target!(fuzz_documents, (value(), value(), value(), value()).prop_map(of), |document| {
+            let Ok(read) = deserialize::<ConnectionDocument>(document) else { return Ok(()) };
+            // Written and read again it is the same, whether or not it may be applied.
+            let written = serde_json::to_value(&read).unwrap();
+            prop_assert_eq!(&deserialize::<ConnectionDocument>(written.clone()).ok(), &Some(read.clone()));
+            prop_assert_eq!(diff::fields(Some(&written), Some(&written)), vec![]);
+            if connection(&read).is_ok() {
+                prop_assert!(!read.database.contains(|c: char| c.is_control() || c.is_whitespace()));
+                prop_assert!(read.roles.len() <= MAX_ENTRIES && read.roles.keys().all(|name| name.len() <= MAX_NAME));
+            }
+            Ok(())
+        });
+
+        target!(fuzz_merging_is_to_say_it_last, (value(), value()), |(base, over)| {
+            let mut merged = base.clone();
+            diff::merge(&mut merged, over.clone());
+            let once = merged.clone();
+            diff::merge(&mut merged, over);
+            prop_assert_eq!(merged, once);
+            // What a difference lists is what differs.
+            prop_assert_eq!(diff::fields(Some(&base), Some(&base)), vec![]);
+            Ok(())
+        });
+    }
 }

@@ -190,3 +190,48 @@ fn a_decoy_looks_like_any_other_and_is_provable_by_nobody() {
     let message = client_final("anything", "n,,", b"", bare, &server_first);
     assert_eq!(challenge.verify(message.as_bytes()).unwrap_err(), ScramError::BadProof);
 }
+
+mod fuzz {
+    use super::*;
+    use postern_fuzz::{mangled, proptest, target, text};
+    use proptest::prelude::*;
+
+    fn flag() -> impl Strategy<Value = &'static str> {
+        prop::sample::select(vec!["n", "y", "p=tls-server-end-point", "p=tls-unique", ""])
+    }
+
+    fn first() -> impl Strategy<Value = Vec<u8>> {
+        (flag(), text("a=", 3), text("nr=,m", 12))
+            .prop_map(|(flag, authzid, bare)| format!("{flag},{authzid},n=user,r=abc{bare}").into_bytes())
+    }
+
+    target!(fuzz_first_messages, (mangled(first()), any::<bool>(), any::<bool>()), |(message, plus, offered)| {
+        let mechanism = if plus { Mechanism::Plus } else { Mechanism::Plain };
+        let binding: &[u8] = if offered { b"hash" } else { b"" };
+        if let Ok(read) = ClientFirst::read(mechanism, binding, &message) {
+            prop_assert!(!plus || offered, "bound to a channel that was not offered");
+            prop_assert!(!read.nonce.contains(',') && !read.nonce.is_empty());
+            // What the client will be held to is what it said.
+            let header = String::from_utf8(read.expected_binding.clone()).unwrap();
+            let header = header.strip_suffix("hash").unwrap_or(&header);
+            prop_assert_eq!(format!("{header}{}", read.bare).into_bytes(), message);
+        }
+        Ok(())
+    });
+
+    target!(fuzz_final_messages, mangled(Just(CLIENT_FINAL.as_bytes().to_vec())), |message| {
+        let (challenge, _) = rfc_challenge(CLIENT_FIRST);
+        // Nothing but the one right message proves anything.
+        prop_assert_eq!(challenge.verify(&message).is_ok(), message == CLIENT_FINAL.as_bytes());
+        Ok(())
+    });
+
+    target!(fuzz_verifiers, mangled(Just(pencil().to_string().into_bytes())), |verifier| {
+        let verifier = String::from_utf8_lossy(&verifier).into_owned();
+        if let Ok(read) = verifier.parse::<Verifier>() {
+            prop_assert!(read.iterations.get() <= MAX_ITERATIONS && !read.salt.is_empty() && !read.decoy);
+            prop_assert_eq!(read.to_string().parse::<Verifier>(), Ok(read));
+        }
+        Ok(())
+    });
+}

@@ -167,4 +167,37 @@ mod tests {
             assert_eq!(Target::parse(url).unwrap_err(), expect, "{url}");
         }
     }
+
+    mod fuzz {
+        use super::*;
+        use postern_fuzz::{mangled, proptest, target, text};
+        use proptest::prelude::*;
+        use secrecy::ExposeSecret;
+
+        fn url() -> impl Strategy<Value = Vec<u8>> {
+            let word = || text("ab%40%2f[]:,@/?&=", 8);
+            let query =
+                prop::sample::select(vec!["", "?sslmode=verify-full", "?host=%2Frun&port=1", "?user=x&dbname=y"]);
+            (word(), word(), word(), word(), query).prop_map(|(user, password, host, database, query)| {
+                format!("postgresql://{user}:{password}@{host}/{database}{query}").into_bytes()
+            })
+        }
+
+        target!(fuzz_urls, mangled(url()), |url| {
+            let url = String::from_utf8_lossy(&url).into_owned();
+            match Target::parse(&url) {
+                Ok(read) => {
+                    prop_assert!(!read.hosts.is_empty());
+                    prop_assert!(read.hosts.iter().all(|host| !matches!(host, Host::Tcp(name, _) if name.is_empty())));
+                    let again = Target::parse(&url).unwrap();
+                    let secret = |target: &Target| target.password.as_ref().map(|it| it.expose_secret().to_owned());
+                    prop_assert_eq!(secret(&again), secret(&read));
+                }
+                // The name of an unknown parameter is the only part of a URL that an error may show.
+                Err(TargetError::Parameter(name)) => prop_assert!(name.chars().count() <= 64 && url.contains(&name)),
+                Err(_) => {}
+            }
+            Ok(())
+        });
+    }
 }

@@ -27,7 +27,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn from_name(name: &str) -> Option<Self> {
+    /// As certificates and messages name it.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         match name {
             "connector" => Some(Self::Connector),
             "gateway" => Some(Self::Gateway),

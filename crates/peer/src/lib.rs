@@ -2,10 +2,12 @@
 //! renewed before it expires, and used for every TLS connection between the parts.
 //!
 //! In reading order: [`identity`] (what is kept, and its file), [`tls`] (rustls configurations from it),
-//! [`control`] (the gRPC channel), [`pauses`] (between two attempts), [`enrol`] (join and renew).
+//! [`control`] (the gRPC channel), [`pauses`] (between two attempts), [`enrol`] (join and renew), [`hello`] (how a
+//! tunnel begins).
 
 pub mod control;
 pub mod enrol;
+pub mod hello;
 pub mod identity;
 pub mod pauses;
 pub mod tls;

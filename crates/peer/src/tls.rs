@@ -156,11 +156,5 @@ pub fn peer(certificate: &[u8]) -> Option<(Kind, String)> {
         return None;
     };
     let (kind, id) = uri.strip_prefix(IDENTITY_URI_PREFIX)?.split_once('/')?;
-    let kind = match kind {
-        "connector" => Kind::Connector,
-        "gateway" => Kind::Gateway,
-        "control-plane" => Kind::ControlPlane,
-        _ => return None,
-    };
-    Some((kind, id.to_owned()))
+    Some((Kind::from_name(kind)?, id.to_owned()))
 }

@@ -7,7 +7,7 @@ use crate::{
 };
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     future::Future,
     io,
     pin::Pin,
@@ -33,6 +33,10 @@ const READ_BUFFER: usize = 2 * MAX_PAYLOAD;
 
 /// Reads in one go before the streams get their turn.
 const READS_PER_TURN: usize = 16;
+
+/// Answers (to pings, and to streams beyond the bound) that are queued while the peer takes nothing. A peer pings
+/// every few seconds.
+const MAX_ANSWERS: usize = 64 * 1024;
 
 /// Buffers kept for streams that have something to read.
 const SPARE_BUFFERS: usize = 64;
@@ -71,7 +75,10 @@ pub(crate) struct Shared {
     spare: RefCell<Vec<Vec<u8>>>,
     streams: RefCell<HashMap<u32, Rc<RefCell<State>>>>,
     driver: RefCell<Option<Waker>>,
-    waiting: RefCell<Vec<Waker>>,
+    /// Streams that wait until what is queued has gone.
+    waiting: RefCell<HashSet<u32>>,
+    /// Answers queued since something went last.
+    answers: Cell<usize>,
     /// The highest stream id so far.
     last: Cell<u32>,
     going_away: Cell<bool>,
@@ -93,8 +100,29 @@ impl Shared {
         self.out.borrow().len()
     }
 
-    pub(crate) fn wait_for_drain(&self, waker: &Waker) {
-        self.waiting.borrow_mut().push(waker.clone());
+    /// Queues what the peer's frame asks for. A peer that asks for ever more and takes none of it is let go.
+    fn answer(&self, stream: u32, kind: Kind) -> Result<(), TunnelError> {
+        let answers = self.answers.get() + 1;
+        if answers > MAX_ANSWERS {
+            return Err(TunnelError::Protocol("it asks for answers and does not take them"));
+        }
+        self.answers.set(answers);
+        self.queue(stream, kind, &[]);
+        Ok(())
+    }
+
+    /// The stream's writer is woken once what is queued has gone.
+    pub(crate) fn wait_for_drain(&self, stream: u32) {
+        self.waiting.borrow_mut().insert(stream);
+    }
+
+    fn drained(&self) {
+        self.answers.set(0);
+        for stream in self.waiting.borrow_mut().drain() {
+            if let Some(state) = self.get(stream) {
+                state.borrow_mut().wake_writer();
+            }
+        }
     }
 
     pub(crate) fn forget(&self, stream: u32) {
@@ -175,6 +203,7 @@ where
         streams: RefCell::default(),
         driver: RefCell::default(),
         waiting: RefCell::default(),
+        answers: Cell::new(0),
         last: Cell::new(0),
         going_away: Cell::new(false),
         lost: Cell::new(false),
@@ -286,9 +315,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
                 self.write.clear();
                 self.written = 0;
                 std::mem::swap(&mut self.write, &mut self.shared.out.borrow_mut());
-                for waker in self.shared.waiting.borrow_mut().drain(..) {
-                    waker.wake();
-                }
+                self.shared.drained();
                 if self.write.is_empty() {
                     break;
                 }
@@ -315,7 +342,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
 fn dispatch(shared: &Rc<Shared>, role: &Role, frame: Frame<'_>) -> Result<(), TunnelError> {
     match frame.kind {
         Kind::Open => return open(shared, role, frame),
-        Kind::Ping => shared.queue(0, Kind::Pong, &[]),
+        Kind::Ping => return shared.answer(0, Kind::Pong),
         Kind::Pong => {}
         Kind::GoAway => shared.going_away.set(true),
         Kind::Cancel if matches!(role, Role::Opener) => {
@@ -330,6 +357,9 @@ fn dispatch(shared: &Rc<Shared>, role: &Role, frame: Frame<'_>) -> Result<(), Tu
                 return Ok(());
             };
             let mut state = state.borrow_mut();
+            if !state.may_come(frame.kind) {
+                return Err(TunnelError::Protocol("a frame after the stream's end"));
+            }
             match frame.kind {
                 Kind::Data if !state.push(frame.payload, &mut shared.spare.borrow_mut()) => {
                     return Err(TunnelError::Protocol("more data than there was window for"));
@@ -359,8 +389,7 @@ fn open(shared: &Rc<Shared>, role: &Role, frame: Frame<'_>) -> Result<(), Tunnel
     }
     shared.last.set(frame.stream);
     if shared.streams.borrow().len() >= MAX_STREAMS {
-        shared.queue(frame.stream, Kind::Reset, &[]);
-        return Ok(());
+        return shared.answer(frame.stream, Kind::Reset);
     }
     let state = Rc::new(RefCell::new(State::new()));
     shared.streams.borrow_mut().insert(frame.stream, Rc::clone(&state));

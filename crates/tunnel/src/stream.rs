@@ -75,6 +75,15 @@ impl State {
         }
     }
 
+    /// Whether the peer may say this, after what it has said before.
+    pub(crate) fn may_come(&self, kind: Kind) -> bool {
+        match self.closed {
+            None | Some(Closed::Lost) => true,
+            Some(Closed::Finished) => !matches!(kind, Kind::Data | Kind::Finish),
+            Some(Closed::Reset) => false,
+        }
+    }
+
     /// Bytes came. False when the peer had no window for them.
     pub(crate) fn push(&mut self, bytes: &[u8], spare: &mut Vec<Vec<u8>>) -> bool {
         let Some(left) = u32::try_from(bytes.len()).ok().and_then(|n| self.window.checked_sub(n)) else {
@@ -228,7 +237,7 @@ impl Stream {
             if self.shared.queued() < HIGH_WATER {
                 return Poll::Ready(Ok(usize::try_from(state.credit).unwrap_or(0)));
             }
-            self.shared.wait_for_drain(cx.waker());
+            self.shared.wait_for_drain(self.id);
         }
         state.writer = Some(cx.waker().clone());
         Poll::Pending
@@ -238,7 +247,7 @@ impl Stream {
     #[must_use]
     pub fn credit(&self) -> usize {
         let state = self.state.borrow();
-        if state.closed.is_some_and(|why| why != Closed::Finished) {
+        if state.finished_by_us || state.closed.is_some_and(|why| why != Closed::Finished) {
             return 0;
         }
         usize::try_from(state.credit).unwrap_or(0)

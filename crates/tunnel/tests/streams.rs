@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail by panicking, too")]
 
+use postern_fuzz::proptest;
 use postern_tunnel::{Closed, Mux, Role, Stream, TunnelError, WINDOW, connect, frame};
 use proptest::prelude::*;
 use std::{future::poll_fn, time::Duration};
@@ -182,7 +183,15 @@ fn rules_broken_by_a_peer_end_the_connection() {
     let mut window = Vec::new();
     frame::put(&mut window, 1, Kind::Open, b"");
     frame::put(&mut window, 1, Kind::Window, &1u32.to_be_bytes());
+    let mut after_the_end = Vec::new();
+    frame::put(&mut after_the_end, 1, Kind::Open, b"");
+    frame::put(&mut after_the_end, 1, Kind::Finish, b"");
+    frame::put(&mut after_the_end, 1, Kind::Data, b"x");
+    let mut pings = Vec::new();
+    (0..200_000).for_each(|_| frame::put(&mut pings, 0, Kind::Ping, b""));
     for (name, bytes) in [
+        ("after the end", after_the_end),
+        ("pings whose answers nobody takes", pings),
         ("two opens", two_opens),
         ("unopened", unopened),
         ("flood", flood),
@@ -190,7 +199,7 @@ fn rules_broken_by_a_peer_end_the_connection() {
         ("garbage", vec![0xff; 64]),
     ] {
         run(async {
-            let (a, mut b) = tokio::io::duplex(1 << 20);
+            let (a, mut b) = tokio::io::duplex(2 << 20);
             let (accept, mut accepted) = mpsc::unbounded_channel();
             let (_, driver) = connect(a, Role::Acceptor(accept));
             let held = spawn_local(async move {

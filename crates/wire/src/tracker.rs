@@ -25,8 +25,33 @@ pub enum Sent<T> {
     Execute(T),
     /// Sync.
     Sync,
+    /// CopyData.
+    CopyData,
     /// CopyDone or CopyFail.
     CopyEnd,
+}
+
+impl<T> Sent<T> {
+    /// The server gives no answer to it.
+    fn is_of_copy(&self) -> bool {
+        matches!(self, Self::CopyData | Self::CopyEnd)
+    }
+}
+
+/// Where the server is with COPY data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CopyIn {
+    /// It takes none.
+    No,
+    /// It takes data whose end has not been sent. It ignores Sync.
+    Wanted {
+        /// Some was sent.
+        fed: bool,
+    },
+    /// It takes data up to the end that was sent.
+    Ending,
+    /// It takes data, and there is a message in its place: the server fails and passes over that.
+    Interrupted,
 }
 
 /// How a statement ended.
@@ -59,8 +84,9 @@ pub struct Tracker<T> {
     queue: VecDeque<Sent<T>>,
     /// The server discards everything up to the next Sync, which has not been sent yet.
     skipping: bool,
-    /// The server takes COPY data for an Execute; it ignores Sync until CopyEnd, which has not been sent yet.
-    copying: bool,
+    copy: CopyIn,
+    /// See [`Tracker::is_lost`].
+    lost: bool,
     rows: u64,
     bytes: u64,
     /// Rows of the statements of a Query that are already complete.
@@ -71,7 +97,16 @@ pub struct Tracker<T> {
 
 impl<T> Default for Tracker<T> {
     fn default() -> Self {
-        Self { queue: VecDeque::new(), skipping: false, copying: false, rows: 0, bytes: 0, finished: 0, failure: None }
+        Self {
+            queue: VecDeque::new(),
+            skipping: false,
+            copy: CopyIn::No,
+            lost: false,
+            rows: 0,
+            bytes: 0,
+            finished: 0,
+            failure: None,
+        }
     }
 }
 
@@ -91,22 +126,46 @@ impl<T: Copy> Tracker<T> {
     /// The message that the server answers now.
     #[must_use]
     pub fn front(&self) -> Option<Sent<T>> {
-        self.queue.iter().find(|sent| !matches!(sent, Sent::CopyEnd)).copied()
+        self.queue.iter().find(|sent| !sent.is_of_copy()).copied()
+    }
+
+    /// Whether the client may send this now. While the server takes COPY data, only data, its end, and Sync before
+    /// any data: whether the server ignores what else comes, or fails and passes over it, or has failed already and
+    /// carries it out, cannot be told from here.
+    #[must_use]
+    pub fn may_send(&self, sent: &Sent<T>) -> bool {
+        match self.copy {
+            CopyIn::Wanted { fed } => sent.is_of_copy() || (matches!(sent, Sent::Sync) && !fed),
+            CopyIn::No | CopyIn::Ending | CopyIn::Interrupted => true,
+        }
+    }
+
+    /// What was sent ahead of the server's asking for COPY data was such that nobody can tell what the server makes
+    /// of it: data, and then neither its end nor more of it.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.lost
     }
 
     /// A message was passed on. Statements that the server will certainly discard end at once.
     pub fn sent(&mut self, sent: Sent<T>, mut ended: impl FnMut(Ended<T>)) {
-        match sent {
-            Sent::Sync if self.copying => return,
-            Sent::Sync => self.skipping = false,
-            Sent::CopyEnd => self.copying = false,
+        match (sent, self.copy) {
+            (Sent::Sync, CopyIn::Wanted { .. }) => return,
+            (Sent::CopyData, CopyIn::Wanted { .. }) => self.copy = CopyIn::Wanted { fed: true },
+            (Sent::CopyEnd, CopyIn::Wanted { .. }) => self.copy = CopyIn::Ending,
+            (Sent::Sync, _) => self.skipping = false,
             _ => {}
         }
         if self.skipping {
             if let Sent::Query(statement) | Sent::Parse(statement) | Sent::Execute(statement) = sent {
                 ended(skipped(statement));
             }
-        } else if !(matches!(sent, Sent::CopyEnd) && self.queue.is_empty()) {
+            return;
+        }
+        // Of data it only matters where it begins, and before any statement the server ignores it.
+        let repeats = matches!((sent, self.queue.back()), (Sent::CopyData, Some(Sent::CopyData)));
+        let pointless = repeats || (sent.is_of_copy() && self.queue.is_empty());
+        if !pointless {
             self.queue.push_back(sent);
         }
     }
@@ -119,7 +178,6 @@ impl<T: Copy> Tracker<T> {
 
     /// Any other message came. `body` may be the start of a longer one; all that is read is at the front.
     pub fn received(&mut self, tag: u8, body: &[u8], mut ended: impl FnMut(Ended<T>)) {
-        self.drop_copy_ends();
         match tag {
             b'Z' => self.ready(&mut ended),
             b'E' => self.error(body, &mut ended),
@@ -131,17 +189,14 @@ impl<T: Copy> Tracker<T> {
             b'T' | b'n' => self.pop_if(|sent| matches!(sent, Sent::Describe)),
             _ => {}
         }
-    }
-
-    fn pop_if(&mut self, wanted: impl Fn(&Sent<T>) -> bool) {
-        if self.queue.front().is_some_and(wanted) {
+        // What belongs to COPY has no answer of its own.
+        while self.queue.front().is_some_and(Sent::is_of_copy) {
             self.queue.pop_front();
         }
     }
 
-    /// CopyDone and CopyFail have no answer of their own.
-    fn drop_copy_ends(&mut self) {
-        while let Some(Sent::CopyEnd) = self.queue.front() {
+    fn pop_if(&mut self, wanted: impl Fn(&Sent<T>) -> bool) {
+        if self.queue.front().is_some_and(wanted) {
             self.queue.pop_front();
         }
     }
@@ -160,9 +215,15 @@ impl<T: Copy> Tracker<T> {
                 // larger is the statement's. The rows of a string's statements add up.
                 self.finished += self.rows.max(counted);
                 self.rows = 0;
+                if std::mem::replace(&mut self.copy, CopyIn::No) == CopyIn::Ending {
+                    // The data of this COPY: the next statement of the string may be another.
+                    let end = self.queue.iter().position(|sent| matches!(sent, Sent::CopyEnd)).unwrap_or(0);
+                    self.queue.drain(1..=end);
+                }
             }
             Some(Sent::Execute(statement)) => {
                 self.queue.pop_front();
+                self.copy = CopyIn::No;
                 self.rows = self.rows.max(counted);
                 let end = self.take(statement, Outcome::Ok);
                 ended(end);
@@ -177,11 +238,18 @@ impl<T: Copy> Tracker<T> {
             None | Some(Sent::Sync) => {}
             Some(Sent::Query(_)) => {
                 self.failure.get_or_insert(sqlstate);
+                // What stood in the place of data went with the error.
+                if std::mem::replace(&mut self.copy, CopyIn::No) == CopyIn::Interrupted
+                    && let Some(Sent::Query(statement) | Sent::Parse(statement) | Sent::Execute(statement)) =
+                        self.queue.remove(1)
+                {
+                    ended(skipped(statement));
+                }
             }
             Some(_) => {
                 let mut outcome = Outcome::Error(sqlstate);
                 self.skipping = true;
-                self.copying = false;
+                self.copy = CopyIn::No;
                 while let Some(sent) = self.queue.pop_front() {
                     match sent {
                         Sent::Sync => {
@@ -195,30 +263,35 @@ impl<T: Copy> Tracker<T> {
                             outcome = Outcome::Skipped;
                             ended(end);
                         }
-                        Sent::Bind | Sent::Describe | Sent::Close | Sent::CopyEnd => {}
+                        Sent::Bind | Sent::Describe | Sent::Close | Sent::CopyData | Sent::CopyEnd => {}
                     }
                 }
             }
         }
     }
 
+    /// The server asks for data. It takes what was sent ahead for that, ignoring each Sync.
     fn copy_in(&mut self) {
-        let Some(Sent::Execute(_)) = self.queue.front() else {
+        if !matches!(self.queue.front(), Some(Sent::Query(_) | Sent::Execute(_))) {
             return;
+        }
+        while let Some(Sent::Sync) = self.queue.get(1) {
+            self.queue.remove(1);
+        }
+        let fed = matches!(self.queue.get(1), Some(Sent::CopyData));
+        self.copy = match self.queue.get(if fed { 2 } else { 1 }) {
+            None => CopyIn::Wanted { fed },
+            Some(Sent::CopyEnd) => CopyIn::Ending,
+            Some(_) => CopyIn::Interrupted,
         };
-        let end = self.queue.iter().position(|sent| matches!(sent, Sent::CopyEnd));
-        self.copying = end.is_none();
-        let before = end.unwrap_or(self.queue.len());
-        let mut index = 0;
-        self.queue.retain(|sent| {
-            let ignored = index < before && matches!(sent, Sent::Sync);
-            index += 1;
-            !ignored
-        });
+        self.lost |= fed && self.copy == CopyIn::Interrupted;
     }
 
     fn ready(&mut self, ended: &mut impl FnMut(Ended<T>)) {
         let failure = self.failure.take();
+        // The server is between statements, whatever was thought of it.
+        self.skipping = false;
+        self.copy = CopyIn::No;
         while let Some(sent) = self.queue.pop_front() {
             match sent {
                 Sent::Query(statement) => {
@@ -228,7 +301,7 @@ impl<T: Copy> Tracker<T> {
                 }
                 Sent::Sync => break,
                 Sent::Parse(statement) | Sent::Execute(statement) => ended(skipped(statement)),
-                Sent::Bind | Sent::Describe | Sent::Close | Sent::CopyEnd => {}
+                Sent::Bind | Sent::Describe | Sent::Close | Sent::CopyData | Sent::CopyEnd => {}
             }
         }
         self.rows = 0;

@@ -200,3 +200,30 @@ pub fn put_authentication(out: &mut Vec<u8>, code: i32, fill: impl FnOnce(&mut V
         fill(out);
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use postern_fuzz::{mangled, proptest, target, text};
+    use proptest::prelude::*;
+
+    fn initial(mechanism: &str, first: &str) -> Vec<u8> {
+        let length = i32::try_from(first.len()).unwrap();
+        [mechanism.as_bytes(), b"\0", &length.to_be_bytes(), first.as_bytes()].concat()
+    }
+
+    fn sent() -> impl Strategy<Value = Vec<u8>> {
+        let mechanism = prop::sample::select(vec!["SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "MD5", ""]);
+        (mechanism, text("n,=r", 30)).prop_map(|(mechanism, first)| initial(mechanism, &first))
+    }
+
+    target!(fuzz_initial_responses, mangled(sent()), |body| {
+        // Taken in one form only: the fields, written again, are the same bytes.
+        if let Ok((mechanism, first)) = initial_response(&body) {
+            prop_assert!(mechanism.starts_with("SCRAM-SHA-256"));
+            let length = u32::try_from(first.len()).unwrap().to_be_bytes();
+            prop_assert_eq!([mechanism.as_bytes(), b"\0", &length, &first].concat(), body);
+        }
+        Ok(())
+    });
+}

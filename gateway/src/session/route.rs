@@ -65,30 +65,44 @@ fn no_connector() -> EndOfClient {
     ))
 }
 
-/// Everything up to and with ReadyForQuery; or the connector's refusal, which is passed on.
+/// Everything up to and with ReadyForQuery, and no byte more, which is the relay's; or the connector's refusal, which
+/// is passed on.
 async fn greeting(stream: &Stream) -> Result<Vec<u8>, EndOfClient> {
     let mut greeting = Vec::new();
     loop {
         stream.readable().await.map_err(|_| no_connector())?;
-        stream.consume(|bytes| {
+        let end = stream.consume(|bytes| {
+            let before = greeting.len();
             greeting.extend_from_slice(bytes);
-            (bytes.len(), ())
-        });
+            let end = end_of_greeting(&greeting);
+            let taken = end.as_ref().ok().copied().flatten().unwrap_or(greeting.len());
+            greeting.truncate(taken);
+            (taken.saturating_sub(before), end)
+        })?;
         if greeting.len() > MAX_GREETING_BYTES {
             return Err(no_connector());
         }
-        let mut rest = greeting.as_slice();
-        while let Some(header) = frame::header(rest)? {
-            let Some((whole, after)) = rest.split_at_checked(header.total()) else {
-                break;
-            };
-            match header.tag {
-                b'Z' => return Ok(greeting),
-                b'E' => return Err(EndOfClient::Refused(passed_on(whole))),
-                _ => rest = after,
-            }
+        if end.is_some() {
+            return Ok(greeting);
         }
     }
+}
+
+/// Where the greeting ends, once that has come.
+fn end_of_greeting(greeting: &[u8]) -> Result<Option<usize>, EndOfClient> {
+    let mut rest = greeting;
+    while let Some(header) = frame::header(rest)? {
+        let Some((whole, after)) = rest.split_at_checked(header.total()) else {
+            break;
+        };
+        rest = after;
+        match header.tag {
+            b'Z' => return Ok(Some(greeting.len() - rest.len())),
+            b'E' => return Err(EndOfClient::Refused(passed_on(whole))),
+            _ => {}
+        }
+    }
+    Ok(None)
 }
 
 fn passed_on(response: &[u8]) -> Report {
@@ -131,4 +145,34 @@ fn cancel_key(pid: i32, minor: u16, registration: &Registration) -> Result<Backe
             return Ok(key);
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use postern_fuzz::{mangled, proptest, target};
+    use postern_wire::error::Severity;
+    use proptest::{collection::vec, prelude::*};
+
+    fn sent() -> impl Strategy<Value = Vec<u8>> {
+        let message = (prop::sample::select(&b"SKNZ"[..]), vec(any::<u8>(), 0..12)).prop_map(|(tag, body)| {
+            let mut out = Vec::new();
+            frame::put_message(&mut out, tag, |out| out.extend_from_slice(&body));
+            out
+        });
+        let refusal = Just(Report::new("28P01", "no", "ask").encode(Severity::Fatal));
+        vec(prop_oneof![8 => message, 1 => refusal], 0..8).prop_map(|messages| messages.concat())
+    }
+
+    target!(fuzz_greetings, mangled(sent()), |bytes| {
+        let verdicts: Vec<_> = (0..=bytes.len()).map(|end| end_of_greeting(&bytes[..end])).collect();
+        let Some(first) = verdicts.iter().position(|verdict| !matches!(verdict, Ok(None))) else { return Ok(()) };
+        for verdict in &verdicts[first..] {
+            prop_assert_eq!(format!("{verdict:?}"), format!("{:?}", verdicts[first]), "more bytes changed it");
+        }
+        if let Ok(Some(end)) = &verdicts[first] {
+            prop_assert_eq!(*end, first, "it could have been known before");
+        }
+        Ok(())
+    });
 }

@@ -82,7 +82,7 @@ async fn recorded(store: &Store) -> Cast {
         tx.execute(
             "INSERT INTO sessions (id, grant_id, principal_id, connection, access_role, client_address, gateway_id, \
              connector_id, incarnation, auth_method, status, started_at) \
-             VALUES ($1, $2, $3, 'demo', 'open', '', '', $4, '', '', 'ended', $5)",
+             VALUES ($1, $2, $3, 'demo', 'open', '', '', $4, '', '', 'active', $5)",
             values![format!("ses_{number}"), &grant, &cast.agent.principal.id, connector, START],
         )
         .await
@@ -189,6 +189,12 @@ pub async fn statements_are_joined_across_segments(store: &Store) {
     assert_eq!((of(1).principal.as_deref(), of(1).on_behalf_of.as_deref()), (Some("ci"), Some("alice")));
     let newest = find(store, &cast.admin, AuditQuery { limit: Some(2), ..AuditQuery::default() }).await;
     assert_eq!(newest, found[..2]);
+    // Once the session is over, no end of it will come any more.
+    let mut tx = store.begin().await.unwrap();
+    tx.execute("UPDATE sessions SET status = 'ended' WHERE id = 'ses_1'", values![]).await.unwrap();
+    tx.commit().await.unwrap();
+    let unknown = AuditQuery { outcome: Some("unknown".to_owned()), ..AuditQuery::default() };
+    assert_eq!(sqls(&find(store, &cast.admin, unknown).await), ["SELECT later"]);
 }
 
 pub async fn filters(store: &Store) {

@@ -32,13 +32,7 @@ else
 endif
 	@echo "All tests have passed."
 
-test-long: setup ## run all tests and those that take long
-	$(CARGO) build --locked --package postern-cli
-ifdef NEXTEST
-	$(CARGO) nextest run --workspace --locked --run-ignored all
-else
-	$(CARGO) test --workspace --locked -- --include-ignored
-endif
+test-long: test regress fuzz ## run all tests and those that take long: PostgreSQL's regression suite, each fuzz target for FUZZ_SECONDS
 	@echo "All tests have passed, also those that take long."
 
 # A target for each parser of untrusted bytes. `make test` runs each for a second or two.
@@ -69,7 +63,9 @@ advisories: ## look for known vulnerabilities in dependencies (fetches the advis
 fmt: ## format all code
 	$(CARGO) fmt --all
 
-bench: setup build ## measure against PgBouncer and a direct connection, and what recording costs
+bench: ## measure against PgBouncer and a direct connection, and what recording costs
+	@./.ci/setup bench
+	$(CARGO) build --release --locked
 	python3 tests/bench/bench.py
 	@echo; echo "Recording, microseconds a statement on one thread:"; echo "| protocol | off | on | cost |"; echo "|---|---|---|---|"
 	@$(CARGO) test --release --locked --quiet --package postern-agent --lib -- --ignored --nocapture recording_cost | grep '^|'

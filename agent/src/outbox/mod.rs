@@ -21,11 +21,13 @@ use std::{
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 /// What the recorders and the shipper share.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Outbox {
     folder: Arc<PathBuf>,
     /// Bytes in the folder.
     backlog: Arc<AtomicU64>,
+    /// The same, as `/metrics` shows it.
+    gauge: metrics::Gauge,
     config: config::Outbox,
     done: UnboundedSender<SegmentId>,
 }
@@ -38,7 +40,8 @@ impl Outbox {
     pub fn open(folder: PathBuf, config: config::Outbox) -> io::Result<(Self, UnboundedReceiver<SegmentId>)> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         let (done, waiting) = mpsc::unbounded_channel();
-        let outbox = Self { folder: Arc::new(folder), backlog: Arc::default(), config, done };
+        let gauge = metrics::gauge!("postern_connector_outbox_bytes");
+        let outbox = Self { folder: Arc::new(folder), backlog: Arc::default(), gauge, config, done };
         let mut found = Vec::new();
         for entry in fs::read_dir(outbox.folder.as_path())? {
             let path = entry?.path();
@@ -69,12 +72,12 @@ impl Outbox {
 
     fn grow(&self, bytes: u64) {
         self.backlog.fetch_add(bytes, Ordering::Relaxed);
-        metrics::gauge!("postern_connector_outbox_bytes").set(self.backlog() as f64);
+        self.gauge.set(self.backlog() as f64);
     }
 
     fn shrink(&self, bytes: u64) {
         self.backlog.fetch_sub(bytes, Ordering::Relaxed);
-        metrics::gauge!("postern_connector_outbox_bytes").set(self.backlog() as f64);
+        self.gauge.set(self.backlog() as f64);
     }
 
     /// Bytes that wait.

@@ -18,6 +18,7 @@ use postern_wire::{
     frontend::TERMINATE,
 };
 use std::{
+    cell::RefCell,
     future::poll_fn,
     io,
     pin::Pin,
@@ -73,7 +74,7 @@ pub async fn relay(
     let journal = Journal::new(Rc::clone(&worker.recorder), facts);
     let postern_dial::Connection { io, key, host, .. } = connection;
     let canceller = key.map(|key| Rc::new(Canceller { target, host, key }));
-    let mut relay = Relay {
+    let relay = Rc::new(RefCell::new(Relay {
         io,
         stream,
         pipeline: Pipeline::new(journal, worker.lease.clone()),
@@ -83,13 +84,21 @@ pub async fn relay(
         carry: Vec::new(),
         written: 0,
         cancelling: None,
-    };
+    }));
+    // A task of its own: what would end the session is not asked for again with each message.
+    let (shared, on, with) = (Rc::clone(&relay), Rc::clone(worker), canceller.clone());
+    let mut relaying = spawn_local(poll_fn(move |cx| shared.borrow_mut().poll(cx, &on, with.as_ref())));
     let ended = tokio::select! {
         biased;
         Some(end) = ends.recv() => Ended::Told(end),
         () = sleep(ends_at.since(Micros::now())) => Ended::Told(expired(ends_at)),
-        ended = poll_fn(|cx| relay.poll(cx, worker, canceller.as_ref())) => ended,
+        ended = &mut relaying => ended.unwrap_or(Ended::Tunnel),
     };
+    if !relaying.is_finished() {
+        relaying.abort();
+        let _ = relaying.await;
+    }
+    let Some(mut relay) = Rc::into_inner(relay).map(RefCell::into_inner) else { return "tunnel" };
     if matches!(ended, Ended::Client) && !relay.pipeline.said_goodbye() {
         let answers = poll_fn(|cx| match relay.poll_down(cx, worker) {
             Poll::Pending if !relay.pipeline.is_idle() => Poll::Pending,

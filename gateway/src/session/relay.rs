@@ -12,6 +12,7 @@ use postern_wire::{
     frame::Boundary,
 };
 use std::{
+    cell::RefCell,
     future::poll_fn,
     io,
     pin::Pin,
@@ -22,6 +23,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
     sync::mpsc::UnboundedReceiver,
+    task::{JoinHandle, spawn_local},
     time::{Instant, sleep_until, timeout},
 };
 
@@ -53,8 +55,10 @@ enum End {
 /// Relays until either side is done.
 pub(super) async fn relay(worker: &Rc<Worker>, client: Client, session: Session) {
     let Session { stream, mut commands, registration } = session;
-    let mut relay = Relay { client, stream, boundary: Boundary::default(), client_finished: false, unflushed: false };
-    let end = run(worker, &mut relay, &mut commands).await;
+    let relay = Relay { client, stream, boundary: Boundary::default(), client_finished: false, unflushed: false };
+    let relay = Rc::new(RefCell::new(relay));
+    let end = run(worker, &relay, &mut commands).await;
+    let Some(relay) = Rc::into_inner(relay).map(RefCell::into_inner) else { return };
     let last_word = match end {
         End::ClientGone => return,
         End::Finished => None,
@@ -69,7 +73,23 @@ pub(super) async fn relay(worker: &Rc<Worker>, client: Client, session: Session)
     drop(registration);
 }
 
-async fn run(worker: &Rc<Worker>, relay: &mut Relay, commands: &mut UnboundedReceiver<Command>) -> End {
+async fn run(worker: &Rc<Worker>, relay: &Rc<RefCell<Relay>>, commands: &mut UnboundedReceiver<Command>) -> End {
+    // A task of its own: what would end the session is not asked for again with each message.
+    let (shared, on) = (Rc::clone(relay), Rc::clone(worker));
+    let mut relaying = spawn_local(poll_fn(move |cx| shared.borrow_mut().poll(cx, &on)));
+    let end = until_the_end(&mut relaying, relay, commands).await;
+    if !relaying.is_finished() {
+        relaying.abort();
+        let _ = relaying.await;
+    }
+    end
+}
+
+async fn until_the_end(
+    relaying: &mut JoinHandle<End>,
+    relay: &RefCell<Relay>,
+    commands: &mut UnboundedReceiver<Command>,
+) -> End {
     let mut told: Option<(Report, Instant)> = None;
     loop {
         let deadline = told.as_ref().map(|(_, deadline)| *deadline);
@@ -77,7 +97,7 @@ async fn run(worker: &Rc<Worker>, relay: &mut Relay, commands: &mut UnboundedRec
             biased;
             Some(command) = commands.recv() => match command {
                 Command::Cancel(sent) => {
-                    relay.stream.cancel();
+                    relay.borrow().stream.cancel();
                     // Whoever asked may have gone.
                     let _ = sent.send(());
                 }
@@ -90,7 +110,7 @@ async fn run(worker: &Rc<Worker>, relay: &mut Relay, commands: &mut UnboundedRec
                     return End::Told(report);
                 }
             }
-            end = poll_fn(|cx| relay.poll(cx, worker)) => return end,
+            end = &mut *relaying => return end.unwrap_or(End::Lost),
         }
     }
 }

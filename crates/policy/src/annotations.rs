@@ -195,7 +195,9 @@ fn holds_nothing(policy: &Policy) -> bool {
 fn unknown(name: &str) -> (String, String) {
     let nearest = KNOWN.iter().map(|known| (distance(name, known), known)).min();
     let hint = match nearest {
-        Some((distance, known)) if distance <= known.len().div_ceil(3) => format!("did you mean `@{known}`?"),
+        Some((distance, known)) if distance <= known.len().max(name.len()).div_ceil(3) => {
+            format!("did you mean `@{known}`?")
+        }
         _ => format!("there are {}", KNOWN.map(|known| format!("`@{known}`")).join(", ")),
     };
     (format!("there is no annotation `@{name}`"), hint)

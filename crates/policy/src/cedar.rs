@@ -8,7 +8,7 @@ use crate::{
 };
 use cedar_policy::{
     AuthorizationError, Authorizer, Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, PolicySet, Request,
-    RestrictedExpression,
+    RestrictedExpression, Schema,
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -92,6 +92,18 @@ impl Target {
     pub(crate) fn request(&self, context: Context) -> Result<Request, Fault> {
         let Self { principal, action, resource, .. } = self;
         Request::new(principal.clone(), action.clone(), resource.clone(), context, None).map_err(Fault::new)
+    }
+}
+
+impl Target {
+    /// Whether schema and request agree.
+    pub(crate) fn check(&self, context: Context, schema: &Schema) -> Result<(), Fault> {
+        let Self { principal, action, resource, entities } = self;
+        let entities: Vec<_> =
+            entities.iter().filter(|entity| entity.uid().type_name() != action.type_name()).cloned().collect();
+        Entities::from_entities(entities, Some(schema)).map_err(Fault::new)?;
+        let (principal, action, resource) = (principal.clone(), action.clone(), resource.clone());
+        Request::new(principal, action, resource, context, Some(schema)).map_err(Fault::new).map(|_| ())
     }
 }
 

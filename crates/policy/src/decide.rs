@@ -91,6 +91,20 @@ impl Policies {
         Ok(ruling)
     }
 
+    /// Checks that recorded facts put questions that the schema knows, as all of Postern's own do. For facts that come
+    /// from elsewhere.
+    ///
+    /// # Errors
+    /// When they don't.
+    pub fn fits_schema(&self, facts: &Facts) -> Result<(), Fault> {
+        for asked in std::iter::once(&Asked::connect()).chain(&facts.accesses) {
+            let target = Target::new(&self.types, &self.actions, &facts.subject, asked)?;
+            let context = cedar::context(&facts.subject, asked, Changing::Given(&facts.statement, &facts.moment))?;
+            target.check(context, &self.schema)?;
+        }
+        Ok(())
+    }
+
     /// Of the policies that read what changes, those whose scope covers the access.
     pub(crate) fn in_scope(&self, request: &cedar_policy::Request, target: &Target) -> Vec<usize> {
         let mut scopes = Ruling::default();

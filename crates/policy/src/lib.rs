@@ -23,6 +23,7 @@ pub mod plan;
 mod reads;
 pub mod subject;
 
+pub use cedar::Fault;
 pub use decide::Question;
 pub use decision::{Decision, Denial, DenialCause, Lifetime, Outcome, PolicyName};
 

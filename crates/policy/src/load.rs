@@ -18,11 +18,14 @@ use serde_json::{Value, json};
 use std::{
     collections::{BTreeSet, HashMap},
     fmt,
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
 /// The Cedar schema that policies are validated against.
 pub const SCHEMA: &str = include_str!("schema.cedarschema");
+
+static PARSED: LazyLock<Result<Schema, String>> =
+    LazyLock::new(|| Schema::from_cedarschema_str(SCHEMA).map(|(schema, _)| schema).map_err(|error| error.to_string()));
 
 /// The most text of a set: as much as one apply takes.
 const MAX_TEXT: usize = 4 << 20;
@@ -131,9 +134,9 @@ impl Policies {
         }
         let guards = Source { name: builtin::GUARDS_NAME.to_owned(), text: builtin::GUARDS.to_owned() };
         reader.file(&guards, true);
-        let schema = match Schema::from_cedarschema_str(SCHEMA) {
-            Ok((schema, _)) => schema,
-            Err(error) => return Err(vec![reader.fault(&error)]),
+        let schema = match &*PARSED {
+            Ok(schema) => schema.clone(),
+            Err(error) => return Err(vec![reader.fault(error)]),
         };
         reader.validate(&schema);
         if !reader.problems.is_empty() {
@@ -332,6 +335,8 @@ impl Reader {
                 ValidationWarning::ImpossiblePolicy(_) => {
                     "it can never apply: check the action, the types and the conditions"
                 }
+                // Such a policy is impossible too, which is the clearer warning.
+                ValidationWarning::InvalidActionApplication(_) => continue,
                 _ => "make sure that it says what it seems to say",
             };
             self.warnings.push(place.problem(Some(warning.policy_id()), warning, hint));

@@ -32,8 +32,11 @@ pub struct Plan {
     subject: Arc<Subject>,
     connect: OnceLock<Option<Arc<Cell>>>,
     cells: RwLock<HashMap<Access, Arc<Cell>>>,
-    columns: RwLock<HashMap<(Name, Arc<str>), Arc<Cell>>>,
+    columns: RwLock<HashMap<ColumnName, Arc<Cell>>>,
 }
+
+/// A column by its relation and name.
+type ColumnName = (Name, Arc<str>);
 
 /// What is known ahead of one access.
 #[derive(Debug)]

@@ -1,4 +1,5 @@
 //! What a decision costs. Not run by default: `cargo test -p postern-policy --test cost -- --ignored --nocapture`.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Decisions: each denial beside the twin that is allowed.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may")]
 
 mod common;
 

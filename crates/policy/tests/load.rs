@@ -1,4 +1,5 @@
 //! What is said of files that are not as they should be.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! The starter set and the default: every action, principal, role and resource against what is expected of them.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may")]
 
 mod common;
 

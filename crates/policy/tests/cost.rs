@@ -1,5 +1,10 @@
 //! What a decision costs. Not run by default: `cargo test -p postern-policy --test cost -- --ignored --nocapture`.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail by panicking, too"
+)]
 
 mod common;
 

@@ -1,5 +1,10 @@
 //! A plan answers as Cedar does, for random policies and questions, also when one plan answers many.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail by panicking, too"
+)]
 
 mod common;
 
@@ -220,6 +225,8 @@ fn a_plan_follows_what_objects_are() {
     let ci = Arc::new(subject("agent:ci", &[], "write"));
     let plan = Plan::for_grant(policies, ci);
     let [before, after] = worlds();
+    let mut listed = objects();
+    listed.functions.insert(name("public.f"), Arc::new(tags(&["open"])));
     let moment = noon();
     let one = |action, object| statement("X", [Access { action, object, manner: Manner::Plain }]);
     let allowed = |statement: &Statement, objects| plan.decide(&moment, statement, objects).is_allowed();
@@ -238,6 +245,8 @@ fn a_plan_follows_what_objects_are() {
             let calling = with(|s| s.functions.push(function("public.f", standing)), statement("X", []));
             assert_eq!(allowed(&calling, &before), expected, "{standing:?}");
         }
+        let ddl = one(Action::Ddl, Object::Function(name("public.f")));
+        assert!(!allowed(&ddl, &before) && allowed(&ddl, &listed));
         let none = statement("X", []);
         let unmask = |objects| {
             plan.decide_unmask(&moment, &none, objects, &name("public.customers"), &"email".into()).is_permitted()

@@ -2,6 +2,7 @@
 //! permits that would hold but for some of their conditions.
 
 use crate::{
+    bounds,
     cedar::{self, Changing, Fault, Target},
     decide::Question,
     decision::{Decision, Lifetime, Outcome, PolicyName},
@@ -70,7 +71,7 @@ impl Policies {
     #[must_use]
     pub fn explain_again(&self, facts: Facts) -> Explanation {
         let asked = std::iter::once(Asked::connect()).chain(facts.accesses.iter().cloned());
-        let accesses = asked.map(|asked| self.explain_access(&facts, &asked)).collect();
+        let accesses = bounds::with_stack(|| asked.map(|asked| self.explain_access(&facts, &asked)).collect());
         Explanation { decision: self.decide_again(&facts), version: self.version().to_owned(), facts, accesses }
     }
 

@@ -10,6 +10,7 @@
 //! INVARIANT: nothing is permitted by default, a forbid wins over any permit, and an error while evaluating denies.
 
 mod annotations;
+mod bounds;
 pub mod builtin;
 mod cedar;
 pub mod decide;

@@ -2,7 +2,7 @@
 
 use crate::{
     annotations::{self, Duties},
-    builtin,
+    bounds, builtin,
     cedar::{Fault, Types},
     decision::PolicyName,
     reads::Reads,
@@ -121,6 +121,10 @@ impl Policies {
     /// # Errors
     /// Everything that is wrong with them.
     pub fn load(files: &[(impl AsRef<str>, impl AsRef<str>)]) -> Result<Self, Vec<Problem>> {
+        bounds::with_stack(|| Self::load_here(files))
+    }
+
+    fn load_here(files: &[(impl AsRef<str>, impl AsRef<str>)]) -> Result<Self, Vec<Problem>> {
         let mut sources: Vec<Source> = files
             .iter()
             .map(|(name, text)| Source { name: name.as_ref().to_owned(), text: text.as_ref().to_owned() })
@@ -129,6 +133,9 @@ impl Policies {
         sources.sort_by(|one, other| one.name.cmp(&other.name));
         let mut reader = Reader::default();
         reader.check_sources(&sources);
+        if !reader.problems.is_empty() {
+            return Err(reader.problems);
+        }
         for source in &sources {
             reader.file(source, false);
         }
@@ -236,16 +243,17 @@ impl Reader {
         for (one, next) in sources.iter().zip(sources.iter().skip(1)).filter(|(one, next)| one.name == next.name) {
             self.problems.push(wrong(&next.name, format!("there are two files `{}`", one.name), "rename one"));
         }
-        if sources.iter().map(|source| source.text.len()).sum::<usize>() > MAX_TEXT {
+        if sources.iter().map(|source| source.name.len() + source.text.len()).sum::<usize>() > MAX_TEXT {
             self.problems.push(wrong("", format!("policies have at most {MAX_TEXT} bytes"), "split what they are for"));
         }
     }
 
     fn file(&mut self, source: &Source, own: bool) {
-        if source.text.len() > MAX_TEXT {
-            return;
-        }
         let text: Arc<str> = Arc::from(source.text.as_str());
+        if let Some((offset, what)) = bounds::exceeded(&text) {
+            let place = Place { file: source.name.clone(), text, offset };
+            return self.problems.push(place.at(offset, None, what, "split the policy in two".to_owned()));
+        }
         let set: PolicySet = match source.text.parse() {
             Ok(set) => set,
             Err(errors) => {

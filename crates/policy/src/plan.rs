@@ -8,12 +8,12 @@ use crate::{
     cedar::{self, Changing, Fault, Ruling, Target},
     decide::{self, Judge, Question},
     decision::Decision,
-    facts::{self, Action, Asked, Known, Resource, StatementFacts},
+    facts::{self, Action, Asked, Known, Resource, StatementFacts, Way},
     load::Policies,
     objects::Describe,
     subject::{Moment, Subject},
 };
-use cedar_policy::{Effect, PolicySet};
+use cedar_policy::{Context, Effect, PolicySet};
 use parking_lot::RwLock;
 use postern_sql::facts::{Access, Manner, Name, Object, Statement};
 use std::{
@@ -223,6 +223,8 @@ struct Run<'a> {
     objects: &'a dyn Describe,
     /// Gathered when the first policy needs them.
     facts: OnceLock<StatementFacts>,
+    /// Made when the first policy needs it; again for an access of another manner.
+    context: Option<(Way, Context)>,
 }
 
 impl<'a> Run<'a> {
@@ -233,7 +235,8 @@ impl<'a> Run<'a> {
         objects: &'a dyn Describe,
         facts: Option<StatementFacts>,
     ) -> Self {
-        Self { plan, moment, statement, objects, facts: facts.map_or_else(OnceLock::new, OnceLock::from) }
+        let facts = facts.map_or_else(OnceLock::new, OnceLock::from);
+        Self { plan, moment, statement, objects, facts, context: None }
     }
 
     fn cell(&self, item: &Item) -> Option<Arc<Cell>> {
@@ -244,10 +247,19 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn changed(&self, cell: &Cell, changes: &Changes) -> Result<Ruling, Fault> {
+    fn context(&mut self, asked: &Asked) -> Result<Context, Fault> {
+        if let Some((_, context)) = self.context.as_ref().filter(|(manner, _)| *manner == asked.manner) {
+            return Ok(context.clone());
+        }
         let statement = self.facts.get_or_init(|| StatementFacts::of(self.statement, self.objects));
         let changing = Changing::Given(statement, self.moment);
-        let request = changes.target.request(cedar::context(&self.plan.subject, &cell.asked, changing)?)?;
+        let context = cedar::context(&self.plan.subject, asked, changing)?;
+        self.context = Some((asked.manner, context.clone()));
+        Ok(context)
+    }
+
+    fn changed(&mut self, cell: &Cell, changes: &Changes) -> Result<Ruling, Fault> {
+        let request = changes.target.request(self.context(&cell.asked)?)?;
         let mut ruling = (*cell.fixed).clone();
         let sets = [&changes.permits, &changes.forbids];
         ruling.add(&self.plan.policies, sets, &request, &changes.target.entities);

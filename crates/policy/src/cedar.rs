@@ -3,7 +3,7 @@
 use crate::{
     facts::{Asked, Resource, StatementFacts},
     load::Policies,
-    reads::Reads,
+    reads::{Clock, Reads},
     subject::{Moment, PrincipalKind, Subject, Tags},
 };
 use cedar_policy::{
@@ -64,8 +64,8 @@ impl Types {
 pub(crate) enum Changing<'a> {
     /// Only what is fixed. Enough for policies that read nothing else.
     Left,
-    /// Everything.
-    Given(&'a StatementFacts, &'a Moment),
+    /// That of it which is read.
+    Given(&'a StatementFacts, &'a Moment, Reads),
 }
 
 /// An access as Cedar is asked for it, but for the context.
@@ -219,11 +219,17 @@ pub(crate) fn context(subject: &Subject, asked: &Asked, changing: Changing<'_>) 
         )?,
         record("access", vec![("manner", text(asked.manner.as_str()))])?,
     ];
-    if let Changing::Given(statement, moment) = changing {
-        pairs.push(statement_record(statement)?);
-        pairs.push(time_record(moment)?);
-        let address = moment.client.to_canonical().to_string();
-        pairs.push(record("client", vec![("address", RestrictedExpression::new_ip(address))])?);
+    if let Changing::Given(statement, moment, reads) = changing {
+        if reads.statement {
+            pairs.push(statement_record(statement)?);
+        }
+        if reads.time > Clock::None {
+            pairs.push(time_record(moment, reads.time)?);
+        }
+        if reads.client {
+            let address = moment.client.to_canonical().to_string();
+            pairs.push(record("client", vec![("address", RestrictedExpression::new_ip(address))])?);
+        }
     }
     Context::from_pairs(pairs).map_err(Fault::new)
 }
@@ -258,23 +264,23 @@ fn statement_record(statement: &StatementFacts) -> Result<(String, RestrictedExp
     )
 }
 
-fn time_record(moment: &Moment) -> Result<(String, RestrictedExpression), Fault> {
+fn time_record(moment: &Moment, reads: Clock) -> Result<(String, RestrictedExpression), Fault> {
     let local = moment.now.0.div_euclid(1_000_000).saturating_add(i64::from(moment.offset));
     let number = RestrictedExpression::new_long;
     // 1970-01-01 was a Thursday, the fourth day of a week.
     let weekday = (local.div_euclid(86_400) + 3).rem_euclid(7) + 1;
-    let now = jiff::Timestamp::from(moment.now).strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
-    record(
-        "time",
-        vec![
-            ("now", RestrictedExpression::new_datetime(now)),
-            ("epoch", number(moment.now.0.div_euclid(1_000_000))),
-            ("hour", number(local.rem_euclid(86_400) / 3600)),
-            ("minute", number(local.rem_euclid(3600) / 60)),
-            ("weekday", number(weekday)),
-            ("offset", number(moment.offset.into())),
-        ],
-    )
+    let mut fields = vec![
+        ("hour", number(local.rem_euclid(86_400) / 3600)),
+        ("minute", number(local.rem_euclid(3600) / 60)),
+        ("weekday", number(weekday)),
+        ("offset", number(moment.offset.into())),
+    ];
+    if reads == Clock::Exact {
+        let now = jiff::Timestamp::from(moment.now).strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
+        fields.push(("now", RestrictedExpression::new_datetime(now)));
+        fields.push(("epoch", number(moment.now.0.div_euclid(1_000_000))));
+    }
+    record("time", fields)
 }
 
 fn text(value: &str) -> RestrictedExpression {

@@ -83,7 +83,7 @@ impl Policies {
     /// Which policies hold for one access.
     pub(crate) fn rule(&self, facts: &Facts, asked: &Asked) -> Result<Ruling, Fault> {
         let target = Target::new(&self.types, &self.actions, &facts.subject, asked)?;
-        let changing = Changing::Given(&facts.statement, &facts.moment);
+        let changing = Changing::Given(&facts.statement, &facts.moment, Reads::EVERYTHING);
         let request = target.request(cedar::context(&facts.subject, asked, changing)?)?;
         let mut ruling = Ruling::default();
         ruling.add(self, [&self.permits, &self.forbids], &request, &target.entities);
@@ -99,7 +99,11 @@ impl Policies {
     pub fn fits_schema(&self, facts: &Facts) -> Result<(), Fault> {
         for asked in std::iter::once(&Asked::connect()).chain(&facts.accesses) {
             let target = Target::new(&self.types, &self.actions, &facts.subject, asked)?;
-            let context = cedar::context(&facts.subject, asked, Changing::Given(&facts.statement, &facts.moment))?;
+            let context = cedar::context(
+                &facts.subject,
+                asked,
+                Changing::Given(&facts.statement, &facts.moment, Reads::EVERYTHING),
+            )?;
             target.check(context, &self.schema)?;
         }
         Ok(())

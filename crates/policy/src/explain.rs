@@ -9,6 +9,7 @@ use crate::{
     facts::{Action, Asked, Facts},
     load::{Policies, Rule},
     obligations::{Obligations, Review},
+    reads::Reads,
 };
 use cedar_policy::{Authorizer, Effect, PolicySet, Request};
 use postern_types::time::format_duration;
@@ -92,7 +93,7 @@ impl Policies {
 
     fn near(&self, facts: &Facts, asked: &Asked) -> Result<Vec<NearMiss>, Fault> {
         let target = Target::new(&self.types, &self.actions, &facts.subject, asked)?;
-        let changing = Changing::Given(&facts.statement, &facts.moment);
+        let changing = Changing::Given(&facts.statement, &facts.moment, Reads::EVERYTHING);
         let request = target.request(cedar::context(&facts.subject, asked, changing)?)?;
         let mut near = Vec::new();
         for rule in self.rules.iter().filter(|rule| rule.effect == Effect::Permit) {

@@ -11,6 +11,7 @@ use crate::{
     facts::{self, Action, Asked, Known, Resource, StatementFacts, Way},
     load::Policies,
     objects::Describe,
+    reads::Reads,
     subject::{Moment, Subject},
 };
 use cedar_policy::{Context, Effect, PolicySet};
@@ -223,8 +224,8 @@ struct Run<'a> {
     objects: &'a dyn Describe,
     /// Gathered when the first policy needs them.
     facts: OnceLock<StatementFacts>,
-    /// Made when the first policy needs it; again for an access of another manner.
-    context: Option<(Way, Context)>,
+    /// Made when the first policy needs it; again for an access of another manner, or policies that read something else.
+    context: Option<(Way, Reads, Context)>,
 }
 
 impl<'a> Run<'a> {
@@ -247,19 +248,23 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn context(&mut self, asked: &Asked) -> Result<Context, Fault> {
-        if let Some((_, context)) = self.context.as_ref().filter(|(manner, _)| *manner == asked.manner) {
+    fn context(&mut self, cell: &Cell) -> Result<Context, Fault> {
+        let (manner, reads) = (cell.asked.manner, cell.fixed.reads);
+        if let Some((of, has, context)) = &self.context
+            && (*of, *has) == (manner, reads)
+        {
             return Ok(context.clone());
         }
         let statement = self.facts.get_or_init(|| StatementFacts::of(self.statement, self.objects));
-        let changing = Changing::Given(statement, self.moment);
-        let context = cedar::context(&self.plan.subject, asked, changing)?;
-        self.context = Some((asked.manner, context.clone()));
+        // INVARIANT: the cell's policies read nothing beyond `reads`, so that the rest need not be there.
+        let changing = Changing::Given(statement, self.moment, reads);
+        let context = cedar::context(&self.plan.subject, &cell.asked, changing)?;
+        self.context = Some((manner, reads, context.clone()));
         Ok(context)
     }
 
     fn changed(&mut self, cell: &Cell, changes: &Changes) -> Result<Ruling, Fault> {
-        let request = changes.target.request(self.context(&cell.asked)?)?;
+        let request = changes.target.request(self.context(cell)?)?;
         let mut ruling = (*cell.fixed).clone();
         let sets = [&changes.permits, &changes.forbids];
         ruling.add(&self.plan.policies, sets, &request, &changes.target.entities);

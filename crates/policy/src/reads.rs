@@ -32,7 +32,7 @@ pub(crate) enum Clock {
 }
 
 impl Reads {
-    const EVERYTHING: Self = Self { statement: true, client: true, time: Clock::Exact };
+    pub(crate) const EVERYTHING: Self = Self { statement: true, client: true, time: Clock::Exact };
 
     /// Whether nothing is read, so that an answer holds as long as the grant and the policies.
     pub(crate) fn is_nothing(self) -> bool {

@@ -244,6 +244,7 @@ fn statement_record(statement: &StatementFacts) -> Result<(String, RestrictedExp
         settings,
         transaction,
         nested,
+        effects,
         tables,
         column_tags,
     } = statement;
@@ -258,6 +259,7 @@ fn statement_record(statement: &StatementFacts) -> Result<(String, RestrictedExp
             ("settings", set(settings.iter().map(String::as_str))),
             ("transaction", text(transaction)),
             ("nested", flag(*nested)),
+            ("effects", set(effects.iter().map(String::as_str))),
             ("tables", RestrictedExpression::new_long(*tables)),
             ("column_tags", set(column_tags.iter().map(Arc::as_ref))),
         ],

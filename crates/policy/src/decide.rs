@@ -174,12 +174,12 @@ pub(crate) fn conclude<J: Judge>(
         let ruling = judge.rule(&item);
         sum.reads = sum.reads.with(ruling.reads);
         if !ruling.is_permitted() {
-            return denied(policies, moment, &item, &ruling, sum.reads, judge);
+            return denied(policies, subject, moment, &item, (&ruling, sum.reads), judge);
         }
         sum.add(policies, &ruling, judge.action(&item).is_of_statements());
         // The first access that asks for a reason, since it is the one to be named.
         if sum.obligations.reason_required && subject.grant.reason.trim().is_empty() {
-            return reason_missing(policies, moment, &judge.describe(&item), &ruling, sum.reads);
+            return reason_missing(policies, subject, moment, &judge.describe(&item), (&ruling, sum.reads));
         }
     }
     let Sum { obligations, review, policies: rules, message, hint, reads } = sum;
@@ -219,10 +219,10 @@ impl Sum {
 
 fn denied<J: Judge>(
     policies: &Policies,
+    subject: &Subject,
     moment: &Moment,
     item: &J::Item,
-    ruling: &Ruling,
-    mut reads: Reads,
+    (ruling, mut reads): (&Ruling, Reads),
     judge: &mut J,
 ) -> Decision {
     let asked = judge.describe(item);
@@ -244,7 +244,7 @@ fn denied<J: Judge>(
     let hint = forbids.clone().find_map(|rule| rule.duties.hint.as_deref().map(str::to_owned)).unwrap_or_else(|| {
         let (possible, of_possible) = possible(item, judge);
         reads = reads.with(of_possible);
-        hint(cause, action, &resource, &possible)
+        hint(subject, cause, (action, &resource), &possible)
     });
     let denial = Denial { action, resource, cause, message, hint };
     Decision { outcome: Outcome::Deny(denial), policies: names, lifetime: reads.lifetime(moment.now) }
@@ -267,8 +267,11 @@ fn possible<J: Judge>(item: &J::Item, judge: &mut J) -> (Vec<Action>, Reads) {
     (possible, reads)
 }
 
-fn hint(cause: DenialCause, action: Action, resource: &str, possible: &[Action]) -> String {
-    let ask = "`postern connections` lists the access roles to ask for, `postern request` asks";
+fn hint(subject: &Subject, cause: DenialCause, (action, resource): (Action, &str), possible: &[Action]) -> String {
+    let ask = format!(
+        "`postern connections` lists the access roles, `postern request {} --role ROLE --reason \"…\"` asks for one",
+        subject.connection.name
+    );
     match (cause, action) {
         (DenialCause::Error, _) => "tell an admin: the policies on this connection need mending".to_owned(),
         (_, Action::Connect) => format!("this grant opens no session here and now; {ask}"),
@@ -281,7 +284,13 @@ fn hint(cause: DenialCause, action: Action, resource: &str, possible: &[Action])
     }
 }
 
-fn reason_missing(policies: &Policies, moment: &Moment, asked: &Asked, ruling: &Ruling, reads: Reads) -> Decision {
+fn reason_missing(
+    policies: &Policies,
+    subject: &Subject,
+    moment: &Moment,
+    asked: &Asked,
+    (ruling, reads): (&Ruling, Reads),
+) -> Decision {
     let rules = ruling.permits.iter().copied();
     let asking = |n: &usize| policies.rules.get(*n).is_some_and(|rule| rule.duties.obligations.reason_required);
     let names = policies.names_of(rules.filter(asking));
@@ -289,7 +298,10 @@ fn reason_missing(policies: &Policies, moment: &Moment, asked: &Asked, ruling: &
     let denial = Denial {
         cause: DenialCause::ReasonMissing,
         message: format!("{action} on {resource} needs a grant with a reason, by policy {}", quoted(&names)),
-        hint: "ask for a grant with a reason: `postern request … --reason \"…\"`".to_owned(),
+        hint: format!(
+            "ask for a grant with a reason: `postern request {} --role {} --reason \"…\"`",
+            subject.connection.name, subject.grant.role
+        ),
         action,
         resource,
     };

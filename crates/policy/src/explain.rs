@@ -211,6 +211,7 @@ impl fmt::Display for Facts {
             ("functions", &statement.functions),
             ("unknown functions", &statement.unknown_functions),
             ("settings", &statement.settings),
+            ("effects", &statement.effects),
         ] {
             if !set.is_empty() {
                 write!(f, ", {name} [{}]", list(set))?;

@@ -50,6 +50,8 @@ pub struct StatementFacts {
     pub transaction: String,
     /// Whether a statement runs inside another.
     pub nested: bool,
+    /// What it starts besides what its text says: rules, triggers, cascades.
+    pub effects: BTreeSet<String>,
     /// How many relations it touches.
     pub tables: i64,
     /// The tags of the columns that it uses.
@@ -67,6 +69,7 @@ impl Default for StatementFacts {
             settings: BTreeSet::new(),
             transaction: String::new(),
             nested: false,
+            effects: BTreeSet::new(),
             tables: 0,
             column_tags: Tags::new(),
         }
@@ -305,6 +308,7 @@ impl StatementFacts {
             transaction: statement.transaction.as_ref().map_or("", transaction).to_owned(),
             nested: NESTING.contains(&statement.tag)
                 || (statement.tag == "SELECT" && statement.accesses.iter().any(writes)),
+            effects: statement.effects.clone(),
             tables: i64::try_from(relations.len()).unwrap_or(i64::MAX),
             column_tags: column_tags.collect(),
         }

@@ -188,7 +188,7 @@ pub(crate) fn conclude<J: Judge>(
     } else {
         Outcome::Review { review, obligations, message, hint }
     };
-    Decision { outcome, policies: policies.names_of(rules), lifetime: reads.lifetime(moment.now) }
+    Decision { outcome, policies: policies.names_of(rules), lifetime: reads.lifetime(moment) }
 }
 
 /// What the permits of several accesses ask for together.
@@ -247,7 +247,7 @@ fn denied<J: Judge>(
         hint(subject, cause, (action, &resource), &possible)
     });
     let denial = Denial { action, resource, cause, message, hint };
-    Decision { outcome: Outcome::Deny(denial), policies: names, lifetime: reads.lifetime(moment.now) }
+    Decision { outcome: Outcome::Deny(denial), policies: names, lifetime: reads.lifetime(moment) }
 }
 
 /// What else may be done to the same resource.
@@ -305,7 +305,7 @@ fn reason_missing(
         action,
         resource,
     };
-    Decision { outcome: Outcome::Deny(denial), policies: names, lifetime: reads.lifetime(moment.now) }
+    Decision { outcome: Outcome::Deny(denial), policies: names, lifetime: reads.lifetime(moment) }
 }
 
 fn quoted(names: &[PolicyName]) -> String {

@@ -1,6 +1,6 @@
 //! What a policy reads of that which changes while a grant lasts: the statement, the time, the client's address.
 
-use crate::decision::Lifetime;
+use crate::{decision::Lifetime, subject::Moment};
 use postern_types::time::Micros;
 use serde_json::Value;
 
@@ -47,9 +47,15 @@ impl Reads {
         }
     }
 
-    /// How long an answer holds that was given at a time.
-    pub(crate) fn lifetime(self, now: Micros) -> Lifetime {
-        let next = |step: i64| Micros(now.0.div_euclid(step).saturating_add(1).saturating_mul(step));
+    /// How long an answer holds that was given at a moment.
+    pub(crate) fn lifetime(self, moment: &Moment) -> Lifetime {
+        let border = |at: i64, step: i64| at.div_euclid(step).saturating_add(1).saturating_mul(step);
+        // Zones change their offsets at borders of UTC; hours and minutes change at those of the zone.
+        let next = |step: i64| {
+            let offset = i64::from(moment.offset) * 1_000_000;
+            let local = border(moment.now.0.saturating_add(offset), step).saturating_sub(offset);
+            Micros(border(moment.now.0, step).min(local))
+        };
         match self.time {
             Clock::None => Lifetime::Unlimited,
             Clock::Quarter => Lifetime::Until(next(QUARTER_US)),
@@ -144,11 +150,20 @@ mod tests {
 
     #[test]
     fn lifetimes() {
-        let at = |time, now| Reads { time, ..Reads::default() }.lifetime(Micros(now));
+        let client = std::net::Ipv4Addr::LOCALHOST.into();
+        let of = |time, now, offset| {
+            Reads { time, ..Reads::default() }.lifetime(&Moment { now: Micros(now), offset, client })
+        };
+        let at = |time, now| of(time, now, 0);
         assert_eq!(at(Clock::None, 5), Lifetime::Unlimited);
         assert_eq!(at(Clock::Quarter, 5), Lifetime::Until(Micros(QUARTER_US)));
         assert_eq!(at(Clock::Quarter, QUARTER_US), Lifetime::Until(Micros(2 * QUARTER_US)));
         assert_eq!(at(Clock::Minute, -1), Lifetime::Until(Micros(0)));
         assert_eq!(at(Clock::Exact, 5), Lifetime::Once);
+        // Zones of whole quarters share the borders of UTC; any other has its own as well.
+        assert_eq!(of(Clock::Quarter, 5, 5 * 3600 + 2700), Lifetime::Until(Micros(QUARTER_US)));
+        assert_eq!(of(Clock::Quarter, 5, 60), Lifetime::Until(Micros(QUARTER_US - MINUTE_US)));
+        assert_eq!(of(Clock::Quarter, 5, -60), Lifetime::Until(Micros(MINUTE_US)));
+        assert_eq!(of(Clock::Minute, 0, 1), Lifetime::Until(Micros(MINUTE_US - 1_000_000)));
     }
 }

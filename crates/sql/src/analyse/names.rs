@@ -125,15 +125,6 @@ impl<'a> Analyser<'a> {
         Name { schema, name: range.relname.as_str().into() }
     }
 
-    /// The same from a list of name parts.
-    pub(super) fn name_of_parts(&self, nodes: &[Node]) -> Step<Name> {
-        let (schema, name) = qualified(nodes)?;
-        if let Some(relation) = self.look_up(schema, name) {
-            return Ok(self.facts_name(relation));
-        }
-        Ok(Name { schema: schema.map_or_else(|| self.creation_schema(), Into::into), name: name.into() })
-    }
-
     /// The type that a name means. `None` where there is none, or where it is one of a relation that the string makes.
     pub(super) fn type_of(&self, name: &protobuf::TypeName) -> Step<Option<&'a Type>> {
         let (schema, type_name) = match qualified(&name.names) {

@@ -4,7 +4,7 @@
 //! name in full. Every column is text; arrays are in PostgreSQL's own text form.
 
 use std::{
-    collections::{HashMap, hash_map::DefaultHasher},
+    collections::hash_map::DefaultHasher,
     hash::{Hash, Hasher},
     sync::{Arc, OnceLock},
 };
@@ -164,7 +164,6 @@ pub struct Builder {
     system: Option<Arc<Part>>,
     parts: [Part; 2],
     hasher: DefaultHasher,
-    composites: HashMap<u32, usize>,
 }
 
 impl Builder {
@@ -462,13 +461,12 @@ impl<'a> Row<'a> {
         }
         for (at, mode) in modes.iter().enumerate() {
             let name: Arc<str> = names.get(at).map_or("", String::as_str).into();
-            let ty = types.get(at).copied().ok_or_else(|| self.wrong(12))?;
             if matches!(mode.as_str(), "i" | "b" | "v") {
                 inputs.push(name.clone());
             }
             if matches!(mode.as_str(), "o" | "b" | "t") {
                 let name = if name.is_empty() { format!("column{}", out.len() + 1).into() } else { name };
-                out.push((name, ty));
+                out.push((name, types.get(at).copied().ok_or_else(|| self.wrong(12))?));
             }
         }
         Ok((inputs, out))

@@ -15,7 +15,7 @@ use std::{
     sync::Arc,
 };
 
-pub use load::{Builder, LoadError, Query, queries};
+pub use load::{Builder, LoadError, PREPARE, Query, queries};
 pub use parts::{
     Cast, Column, ForeignKey, FunctionKind, Generated, Operator, Persistence, Policy, Relation, RelationKind, Routine, Rule, Trigger,
     Type, TypeKind,

@@ -1,0 +1,230 @@
+//! Statements with the facts expected of each, against the catalog of a real server, which must accept them too.
+//!
+//! `POSTERN_BLESS=1` writes what is found into the corpus, to be read before it is committed.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::fmt::Write as _;
+
+use common::{Cluster, Entry, assert_different, entries, on_deep_stack};
+use postern_sql::{
+    Catalog, Context, analyse,
+    facts::{Action, Barrier, Manner, Name, Object, Place, Refusal, Script, Standing, Statement},
+    read_only,
+};
+
+fn name(name: &Name) -> String {
+    format!("{}.{}", name.schema, name.name)
+}
+
+fn accesses(statement: &Statement) -> impl Iterator<Item = String> + '_ {
+    statement.accesses.iter().map(|access| {
+        let action = match access.action {
+            Action::Read => "read",
+            Action::Insert => "insert",
+            Action::Update => "update",
+            Action::Delete => "delete",
+            Action::Truncate => "truncate",
+            Action::Ddl => "ddl",
+            Action::Call => "call",
+            Action::Admin => "admin",
+        };
+        let manner = match access.manner {
+            Manner::Plain => "",
+            Manner::Locking => " locking",
+            Manner::Copy => " copy",
+        };
+        let object = match &access.object {
+            Object::Relation(relation) => name(relation),
+            Object::Function(function) => format!("{}()", name(function)),
+            Object::Schema(schema) => format!("{schema}.*"),
+            Object::Database => "database".into(),
+        };
+        format!("{action}{manner} {object}")
+    })
+}
+
+/// The facts of a statement on one line, without what is as usual.
+fn line(statement: &Statement) -> String {
+    let mut parts: Vec<String> = vec![statement.tag.into()];
+    parts.extend(accesses(statement));
+    for place in [
+        Place::Output,
+        Place::Derived,
+        Place::Filter,
+        Place::Join,
+        Place::Group,
+        Place::Order,
+        Place::Window,
+        Place::Write,
+        Place::Source,
+    ] {
+        let columns: Vec<String> = statement
+            .columns
+            .iter()
+            .filter(|used| used.place == place)
+            .map(|used| format!("{}.{}", used.relation.name, used.column.as_deref().unwrap_or("*")))
+            .collect();
+        if !columns.is_empty() {
+            parts.push(format!("{place:?} {}", columns.join(" ")).to_lowercase());
+        }
+    }
+    for standing in [Standing::Harmless, Standing::Analysed, Standing::Effectful, Standing::Unknown] {
+        let functions: Vec<String> = statement
+            .functions
+            .iter()
+            .filter(|function| function.standing == standing)
+            .map(|function| name(&function.name).trim_start_matches("pg_catalog.").to_owned())
+            .collect();
+        if !functions.is_empty() {
+            parts.push(format!("{standing:?}: {}", functions.join(" ")));
+        }
+    }
+    for setting in &statement.settings {
+        let local = if setting.local { "local " } else { "" };
+        let name = setting.name.as_deref().unwrap_or("?");
+        parts.push(format!("set {local}{name}={}", setting.value.as_deref().unwrap_or("?")));
+    }
+    parts.extend(statement.transaction.iter().map(|transaction| format!("{transaction:?}")));
+    if !statement.bound.filtered {
+        parts.push("unfiltered".into());
+    }
+    parts.extend(statement.bound.limit.iter().map(|limit| format!("limit {limit}")));
+    parts.extend(statement.effects.iter().map(|effect| format!("[{effect}]")));
+    if statement.barrier == Barrier::Names {
+        parts.push("barrier".into());
+    }
+    parts.join("; ")
+}
+
+fn facts(result: &Result<Script, Refusal>) -> Vec<String> {
+    match result {
+        Ok(script) => script.statements.iter().map(line).collect(),
+        Err(refusal) => vec![format!("REFUSED {:?}: {}", refusal.cause, refusal.message)],
+    }
+}
+
+fn folder() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus")
+}
+
+fn check_facts(catalog: &Catalog, context: &Context) {
+    let path = folder().join("facts.txt");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let corpus = entries(&text);
+    let mut blessed = text.split("## ").next().unwrap().to_owned();
+    let mut wrong = Vec::new();
+    for entry in &corpus {
+        let got = facts(&analyse(&entry.sql, catalog, context));
+        write!(blessed, "## {}\n{}\n", entry.title, entry.sql).unwrap();
+        got.iter().for_each(|line| writeln!(blessed, "= {line}").unwrap());
+        blessed.push('\n');
+        if got != entry.expect {
+            wrong.push(format!("{}: {}\n  expected {:#?}\n  got {got:#?}", entry.title, entry.sql, entry.expect));
+        }
+    }
+    if std::env::var_os("POSTERN_BLESS").is_some() {
+        std::fs::write(&path, format!("{}\n", blessed.trim_end())).unwrap();
+        return;
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    assert_different(&corpus);
+    assert!(corpus.len() >= 300, "the corpus has {} entries", corpus.len());
+}
+
+/// The server must take each statement too: a corpus of what no server accepts proves nothing.
+fn check_accepted(cluster: &Cluster, corpus: &[Entry]) {
+    let mut script = String::from("\\set VERBOSITY sqlstate\nSET search_path = shop, public;\n");
+    for (at, entry) in corpus.iter().enumerate() {
+        if entry.title.ends_with('!') {
+            continue;
+        }
+        write!(script, "\\echo #{at}\nBEGIN;\n{};\nROLLBACK;\n", entry.sql).unwrap();
+    }
+    let (out, _) = cluster.psql(&script, &[]);
+    let mut at = 0_usize;
+    let mut wrong = Vec::new();
+    for line in out.lines() {
+        if let Some(number) = line.strip_prefix('#').and_then(|number| number.parse().ok()) {
+            at = number;
+        } else if let Some(state) = line.split("ERROR:  ").nth(1) {
+            // Syntax, and names that are not there. A parameter without a value is as it should be.
+            let bad = ["42601", "42P01", "42703", "42883", "42704", "3F000", "26000", "34000"].contains(&state.trim());
+            let refused = corpus[at].expect.iter().any(|line| line.starts_with("REFUSED"));
+            if bad && !refused {
+                wrong.push(format!("{} {}: {}", state, corpus[at].title, corpus[at].sql));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "the server refuses:\n{}", wrong.join("\n"));
+}
+
+fn check_evasions(catalog: &Catalog, context: &Context) {
+    let corpus = entries(&std::fs::read_to_string(folder().join("evasions.txt")).unwrap());
+    let mut wrong = Vec::new();
+    let mut bless = String::new();
+    for entry in &corpus {
+        let guard = match analyse(&entry.sql, catalog, context) {
+            Err(refusal) => format!("refused {:?}", refusal.cause),
+            Ok(script) => match script.statements.iter().find_map(|statement| read_only(statement).err()) {
+                Some(reason) => reason.to_string(),
+                None => format!("PASSES {:?}", facts(&Ok(script))),
+            },
+        };
+        write!(bless, "## {}\n{}\n= {guard}\n\n", entry.title, entry.sql).unwrap();
+        if entry.expect != [guard.clone()] {
+            wrong.push(format!("{}: {}\n  {:?}, not {guard}", entry.title, entry.sql, entry.expect));
+        }
+    }
+    if std::env::var_os("POSTERN_BLESS").is_some() {
+        std::fs::write(folder().join("evasions.txt"), format!("{}\n", bless.trim_end())).unwrap();
+        return;
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_different(&corpus);
+    assert!(corpus.len() >= 120, "there are {} evasions", corpus.len());
+}
+
+fn check_readers(catalog: &Catalog, context: &Context) {
+    let corpus = entries(&std::fs::read_to_string(folder().join("readers.txt")).unwrap());
+    let mut wrong = Vec::new();
+    for entry in &corpus {
+        match analyse(&entry.sql, catalog, context) {
+            Err(refusal) => wrong.push(format!("{}: {}\n  refused: {}", entry.title, entry.sql, refusal.message)),
+            Ok(script) => {
+                for reason in script.statements.iter().filter_map(|statement| read_only(statement).err()) {
+                    wrong.push(format!("{}: {}\n  {reason}", entry.title, entry.sql));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), corpus.len(), wrong.join("\n"));
+    assert_different(&corpus);
+    assert!(corpus.len() >= 100, "there are {} readers' statements", corpus.len());
+}
+
+/// One cluster serves all of it: to start one takes longer than the rest.
+#[test]
+fn the_corpora_hold_against_a_real_server() {
+    let cluster = Cluster::start();
+    let catalog = cluster.catalog(None);
+    let again = cluster.catalog(Some(&catalog));
+    let context = cluster.context();
+    let results = on_deep_stack(|| {
+        let run = |check: &dyn Fn()| std::panic::catch_unwind(std::panic::AssertUnwindSafe(check)).is_ok();
+        [
+            run(&|| check_facts(&catalog, &context)),
+            run(&|| check_facts(&again, &context)),
+            run(&|| check_evasions(&catalog, &context)),
+            run(&|| check_readers(&catalog, &context)),
+        ]
+    });
+    let accepted = |file: &str| {
+        let corpus = entries(&std::fs::read_to_string(folder().join(file)).unwrap());
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check_accepted(&cluster, &corpus))).is_ok()
+    };
+    let accepted = [accepted("facts.txt"), accepted("readers.txt")];
+    assert!(results.iter().chain(&accepted).all(|ok| *ok), "{results:?} {accepted:?}: see above");
+}

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::facts::Statement;
+use crate::{analyse::Handle, facts::Statement};
 
 /// How a session's settings change the reading of literals.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -51,6 +51,27 @@ impl Context {
             lexing: Lexing::default(),
             prepared: BTreeMap::new(),
             cursors: BTreeMap::new(),
+        }
+    }
+
+    /// Keeps the tables of prepared statements and cursors, once a statement has done what it says.
+    pub fn keep(&mut self, handle: &Handle) {
+        match handle {
+            Handle::Prepare { name, query } => {
+                self.prepared.insert(name.clone(), query.clone());
+            }
+            Handle::Declare { name, facts, .. } => {
+                self.cursors.insert(name.clone(), facts.clone());
+            }
+            Handle::Deallocate(Some(name)) => {
+                self.prepared.remove(name);
+            }
+            Handle::Deallocate(None) => self.prepared.clear(),
+            Handle::Close(Some(name)) => {
+                self.cursors.remove(name);
+            }
+            Handle::Close(None) => self.cursors.clear(),
+            Handle::Execute(_) | Handle::Fetch(_) => {}
         }
     }
 

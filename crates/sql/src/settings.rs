@@ -96,6 +96,7 @@ const READERS: &[&str] = &[
     "plan_cache_mode",
     "quote_all_identifiers",
     "random_page_cost",
+    "restrict_nonsystem_relation_kind",
     "search_path",
     "seq_page_cost",
     "session characteristics",

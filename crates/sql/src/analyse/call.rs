@@ -12,6 +12,7 @@ use pg_query::{
 use super::{
     Analyser, Step, missing,
     names::{self, SYSTEM},
+    query::is_column_name,
     scope::{Flow, Scope, Ty},
 };
 use crate::{
@@ -21,6 +22,8 @@ use crate::{
     settings, version,
 };
 
+/// The type text, which literals prefer.
+const TEXT_OID: u32 = 25;
 /// Types that stand for any.
 const POLYMORPHIC: &[u32] = &[2276, 2277, 2283, 2776, 3500, 3831, 4537, 4538, 5077, 5078, 5079, 5080, 2249, 2287];
 
@@ -85,10 +88,29 @@ impl<'a> Analyser<'a> {
             return Err(missing(format!("function {name} does not exist for such arguments"), at));
         }
         self.implicit_casts(types);
+        // A function that takes a row can make another of its type.
+        for ty in types {
+            if let Ty::Known(oid) = ty
+                && self.catalog.type_by_oid(*oid).is_some_and(|ty| ty.kind == TypeKind::Composite)
+            {
+                self.type_checks(*oid)?;
+            }
+        }
         for routine in &candidates {
             self.call(routine, args);
         }
-        Ok(result_type(&candidates))
+        // `int4(x)` is a cast of users' making where no function of the name takes the argument.
+        if let [from] = types
+            && self.catalog.user_casts().next().is_some()
+            && let Some(ty) = self.type_named(schema, name)
+        {
+            self.cast_to_oid(ty, *from)?;
+        }
+        let exact = candidates.iter().find(|routine| {
+            let mut args = routine.args.iter().zip(types);
+            routine.args.len() == types.len() && args.all(|(arg, ty)| self.is_same(*ty, *arg))
+        });
+        Ok(result_type(exact.map_or(candidates.as_slice(), std::slice::from_ref)))
     }
 
     /// `row.name` as a call of `name(row)`; `None` where no function could be meant.
@@ -113,6 +135,13 @@ impl<'a> Analyser<'a> {
         let mut found: Vec<&Routine> = self.catalog.routines(name).filter(visible).collect();
         if self.catalog.has_user_routine(name) {
             found.retain(|routine| self.fits(routine, types));
+            // Of functions that take text, and nothing but literals to go by, PostgreSQL takes one of those.
+            let of_text = |routine: &&Routine| {
+                routine.args.len() == types.len() && routine.args.iter().all(|oid| *oid == TEXT_OID)
+            };
+            if types.iter().all(|ty| *ty == Ty::Literal) && found.iter().any(of_text) {
+                found.retain(of_text);
+            }
             // An exact match ends the search, the first in the path's order.
             let exact = |routine: &&&Routine| {
                 routine.args.len() == types.len()
@@ -204,7 +233,9 @@ impl<'a> Analyser<'a> {
     }
 
     fn set_config(&mut self, args: &[Node]) {
-        let name = args.first().and_then(constant_text).map(str::to_ascii_lowercase);
+        let constant = args.first().and_then(constant_text).map(str::to_ascii_lowercase);
+        let pinned = || self.setting_name.clone().filter(|_| args.first().is_some_and(is_column_name));
+        let name = constant.or_else(pinned);
         let value = args.get(1).and_then(constant_text).map(str::to_owned);
         // What is not plainly local is taken to last.
         let local = args.get(2).is_some_and(is_true);
@@ -248,6 +279,10 @@ impl<'a> Analyser<'a> {
                 self.may_become(right, operator.right) && left.is_none_or(|left| self.may_become(left, operator.left))
             };
             found.retain(fits);
+            let of_text = |operator: &&Operator| operator.left == TEXT_OID && operator.right == TEXT_OID;
+            if left == Some(Ty::Literal) && right == Ty::Literal && found.iter().any(of_text) {
+                found.retain(of_text);
+            }
             if let Some(exact) = self.exact(&found, &path, left, right) {
                 found = vec![exact];
             }

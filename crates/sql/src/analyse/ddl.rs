@@ -394,7 +394,9 @@ impl<'a> Analyser<'a> {
             let Some(node) = &node.node else { continue };
             // They are made in the new schema, whatever the path says.
             let path = std::mem::replace(&mut self.context.search_path, vec![name.into()]);
+            self.new_schema = Some(name.into());
             let done = self.statement(node);
+            self.new_schema = None;
             self.context.search_path = path;
             done?;
         }

@@ -37,13 +37,34 @@ pub(super) enum Event {
 type Definition<'d, 'a> = &'d dyn Fn(&mut Analyser<'a>) -> Step;
 
 impl<'a> Analyser<'a> {
-    /// What reading a relation starts.
+    /// What reading a relation starts. A materialised view holds rows; only REFRESH runs its query.
     pub(super) fn started_by_reading(&mut self, relation: &'a Relation) -> Step {
+        let name = self.facts_name(relation);
+        match self.definition_of(relation)? {
+            Some(started) if relation.kind != RelationKind::Matview => {
+                self.take(&started, &name);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What making a materialised view's rows anew starts.
+    pub(super) fn started_by_refreshing(&mut self, relation: &'a Relation) -> Step {
+        let name = self.facts_name(relation);
+        if let Some(started) = self.definition_of(relation)? {
+            self.take(&started, &name);
+        }
+        Ok(())
+    }
+
+    /// What a relation's definition starts, with what it reads named as an effect.
+    fn definition_of(&mut self, relation: &'a Relation) -> Step<Option<Arc<Started>>> {
         let silent = relation.definition.is_none()
             && relation.policies.is_empty()
             && relation.columns.iter().all(|column| column.generated != Some(Generated::Virtual));
         if relation.is_builtin() || silent {
-            return Ok(());
+            return Ok(None);
         }
         let started = self.memo(&relation.on_read, relation.oid, &|inner| {
             if let Some(definition) = &relation.definition {
@@ -62,8 +83,7 @@ impl<'a> Analyser<'a> {
                 self.effect(format!("view {}.{} reads {}.{}", name.schema, name.name, base.schema, base.name));
             }
         }
-        self.take(&started, &name);
-        Ok(())
+        Ok(Some(started))
     }
 
     /// What writing a relation starts.
@@ -176,9 +196,10 @@ impl<'a> Analyser<'a> {
         let mut oid = oid;
         for _ in 0..32 {
             let Some(ty) = self.catalog.type_by_oid(oid) else { return Ok(()) };
-            if ty.of == 0 || ty.oid < crate::catalog::FIRST_USER_OID {
+            if ty.oid < crate::catalog::FIRST_USER_OID && !ty.array {
                 return Ok(());
             }
+            self.row_type_checks(ty)?;
             if !ty.checks.is_empty() {
                 let started = self.memo(&ty.on_check, ty.oid, &|inner| {
                     ty.checks.iter().try_for_each(|text| inner.definition_expressions(text, None))
@@ -186,8 +207,27 @@ impl<'a> Analyser<'a> {
                 let name = Name { schema: ty.schema.clone(), name: ty.name.clone() };
                 self.take(&started, &name);
             }
+            if ty.of == 0 {
+                return Ok(());
+            }
             oid = ty.of;
         }
+        Ok(())
+    }
+
+    /// A value of a row type is made of values of its columns' types.
+    fn row_type_checks(&mut self, ty: &crate::catalog::Type) -> Step {
+        let Some(relation) = self.catalog.relation_by_oid(ty.relation) else { return Ok(()) };
+        if self.active.contains(&ty.oid) {
+            return Ok(());
+        }
+        self.active.push(ty.oid);
+        self.enter()?;
+        for column in &relation.columns {
+            self.type_checks(column.ty)?;
+        }
+        self.leave();
+        self.active.pop();
         Ok(())
     }
 

@@ -72,8 +72,8 @@ impl<'a> Analyser<'a> {
             }
             NodeEnum::SubLink(link) => self.sub_link(link, scope, flow),
             NodeEnum::CaseExpr(case) => self.case(case, scope, flow),
-            NodeEnum::CoalesceExpr(expr) => self.each(&expr.args, scope, flow),
-            NodeEnum::MinMaxExpr(expr) => self.each(&expr.args, scope, flow),
+            NodeEnum::CoalesceExpr(expr) => Ok(self.each(&expr.args, scope, flow)?.settled()),
+            NodeEnum::MinMaxExpr(expr) => Ok(self.each(&expr.args, scope, flow)?.settled()),
             NodeEnum::TypeCast(cast) => self.cast(cast, scope, flow),
             NodeEnum::CollateClause(clause) => self.maybe(clause.arg.as_deref(), scope, flow),
             NodeEnum::AArrayExpr(array) => {
@@ -222,6 +222,7 @@ impl<'a> Analyser<'a> {
         let called = self.call_by_attribute(name, row)?;
         match called {
             Some(ty) => Ok(ty),
+            // Nothing is called; the value is one of columns that are not known.
             None if open => Ok(Ty::Opaque),
             None => Err(missing(format!("column {qualifier}.{name} does not exist"), at)),
         }
@@ -259,7 +260,7 @@ impl<'a> Analyser<'a> {
             }
             common = common.or(self.maybe(when.result.as_deref(), scope, flow)?);
         }
-        Ok(common.or(self.maybe(case.defresult.as_deref(), scope, flow)?))
+        Ok(common.or(self.maybe(case.defresult.as_deref(), scope, flow)?).settled())
     }
 
     fn operator_expr(&mut self, expr: &protobuf::AExpr, scope: &Scope<'_, 'a>, flow: &mut Flow) -> Step<Ty> {
@@ -308,7 +309,7 @@ impl<'a> Analyser<'a> {
     }
 
     /// The type of an array's elements.
-    fn element_of(&self, array: Ty) -> Ty {
+    pub(super) fn element_of(&self, array: Ty) -> Ty {
         match array {
             Ty::Known(oid) => {
                 let ty = self.catalog.type_by_oid(self.base_type(oid));

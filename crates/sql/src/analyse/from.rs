@@ -142,6 +142,18 @@ impl<'a> Analyser<'a> {
         for node in &function.functions {
             let Some(NodeEnum::List(list)) = &node.node else { return Err(unexpected("a function in FROM")) };
             let Some(call) = list.items.first() else { return Err(unexpected("a function in FROM")) };
+            if let Some(args) = unnested(call) {
+                own_name = Some("unnest".to_owned());
+                for arg in args {
+                    let mut flow = Flow::default();
+                    let array = self.expr(arg, scope, &mut flow)?;
+                    let ty = self.element_of(array);
+                    self.call_by_name(None, "unnest", &[array], &[], -1)?;
+                    open |= ty == Ty::Opaque;
+                    columns.push(Col { name: "unnest".into(), ty, flow, direct: false });
+                }
+                continue;
+            }
             let mut flow = Flow::default();
             let ty = self.expr(call, scope, &mut flow)?;
             let definitions = match list.items.get(1).map(|node| &node.node) {
@@ -155,6 +167,10 @@ impl<'a> Analyser<'a> {
                 for definition in definitions {
                     let Some(NodeEnum::ColumnDef(column)) = &definition.node else { return Err(unexpected("a column")) };
                     let ty = self.ty_of(column.type_name.as_ref())?;
+                    // The function makes values of these types itself: no cast, but the checks of domains.
+                    if let Ty::Known(oid) = ty {
+                        self.type_checks(oid)?;
+                    }
                     columns.push(Col { name: column.colname.as_str().into(), ty, flow: flow.clone(), direct: false });
                 }
             } else if let Some(known) = known {
@@ -359,6 +375,14 @@ impl<'a> Analyser<'a> {
         });
         Ok(Some(Item::derived(Some(alias), columns.collect(), open)))
     }
+}
+
+/// The arguments of `unnest(a, b)` in FROM, which stands for `ROWS FROM (unnest(a), unnest(b))`.
+fn unnested(node: &Node) -> Option<&[Node]> {
+    let Some(NodeEnum::FuncCall(call)) = &node.node else { return None };
+    let (schema, name) = names::qualified(&call.funcname).ok()?;
+    let several = call.args.len() > 1 && schema.is_none_or(|schema| schema == names::SYSTEM);
+    (several && name == "unnest").then_some(call.args.as_slice())
 }
 
 /// Adds an item and returns what it adds to `*`.

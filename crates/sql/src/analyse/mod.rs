@@ -124,6 +124,10 @@ struct Analyser<'a> {
     arguments: Option<Rc<Arguments>>,
     /// The relations, types and functions whose definitions are being read, outermost first.
     active: Vec<u32>,
+    /// The one value that the column `name` of pg_settings has in the query at hand.
+    setting_name: Option<String>,
+    /// The schema that the CREATE SCHEMA at hand makes.
+    new_schema: Option<Arc<str>>,
     /// Whether the string changed a setting that names depend on for its transaction only.
     local: bool,
     /// The text of the statement at hand, for what quotes it.
@@ -145,6 +149,8 @@ impl<'a> Analyser<'a> {
             judged: HashSet::new(),
             made: BTreeMap::new(),
             lost: None,
+            setting_name: None,
+            new_schema: None,
             local: false,
             arguments: None,
             active: Vec::new(),

@@ -72,7 +72,8 @@ impl<'a> Analyser<'a> {
         let user = &self.context.user;
         let items = self.context.search_path.iter();
         let mut names = items.map(|item| if &**item == "$user" { user } else { item });
-        let found = names.find(|name| &***name == TEMP || self.catalog.has_schema(name));
+        let exists = |name: &str| self.catalog.has_schema(name) || self.new_schema.as_deref() == Some(name);
+        let found = names.find(|name| &***name == TEMP || exists(name));
         found.cloned().unwrap_or_else(|| "public".into())
     }
 

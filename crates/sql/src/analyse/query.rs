@@ -81,6 +81,7 @@ impl<'a> Analyser<'a> {
                 }
             }
         }
+        output.columns.iter_mut().for_each(|column| column.ty = column.ty.settled());
         self.tail(select, scope, &output)?;
         Ok(output)
     }
@@ -89,7 +90,9 @@ impl<'a> Analyser<'a> {
         let mut scope = Scope::inside(outer);
         self.from(&select.from_clause, &mut scope)?;
         self.used(select.where_clause.as_deref(), &scope, Place::Filter)?;
+        let outer_name = std::mem::replace(&mut self.setting_name, pinned_setting(select, &scope));
         let output = self.targets(&select.target_list, &scope)?;
+        self.setting_name = outer_name;
         for group in &select.group_clause {
             self.group(group, &scope, &output)?;
         }
@@ -248,8 +251,8 @@ impl<'a> Analyser<'a> {
                 output.open |= indirection.indirection.iter().any(|step| matches!(step.node, Some(NodeEnum::AStar(_))));
             }
             let mut flow = Flow::default();
-            let ty = self.expr(value, scope, &mut flow)?;
-            let direct = matches!(value.node, Some(NodeEnum::ColumnRef(_))) && flow.origins.len() == 1;
+            let ty = self.expr(value, scope, &mut flow)?.settled();
+            let direct = matches!(value.node, Some(NodeEnum::ColumnRef(_))) && !flow.changed && flow.origins.len() == 1;
             let name = if target.name.is_empty() { output_name(value) } else { target.name.as_str() };
             output.columns.push(Col { name: name.into(), ty, flow, direct });
         }
@@ -449,6 +452,30 @@ impl<'a> Analyser<'a> {
             }
         }
     }
+}
+
+/// The setting that `SELECT … FROM pg_settings WHERE name = 'x'` is about: how pg_dump changes one that a server may not
+/// have.
+fn pinned_setting(select: &protobuf::SelectStmt, scope: &Scope<'_, '_>) -> Option<String> {
+    let [item] = scope.items.as_slice() else { return None };
+    let Source::Base(relation, _) = &item.source else { return None };
+    if !relation.is_builtin() || &*relation.name.name != "pg_settings" {
+        return None;
+    }
+    let Some(NodeEnum::AExpr(test)) = select.where_clause.as_ref().and_then(|node| node.node.as_ref()) else {
+        return None;
+    };
+    let is_equal = test.kind == protobuf::AExprKind::AexprOp as i32
+        && matches!(test.name.as_slice(), [name] if string(name) == Some("="));
+    let is_name = test.lexpr.as_deref().is_some_and(is_column_name);
+    let value = test.rexpr.as_deref().and_then(super::call::constant_text)?;
+    (is_equal && is_name).then(|| value.to_ascii_lowercase())
+}
+
+/// Whether a node is the column `name`.
+pub(super) fn is_column_name(node: &Node) -> bool {
+    matches!(&node.node, Some(NodeEnum::ColumnRef(column))
+        if matches!(column.fields.as_slice(), [field] if string(field) == Some("name")))
 }
 
 fn bind<'a>(name: &str, source: Source<'a>, next: Ctes<'a>) -> Ctes<'a> {

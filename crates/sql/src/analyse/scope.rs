@@ -19,6 +19,11 @@ pub(super) enum Ty {
 }
 
 impl Ty {
+    /// What a literal becomes where nothing says what it is to be: in a sub-query's result, in CASE and COALESCE.
+    pub(super) fn settled(self) -> Self {
+        if self == Self::Literal { Self::Known(25) } else { self }
+    }
+
     /// What two alternatives have in common.
     pub(super) fn or(self, other: Self) -> Self {
         match (self, other) {
@@ -40,6 +45,8 @@ pub(super) struct Origin {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Flow {
     pub(super) origins: BTreeSet<Origin>,
+    /// Whether something was done to them on the way, or a row is meant as a whole.
+    pub(super) changed: bool,
 }
 
 impl Flow {
@@ -49,6 +56,13 @@ impl Flow {
 
     pub(super) fn extend(&mut self, other: &Self) {
         self.origins.extend(other.origins.iter().cloned());
+        self.changed |= other.changed;
+    }
+
+    /// A column's own flow, by which it can be seen whether it is an origin as it stands.
+    fn take(&mut self, column: &Col) {
+        self.extend(&column.flow);
+        self.changed |= !column.direct;
     }
 }
 
@@ -148,7 +162,7 @@ impl<'a> Item<'a> {
                 for (at, column) in derived.columns.iter().enumerate() {
                     if **self.name_of(at, &column.name) == *name {
                         derived.touch(at);
-                        flow.extend(&column.flow);
+                        flow.take(column);
                         found = Some(found.map_or(column.ty, |ty| ty.or(column.ty)));
                     }
                 }
@@ -180,6 +194,7 @@ impl<'a> Item<'a> {
 
     /// A reference to whole rows of it.
     pub(super) fn whole_row(&self, flow: &mut Flow) -> Ty {
+        flow.changed = true;
         match &self.source {
             Source::Base(relation, name) => {
                 flow.add(name, None);

@@ -1,6 +1,6 @@
 //! A whole query string: its statements one after the other, each in the light of those before it.
 
-use std::{ops::Range, sync::Arc};
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use pg_query::{NodeEnum, protobuf};
 
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     catalog::Catalog,
     context::{Context, parse_search_path},
-    facts::{Barrier, Name, Refusal, Script, Statement, Transaction},
+    facts::{Barrier, Function, Name, Refusal, Script, Statement, Transaction},
     parse, settings,
 };
 
@@ -60,13 +60,26 @@ pub fn analyse_in_full(text: &str, catalog: &Catalog, context: &Context) -> Resu
         if at != last {
             analyser.go_on(node, &statement);
             for handle in &handles {
-                super::session::keep(&mut analyser.context, handle);
+                analyser.context.keep(handle);
             }
         }
         analysis.script.statements.push(statement);
         analysis.handles.push(handles);
     }
     Ok(analysis)
+}
+
+/// Functions of one name and standing, as the most volatile of them.
+fn one_of_each(functions: BTreeSet<Function>) -> Vec<Function> {
+    let mut kept: Vec<Function> = Vec::with_capacity(functions.len());
+    // They are ordered by name, then by volatility.
+    for function in functions {
+        match kept.last_mut() {
+            Some(last) if last.name == function.name && last.standing == function.standing => *last = function,
+            _ => kept.push(function),
+        }
+    }
+    kept
 }
 
 /// Where a statement stands, without the white space before it.
@@ -88,7 +101,7 @@ impl Analyser<'_> {
             span,
             tag,
             accesses: facts.accesses.into_iter().collect(),
-            functions: facts.functions.into_iter().collect(),
+            functions: one_of_each(facts.functions),
             columns: facts.columns.into_iter().collect(),
             settings: facts.settings,
             transaction: facts.transaction,

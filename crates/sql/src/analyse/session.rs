@@ -9,7 +9,6 @@ use pg_query::{
 
 use super::{Analyser, Handle, Step, names::string, unexpected, unresolved};
 use crate::{
-    context::Context,
     facts::{Place, Setting, Statement, Transaction},
     parse, settings,
 };
@@ -223,27 +222,6 @@ impl Analyser<'_> {
     pub(super) fn close(&mut self, close: &protobuf::ClosePortalStmt) {
         let name = (!close.portalname.is_empty()).then(|| close.portalname.clone());
         self.facts.handles.push(Handle::Close(name));
-    }
-}
-
-/// Keeps a session's tables of prepared statements and cursors, once a statement has done what it says.
-pub(crate) fn keep(context: &mut Context, handle: &Handle) {
-    match handle {
-        Handle::Prepare { name, query } => {
-            context.prepared.insert(name.clone(), query.clone());
-        }
-        Handle::Declare { name, facts, .. } => {
-            context.cursors.insert(name.clone(), facts.clone());
-        }
-        Handle::Deallocate(Some(name)) => {
-            context.prepared.remove(name);
-        }
-        Handle::Deallocate(None) => context.prepared.clear(),
-        Handle::Close(Some(name)) => {
-            context.cursors.remove(name);
-        }
-        Handle::Close(None) => context.cursors.clear(),
-        Handle::Execute(_) | Handle::Fetch(_) => {}
     }
 }
 

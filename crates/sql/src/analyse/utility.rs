@@ -18,6 +18,9 @@ use crate::{
     facts::{Action, Function, Manner, Name, Object, Place, Standing, Volatility},
 };
 
+/// The number of ACCESS SHARE among PostgreSQL's lock modes.
+const ACCESS_SHARE: i32 = 1;
+
 impl<'a> Analyser<'a> {
     pub(super) fn copy(&mut self, copy: &protobuf::CopyStmt) -> Step {
         if copy.is_program || !copy.filename.is_empty() {
@@ -190,7 +193,7 @@ impl<'a> Analyser<'a> {
         let relation = self.relation(range)?;
         let name = self.facts_name(relation);
         self.access(Action::Ddl, Object::Relation(name));
-        self.started_by_reading(relation)
+        self.started_by_refreshing(relation)
     }
 
     pub(super) fn lock(&mut self, lock: &protobuf::LockStmt) -> Step {
@@ -198,8 +201,9 @@ impl<'a> Analyser<'a> {
             let Some(NodeEnum::RangeVar(range)) = &node.node else { return Err(unexpected("LOCK")) };
             let relation = self.relation(range)?;
             let name = self.facts_name(relation);
-            self.access_in(Action::Read, Object::Relation(name), Manner::Locking);
-            self.started_by_reading(relation)?;
+            // What every SELECT takes locks nobody out but those who change the schema; pg_dump asks for it.
+            let manner = if lock.mode == ACCESS_SHARE { Manner::Plain } else { Manner::Locking };
+            self.access_in(Action::Read, Object::Relation(name), manner);
         }
         Ok(())
     }

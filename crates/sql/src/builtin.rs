@@ -96,6 +96,19 @@ const HARMLESS_VOLATILE: &[&str] = &[
 /// Functions that promise to be STABLE or IMMUTABLE and yet do something: they run text or read relations that the
 /// statement does not name, assign a transaction id, or reach files, settings and large objects.
 const EFFECTFUL_ANYWAY: &[&str] = &[
+    // Input functions, which run the checks of whichever domain their argument names.
+    "array_in",
+    "array_recv",
+    "domain_in",
+    "domain_recv",
+    "multirange_in",
+    "multirange_recv",
+    "pg_input_error_info",
+    "pg_input_is_valid",
+    "range_in",
+    "range_recv",
+    "record_in",
+    "record_recv",
     "database_to_xml",
     "database_to_xml_and_xmlschema",
     "database_to_xmlschema",
@@ -195,6 +208,14 @@ pub(crate) fn is_administration(name: &str) -> bool {
         "pg_sync_",
     ];
     NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Functions that turn values of any type into JSON.
+pub(crate) fn makes_json(name: &str) -> bool {
+    const STARTS: &[&str] =
+        &["json_agg", "jsonb_agg", "json_object_agg", "jsonb_object_agg", "json_build", "jsonb_build"];
+    matches!(name, "to_json" | "to_jsonb" | "row_to_json" | "array_to_json")
+        || STARTS.iter().any(|start| name.starts_with(start))
 }
 
 /// Functions whose result cannot be relied on to leave the transaction as it was: they run text that we do not see.

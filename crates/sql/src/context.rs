@@ -1,6 +1,9 @@
 //! What names mean for a session, as far as the session itself decides it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{analyse::Handle, facts::Statement};
 
@@ -19,6 +22,19 @@ impl Default for Lexing {
     }
 }
 
+/// The query for the schemas that the current user may not use.
+pub const UNUSABLE_SCHEMAS: &str = "\
+SELECT nspname::text FROM pg_catalog.pg_namespace WHERE NOT pg_catalog.has_schema_privilege(oid, 'USAGE')";
+
+/// A prepared statement.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Prepared {
+    /// Its text.
+    pub text: Arc<str>,
+    /// How its literals were read: PostgreSQL keeps the tree, so that later settings do not matter.
+    pub lexing: Lexing,
+}
+
 /// A session's share in the meaning of names.
 #[derive(Clone, Debug)]
 pub struct Context {
@@ -34,7 +50,9 @@ pub struct Context {
     pub lexing: Lexing,
     /// The prepared statements of the session, those of the protocol included: by name, their text. They are analysed
     /// when they are executed, since PostgreSQL too resolves their names anew when the search path has changed.
-    pub prepared: BTreeMap<String, Arc<str>>,
+    pub prepared: BTreeMap<String, Prepared>,
+    /// The schemas that the current user may not use, as [`UNUSABLE_SCHEMAS`] tells: the search path passes over them.
+    pub unusable: BTreeSet<Arc<str>>,
     /// The open cursors of the session: by name, the facts of the query that they were opened for.
     pub cursors: BTreeMap<String, Arc<Statement>>,
 }
@@ -50,6 +68,7 @@ impl Context {
             temp_schema: None,
             lexing: Lexing::default(),
             prepared: BTreeMap::new(),
+            unusable: BTreeSet::new(),
             cursors: BTreeMap::new(),
         }
     }
@@ -58,7 +77,8 @@ impl Context {
     pub fn keep(&mut self, handle: &Handle) {
         match handle {
             Handle::Prepare { name, query } => {
-                self.prepared.insert(name.clone(), query.clone());
+                let prepared = Prepared { text: query.clone(), lexing: self.lexing };
+                self.prepared.insert(name.clone(), prepared);
             }
             Handle::Declare { name, facts, .. } => {
                 self.cursors.insert(name.clone(), facts.clone());

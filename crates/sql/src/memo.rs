@@ -16,6 +16,8 @@ pub(crate) struct Started {
     pub(crate) effects: BTreeSet<String>,
     /// What the functions' constant arguments say is done: a sequence that is advanced.
     pub(crate) accesses: BTreeSet<Access>,
+    /// Whether values are turned into JSON.
+    pub(crate) makes_json: bool,
     /// Whether the definition could not be understood, so that anything may happen.
     pub(crate) unknown: bool,
 }

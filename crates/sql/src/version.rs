@@ -54,7 +54,9 @@ pub(crate) fn require(what: &str, since: u16, major: u16) -> Result<(), Refusal>
 fn newer(what: &str, since: u16, major: u16, position: Option<usize>) -> Refusal {
     Refusal {
         cause: Cause::Unresolved,
-        message: format!("{what} means something else to this server: PostgreSQL knows it since {since}, this is {major}"),
+        message: format!(
+            "{what} means something else to this server: PostgreSQL knows it since {since}, this is {major}"
+        ),
         hint: "Write it in a form that the server's version knows.".into(),
         position,
     }

@@ -209,6 +209,63 @@ fn check_readers(catalog: &Catalog, context: &Context) {
     assert!(corpus.len() >= 100, "there are {} readers' statements", corpus.len());
 }
 
+/// Statements cut and joined at random: whatever they mean to this catalog, there is an answer.
+fn check_mutations(catalog: &Catalog, context: &Context) {
+    use proptest::{prelude::*, test_runner::TestRunner};
+    let read = |file: &str| entries(&std::fs::read_to_string(folder().join(file)).unwrap());
+    let mut words: Vec<Vec<String>> = Vec::new();
+    for entry in ["facts.txt", "evasions.txt", "readers.txt"].iter().flat_map(|file| read(file)) {
+        words.push(entry.sql.split_inclusive(|c: char| !c.is_alphanumeric()).map(str::to_owned).collect());
+    }
+    let config = ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() };
+    let one = || prop::sample::select(words.clone());
+    let strategy = (one(), one(), one(), any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0_usize..4);
+    let run = TestRunner::new(config).run(&strategy, |(mut first, second, third, from, to, count)| {
+        if first.is_empty() || second.is_empty() || third.is_empty() {
+            return Ok(());
+        }
+        let (from, to) = (from.index(first.len()), to.index(second.len()));
+        let end = (from + count).min(first.len());
+        first.splice(from..end, second[to..(to + 6).min(second.len())].iter().cloned());
+        first.extend(third.iter().take(count).cloned());
+        let _ = analyse(&first.concat(), catalog, context);
+        Ok(())
+    });
+    run.unwrap();
+}
+
+/// What it costs, printed: `cargo test --release -p postern-sql --test corpus -- --ignored --nocapture`.
+#[test]
+#[ignore = "prints times, checks nothing"]
+#[allow(clippy::print_stdout)]
+fn timing() {
+    let cluster = Cluster::start();
+    let catalog = cluster.catalog(None);
+    let context = cluster.context();
+    on_deep_stack(|| {
+        for sql in [
+            "SELECT abalance FROM pgbench_accounts WHERE aid = 1",
+            "SELECT id, email FROM customers WHERE id = 5",
+            "UPDATE customers SET name = 'x' WHERE id = 5 RETURNING id",
+            "INSERT INTO orders (customer_id, total) VALUES (1, 2)",
+            "SELECT c.name, count(*), sum(i.quantity * i.price) FROM customers c JOIN orders o ON o.customer_id = c.id JOIN items i ON i.order_id = o.id LEFT JOIN products p ON p.id = i.product_id WHERE o.placed > now() - interval '30 days' AND c.email LIKE '%x' GROUP BY c.name HAVING count(*) > 3 ORDER BY 3 DESC LIMIT 10",
+            "SELECT * FROM big_orders",
+            "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r','p') AND pg_catalog.pg_table_is_visible(c.oid) ORDER BY 1, 2",
+        ] {
+            let runs: u32 = 2_000;
+            let time = |job: &dyn Fn()| {
+                job();
+                let start = std::time::Instant::now();
+                (0..runs).for_each(|_| job());
+                start.elapsed().as_secs_f64() * 1e6 / f64::from(runs)
+            };
+            let both = time(&|| drop(analyse(sql, &catalog, &context)));
+            let parse = time(&|| drop(pg_query::parse(sql, 0)));
+            println!("{both:7.1} µs, of which parse {parse:6.1}: {sql}");
+        }
+    });
+}
+
 /// One cluster serves all of it: to start one takes longer than the rest.
 #[test]
 fn the_corpora_hold_against_a_real_server() {
@@ -223,6 +280,7 @@ fn the_corpora_hold_against_a_real_server() {
             run(&|| check_facts(&again, &context)),
             run(&|| check_evasions(&catalog, &context)),
             run(&|| check_readers(&catalog, &context)),
+            run(&|| check_mutations(&catalog, &context)),
         ]
     });
     let accepted = |file: &str| {

@@ -84,8 +84,14 @@ fn more_depth_is_refused_and_says_so() {
     assert_eq!(cause(&format!("SELECT {}1{}", "lower(".repeat(3_000), ")".repeat(3_000))), Cause::TooComplex);
     assert_eq!(cause(&format!("SELECT {}true", "NOT ".repeat(5_000))), Cause::TooComplex);
     assert_eq!(cause(&format!("SELECT 1{}", "::int4".repeat(5_000))), Cause::TooComplex);
-    assert_eq!(cause(&format!("SELECT {}a{} FROM t", "CASE WHEN true THEN ".repeat(3_000), " END".repeat(3_000))), Cause::TooComplex);
-    assert_eq!(cause(&format!("SELECT * FROM {}t{}", "(SELECT * FROM ".repeat(3_000), ") x".repeat(3_000))), Cause::TooComplex);
+    assert_eq!(
+        cause(&format!("SELECT {}a{} FROM t", "CASE WHEN true THEN ".repeat(3_000), " END".repeat(3_000))),
+        Cause::TooComplex
+    );
+    assert_eq!(
+        cause(&format!("SELECT * FROM {}t{}", "(SELECT * FROM ".repeat(3_000), ") x".repeat(3_000))),
+        Cause::TooComplex
+    );
 }
 
 #[test]
@@ -127,10 +133,15 @@ fn a_pool_runs_jobs_and_says_when_it_is_full() {
 }
 
 fn pieces() -> Vec<String> {
-    let mut words: Vec<String> = ["(", ")", ",", ";", "'", "\"", "$1", "$$", "--", "/*", "*/", "::", "E'\\", "U&'\\", "*", ".", "t", "a", "pg_temp"]
-        .map(str::to_owned)
-        .to_vec();
-    for text in [include_str!("corpus/facts.txt"), include_str!("corpus/evasions.txt"), include_str!("corpus/readers.txt")] {
+    let mut words: Vec<String> = [
+        "(", ")", ",", ";", "'", "\"", "$1", "$$", "--", "/*", "*/", "::", "E'\\", "U&'\\", "*", ".", "t", "a",
+        "pg_temp",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    for text in
+        [include_str!("corpus/facts.txt"), include_str!("corpus/evasions.txt"), include_str!("corpus/readers.txt")]
+    {
         for entry in entries(text) {
             words.extend(entry.sql.split_whitespace().map(str::to_owned));
         }

@@ -67,7 +67,9 @@ impl<'a> Analyser<'a> {
             NodeEnum::AlterCollationStmt(alter) => self.named(&alter.collname, "ALTER COLLATION")?,
             NodeEnum::AlterStatsStmt(alter) => self.named(&alter.defnames, "ALTER STATISTICS")?,
             NodeEnum::AlterTsdictionaryStmt(alter) => self.named(&alter.dictname, "ALTER TEXT SEARCH DICTIONARY")?,
-            NodeEnum::AlterTsconfigurationStmt(alter) => self.named(&alter.cfgname, "ALTER TEXT SEARCH CONFIGURATION")?,
+            NodeEnum::AlterTsconfigurationStmt(alter) => {
+                self.named(&alter.cfgname, "ALTER TEXT SEARCH CONFIGURATION")?
+            }
             NodeEnum::AlterOpFamilyStmt(alter) => self.named(&alter.opfamilyname, "ALTER OPERATOR FAMILY")?,
             NodeEnum::AlterOperatorStmt(alter) => {
                 let Some(operator) = &alter.opername else { return Err(unexpected("ALTER OPERATOR")) };

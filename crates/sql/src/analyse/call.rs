@@ -24,6 +24,9 @@ use crate::{
 
 /// The type text, which literals prefer.
 const TEXT_OID: u32 = 25;
+/// The types json and jsonb.
+const JSON_OID: u32 = 114;
+const JSONB_OID: u32 = 3802;
 /// Types that stand for any.
 const POLYMORPHIC: &[u32] = &[2276, 2277, 2283, 2776, 3500, 3831, 4537, 4538, 5077, 5078, 5079, 5080, 2249, 2287];
 
@@ -221,6 +224,9 @@ impl<'a> Analyser<'a> {
         if !routine.is_builtin() {
             return;
         }
+        if builtin::makes_json(&routine.name.name) {
+            self.facts.makes_json = true;
+        }
         match &*routine.name.name {
             "set_config" => self.set_config(args),
             name if builtin::changes_sequence(name) => {
@@ -366,6 +372,9 @@ impl<'a> Analyser<'a> {
 
     pub(super) fn cast_to_oid(&mut self, target: u32, from: Ty) -> Step<Ty> {
         self.enter()?;
+        if target >= FIRST_USER_OID {
+            self.facts.types.insert(target);
+        }
         let base = self.base_type(target);
         let source = match from {
             Ty::Known(oid) => Some(self.base_type(oid)),
@@ -382,11 +391,66 @@ impl<'a> Analyser<'a> {
 
     /// Casts of users' making that are made unasked: any of them whose source may be among the operands.
     fn implicit_casts(&mut self, types: &[Ty]) {
-        let may = |cast: &&Cast| {
-            cast.implicit && types.iter().any(|ty| *ty == Ty::Opaque || *ty == Ty::Known(cast.source))
-        };
+        let may =
+            |cast: &&Cast| cast.implicit && types.iter().any(|ty| *ty == Ty::Opaque || *ty == Ty::Known(cast.source));
         let functions: Vec<u32> = self.catalog.user_casts().filter(may).map(|cast| cast.function).collect();
         self.facts.called.extend(functions);
+    }
+
+    /// What becomes JSON goes by way of a cast to it where a user made one, however deep in a row the value lies. So each
+    /// such cast is called whose source is the type of anything that the statement reads or makes.
+    pub(super) fn casts_to_json(&mut self) {
+        let casts: Vec<&Cast> =
+            self.catalog.user_casts().filter(|cast| matches!(cast.target, JSON_OID | JSONB_OID)).collect();
+        for cast in casts {
+            let read = self.facts.accesses.iter().any(|access| match &access.object {
+                Object::Relation(name) => {
+                    let relation = self.catalog.relation(&self.real_schema(&name.schema), &name.name);
+                    // What the string itself made may have columns of any type.
+                    relation.is_none_or(|relation| match relation.is_builtin() {
+                        true => self.uses_any(relation),
+                        false => self.holds(relation, cast.source, 8),
+                    })
+                }
+                _ => false,
+            });
+            let made = self.facts.types.iter().any(|oid| self.contains(*oid, cast.source, 8));
+            let returned = || {
+                let called = self.facts.called.iter().chain(&self.judged);
+                let mut results = called.filter_map(|oid| self.catalog.routine_by_oid(*oid));
+                results.any(|routine| !routine.is_builtin() && self.contains(routine.result, cast.source, 8))
+            };
+            if read || made || returned() {
+                self.facts.called.push(cast.function);
+            }
+        }
+    }
+
+    /// Whether one of the server's own columns is used that can hold values of any type: those of statistics, mostly.
+    fn uses_any(&self, relation: &crate::catalog::Relation) -> bool {
+        self.facts.columns.iter().filter(|used| used.relation == relation.name).any(|used| {
+            let mut columns = relation.columns.iter();
+            columns.any(|column| {
+                used.column.as_ref().is_none_or(|name| *name == column.name) && self.is_polymorphic(column.ty)
+            })
+        })
+    }
+
+    fn holds(&self, relation: &crate::catalog::Relation, wanted: u32, depth: u32) -> bool {
+        relation.columns.iter().any(|column| self.contains(column.ty, wanted, depth))
+    }
+
+    /// Whether values of a type may have values of another in them. What is too deep to tell may.
+    fn contains(&self, oid: u32, wanted: u32, depth: u32) -> bool {
+        if oid == wanted || depth == 0 {
+            return true;
+        }
+        let Some(ty) = self.catalog.type_by_oid(oid) else { return true };
+        let element = (ty.array || ty.kind == TypeKind::Domain) && self.contains(ty.of, wanted, depth - 1);
+        // `record` says nothing of what is in it.
+        let unknown = ty.kind == TypeKind::Pseudo && oid != 2278;
+        let relation = self.catalog.relation_by_oid(ty.relation);
+        element || unknown || relation.is_some_and(|relation| self.holds(relation, wanted, depth - 1))
     }
 
     /// A value that is written to a column: casts that assignment makes, and the constraints of its domain.

@@ -78,7 +78,9 @@ impl<'a> Analyser<'a> {
                 self.named(&domain.domainname, "CREATE DOMAIN")?
             }
             NodeEnum::DefineStmt(define) => self.define(define)?,
-            NodeEnum::CreateConversionStmt(conversion) => self.named(&conversion.conversion_name, "CREATE CONVERSION")?,
+            NodeEnum::CreateConversionStmt(conversion) => {
+                self.named(&conversion.conversion_name, "CREATE CONVERSION")?
+            }
             NodeEnum::CreateOpClassStmt(class) => self.named(&class.opclassname, "CREATE OPERATOR CLASS")?,
             NodeEnum::CreateOpFamilyStmt(family) => self.named(&family.opfamilyname, "CREATE OPERATOR FAMILY")?,
             NodeEnum::CreateCastStmt(_) => {

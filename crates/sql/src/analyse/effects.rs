@@ -173,7 +173,9 @@ impl<'a> Analyser<'a> {
                 // The sequence says all that there is to say of the call.
                 let catalog = inner.catalog;
                 let is_nextval = |oid: &u32| {
-                    catalog.routine_by_oid(*oid).is_some_and(|routine| &*routine.name.name == "nextval" && routine.is_builtin())
+                    catalog
+                        .routine_by_oid(*oid)
+                        .is_some_and(|routine| &*routine.name.name == "nextval" && routine.is_builtin())
                 };
                 inner.facts.called.retain(|oid| !is_nextval(oid));
             }
@@ -276,7 +278,9 @@ impl<'a> Analyser<'a> {
     fn rule_actions(&mut self, text: &str, relation: &'a Relation) -> Step {
         let tree = parse::parse(text, crate::context::Lexing::default(), crate::version::NEWEST)?;
         for raw in &tree.statements {
-            let Some(NodeEnum::RuleStmt(rule)) = raw.stmt.as_ref().and_then(|node| node.node.as_ref()) else { continue };
+            let Some(NodeEnum::RuleStmt(rule)) = raw.stmt.as_ref().and_then(|node| node.node.as_ref()) else {
+                continue;
+            };
             let mut scope = self.root();
             self.old_and_new(relation, &mut scope);
             self.used(rule.where_clause.as_deref(), &scope, crate::facts::Place::Filter)?;
@@ -360,12 +364,18 @@ impl<'a> Analyser<'a> {
             return Ok(Arc::default());
         }
         let mut inner = self.inner(self.context.of_definitions(), oid);
-        let started = match read(&mut inner) {
+        let done = read(&mut inner);
+        if inner.facts.makes_json {
+            // What the definition reads is known here; what uses it sees only the result.
+            inner.casts_to_json();
+        }
+        let started = match done {
             Ok(()) => Started {
                 routines: inner.facts.called.iter().copied().collect(),
                 relations: inner.facts.accesses.iter().filter_map(relation_read).cloned().collect(),
                 effects: std::mem::take(&mut inner.facts.effects),
                 accesses: inner.facts.accesses.iter().filter(|access| access.action != Action::Read).cloned().collect(),
+                makes_json: inner.facts.makes_json,
                 unknown: inner.facts.unknown,
             },
             Err(Refusal { cause: Cause::TooComplex, message, hint, position }) => {
@@ -393,6 +403,7 @@ impl<'a> Analyser<'a> {
         self.facts.called.extend(&started.routines);
         self.facts.effects.extend(started.effects.iter().cloned());
         self.facts.accesses.extend(started.accesses.iter().cloned());
+        self.facts.makes_json |= started.makes_json;
         if started.unknown {
             self.unknown_definition(name);
         }
@@ -424,6 +435,15 @@ impl<'a> Analyser<'a> {
 
     /// Judges the functions that are called, and those that they call.
     pub(super) fn settle(&mut self) -> Step {
+        self.judge_called()?;
+        if self.facts.makes_json {
+            self.casts_to_json();
+            self.judge_called()?;
+        }
+        Ok(())
+    }
+
+    fn judge_called(&mut self) -> Step {
         while let Some(oid) = self.facts.called.pop() {
             if oid == 0 || !self.judged.insert(oid) {
                 continue;

@@ -138,12 +138,7 @@ impl<'a> Analyser<'a> {
     }
 
     /// A column reference, whole row or argument of the function at hand.
-    pub(super) fn column(
-        &mut self,
-        column: &protobuf::ColumnRef,
-        scope: &Scope<'_, 'a>,
-        flow: &mut Flow,
-    ) -> Step<Ty> {
+    pub(super) fn column(&mut self, column: &protobuf::ColumnRef, scope: &Scope<'_, 'a>, flow: &mut Flow) -> Step<Ty> {
         let fields: Vec<Option<&str>> = column.fields.iter().map(string).collect();
         match fields.as_slice() {
             [Some(name)] => self.plain_column(name, column.location, scope, flow),
@@ -208,9 +203,7 @@ impl<'a> Analyser<'a> {
             // `arg.field`, or `function.arg`, in a function's body. A column of a composite type is `(c).field`.
             let known = schema.is_none().then(|| argument(scope, Some(qualifier), name)).flatten();
             let known = known.or_else(|| argument(scope, None, qualifier).map(|_| Ty::Opaque));
-            return known.ok_or_else(|| {
-                missing(format!("missing FROM-clause entry for table \"{qualifier}\""), at)
-            });
+            return known.ok_or_else(|| missing(format!("missing FROM-clause entry for table \"{qualifier}\""), at));
         };
         self.target_hits += u32::from(item.target);
         if let Some(ty) = item.lookup(name, flow) {

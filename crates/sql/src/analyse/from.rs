@@ -9,7 +9,7 @@ use pg_query::{
 
 use super::{
     Analyser, Step,
-    expr::{BOOL, INT8, TEXT},
+    expr::{INT8, TEXT},
     missing,
     names::{self, range_schema, string},
     query::rename,
@@ -17,7 +17,7 @@ use super::{
     unexpected,
 };
 use crate::{
-    catalog::Relation,
+    catalog::{Relation, RelationKind},
     facts::{Action, Name, Object, Place},
     version,
 };
@@ -26,14 +26,14 @@ impl<'a> Analyser<'a> {
     /// All of FROM.
     pub(super) fn from(&mut self, nodes: &[Node], scope: &mut Scope<'_, 'a>) -> Step {
         for node in nodes {
-            let star = self.from_item(node, scope)?;
+            let star = self.item_of_from(node, scope)?;
             scope.star.extend(star);
         }
         Ok(())
     }
 
     /// One item; it is added to the scope, and what it adds to `*` is returned.
-    pub(super) fn from_item(&mut self, node: &Node, scope: &mut Scope<'_, 'a>) -> Step<Vec<Star>> {
+    pub(super) fn item_of_from(&mut self, node: &Node, scope: &mut Scope<'_, 'a>) -> Step<Vec<Star>> {
         self.enter()?;
         let Some(inner) = &node.node else { return Err(unexpected("FROM")) };
         let star = match inner {
@@ -51,7 +51,7 @@ impl<'a> Analyser<'a> {
             }
             NodeEnum::RangeTableSample(sample) => {
                 let Some(relation) = sample.relation.as_deref() else { return Err(unexpected("TABLESAMPLE")) };
-                let star = self.from_item(relation, scope)?;
+                let star = self.item_of_from(relation, scope)?;
                 for arg in &sample.args {
                     self.used(Some(arg), scope, Place::Filter)?;
                 }
@@ -108,6 +108,9 @@ impl<'a> Analyser<'a> {
     pub(super) fn read_relation(&mut self, relation: &'a Relation) -> Step<Name> {
         let name = self.facts_name(relation);
         self.access(Action::Read, Object::Relation(name.clone()));
+        if relation.kind == RelationKind::Foreign {
+            self.effect(format!("{}.{} is read from another server or a file", name.schema, name.name));
+        }
         self.started_by_reading(relation)?;
         Ok(name)
     }
@@ -120,10 +123,12 @@ impl<'a> Analyser<'a> {
             self.query(select, scope)?
         } else {
             // What stands beside it is not in sight, only what stands around the whole query.
-            let mut outer = Scope::default();
-            outer.parent = scope.parent;
-            outer.ctes = scope.ctes.clone();
-            outer.arguments = scope.arguments.clone();
+            let outer = Scope {
+                parent: scope.parent,
+                ctes: scope.ctes.clone(),
+                arguments: scope.arguments.clone(),
+                ..Scope::default()
+            };
             self.query(select, &outer)?
         };
         let mut columns = output.columns;
@@ -131,11 +136,7 @@ impl<'a> Analyser<'a> {
         Ok(add(scope, Item::derived(alias, columns, output.open)))
     }
 
-    fn range_function(
-        &mut self,
-        function: &protobuf::RangeFunction,
-        scope: &mut Scope<'_, 'a>,
-    ) -> Step<Vec<Star>> {
+    fn range_function(&mut self, function: &protobuf::RangeFunction, scope: &mut Scope<'_, 'a>) -> Step<Vec<Star>> {
         let mut columns = Vec::new();
         let mut open = false;
         let mut own_name = None;
@@ -165,7 +166,9 @@ impl<'a> Analyser<'a> {
             own_name = own_name.or(name.clone());
             if !definitions.is_empty() {
                 for definition in definitions {
-                    let Some(NodeEnum::ColumnDef(column)) = &definition.node else { return Err(unexpected("a column")) };
+                    let Some(NodeEnum::ColumnDef(column)) = &definition.node else {
+                        return Err(unexpected("a column"));
+                    };
                     let ty = self.ty_of(column.type_name.as_ref())?;
                     // The function makes values of these types itself: no cast, but the checks of domains.
                     if let Ty::Known(oid) = ty {
@@ -232,11 +235,7 @@ impl<'a> Analyser<'a> {
         self.catalog.type_by_oid(oid).is_none_or(|ty| ty.kind == crate::catalog::TypeKind::Pseudo)
     }
 
-    fn range_table_func(
-        &mut self,
-        table: &protobuf::RangeTableFunc,
-        scope: &mut Scope<'_, 'a>,
-    ) -> Step<Vec<Star>> {
+    fn range_table_func(&mut self, table: &protobuf::RangeTableFunc, scope: &mut Scope<'_, 'a>) -> Step<Vec<Star>> {
         let mut flow = Flow::default();
         self.maybe(table.docexpr.as_deref(), scope, &mut flow)?;
         self.maybe(table.rowexpr.as_deref(), scope, &mut flow)?;
@@ -268,23 +267,23 @@ impl<'a> Analyser<'a> {
             return Err(unexpected("a join"));
         };
         let first = scope.items.len();
-        let left = self.from_item(left, scope)?;
-        let middle = scope.items.len();
-        let right = self.from_item(right, scope)?;
+        let left = self.item_of_from(left, scope)?;
+        let right = self.item_of_from(right, scope)?;
         let shared = self.join_columns(join, scope, &left, &right)?;
         let star = match shared {
             Some(names) => self.merged(scope, &names, &left, &right)?,
             None => left.into_iter().chain(right).collect(),
         };
         // Only what the join itself brings is in sight of its condition.
-        let mut within = Scope::default();
-        within.parent = scope.parent;
-        within.ctes = scope.ctes.clone();
-        within.arguments = scope.arguments.clone();
-        within.items = scope.items.get(first..).unwrap_or_default().to_vec();
+        let within = Scope {
+            items: scope.items.get(first..).unwrap_or_default().to_vec(),
+            parent: scope.parent,
+            ctes: scope.ctes.clone(),
+            arguments: scope.arguments.clone(),
+            ..Scope::default()
+        };
         self.used(join.quals.as_deref(), &within, Place::Join)?;
         drop(within);
-        let _ = middle;
         if let Some(alias) = &join.join_using_alias {
             version::require("an alias after USING", 14, self.context.major)?;
             let columns = star.iter().filter_map(|entry| match entry {
@@ -331,13 +330,7 @@ impl<'a> Analyser<'a> {
     }
 
     /// What `*` is of a join by shared columns: those first, each from both sides, then the rest.
-    fn merged(
-        &mut self,
-        scope: &Scope<'_, 'a>,
-        shared: &[Arc<str>],
-        left: &[Star],
-        right: &[Star],
-    ) -> Step<Vec<Star>> {
+    fn merged(&mut self, scope: &Scope<'_, 'a>, shared: &[Arc<str>], left: &[Star], right: &[Star]) -> Step<Vec<Star>> {
         let (left, left_open) = scope.star_columns(left);
         let (right, right_open) = scope.star_columns(right);
         let mut star = Vec::new();
@@ -349,8 +342,7 @@ impl<'a> Analyser<'a> {
                 }
                 return Err(missing(format!("column \"{name}\" specified in USING clause does not exist"), -1));
             };
-            let result = self.operator_call(None, "=", Some(one.ty), other.ty)?;
-            debug_assert!(result == BOOL || result == Ty::Opaque);
+            self.operator_call(None, "=", Some(one.ty), other.ty)?;
             self.use_flow(one.flow.clone(), Place::Join);
             self.use_flow(other.flow.clone(), Place::Join);
             one.flow.extend(&other.flow);

@@ -17,6 +17,7 @@ impl<'a> Analyser<'a> {
     /// The expressions of SQL/JSON; anything else is refused.
     pub(super) fn json(&mut self, node: &NodeEnum, scope: &Scope<'_, 'a>, flow: &mut Flow) -> Step<Ty> {
         let major = self.context.major;
+        self.facts.makes_json = true;
         match node {
             NodeEnum::JsonIsPredicate(test) => {
                 version::require("IS JSON", 16, major)?;
@@ -118,11 +119,7 @@ impl<'a> Analyser<'a> {
         self.cast_to(name, Ty::Opaque)
     }
 
-    fn json_aggregate(
-        &mut self,
-        aggregate: Option<&protobuf::JsonAggConstructor>,
-        scope: &Scope<'_, 'a>,
-    ) -> Step<Ty> {
+    fn json_aggregate(&mut self, aggregate: Option<&protobuf::JsonAggConstructor>, scope: &Scope<'_, 'a>) -> Step<Ty> {
         let Some(aggregate) = aggregate else { return Ok(Ty::Opaque) };
         self.used(aggregate.agg_filter.as_deref(), scope, Place::Filter)?;
         self.sorted(&aggregate.agg_order, scope, Place::Order)?;

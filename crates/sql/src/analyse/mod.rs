@@ -33,8 +33,8 @@ use crate::{
     catalog::Catalog,
     context::Context,
     facts::{
-        Access, Action, Barrier, Bound, Cause, ColumnUse, Function, Manner, Name, Object, Place, Refusal, Script, Setting,
-        Statement, Transaction,
+        Access, Action, Barrier, Bound, Cause, ColumnUse, Function, Manner, Name, Object, Place, Refusal, Script,
+        Setting, Statement, Transaction,
     },
     parse::too_complex,
 };
@@ -99,6 +99,10 @@ struct Facts {
     effects: BTreeSet<String>,
     barrier: Barrier,
     handles: Vec<Handle>,
+    /// Whether values are turned into JSON.
+    makes_json: bool,
+    /// Users' types of which the statement makes values by casts.
+    types: BTreeSet<u32>,
     /// Functions that are called and not yet judged.
     called: Vec<u32>,
     /// Whether something could not be understood that does not stop the statement from running.

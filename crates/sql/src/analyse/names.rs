@@ -57,6 +57,9 @@ impl<'a> Analyser<'a> {
                 _ => path.push(item.clone()),
             }
         }
+        if !self.context.unusable.is_empty() {
+            path.retain(|schema| !self.context.unusable.contains(schema));
+        }
         path
     }
 
@@ -72,7 +75,10 @@ impl<'a> Analyser<'a> {
         let user = &self.context.user;
         let items = self.context.search_path.iter();
         let mut names = items.map(|item| if &**item == "$user" { user } else { item });
-        let exists = |name: &str| self.catalog.has_schema(name) || self.new_schema.as_deref() == Some(name);
+        let exists = |name: &str| {
+            (self.catalog.has_schema(name) && !self.context.unusable.contains(name))
+                || self.new_schema.as_deref() == Some(name)
+        };
         let found = names.find(|name| &***name == TEMP || exists(name));
         found.cloned().unwrap_or_else(|| "public".into())
     }
@@ -87,7 +93,8 @@ impl<'a> Analyser<'a> {
 
     /// A relation's name as facts give it.
     pub(super) fn facts_name(&self, relation: &Relation) -> Name {
-        if relation.persistence == Persistence::Temporary && Some(&relation.name.schema) == self.context.temp_schema.as_ref()
+        if relation.persistence == Persistence::Temporary
+            && Some(&relation.name.schema) == self.context.temp_schema.as_ref()
         {
             return Name { schema: TEMP.into(), name: relation.name.name.clone() };
         }

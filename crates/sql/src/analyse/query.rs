@@ -72,12 +72,9 @@ impl<'a> Analyser<'a> {
                         column.ty = column.ty.or(ty);
                         column.flow.extend(&flow);
                     }
-                    None => output.columns.push(Col {
-                        name: format!("column{}", at + 1).into(),
-                        ty,
-                        flow,
-                        direct: false,
-                    }),
+                    None => {
+                        output.columns.push(Col { name: format!("column{}", at + 1).into(), ty, flow, direct: false })
+                    }
                 }
             }
         }

@@ -133,7 +133,8 @@ impl Analyser<'_> {
         self.statement(query)?;
         // The scanner that finds the text knows only one reading of literals.
         let plain = self.context.lexing == crate::context::Lexing::default();
-        let text = plain.then(|| prepared_text(&self.text, &prepare.name)).flatten().ok_or_else(|| unexpected("PREPARE"))?;
+        let text =
+            plain.then(|| prepared_text(&self.text, &prepare.name)).flatten().ok_or_else(|| unexpected("PREPARE"))?;
         self.facts.handles.push(Handle::Prepare { name: prepare.name.clone(), query: text });
         Ok(())
     }
@@ -144,7 +145,7 @@ impl Analyser<'_> {
         for node in &execute.params {
             self.used(Some(node), &root, Place::Source)?;
         }
-        let Some(text) = self.context.prepared.get(&execute.name).cloned() else {
+        let Some(prepared) = self.context.prepared.get(&execute.name).cloned() else {
             return Err(unresolved(
                 format!("the prepared statement \"{}\" was not seen prepared", execute.name),
                 "Prepare it in this session, as a statement of its own.",
@@ -152,7 +153,7 @@ impl Analyser<'_> {
         };
         self.facts.handles.push(Handle::Execute(execute.name.clone()));
         self.enter()?;
-        let tree = parse::parse(&text, self.context.lexing, self.context.major)?;
+        let tree = parse::parse(&prepared.text, prepared.lexing, self.context.major)?;
         for raw in &tree.statements {
             match raw.stmt.as_ref().and_then(|node| node.node.as_ref()) {
                 // One that executes or prepares another cannot be prepared.

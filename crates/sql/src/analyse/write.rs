@@ -310,7 +310,7 @@ impl<'a> Analyser<'a> {
         let target = self.target(merge.relation.as_ref(), None)?;
         let mut scope = Scope::inside(outer);
         if let Some(source) = merge.source_relation.as_deref() {
-            let star = self.from_item(source, &mut scope)?;
+            let star = self.item_of_from(source, &mut scope)?;
             scope.star.extend(star);
         }
         scope.push(target.item.clone());
@@ -421,13 +421,7 @@ impl<'a> Analyser<'a> {
     }
 
     /// The columns that a list of plain names writes, as COPY has it.
-    pub(super) fn copied_columns(
-        &mut self,
-        names: &[Node],
-        relation: &'a Relation,
-        name: &Name,
-        place: Place,
-    ) -> Step {
+    pub(super) fn copied_columns(&mut self, names: &[Node], relation: &'a Relation, name: &Name, place: Place) -> Step {
         if names.is_empty() {
             for column in &relation.columns {
                 self.use_column(name, Some(&column.name), place);

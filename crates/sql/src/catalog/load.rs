@@ -408,6 +408,9 @@ impl Builder {
     }
 }
 
+/// The names and types of a function's output columns.
+type OutColumns = Vec<(Arc<str>, u32)>;
+
 /// A row, read with its query's name for the error.
 struct Row<'a> {
     query: Query,
@@ -452,7 +455,7 @@ impl<'a> Row<'a> {
     }
 
     /// A function's argument names and output columns, of its columns with all argument types, modes and names.
-    fn arguments(&self) -> Result<(Vec<Arc<str>>, Vec<(Arc<str>, u32)>), LoadError> {
+    fn arguments(&self) -> Result<(Vec<Arc<str>>, OutColumns), LoadError> {
         let (types, modes, names) = (self.numbers(12)?, self.list(13)?, self.list(14)?);
         let mut inputs = Vec::new();
         let mut out = Vec::new();

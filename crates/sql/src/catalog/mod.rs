@@ -10,15 +10,12 @@ mod array;
 mod load;
 mod parts;
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 pub use load::{Builder, LoadError, PREPARE, Query, queries};
 pub use parts::{
-    Cast, Column, ForeignKey, FunctionKind, Generated, Operator, Persistence, Policy, Relation, RelationKind, Routine, Rule, Trigger,
-    Type, TypeKind,
+    Cast, Column, ForeignKey, FunctionKind, Generated, Operator, Persistence, Policy, Relation, RelationKind, Routine,
+    Rule, Trigger, Type, TypeKind,
 };
 
 /// The first object id that is given to what users make. What is below came with the server and is trusted.

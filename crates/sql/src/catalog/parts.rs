@@ -250,7 +250,11 @@ impl Routine {
     /// Whether it can be called with so many arguments.
     pub(crate) fn accepts(&self, count: usize) -> bool {
         let most = self.args.len();
-        if self.variadic != 0 { count + 1 + self.defaults >= most } else { count <= most && count + self.defaults >= most }
+        if self.variadic != 0 {
+            count + 1 + self.defaults >= most
+        } else {
+            count <= most && count + self.defaults >= most
+        }
     }
 }
 

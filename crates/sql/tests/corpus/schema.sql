@@ -63,6 +63,11 @@ CREATE OPERATOR + (LEFTARG = mood, RIGHTARG = int, FUNCTION = dark_add);
 CREATE FUNCTION mood_int(mood) RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN 1; END';
 CREATE CAST (mood AS int) WITH FUNCTION mood_int(mood);
 
+CREATE TYPE parcel AS (size int);
+CREATE TABLE parcels (id int, what parcel);
+CREATE FUNCTION parcel_json(parcel) RETURNS json LANGUAGE plpgsql AS 'BEGIN RETURN ''1''; END';
+CREATE CAST (parcel AS json) WITH FUNCTION parcel_json(parcel);
+
 CREATE FUNCTION on_order() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO shop.log (what) VALUES (''x''); RETURN NEW; END';
 CREATE TRIGGER note_order AFTER INSERT OR UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION on_order();
 CREATE RULE keep AS ON DELETE TO log DO INSTEAD UPDATE queue SET job = 'kept' WHERE id = 0;

@@ -51,6 +51,8 @@ pub struct Context {
     /// The prepared statements of the session, those of the protocol included: by name, their text. They are analysed
     /// when they are executed, since PostgreSQL too resolves their names anew when the search path has changed.
     pub prepared: BTreeMap<String, Prepared>,
+    /// The types of the parameters, by object id, that a Parse message declares; 0 where it leaves one open.
+    pub parameters: Vec<u32>,
     /// The schemas that the current user may not use, as [`UNUSABLE_SCHEMAS`] tells: the search path passes over them.
     pub unusable: BTreeSet<Arc<str>>,
     /// The open cursors of the session: by name, the facts of the query that they were opened for.
@@ -68,6 +70,7 @@ impl Context {
             temp_schema: None,
             lexing: Lexing::default(),
             prepared: BTreeMap::new(),
+            parameters: Vec::new(),
             unusable: BTreeSet::new(),
             cursors: BTreeMap::new(),
         }

@@ -39,7 +39,7 @@ fn catalog() -> Catalog {
     for (oid, name, args) in [("101", "lower", "25"), ("102", "count", ""), ("103", "sum", "23")] {
         let fields = function(oid, name, args);
         let mut fields: Vec<&str> = fields.iter().map(String::as_str).collect();
-        fields.extend(["NULL", "NULL", "NULL", "NULL", "NULL"]);
+        fields.extend(["NULL", "NULL", "NULL", "NULL", "NULL", "NULL"]);
         row(Query::Routines, &fields);
     }
     builder.build()

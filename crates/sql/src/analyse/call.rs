@@ -453,6 +453,13 @@ impl<'a> Analyser<'a> {
         element || unknown || relation.is_some_and(|relation| self.holds(relation, wanted, depth - 1))
     }
 
+    /// Casts that assignment to whichever type makes.
+    pub(super) fn casts_of_assignment(&mut self, from: Ty) {
+        let may = |cast: &&Cast| cast.assignment && (from == Ty::Opaque || from == Ty::Known(cast.source));
+        let functions: Vec<u32> = self.catalog.user_casts().filter(may).map(|cast| cast.function).collect();
+        self.facts.called.extend(functions);
+    }
+
     /// A value that is written to a column: casts that assignment makes, and the constraints of its domain.
     pub(super) fn assigned(&mut self, target: u32, from: Ty) -> Step {
         let base = self.base_type(target);

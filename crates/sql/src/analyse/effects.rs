@@ -100,6 +100,9 @@ impl<'a> Analyser<'a> {
         self.enter()?;
         let name = self.facts_name(relation);
         self.computed_by_writing(relation, &name)?;
+        if event == Event::Insert {
+            self.started_by_defaults(relation)?;
+        }
         for trigger in relation.triggers.iter().filter(|trigger| trigger.events & event as u16 != 0) {
             self.effect(format!("trigger {} on {}.{}", trigger.name, name.schema, name.name));
             self.facts.called.push(trigger.function);
@@ -117,6 +120,9 @@ impl<'a> Analyser<'a> {
             let (Some(other), 'c' | 'n' | 'd') = (self.catalog.relation_by_oid(key.table), action) else { continue };
             let other_name = self.facts_name(other);
             self.effect(format!("cascade to {}.{}", other_name.schema, other_name.name));
+            if action == 'd' {
+                self.started_by_defaults(other)?;
+            }
             let event = if event == Event::Delete && action == 'c' { Event::Delete } else { Event::Update };
             self.write_starts(other, event, seen)?;
         }
@@ -473,6 +479,7 @@ impl<'a> Analyser<'a> {
             }
             return Ok(());
         }
+        self.of_signature(routine)?;
         if routine.kind == FunctionKind::Aggregate {
             self.facts.called.extend(&routine.parts);
             self.record_function(routine, Standing::Analysed);
@@ -486,6 +493,22 @@ impl<'a> Analyser<'a> {
         }
         self.barrier();
         self.record_function(routine, Standing::Unknown);
+        Ok(())
+    }
+
+    /// What a call runs besides the body: the checks of domains among its arguments and results, and its defaults.
+    fn of_signature(&mut self, routine: &'a Routine) -> Step {
+        let out = routine.out.iter().map(|(_, ty)| ty);
+        for ty in routine.args.iter().chain([&routine.result]).chain(out) {
+            self.type_checks(*ty)?;
+        }
+        let Some(defaults) = &routine.default_values else { return Ok(()) };
+        let mut inner = self.inner(self.context.of_definitions(), routine.oid);
+        match inner.definition_expressions(defaults, None).and_then(|()| inner.settle()) {
+            Ok(()) => self.absorb(inner),
+            Err(refusal) if refusal.cause == Cause::TooComplex => return Err(refusal),
+            Err(_) => self.unknown_definition(&routine.name),
+        }
         Ok(())
     }
 

@@ -55,7 +55,7 @@ impl<'a> Analyser<'a> {
         match node {
             NodeEnum::AConst(constant) => Ok(constant_type(constant)),
             NodeEnum::ColumnRef(column) => self.column(column, scope, flow),
-            NodeEnum::ParamRef(parameter) => Ok(argument_type(parameter.number, scope)),
+            NodeEnum::ParamRef(parameter) => self.parameter(parameter.number, scope),
             NodeEnum::FuncCall(call) => self.function_call(call, scope, flow),
             NodeEnum::AExpr(expr) => self.operator_expr(expr, scope, flow),
             NodeEnum::BoolExpr(expr) => {
@@ -377,6 +377,21 @@ impl<'a> Analyser<'a> {
         Ok(self.call_by_attribute(name, row)?.unwrap_or(Ty::Opaque))
     }
 
+    /// `$1`: a function's argument in its body, a value that the client sends elsewhere. Values of a domain are checked.
+    fn parameter(&mut self, number: i32, scope: &Scope<'_, 'a>) -> Step<Ty> {
+        let at = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
+        if let Some(arguments) = &scope.arguments {
+            return Ok(at.and_then(|at| arguments.types.get(at)).copied().unwrap_or(Ty::Opaque));
+        }
+        match at.and_then(|at| self.context.parameters.get(at)).copied() {
+            None | Some(0) => Ok(Ty::Literal),
+            Some(oid) => {
+                self.type_checks(oid)?;
+                Ok(Ty::Known(oid))
+            }
+        }
+    }
+
     fn value_function(&self, function: &protobuf::SqlValueFunction) -> Step<Ty> {
         use protobuf::SqlValueFunctionOp as Op;
         Ok(match Op::try_from(function.op).map_err(|_| unexpected("a value function"))? {
@@ -403,13 +418,6 @@ fn constant_type(constant: &protobuf::AConst) -> Ty {
         Some(Val::Bsval(_)) => Ty::Known(1560),
         Some(Val::Sval(_)) | None => Ty::Literal,
     }
-}
-
-/// The type of `$1`: of a function's argument in its body, whatever is wanted elsewhere.
-fn argument_type(number: i32, scope: &Scope<'_, '_>) -> Ty {
-    let Some(arguments) = &scope.arguments else { return Ty::Literal };
-    let at = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
-    at.and_then(|at| arguments.types.get(at)).copied().unwrap_or(Ty::Opaque)
 }
 
 /// The type of an argument by its name, in a function's body.

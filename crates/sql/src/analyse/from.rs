@@ -108,6 +108,11 @@ impl<'a> Analyser<'a> {
     pub(super) fn read_relation(&mut self, relation: &'a Relation) -> Step<Name> {
         let name = self.facts_name(relation);
         self.access(Action::Read, Object::Relation(name.clone()));
+        // These show the server's files.
+        let of_files = ["pg_file_settings", "pg_hba_file_rules", "pg_ident_file_mappings"];
+        if relation.is_builtin() && of_files.contains(&&*relation.name.name) {
+            self.admin();
+        }
         if relation.kind == RelationKind::Foreign {
             self.effect(format!("{}.{} is read from another server or a file", name.schema, name.name));
         }

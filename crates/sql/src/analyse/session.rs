@@ -7,7 +7,7 @@ use pg_query::{
     protobuf::{self, DiscardMode, TransactionStmtKind, VariableSetKind, a_const::Val},
 };
 
-use super::{Analyser, Handle, Step, names::string, unexpected, unresolved};
+use super::{Analyser, Handle, Step, names::string, scope::Ty, unexpected, unresolved};
 use crate::{
     facts::{Place, Setting, Statement, Transaction},
     parse, settings,
@@ -131,6 +131,14 @@ impl Analyser<'_> {
             return Err(unexpected("PREPARE"));
         };
         self.statement(query)?;
+        for node in &prepare.argtypes {
+            if let Some(NodeEnum::TypeName(name)) = &node.node {
+                // EXECUTE turns its arguments into these types, which runs the checks of domains.
+                if let Ty::Known(oid) = self.ty_of(Some(name))? {
+                    self.type_checks(oid)?;
+                }
+            }
+        }
         // The scanner that finds the text knows only one reading of literals.
         let plain = self.context.lexing == crate::context::Lexing::default();
         let text =
@@ -143,7 +151,8 @@ impl Analyser<'_> {
     pub(super) fn execute(&mut self, execute: &protobuf::ExecuteStmt) -> Step {
         let root = self.root();
         for node in &execute.params {
-            self.used(Some(node), &root, Place::Source)?;
+            let ty = self.used(Some(node), &root, Place::Source)?;
+            self.casts_of_assignment(ty);
         }
         let Some(prepared) = self.context.prepared.get(&execute.name).cloned() else {
             return Err(unresolved(

@@ -48,7 +48,6 @@ impl<'a> Analyser<'a> {
             if relation.is_builtin() {
                 self.admin();
             }
-            self.started_by_defaults(relation)?;
             self.started_by_writing(relation, Event::Insert)?;
             self.copied_columns(&copy.attlist, relation, &name, Place::Write)?;
         } else {

@@ -126,9 +126,6 @@ impl<'a> Analyser<'a> {
             Action::Delete => Event::Delete,
             _ => Event::Truncate,
         };
-        if event == Event::Insert {
-            self.started_by_defaults(relation)?;
-        }
         self.started_by_writing(relation, event)
     }
 

@@ -97,7 +97,8 @@ SELECT p.oid::text, n.nspname::text, p.proname::text, p.prokind::text, l.lanname
        CASE WHEN l.lanname = 'sql' AND p.oid::bigint >= 16384 THEN {body} END,
        (SELECT pg_catalog.concat_ws(' ', a.aggtransfn::oid, a.aggfinalfn::oid, a.aggcombinefn::oid, a.aggserialfn::oid,
                a.aggdeserialfn::oid, a.aggmtransfn::oid, a.aggminvtransfn::oid, a.aggmfinalfn::oid)
-        FROM pg_catalog.pg_aggregate a WHERE a.aggfnoid = p.oid AND p.oid::bigint >= 16384)
+        FROM pg_catalog.pg_aggregate a WHERE a.aggfnoid = p.oid AND p.oid::bigint >= 16384),
+       CASE WHEN p.oid::bigint >= 16384 THEN pg_catalog.pg_get_expr(p.proargdefaults, 0) END
 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
      JOIN pg_catalog.pg_language l ON l.oid = p.prolang
 WHERE p.oid::bigint >= $1";
@@ -348,6 +349,7 @@ impl Builder {
             out,
             config: row.list(15)?.into_iter().map(Into::into).collect(),
             body: row.optional(16).map(Into::into),
+            default_values: row.optional(18).map(Into::into),
             parts: if row.optional(17).is_some() { row.spaced(17)? } else { Vec::new() },
         };
         let part = self.part(oid);

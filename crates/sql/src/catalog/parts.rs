@@ -222,6 +222,8 @@ pub struct Routine {
     pub args: Vec<u32>,
     /// How many of them have defaults.
     pub defaults: usize,
+    /// The expressions of those defaults, with commas between.
+    pub default_values: Option<Arc<str>>,
     /// The type of the elements of its variadic argument; 0 where it has none.
     pub variadic: u32,
     /// The type of its result.

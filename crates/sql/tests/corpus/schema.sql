@@ -44,11 +44,14 @@ CREATE MATERIALIZED VIEW totals AS SELECT customer_id, sum(total) AS total FROM 
 
 CREATE FUNCTION double(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2';
 CREATE FUNCTION email_of(customer int) RETURNS text LANGUAGE sql STABLE AS 'SELECT email FROM customers WHERE id = customer';
+CREATE FUNCTION plain_with_default(a int DEFAULT 1) RETURNS int LANGUAGE sql AS 'SELECT $1';
+CREATE FUNCTION shortened(text) RETURNS short LANGUAGE sql AS 'SELECT $1';
 CREATE FUNCTION wipe() RETURNS void LANGUAGE sql AS 'DELETE FROM shop.log';
 CREATE FUNCTION wipe_deep() RETURNS void LANGUAGE sql AS 'SELECT shop.wipe()';
 CREATE FUNCTION forever(int) RETURNS int LANGUAGE sql AS 'SELECT shop.forever($1)';
 CREATE FUNCTION pathless() RETURNS bigint LANGUAGE sql SET search_path = hidden AS 'SELECT count(*) FROM secrets';
 CREATE FUNCTION dark() RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN 1; END';
+CREATE FUNCTION dark_default(a int DEFAULT shop.dark()) RETURNS int LANGUAGE sql AS 'SELECT $1';
 CREATE FUNCTION atomic(who int) RETURNS text LANGUAGE sql BEGIN ATOMIC SELECT name FROM shop.customers WHERE id = who; END;
 CREATE FUNCTION fullname(customers) RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN $1.name; END';
 CREATE FUNCTION rows_of() RETURNS TABLE (a int, b text) LANGUAGE plpgsql AS 'BEGIN RETURN; END';

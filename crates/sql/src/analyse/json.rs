@@ -116,7 +116,14 @@ impl<'a> Analyser<'a> {
     /// What RETURNING says the type is; a cast to it runs what any cast to it does.
     fn json_output(&mut self, output: Option<&JsonOutput>) -> Step<Ty> {
         let Some(name) = output.and_then(|output| output.type_name.as_ref()) else { return Ok(Ty::Opaque) };
-        self.cast_to(name, Ty::Opaque)
+        self.made_of_json(name)
+    }
+
+    /// A conversion of a piece of JSON: it may start from what is JSON or text.
+    fn made_of_json(&mut self, name: &protobuf::TypeName) -> Step<Ty> {
+        self.cast_to(name, Ty::Known(114))?;
+        self.cast_to(name, Ty::Known(3802))?;
+        self.cast_to(name, Ty::Known(25))
     }
 
     fn json_aggregate(&mut self, aggregate: Option<&protobuf::JsonAggConstructor>, scope: &Scope<'_, 'a>) -> Step<Ty> {
@@ -157,7 +164,7 @@ impl<'a> Analyser<'a> {
             self.json_behavior(column.on_empty.as_deref(), scope, &mut flow)?;
             self.json_behavior(column.on_error.as_deref(), scope, &mut flow)?;
             let ty = match &column.type_name {
-                Some(name) => self.cast_to(name, Ty::Opaque)?,
+                Some(name) => self.made_of_json(name)?,
                 None => Ty::Opaque,
             };
             if column.columns.is_empty() {

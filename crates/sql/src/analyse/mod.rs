@@ -3,9 +3,10 @@
 //! - `scope`: the names that a part of a statement sees
 //! - `names`: relations, functions, types by the session's search path
 //! - `statement`: each kind of statement, one treatment each; `utility`, `session`, `ddl`, `alter` hold them
-//! - `query`, `from`, `write`: SELECT, FROM, INSERT to MERGE
+//! - `query`, `labels`, `from`, `write`: SELECT, FROM, INSERT to MERGE
 //! - `expr`, `call`, `json`: expressions; functions, operators and casts
-//! - `effects`: what a relation or function starts besides what the text says
+//! - `effects`, `routines`: what a relation or function starts besides what the text says
+//! - `script`: a query string of several statements
 
 mod alter;
 mod call;
@@ -14,8 +15,10 @@ mod effects;
 mod expr;
 mod from;
 mod json;
+mod labels;
 mod names;
 mod query;
+mod routines;
 mod scope;
 mod script;
 mod session;

@@ -5,8 +5,8 @@
 //! - [`context`]: what the session itself decides of the meaning of names
 //! - [`parse`]: from text to PostgreSQL's own syntax tree
 //! - [`version`]: what older servers read otherwise
-//! - [`analyse`]: from tree, catalog and context to facts
-//! - [`read_only`]: whether a statement can change nothing at all
+//! - [`mod@analyse`]: from tree, catalog and context to facts
+//! - [`mod@read_only`]: whether a statement can change nothing at all
 //! - [`pool`]: threads with stacks that are deep enough for all of this
 //!
 //! Nothing here does I/O, reads a clock or waits, but for the threads of [`pool`].

@@ -143,7 +143,7 @@ fn check_accepted(cluster: &Cluster, corpus: &[Entry], reads: &dyn Fn(&str) -> b
         }
         // What we say only reads must run where the server lets nothing be written.
         let begin = if reads(&entry.sql) { "BEGIN READ ONLY" } else { "BEGIN" };
-        write!(script, "\\echo #{at}\n{begin};\n{};\nROLLBACK;\n", entry.sql).unwrap();
+        write!(script, "\\warn #{at}\n{begin};\n{};\nROLLBACK;\n", entry.sql).unwrap();
     }
     let (out, _) = cluster.psql(&script, &[]);
     let mut at = 0_usize;
@@ -236,6 +236,88 @@ fn check_mutations(catalog: &Catalog, context: &Context) {
     run.unwrap();
 }
 
+/// Statements of the corpora put together anew. What is said to read only must not be a write to the server, and what is
+/// said to name something missing must be an error to it.
+fn check_verdicts(cluster: &Cluster, catalog: &Catalog, context: &Context) {
+    let read = |file: &str| entries(&std::fs::read_to_string(folder().join(file)).unwrap());
+    let sources: Vec<Vec<String>> = ["facts.txt", "evasions.txt"]
+        .iter()
+        .flat_map(|file| read(file))
+        .map(|entry| entry.sql.split_inclusive(|c: char| !c.is_alphanumeric() && c != '_').map(str::to_owned).collect())
+        .filter(|words: &Vec<String>| words.len() > 2)
+        .collect();
+    // A generator of our own: the same statements in each run.
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut next = move |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % below as u64).unwrap()
+    };
+    let mut texts = std::collections::BTreeSet::new();
+    for _ in 0..VERDICTS {
+        let mut words = sources[next(sources.len())].clone();
+        let other = &sources[next(sources.len())];
+        let (at, from, count) = (next(words.len()), next(other.len()), 1 + next(3));
+        let end = (at + next(count + 1)).min(words.len());
+        words.splice(at..end, other[from..(from + count).min(other.len())].iter().cloned());
+        let text = words.concat();
+        // COPY changes how psql reads its script.
+        let own_end = text.to_ascii_lowercase().contains("commit")
+            || text.trim_start().starts_with("COPY")
+            || text.contains('\\')
+            || text.contains("pg_sleep");
+        if !own_end {
+            texts.insert(text);
+        }
+    }
+    let verdicts: Vec<(String, bool)> = on_deep_stack(|| {
+        let judge = |text: String| match analyse(&text, catalog, context) {
+            Ok(script) if script.statements.len() == 1 => {
+                let one = &script.statements[0];
+                (read_only(one).is_ok() && one.transaction.is_none()).then_some((text, true))
+            }
+            Err(refusal) if refusal.cause == postern_sql::facts::Cause::Missing && !text.contains(';') => {
+                Some((text, false))
+            }
+            _ => None,
+        };
+        texts.into_iter().filter_map(judge).collect()
+    });
+    let mut script =
+        String::from("\\set VERBOSITY sqlstate\nSET search_path = shop, public;\nSET statement_timeout = '2s';\n");
+    for (at, (text, _)) in verdicts.iter().enumerate() {
+        write!(script, "\\warn #{at}\nBEGIN READ ONLY;\n{text}\n;\nROLLBACK;\n").unwrap();
+    }
+    let (out, _) = cluster.psql(&script, &["-t", "-A"]);
+    let mut states: Vec<Option<String>> = vec![None; verdicts.len()];
+    let mut at = 0;
+    for line in out.lines() {
+        if let Some(number) = line.strip_prefix('#').and_then(|number| number.parse().ok()) {
+            at = number;
+        } else if let Some(state) = line.split("ERROR:  ").nth(1) {
+            states[at].get_or_insert(state.trim().to_owned());
+        }
+    }
+    let wrong: Vec<String> = verdicts
+        .iter()
+        .zip(&states)
+        .filter(|((_, reads), state)| match reads {
+            true => state.as_deref() == Some("25006"),
+            false => state.is_none(),
+        })
+        .map(|((text, reads), state)| {
+            format!("{} but {state:?}: {text}", if *reads { "only reads" } else { "missing" })
+        })
+        .collect();
+    let reads = verdicts.iter().filter(|(_, reads)| *reads).count();
+    assert!(wrong.is_empty(), "{} of {} (reading {reads}):\n{}", wrong.len(), verdicts.len(), wrong.join("\n"));
+    assert!(reads > 100, "only {reads} statements were found to read");
+}
+
+/// How many statements are put together for [`check_verdicts`].
+const VERDICTS: usize = 20_000;
+
 /// What it costs, printed: `cargo test --release -p postern-sql --test corpus -- --ignored --nocapture`.
 #[test]
 #[ignore = "prints times, checks nothing"]
@@ -298,5 +380,7 @@ fn the_corpora_hold_against_a_real_server() {
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check_accepted(&cluster, &corpus, &reads))).is_ok()
     };
     let accepted = [accepted("facts.txt"), accepted("readers.txt")];
+    let verdicts = std::panic::AssertUnwindSafe(|| check_verdicts(&cluster, &catalog, &context));
+    let accepted = [accepted[0], accepted[1], std::panic::catch_unwind(verdicts).is_ok()];
     assert!(results.iter().chain(&accepted).all(|ok| *ok), "{results:?} {accepted:?}: see above");
 }

@@ -57,8 +57,16 @@ impl<'a> Analyser<'a> {
             }
             NodeEnum::CreateStatsStmt(statistics) => {
                 for node in &statistics.relations {
-                    let Some(NodeEnum::RangeVar(range)) = &node.node else { continue };
-                    self.changed(range, false)?;
+                    let Some(NodeEnum::RangeVar(range)) = &node.node else {
+                        return Err(unexpected("CREATE STATISTICS"));
+                    };
+                    let relation = self.changed(range, false)?;
+                    let scope = self.scope_of(relation, range);
+                    for node in &statistics.exprs {
+                        if let Some(NodeEnum::StatsElem(element)) = &node.node {
+                            self.defined(element.expr.as_deref(), &scope)?;
+                        }
+                    }
                 }
                 "CREATE STATISTICS"
             }

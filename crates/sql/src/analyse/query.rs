@@ -15,7 +15,7 @@ use super::{
     unexpected,
 };
 use crate::{
-    facts::{Action, Manner, Object, Place},
+    facts::{Access, Action, Manner, Object, Place},
     version,
 };
 
@@ -295,12 +295,15 @@ impl<'a> Analyser<'a> {
                 Source::Base(_, name) => {
                     self.access_in(Action::Read, Object::Relation(name.clone()), Manner::Locking);
                 }
-                // It reaches into sub-queries: all that they read is taken to be locked.
-                Source::Derived(derived) => {
-                    let origins = derived.columns.iter().flat_map(|column| &column.flow.origins);
-                    let relations: Vec<_> = origins.map(|origin| origin.relation.clone()).collect();
-                    for name in relations {
-                        self.access_in(Action::Read, Object::Relation(name), Manner::Locking);
+                // It reaches into sub-queries: all that the statement has read so far is taken to be locked.
+                Source::Derived(_) => {
+                    let read = |access: &&Access| {
+                        access.action == Action::Read && matches!(access.object, Object::Relation(_))
+                    };
+                    let objects: Vec<Object> =
+                        self.facts.accesses.iter().filter(read).map(|access| access.object.clone()).collect();
+                    for object in objects {
+                        self.access_in(Action::Read, object, Manner::Locking);
                     }
                 }
             }

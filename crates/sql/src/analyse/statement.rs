@@ -3,7 +3,7 @@
 use pg_query::NodeEnum;
 
 use super::{Analyser, Step, unexpected};
-use crate::facts::Place;
+use crate::facts::{Action, Object, Place};
 
 impl<'a> Analyser<'a> {
     /// One statement, top-level or nested in EXPLAIN, PREPARE, DECLARE or a function's body.
@@ -172,16 +172,22 @@ impl<'a> Analyser<'a> {
             self.facts.called.push(oid);
             self.effect("an event trigger runs".into());
         }
-        if let Some(tag) = self.creation(node)? {
-            return Ok(tag);
+        let tag = match self.creation(node)? {
+            Some(tag) => tag,
+            None => match self.alteration(node)? {
+                Some(tag) => tag,
+                None => match self.of_server(node) {
+                    Some(tag) => return Ok(self.administration(tag)),
+                    None => return Err(unexpected("this kind of statement")),
+                },
+            },
+        };
+        // INVARIANT: no DDL passes for nothing, whatever it names.
+        let told = |access: &crate::facts::Access| matches!(access.action, Action::Ddl | Action::Admin);
+        if !self.facts.accesses.iter().any(told) {
+            self.access(Action::Ddl, Object::Database);
         }
-        if let Some(tag) = self.alteration(node)? {
-            return Ok(tag);
-        }
-        if let Some(tag) = self.of_server(node) {
-            return Ok(self.administration(tag));
-        }
-        Err(unexpected("this kind of statement"))
+        Ok(tag)
     }
 }
 

@@ -236,9 +236,8 @@ fn check_mutations(catalog: &Catalog, context: &Context) {
     run.unwrap();
 }
 
-/// Statements of the corpora put together anew. What is said to read only must not be a write to the server, and what is
-/// said to name something missing must be an error to it.
-fn check_verdicts(cluster: &Cluster, catalog: &Catalog, context: &Context) {
+/// Statements of the corpora put together anew, the same in each run.
+fn put_together() -> std::collections::BTreeSet<String> {
     let read = |file: &str| entries(&std::fs::read_to_string(folder().join(file)).unwrap());
     let sources: Vec<Vec<String>> = ["facts.txt", "evasions.txt"]
         .iter()
@@ -271,6 +270,65 @@ fn check_verdicts(cluster: &Cluster, catalog: &Catalog, context: &Context) {
             texts.insert(text);
         }
     }
+    texts
+}
+
+/// The relations and columns that PostgreSQL itself finds in a query, by making a view of it, must be among the facts.
+fn check_dependencies(cluster: &Cluster, catalog: &Catalog, context: &Context) {
+    const PROBE: &str = "SELECT '#', n.nspname, c.relname, coalesce(a.attname, '*') FROM pg_depend d \
+        JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid \
+        JOIN pg_class v ON v.oid = r.ev_class AND v.relname = 'probe_view' \
+        JOIN pg_class c ON d.refclassid = 'pg_class'::regclass AND c.oid = d.refobjid AND c.oid <> v.oid AND c.relkind <> 'c' \
+        JOIN pg_namespace n ON n.oid = c.relnamespace \
+        LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.refobjsubid AND a.attnum > 0 \
+        WHERE d.refobjsubid >= 0";
+    let read = |file: &str| entries(&std::fs::read_to_string(folder().join(file)).unwrap());
+    let mut texts = put_together();
+    texts.extend(["facts.txt", "readers.txt"].iter().flat_map(|file| read(file)).map(|entry| entry.sql));
+    let queries: Vec<(String, Statement)> = on_deep_stack(|| {
+        let judge = |text: String| {
+            let script = analyse(&text, catalog, context).ok()?;
+            let [one] = script.statements.as_slice() else { return None };
+            (one.tag == "SELECT" && !text.contains(';')).then(|| (text, one.clone()))
+        };
+        texts.into_iter().filter_map(judge).collect()
+    });
+    let mut script = String::from("SET search_path = shop, public;\n");
+    for (at, (text, _)) in queries.iter().enumerate() {
+        let probe = PROBE.replace('#', &at.to_string());
+        write!(script, "BEGIN;\nCREATE TEMP VIEW probe_view AS {text}\n;\n{probe};\nROLLBACK;\n").unwrap();
+    }
+    let (out, _) = cluster.psql(&script, &["-t", "-A"]);
+    let (mut wrong, mut seen) = (Vec::new(), std::collections::BTreeSet::new());
+    for line in out.lines() {
+        let fields: Vec<&str> = line.split('|').collect();
+        let [at, schema, relation, column] = fields.as_slice() else { continue };
+        let Ok(at) = at.parse::<usize>() else { continue };
+        let (text, statement) = &queries[at];
+        let name = Name { schema: (*schema).into(), name: (*relation).into() };
+        let accessed = statement.accesses.iter().any(|access| access.object == Object::Relation(name.clone()));
+        let used = *column == "*"
+            || statement
+                .columns
+                .iter()
+                .any(|used| used.relation == name && used.column.as_deref().is_none_or(|found| found == *column));
+        seen.insert(at);
+        // A constant of type regclass depends on its relation and does not read it.
+        if *column == "*" && !accessed && text.contains('\'') && text.contains(relation) {
+            continue;
+        }
+        if !accessed || !used {
+            wrong.push(format!("{schema}.{relation}.{column} is not among the facts of {text}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(seen.len() > 100, "only {} queries were looked into", seen.len());
+}
+
+/// Statements of the corpora put together anew. What is said to read only must not be a write to the server, and what is
+/// said to name something missing must be an error to it.
+fn check_verdicts(cluster: &Cluster, catalog: &Catalog, context: &Context) {
+    let texts = put_together();
     let verdicts: Vec<(String, bool)> = on_deep_stack(|| {
         let judge = |text: String| match analyse(&text, catalog, context) {
             Ok(script) if script.statements.len() == 1 => {
@@ -381,6 +439,9 @@ fn the_corpora_hold_against_a_real_server() {
     };
     let accepted = [accepted("facts.txt"), accepted("readers.txt")];
     let verdicts = std::panic::AssertUnwindSafe(|| check_verdicts(&cluster, &catalog, &context));
-    let accepted = [accepted[0], accepted[1], std::panic::catch_unwind(verdicts).is_ok()];
+    let dependencies = std::panic::AssertUnwindSafe(|| check_dependencies(&cluster, &catalog, &context));
+    let [verdicts, dependencies] =
+        [std::panic::catch_unwind(verdicts).is_ok(), std::panic::catch_unwind(dependencies).is_ok()];
+    let accepted = [accepted[0], accepted[1], verdicts, dependencies];
     assert!(results.iter().chain(&accepted).all(|ok| *ok), "{results:?} {accepted:?}: see above");
 }

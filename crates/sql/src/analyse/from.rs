@@ -319,8 +319,8 @@ impl<'a> Analyser<'a> {
         right: &[Star],
     ) -> Step<Option<Vec<Arc<str>>>> {
         if join.is_natural {
-            let (left, left_open) = scope.star_columns(left);
-            let (right, right_open) = scope.star_columns(right);
+            let (left, left_open) = scope.known_star_columns(left);
+            let (right, right_open) = scope.known_star_columns(right);
             if left_open || right_open {
                 return Err(unexpected("NATURAL JOIN of a function's unknown columns"));
             }
@@ -336,8 +336,8 @@ impl<'a> Analyser<'a> {
 
     /// What `*` is of a join by shared columns: those first, each from both sides, then the rest.
     fn merged(&mut self, scope: &Scope<'_, 'a>, shared: &[Arc<str>], left: &[Star], right: &[Star]) -> Step<Vec<Star>> {
-        let (left, left_open) = scope.star_columns(left);
-        let (right, right_open) = scope.star_columns(right);
+        let (left, left_open) = scope.known_star_columns(left);
+        let (right, right_open) = scope.known_star_columns(right);
         let mut star = Vec::new();
         for name in shared {
             let of = |columns: &[Col]| columns.iter().find(|column| column.name == *name).cloned();

@@ -171,8 +171,16 @@ impl<'a> Item<'a> {
         found
     }
 
-    /// All its columns.
+    /// All its columns, which are used thereby.
     pub(super) fn columns(&self) -> Vec<Col> {
+        if let Source::Derived(derived) = &self.source {
+            derived.used.iter().for_each(|used| used.set(true));
+        }
+        self.known_columns()
+    }
+
+    /// All its columns, without a use of them.
+    pub(super) fn known_columns(&self) -> Vec<Col> {
         let base = |at: usize, column: &Column, name: &Name| {
             let mut flow = Flow::default();
             flow.add(name, Some(&column.name));
@@ -183,11 +191,9 @@ impl<'a> Item<'a> {
                 relation.columns.iter().enumerate().map(|(at, column)| base(at, column, name)).collect()
             }
             Source::Derived(derived) => {
-                let each = derived.columns.iter().enumerate().map(|(at, column)| {
-                    derived.touch(at);
-                    Col { name: self.name_of(at, &column.name).clone(), ..column.clone() }
-                });
-                each.collect()
+                let each = derived.columns.iter().enumerate();
+                each.map(|(at, column)| Col { name: self.name_of(at, &column.name).clone(), ..column.clone() })
+                    .collect()
             }
         }
     }
@@ -297,13 +303,22 @@ impl<'p, 'a> Scope<'p, 'a> {
 
     /// The columns that `*` stands for, and whether there may be more.
     pub(super) fn star_columns(&self, star: &[Star]) -> (Vec<Col>, bool) {
+        self.columns_of(star, Item::columns)
+    }
+
+    /// The same, without a use of them.
+    pub(super) fn known_star_columns(&self, star: &[Star]) -> (Vec<Col>, bool) {
+        self.columns_of(star, Item::known_columns)
+    }
+
+    fn columns_of(&self, star: &[Star], of: impl Fn(&Item<'a>) -> Vec<Col>) -> (Vec<Col>, bool) {
         let mut columns = Vec::new();
         let mut open = false;
         for entry in star {
             match entry {
                 Star::Item(at) => {
                     if let Some(item) = self.items.get(*at) {
-                        columns.extend(item.columns());
+                        columns.extend(of(item));
                         open |= item.is_open();
                     }
                 }

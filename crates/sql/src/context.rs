@@ -35,7 +35,7 @@ pub struct Prepared {
     pub lexing: Lexing,
 }
 
-/// A session's share in the meaning of names.
+/// A session's share in the meaning of names. Cheap to copy: what can be long is shared.
 #[derive(Clone, Debug)]
 pub struct Context {
     /// The server's major version: 13 to 18.
@@ -50,13 +50,13 @@ pub struct Context {
     pub lexing: Lexing,
     /// The prepared statements of the session, those of the protocol included: by name, their text. They are analysed
     /// when they are executed, since PostgreSQL too resolves their names anew when the search path has changed.
-    pub prepared: BTreeMap<String, Prepared>,
+    pub prepared: Arc<BTreeMap<String, Prepared>>,
     /// The types of the parameters, by object id, that a Parse message declares; 0 where it leaves one open.
     pub parameters: Vec<u32>,
     /// The schemas that the current user may not use, as [`UNUSABLE_SCHEMAS`] tells: the search path passes over them.
-    pub unusable: BTreeSet<Arc<str>>,
+    pub unusable: Arc<BTreeSet<Arc<str>>>,
     /// The open cursors of the session: by name, the facts of the query that they were opened for.
-    pub cursors: BTreeMap<String, Arc<Statement>>,
+    pub cursors: Arc<BTreeMap<String, Arc<Statement>>>,
 }
 
 impl Context {
@@ -69,10 +69,10 @@ impl Context {
             search_path: vec!["$user".into(), "public".into()],
             temp_schema: None,
             lexing: Lexing::default(),
-            prepared: BTreeMap::new(),
+            prepared: Arc::default(),
             parameters: Vec::new(),
-            unusable: BTreeSet::new(),
-            cursors: BTreeMap::new(),
+            unusable: Arc::default(),
+            cursors: Arc::default(),
         }
     }
 
@@ -81,19 +81,19 @@ impl Context {
         match handle {
             Handle::Prepare { name, query } => {
                 let prepared = Prepared { text: query.clone(), lexing: self.lexing };
-                self.prepared.insert(name.clone(), prepared);
+                Arc::make_mut(&mut self.prepared).insert(name.clone(), prepared);
             }
             Handle::Declare { name, facts, .. } => {
-                self.cursors.insert(name.clone(), facts.clone());
+                Arc::make_mut(&mut self.cursors).insert(name.clone(), facts.clone());
             }
             Handle::Deallocate(Some(name)) => {
-                self.prepared.remove(name);
+                Arc::make_mut(&mut self.prepared).remove(name);
             }
-            Handle::Deallocate(None) => self.prepared.clear(),
+            Handle::Deallocate(None) => self.prepared = Arc::default(),
             Handle::Close(Some(name)) => {
-                self.cursors.remove(name);
+                Arc::make_mut(&mut self.cursors).remove(name);
             }
-            Handle::Close(None) => self.cursors.clear(),
+            Handle::Close(None) => self.cursors = Arc::default(),
             Handle::Execute(_) | Handle::Fetch(_) => {}
         }
     }

@@ -414,6 +414,7 @@ fn the_corpora_hold_against_a_real_server() {
     let cluster = Cluster::start();
     let catalog = cluster.catalog(None);
     let again = cluster.catalog(Some(&catalog));
+    assert_eq!(catalog.hash(), again.hash());
     let context = cluster.context();
     let newest = Context { major: postern_sql::version::NEWEST, ..context.clone() };
     let results = on_deep_stack(|| {
@@ -443,5 +444,9 @@ fn the_corpora_hold_against_a_real_server() {
     let [verdicts, dependencies] =
         [std::panic::catch_unwind(verdicts).is_ok(), std::panic::catch_unwind(dependencies).is_ok()];
     let accepted = [accepted[0], accepted[1], verdicts, dependencies];
+    cluster.psql("ALTER TABLE shop.queue ADD COLUMN added int", &[]);
+    let changed = cluster.catalog(Some(&catalog));
+    assert_ne!(catalog.hash(), changed.hash());
+    assert!(changed.relation("shop", "queue").unwrap().column("added").is_some());
     assert!(results.iter().chain(&accepted).all(|ok| *ok), "{results:?} {accepted:?}: see above");
 }

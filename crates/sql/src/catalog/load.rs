@@ -164,7 +164,6 @@ pub struct LoadError {
 pub struct Builder {
     system: Option<Arc<Part>>,
     parts: [Part; 2],
-    hasher: DefaultHasher,
 }
 
 impl Builder {
@@ -180,8 +179,22 @@ impl Builder {
     ///
     /// When the row has not the columns of its query.
     pub fn row(&mut self, query: Query, row: &[Option<&str>]) -> Result<(), LoadError> {
-        row.hash(&mut self.hasher);
+        let mut hasher = DefaultHasher::new();
+        (query as u8, row).hash(&mut hasher);
         let row = Row { query, row };
+        let of = match query {
+            Query::Operators => 6,
+            Query::Casts => 4,
+            _ => 0,
+        };
+        // An event trigger belongs to nothing, and is a user's.
+        let extra = query == Query::Extras;
+        let oid = match row.optional(1) {
+            None if extra => super::FIRST_USER_OID,
+            _ => row.number(if extra { 1 } else { of })?,
+        };
+        let part = self.part(oid);
+        part.hash = part.hash.wrapping_add(hasher.finish());
         match query {
             Query::Schemas => {
                 let oid: u32 = row.number(0)?;
@@ -229,7 +242,7 @@ impl Builder {
                 relation.children.push(child);
             }
         }
-        Catalog::new(self.system.unwrap_or_else(|| Arc::new(system)), user, self.hasher.finish())
+        Catalog::new(self.system.unwrap_or_else(|| Arc::new(system)), user)
     }
 
     fn part(&mut self, oid: u32) -> &mut Part {

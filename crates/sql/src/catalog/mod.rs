@@ -24,6 +24,7 @@ pub const FIRST_USER_OID: u32 = 16_384;
 /// One half of a snapshot.
 #[derive(Debug, Default)]
 pub struct Part {
+    pub(crate) hash: u64,
     pub(crate) schemas: HashMap<Arc<str>, u32>,
     pub(crate) relations: Vec<Relation>,
     pub(crate) relation_by_name: HashMap<Arc<str>, Vec<usize>>,
@@ -43,12 +44,11 @@ pub struct Part {
 pub struct Catalog {
     system: Arc<Part>,
     user: Arc<Part>,
-    hash: u64,
 }
 
 impl Catalog {
-    pub(crate) fn new(system: Arc<Part>, user: Part, hash: u64) -> Self {
-        Self { system, user: Arc::new(user), hash }
+    pub(crate) fn new(system: Arc<Part>, user: Part) -> Self {
+        Self { system, user: Arc::new(user) }
     }
 
     /// The half that came with the server, to load the next snapshot of any database of that server with.
@@ -57,10 +57,10 @@ impl Catalog {
         self.system.clone()
     }
 
-    /// Differs whenever what was loaded differs. A part of the key of every cached decision.
+    /// Differs whenever what was loaded differs, in whichever order it came. A part of the key of every cached decision.
     #[must_use]
-    pub const fn hash(&self) -> u64 {
-        self.hash
+    pub fn hash(&self) -> u64 {
+        self.system.hash.rotate_left(32) ^ self.user.hash
     }
 
     /// Whether there is a schema of this name.

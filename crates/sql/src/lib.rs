@@ -1,5 +1,30 @@
 //! What a statement would do, known before it runs.
 //!
-//! - [`facts`]: the words that everything after the analysis speaks: policy, masking, the record.
+//! - [`facts`]: the words that everything after the analysis speaks: policy, masking, the record
+//! - [`catalog`]: a snapshot of what the database's own catalog says of names, and how a connector loads one
+//! - [`context`]: what the session itself decides of the meaning of names
+//! - [`parse`]: from text to PostgreSQL's own syntax tree
+//! - [`version`]: what older servers read otherwise
+//! - [`mod@analyse`]: from tree, catalog and context to facts
+//! - [`mod@read_only`]: whether a statement can change nothing at all
+//! - [`pool`]: threads with stacks that are deep enough for all of this
+//!
+//! Nothing here does I/O, reads a clock or waits, but for the threads of [`pool`].
 
+mod builtin;
+mod memo;
+mod settings;
+
+pub mod analyse;
+pub mod catalog;
+pub mod context;
 pub mod facts;
+pub mod parse;
+pub mod pool;
+pub mod read_only;
+pub mod version;
+
+pub use analyse::{Analysis, Handle, analyse, analyse_in_full};
+pub use catalog::Catalog;
+pub use context::Context;
+pub use read_only::read_only;

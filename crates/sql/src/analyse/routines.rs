@@ -1,0 +1,182 @@
+//! What the functions that a statement calls do: built-in ones by a list, SQL functions by their bodies, others are unknown.
+
+use std::rc::Rc;
+
+use pg_query::NodeEnum;
+
+use super::{
+    Analyser, Step,
+    scope::{Arguments, Flow, Ty},
+};
+use crate::{
+    builtin,
+    catalog::{FunctionKind, Routine},
+    context::{Context, parse_search_path},
+    facts::{Cause, Standing},
+    parse,
+};
+
+/// How deep functions' bodies are followed into each other. What is deeper counts as not analysed.
+const MAX_BODIES: usize = 12;
+
+impl<'a> Analyser<'a> {
+    /// Judges the functions that are called, and those that they call.
+    pub(super) fn settle(&mut self) -> Step {
+        self.judge_called()?;
+        if self.facts.makes_json {
+            self.casts_to_json();
+            self.judge_called()?;
+        }
+        Ok(())
+    }
+
+    fn judge_called(&mut self) -> Step {
+        while let Some(oid) = self.facts.called.pop() {
+            if oid == 0 || !self.judged.insert(oid) {
+                continue;
+            }
+            let Some(routine) = self.catalog.routine_by_oid(oid) else {
+                // It was dropped since the snapshot was taken, or the snapshot is of another moment.
+                self.facts.unknown = true;
+                return Err(super::unresolved(
+                    "a function that is used here is not in the catalog",
+                    "Send the statement again.",
+                ));
+            };
+            self.judge(routine)?;
+        }
+        Ok(())
+    }
+
+    fn judge(&mut self, routine: &'a Routine) -> Step {
+        if routine.is_builtin() {
+            let standing = builtin::standing(routine);
+            self.record_function(routine, standing);
+            if standing == Standing::Effectful && builtin::is_administration(&routine.name.name) {
+                self.admin();
+            }
+            if builtin::runs_text(&routine.name.name) {
+                self.barrier();
+            }
+            return Ok(());
+        }
+        self.of_signature(routine)?;
+        if routine.kind == FunctionKind::Aggregate {
+            self.facts.called.extend(&routine.parts);
+            self.record_function(routine, Standing::Analysed);
+            return Ok(());
+        }
+        if let Some(body) = &routine.body
+            && self.body(routine, body)?
+        {
+            self.record_function(routine, Standing::Analysed);
+            return Ok(());
+        }
+        self.barrier();
+        self.record_function(routine, Standing::Unknown);
+        Ok(())
+    }
+
+    /// What a call runs besides the body: the checks of domains among its arguments and results, and its defaults.
+    fn of_signature(&mut self, routine: &'a Routine) -> Step {
+        let out = routine.out.iter().map(|(_, ty)| ty);
+        for ty in routine.args.iter().chain([&routine.result]).chain(out) {
+            self.type_checks(*ty)?;
+        }
+        let Some(defaults) = &routine.default_values else { return Ok(()) };
+        let mut inner = self.inner(self.context.of_definitions(), routine.oid);
+        match inner.definition_expressions(defaults, None).and_then(|()| inner.settle()) {
+            Ok(()) => self.absorb(inner),
+            Err(refusal) if refusal.cause == Cause::TooComplex => return Err(refusal),
+            Err(_) => self.unknown_definition(&routine.name),
+        }
+        Ok(())
+    }
+
+    /// Whether the body of an SQL function was understood; then what it does is among the facts.
+    fn body(&mut self, routine: &'a Routine, body: &str) -> Step<bool> {
+        if self.active.contains(&routine.oid) {
+            return Ok(true);
+        }
+        if self.active.len() >= MAX_BODIES {
+            return Ok(false);
+        }
+        let new_style = ["BEGIN ATOMIC", "RETURN"].iter().any(|start| body.trim_start().starts_with(start));
+        let Some(context) = self.context_of(routine, new_style) else { return Ok(false) };
+        let wrapped = format!("CREATE FUNCTION f() RETURNS void LANGUAGE sql {body}");
+        let text = if new_style { wrapped.as_str() } else { body };
+        let Ok(tree) = parse::parse(text, context.lexing, crate::version::NEWEST) else { return Ok(false) };
+        let mut inner = self.inner(context, routine.oid);
+        inner.arguments = Some(Rc::new(arguments(self, routine)));
+        match inner.body_statements(&tree).and_then(|()| inner.settle()) {
+            // What a body does to transactions or prepared statements is not for it to do.
+            Ok(()) if inner.facts.transaction.is_none() && inner.facts.handles.is_empty() => {
+                self.absorb(inner);
+                Ok(true)
+            }
+            Ok(()) => Ok(false),
+            Err(refusal) if refusal.cause == Cause::TooComplex => Err(refusal),
+            Err(_) => Ok(false),
+        }
+    }
+
+    fn body_statements(&mut self, tree: &parse::Tree) -> Step {
+        for raw in &tree.statements {
+            let Some(node) = raw.stmt.as_ref().and_then(|node| node.node.as_ref()) else { continue };
+            match node {
+                NodeEnum::CreateFunctionStmt(create) if create.sql_body.is_some() => {
+                    let body = create.sql_body.as_ref().and_then(|node| node.node.as_ref());
+                    self.sql_body(body)?;
+                }
+                node => self.statement(node).map(drop)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// What the catalog prints of a `BEGIN ATOMIC` or `RETURN` body.
+    pub(super) fn sql_body(&mut self, body: Option<&NodeEnum>) -> Step {
+        self.enter()?;
+        match body {
+            Some(NodeEnum::ReturnStmt(returns)) => {
+                let root = self.root();
+                self.maybe(returns.returnval.as_deref(), &root, &mut Flow::default())?;
+            }
+            Some(NodeEnum::List(list)) => {
+                for node in &list.items {
+                    self.sql_body(node.node.as_ref())?;
+                }
+            }
+            Some(node) => self.statement(node).map(drop)?,
+            None => {}
+        }
+        self.leave();
+        Ok(())
+    }
+
+    /// The context in which a function's body runs. `None` where it cannot be told.
+    fn context_of(&self, routine: &Routine, new_style: bool) -> Option<Context> {
+        let mut context = Context { prepared: Default::default(), cursors: Default::default(), ..self.context.clone() };
+        if new_style {
+            context.search_path = Vec::new();
+        }
+        for setting in &routine.config {
+            let (name, value) = setting.split_once('=')?;
+            match name.to_ascii_lowercase().as_str() {
+                "search_path" => context.search_path = parse_search_path(value)?,
+                "role" | "session_authorization" => return None,
+                _ => {}
+            }
+        }
+        // Whose the path is depends on the owner, which the snapshot does not say.
+        let of_owner = routine.security_definer && context.search_path.iter().any(|item| &**item == "$user");
+        (!of_owner).then_some(context)
+    }
+}
+
+fn arguments(analyser: &Analyser<'_>, routine: &Routine) -> Arguments {
+    let ty = |oid: u32| if analyser.is_polymorphic(oid) { Ty::Opaque } else { Ty::Known(oid) };
+    let types: Vec<Ty> = routine.args.iter().map(|&oid| ty(oid)).collect();
+    let names = routine.arg_names.iter().map(|name| name.to_string()).zip(types.iter().copied());
+    Arguments { function: routine.name.name.to_string(), names: names.collect(), types }
+}

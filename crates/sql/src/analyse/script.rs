@@ -1,0 +1,222 @@
+//! A whole query string: its statements one after the other, each in the light of those before it.
+
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
+
+use pg_query::{NodeEnum, protobuf};
+
+use super::{
+    Analyser, Analysis, Facts, Step,
+    names::{SYSTEM, TEMP},
+    scope::Ty,
+    unresolved,
+};
+use crate::{
+    catalog::Catalog,
+    context::{Context, parse_search_path},
+    facts::{Barrier, Function, Name, Refusal, Script, Statement, Transaction},
+    parse, settings,
+};
+
+/// The columns of what an earlier statement of the string made; `None`: not known.
+pub(super) type Made = Option<Vec<(Arc<str>, Ty)>>;
+
+/// The facts of a query string.
+///
+/// Must run on a thread with [`crate::parse::STACK_BYTES`] of stack.
+///
+/// # Errors
+///
+/// Why there are no facts; nothing of the string may run then.
+pub fn analyse(text: &str, catalog: &Catalog, context: &Context) -> Result<Script, Refusal> {
+    analyse_in_full(text, catalog, context).map(|analysis| analysis.script)
+}
+
+/// The facts of a query string, and what it does to prepared statements and cursors.
+///
+/// Must run on a thread with [`crate::parse::STACK_BYTES`] of stack.
+///
+/// # Errors
+///
+/// Why there are no facts; nothing of the string may run then.
+pub fn analyse_in_full(text: &str, catalog: &Catalog, context: &Context) -> Result<Analysis, Refusal> {
+    let tree = parse::parse(text, context.lexing, context.major)?;
+    let mut analyser = Analyser::new(catalog, context.clone(), "".into());
+    let mut analysis = Analysis::default();
+    let last = tree.statements.len().saturating_sub(1);
+    for (at, raw) in tree.statements.iter().enumerate() {
+        let span = span(raw, text);
+        let Some(node) = raw.stmt.as_ref().and_then(|node| node.node.as_ref()) else { continue };
+        let located = |mut refusal: Refusal| {
+            refusal.position = refusal.position.or(Some(span.start));
+            refusal
+        };
+        analyser.text = text.get(span.clone()).unwrap_or_default().into();
+        analyser.in_time(node).map_err(located)?;
+        let tag = analyser.statement(node).and_then(|tag| analyser.settle().map(|()| tag)).map_err(located)?;
+        let statement = analyser.finish(tag, span.clone());
+        let handles = std::mem::take(&mut analyser.facts.handles);
+        analyser.facts = Facts::default();
+        analyser.judged.clear();
+        if at != last {
+            analyser.go_on(node, &statement);
+            for handle in &handles {
+                analyser.context.keep(handle);
+            }
+        }
+        analysis.script.statements.push(statement);
+        analysis.handles.push(handles);
+    }
+    Ok(analysis)
+}
+
+/// Functions of one name and standing, as the most volatile of them.
+fn one_of_each(functions: BTreeSet<Function>) -> Vec<Function> {
+    let mut kept: Vec<Function> = Vec::with_capacity(functions.len());
+    // They are ordered by name, then by volatility.
+    for function in functions {
+        match kept.last_mut() {
+            Some(last) if last.name == function.name && last.standing == function.standing => *last = function,
+            _ => kept.push(function),
+        }
+    }
+    kept
+}
+
+/// Where a statement stands, without the white space before it.
+fn span(raw: &protobuf::RawStmt, text: &str) -> Range<usize> {
+    let start = usize::try_from(raw.stmt_location).unwrap_or_default().min(text.len());
+    let length = usize::try_from(raw.stmt_len).unwrap_or_default();
+    let end = if length == 0 { text.len() } else { (start + length).min(text.len()) };
+    let inner = text.get(start..end).unwrap_or_default();
+    let blank = inner.len() - inner.trim_start().len();
+    start + blank..end
+}
+
+impl Analyser<'_> {
+    fn finish(&mut self, tag: &'static str, span: Range<usize>) -> Statement {
+        let bound = self.bound();
+        let facts = std::mem::take(&mut self.facts);
+        self.facts.handles = facts.handles;
+        Statement {
+            span,
+            tag,
+            accesses: facts.accesses.into_iter().collect(),
+            functions: one_of_each(facts.functions),
+            columns: facts.columns.into_iter().collect(),
+            settings: facts.settings,
+            transaction: facts.transaction,
+            bound,
+            effects: facts.effects,
+            barrier: facts.barrier,
+        }
+    }
+
+    /// Whether a statement can be judged at all after those that stand before it in the same string.
+    fn in_time(&self, node: &NodeEnum) -> Step {
+        let Some(earlier) = self.lost else { return Ok(()) };
+        if !looks_names_up(node) {
+            return Ok(());
+        }
+        Err(unresolved(
+            format!("after {earlier} in the same query string it cannot be told what the names in this statement mean"),
+            "Send the statements separately.",
+        ))
+    }
+
+    /// What a statement changes for those that follow it in the same string.
+    fn go_on(&mut self, node: &NodeEnum, statement: &Statement) {
+        if statement.transaction == Some(Transaction::Commit) && self.local {
+            // What was set for the transaction only is as it was before.
+            self.lost = Some(statement.tag);
+        }
+        if statement.barrier == Barrier::None {
+            return;
+        }
+        let known = match node {
+            NodeEnum::VariableSetStmt(_) | NodeEnum::SelectStmt(_) => self.follow_settings(statement),
+            // They make a relation whose columns are known, or were noted as unknown.
+            NodeEnum::CreateStmt(_) | NodeEnum::CreateTableAsStmt(_) => true,
+            _ => false,
+        };
+        if !known {
+            self.lost = Some(statement.tag);
+        }
+    }
+
+    /// Follows changes of settings that are plain in the text.
+    fn follow_settings(&mut self, statement: &Statement) -> bool {
+        let silent = statement.functions.iter().all(|function| function.standing != crate::facts::Standing::Unknown);
+        let mut known = silent && !statement.settings.is_empty();
+        for setting in &statement.settings {
+            let Some(name) = setting.name.as_deref() else { return false };
+            if !settings::changes_meaning(name) {
+                continue;
+            }
+            self.local |= setting.local;
+            match (name, setting.value.as_deref().and_then(parse_search_path)) {
+                ("search_path", Some(path)) => self.context.search_path = path,
+                _ => known = false,
+            }
+        }
+        known
+    }
+
+    /// Notes a relation that the string makes.
+    pub(super) fn make(&mut self, name: Name, columns: Made) {
+        if *name.schema == *TEMP && self.context.temp_schema.is_none() {
+            // Its real name is not known before it is made; nothing else can be in it yet.
+            self.context.temp_schema = Some(TEMP.into());
+        }
+        self.made.insert(name, columns);
+    }
+
+    /// A relation that the string made, unless one of the catalog comes before it.
+    pub(super) fn made(&self, schema: Option<&str>, name: &str) -> Option<(Name, Made)> {
+        if self.made.is_empty() {
+            return None;
+        }
+        let temp = self.context.temp_schema.as_deref();
+        let find = |schema: &str| {
+            let schema = if Some(schema) == temp { TEMP } else { schema };
+            let key = Name { schema: schema.into(), name: name.into() };
+            self.made.get(&key).map(|columns| (key, columns.clone()))
+        };
+        match schema {
+            Some(schema) => find(schema),
+            None => {
+                for schema in self.path() {
+                    if let Some(found) = find(&schema) {
+                        return Some(found);
+                    }
+                    if *schema != *SYSTEM && self.catalog.relation(&schema, name).is_some() {
+                        return None;
+                    }
+                }
+                None
+            }
+        }
+    }
+}
+
+/// Whether a statement's facts depend on what names mean. Of the others only the object that they name is told, and they
+/// do not read or change rows.
+fn looks_names_up(node: &NodeEnum) -> bool {
+    matches!(
+        node,
+        NodeEnum::SelectStmt(_)
+            | NodeEnum::InsertStmt(_)
+            | NodeEnum::UpdateStmt(_)
+            | NodeEnum::DeleteStmt(_)
+            | NodeEnum::MergeStmt(_)
+            | NodeEnum::CopyStmt(_)
+            | NodeEnum::CallStmt(_)
+            | NodeEnum::ExecuteStmt(_)
+            | NodeEnum::PrepareStmt(_)
+            | NodeEnum::DeclareCursorStmt(_)
+            | NodeEnum::ExplainStmt(_)
+            | NodeEnum::TruncateStmt(_)
+            | NodeEnum::CreateTableAsStmt(_)
+            | NodeEnum::RefreshMatViewStmt(_)
+            | NodeEnum::LockStmt(_)
+    )
+}

@@ -4,49 +4,17 @@
 
 mod common;
 
-use common::{entries, on_deep_stack};
+use common::{entries, on_deep_stack, small_catalog};
 use postern_sql::{
-    Catalog, Context, analyse,
-    catalog::{Builder, Query},
+    Context, analyse,
     facts::{Cause, Refusal, Script},
     parse::{MAX_STATEMENTS, MAX_TEXT_BYTES, text_of},
     pool::{Busy, Pool},
 };
 use proptest::prelude::*;
 
-/// A catalog by hand, for tests that need no server.
-fn catalog() -> Catalog {
-    let mut builder = Builder::new(None);
-    let mut row = |query: Query, row: &[&str]| {
-        let row: Vec<Option<&str>> = row.iter().map(|field| (*field != "NULL").then_some(*field)).collect();
-        builder.row(query, &row).unwrap();
-    };
-    row(Query::Schemas, &["11", "pg_catalog"]);
-    row(Query::Schemas, &["2200", "public"]);
-    for (oid, name) in [("16", "bool"), ("20", "int8"), ("23", "int4"), ("25", "text"), ("1700", "numeric")] {
-        row(Query::Types, &[oid, "pg_catalog", name, "b", "0", "false", "0"]);
-    }
-    row(Query::Relations, &["20000", "public", "t", "r", "p", "owner", "false", "20001", "NULL", "NULL", "NULL"]);
-    row(Query::Columns, &["20000", "1", "a", "23", "NULL", "", "false"]);
-    row(Query::Columns, &["20000", "2", "b", "25", "NULL", "", "false"]);
-    for name in ["+", "-", "*", "=", "<", ">", "||"] {
-        row(Query::Operators, &[name, "pg_catalog", "23", "23", "23", "100", "100"]);
-    }
-    let function = |oid: &str, name: &str, args: &str| {
-        let fields = [oid, "pg_catalog", name, "f", "internal", "i", "false", args, "0", "0", "25", "false", "NULL"];
-        fields.map(str::to_owned).to_vec()
-    };
-    for (oid, name, args) in [("101", "lower", "25"), ("102", "count", ""), ("103", "sum", "23")] {
-        let fields = function(oid, name, args);
-        let mut fields: Vec<&str> = fields.iter().map(String::as_str).collect();
-        fields.extend(["NULL", "NULL", "NULL", "NULL", "NULL", "NULL"]);
-        row(Query::Routines, &fields);
-    }
-    builder.build()
-}
-
 fn ask(text: &str) -> Result<Script, Refusal> {
-    let catalog = catalog();
+    let catalog = small_catalog();
     on_deep_stack(|| analyse(text, &catalog, &Context::new(17, "reader")))
 }
 
@@ -165,13 +133,13 @@ proptest! {
 
     #[test]
     fn arbitrary_text_gets_an_answer(text in "\\PC{0,200}", major in 13_u16..=18) {
-        let catalog = catalog();
+        let catalog = small_catalog();
         let _ = on_deep_stack(|| analyse(&text, &catalog, &Context::new(major, "reader")));
     }
 
     #[test]
     fn words_of_the_corpora_in_any_order_get_an_answer(words in prop::collection::vec(prop::sample::select(pieces()), 0..25)) {
-        let catalog = catalog();
+        let catalog = small_catalog();
         let text = words.join(" ");
         let _ = on_deep_stack(|| analyse(&text, &catalog, &Context::new(18, "reader")));
     }
@@ -184,7 +152,7 @@ proptest! {
         resume in 0.0..1.0_f64,
         insert in prop::sample::select(pieces()),
     ) {
-        let catalog = catalog();
+        let catalog = small_catalog();
         let at = |text: &str, share: f64| {
             let mut at = (text.len() as f64 * share) as usize;
             while !text.is_char_boundary(at) { at -= 1; }

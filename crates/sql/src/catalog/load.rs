@@ -401,6 +401,8 @@ impl Builder {
                 event: row.number(3)?,
                 definition: row.text(5)?.into(),
             }),
+            // Without row-level security on its table a policy does nothing.
+            "policy" if !relation.row_security => {}
             "policy" => relation.policies.push(Policy {
                 name: row.text(2)?.into(),
                 using: row.optional(4).map(Into::into),

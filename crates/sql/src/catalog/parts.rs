@@ -90,7 +90,7 @@ pub struct Relation {
     pub triggers: Vec<Trigger>,
     /// Its rules, without the one that makes a view.
     pub rules: Vec<Rule>,
-    /// Its row-level security policies.
+    /// Its row-level security policies; none where they are off.
     pub policies: Vec<Policy>,
     /// The expressions of check constraints, indexes, partition keys: whatever a write computes.
     pub computed: Vec<Arc<str>>,

@@ -9,7 +9,7 @@ use std::{
 
 use postern_sql::{
     Catalog, Context,
-    catalog::{Builder, queries},
+    catalog::{Builder, Query, queries},
 };
 
 /// What stands for NULL in psql's output.
@@ -211,4 +211,42 @@ pub fn assert_different(entries: &[Entry]) {
             panic!("\"{}\" differs from \"{other}\" in literals or spelling only", entry.title);
         }
     }
+}
+
+/// A catalog by hand, for tests that need no server.
+pub fn small_catalog() -> Catalog {
+    let mut builder = Builder::new(None);
+    let mut row = |query: Query, row: &[&str]| {
+        let row: Vec<Option<&str>> = row.iter().map(|field| (*field != "NULL").then_some(*field)).collect();
+        builder.row(query, &row).unwrap();
+    };
+    row(Query::Schemas, &["11", "pg_catalog"]);
+    row(Query::Schemas, &["2200", "public"]);
+    for (oid, name) in [("16", "bool"), ("20", "int8"), ("23", "int4"), ("25", "text"), ("1700", "numeric")] {
+        row(Query::Types, &[oid, "pg_catalog", name, "b", "0", "false", "0"]);
+    }
+    row(Query::Relations, &["20000", "public", "t", "r", "p", "owner", "false", "20001", "NULL", "NULL", "NULL"]);
+    row(Query::Columns, &["20000", "1", "a", "23", "NULL", "", "false"]);
+    row(Query::Columns, &["20000", "2", "b", "25", "NULL", "", "false"]);
+    row(Query::Schemas, &["21000", "pg_temp_3"]);
+    row(Query::Schemas, &["21001", "first"]);
+    row(Query::Relations, &["20010", "pg_temp_3", "t", "r", "t", "owner", "false", "20011", "NULL", "NULL", "NULL"]);
+    row(Query::Columns, &["20010", "1", "mine", "25", "NULL", "", "false"]);
+    row(Query::Relations, &["20020", "first", "t", "r", "p", "owner", "false", "20021", "NULL", "NULL", "NULL"]);
+    row(Query::Columns, &["20020", "1", "other", "25", "NULL", "", "false"]);
+    for name in ["+", "-", "*", "=", "<", ">", "||"] {
+        row(Query::Operators, &[name, "pg_catalog", "23", "23", "23", "100", "100"]);
+    }
+    let function = |oid: &str, name: &str, args: &str| {
+        let fields = [oid, "pg_catalog", name, "f", "internal", "i", "false", args, "0", "0", "25", "false", "NULL"];
+        fields.map(str::to_owned).to_vec()
+    };
+    for (oid, name, args) in [("100", "sign", "23"), ("101", "lower", "25"), ("102", "count", ""), ("103", "sum", "23")]
+    {
+        let fields = function(oid, name, args);
+        let mut fields: Vec<&str> = fields.iter().map(String::as_str).collect();
+        fields.extend(["NULL", "NULL", "NULL", "NULL", "NULL", "NULL"]);
+        row(Query::Routines, &fields);
+    }
+    builder.build()
 }

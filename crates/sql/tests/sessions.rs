@@ -1,0 +1,170 @@
+//! What a session's own state makes of the same text.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{on_deep_stack, small_catalog};
+use postern_sql::{
+    Context, Handle, analyse, analyse_in_full,
+    context::Lexing,
+    facts::{Action, Cause, Object, Refusal, Script, Setting},
+    read_only,
+};
+
+fn session() -> Context {
+    Context::new(17, "reader")
+}
+
+fn ask(text: &str, session: &Context) -> Result<Script, Refusal> {
+    let catalog = small_catalog();
+    on_deep_stack(|| analyse(text, &catalog, session))
+}
+
+/// The relations of the last statement.
+fn relations(text: &str, session: &Context) -> Vec<String> {
+    let script = ask(text, session).unwrap();
+    let accesses = &script.statements.last().unwrap().accesses;
+    let name = |object: &Object| match object {
+        Object::Relation(name) => Some(format!("{}.{}", name.schema, name.name)),
+        _ => None,
+    };
+    accesses.iter().filter_map(|access| name(&access.object)).collect()
+}
+
+#[test]
+fn the_path_decides_which_table_is_meant() {
+    let mut session = session();
+    assert_eq!(relations("SELECT a FROM t", &session), ["public.t"]);
+    session.search_path = vec!["first".into(), "public".into()];
+    assert_eq!(relations("SELECT other FROM t", &session), ["first.t"]);
+    assert_eq!(ask("SELECT a FROM t", &session).unwrap_err().cause, Cause::Missing);
+    session.search_path = vec!["$user".into(), "public".into()];
+    session.user = "first".into();
+    assert_eq!(relations("SELECT other FROM t", &session), ["first.t"]);
+}
+
+#[test]
+fn schemas_that_may_not_be_used_are_passed_over() {
+    let mut session = session();
+    session.search_path = vec!["first".into(), "public".into()];
+    session.unusable = Arc::new(["first".into()].into());
+    assert_eq!(relations("SELECT a FROM t", &session), ["public.t"]);
+}
+
+#[test]
+fn temporary_tables_come_first_unless_the_path_places_them() {
+    let mut session = session();
+    // Another session's is nobody's.
+    assert_eq!(relations("SELECT a FROM t", &session), ["public.t"]);
+    assert_eq!(ask("SELECT mine FROM pg_temp.t", &session).unwrap_err().cause, Cause::Missing);
+    session.temp_schema = Some("pg_temp_3".into());
+    assert_eq!(relations("SELECT mine FROM t", &session), ["pg_temp.t"]);
+    assert_eq!(relations("SELECT mine FROM pg_temp.t", &session), ["pg_temp.t"]);
+    assert_eq!(relations("SELECT mine FROM pg_temp_3.t", &session), ["pg_temp.t"]);
+    assert_eq!(relations("SELECT a FROM public.t", &session), ["public.t"]);
+    session.search_path = vec!["public".into(), "pg_temp".into()];
+    assert_eq!(relations("SELECT a FROM t", &session), ["public.t"]);
+    session.search_path = vec![];
+    assert_eq!(relations("SELECT mine FROM t", &session), ["pg_temp.t"]);
+}
+
+#[test]
+fn functions_are_never_looked_up_among_temporary_ones() {
+    let mut session = session();
+    session.temp_schema = Some("pg_temp_3".into());
+    session.search_path = vec!["pg_temp".into()];
+    assert!(ask("SELECT lower('A')", &session).is_ok());
+    assert_eq!(ask("SELECT pg_temp.lower('A')", &session).unwrap_err().cause, Cause::Missing);
+}
+
+#[test]
+fn literals_are_read_as_the_session_reads_them() {
+    let crafted = "SELECT '\\'; DELETE FROM t; --'";
+    let mut session = session();
+    let script = ask(crafted, &session).unwrap();
+    assert_eq!(script.statements.len(), 2);
+    assert_eq!(script.statements[1].accesses[0].action, Action::Delete);
+    session.lexing = Lexing { standard_conforming_strings: false, backslash_quote: true };
+    assert_eq!(ask(crafted, &session).unwrap().statements.len(), 1);
+    // `backslash_quote = off` makes the server refuse what we refuse then.
+    session.lexing.backslash_quote = false;
+    assert_eq!(ask(crafted, &session).unwrap_err().cause, Cause::Syntax);
+    // A change in the same string comes too late for the literals and too early for us.
+    let inside = "SET standard_conforming_strings = off; SELECT 1";
+    assert_eq!(ask(inside, &self::session()).unwrap_err().cause, Cause::Unresolved);
+}
+
+#[test]
+fn numbers_are_read_as_the_server_reads_them() {
+    for (text, major, ok) in [
+        ("SELECT 1_000", 15, false),
+        ("SELECT 1_000", 16, true),
+        ("SELECT 0x1f", 13, false),
+        ("SELECT 0b11", 14, false),
+        ("SELECT 0o17", 15, false),
+        ("SELECT '1_000', \"0x1\" FROM (SELECT 1) AS s (\"0x1\") -- 1_000", 13, true),
+    ] {
+        assert_eq!(ask(text, &Context::new(major, "reader")).is_ok(), ok, "{text} on {major}");
+    }
+    let mut old = Context::new(13, "reader");
+    old.lexing.standard_conforming_strings = false;
+    assert!(ask("SELECT '\\' || 1_000 || '", &old).is_err());
+}
+
+#[test]
+fn what_was_prepared_has_its_facts_when_it_is_executed() {
+    let catalog = small_catalog();
+    let mut session = session();
+    let keep = |text: &str, session: &mut Context| {
+        let analysis = on_deep_stack(|| analyse_in_full(text, &catalog, session)).unwrap();
+        analysis.handles.iter().flatten().for_each(|handle| session.keep(handle));
+        analysis
+    };
+    let analysis = keep("/* PREPARE p AS x */ PREPARE p (int) AS DELETE FROM t WHERE a = $1 -- AS\n", &mut session);
+    let Handle::Prepare { name, query } = &analysis.handles[0][0] else { panic!("{analysis:?}") };
+    assert_eq!((name.as_str(), query.split(" --").next().unwrap()), ("p", "DELETE FROM t WHERE a = $1"));
+    assert_eq!(relations("EXECUTE p (1)", &session), ["public.t", "public.t"]);
+    // The path has changed since: so has what it does.
+    session.search_path = vec!["first".into()];
+    assert!(ask("EXECUTE p (1)", &session).is_err());
+    keep("DEALLOCATE p", &mut session);
+    assert_eq!(ask("EXECUTE p (1)", &session).unwrap_err().cause, Cause::Unresolved);
+    keep("PREPARE \"A b\" AS SELECT 1; PREPARE q AS SELECT 2; DEALLOCATE ALL", &mut session);
+    assert!(session.prepared.is_empty());
+}
+
+#[test]
+fn cursors_have_their_querys_facts() {
+    let catalog = small_catalog();
+    let mut session = session();
+    let analysis =
+        on_deep_stack(|| analyse_in_full("DECLARE c CURSOR FOR SELECT b FROM t", &catalog, &session)).unwrap();
+    analysis.handles.iter().flatten().for_each(|handle| session.keep(handle));
+    session.search_path = vec!["first".into()];
+    assert_eq!(relations("FETCH 5 FROM c", &session), ["public.t"]);
+    assert_eq!(ask("FETCH 5 FROM d", &session).unwrap_err().cause, Cause::Unresolved);
+}
+
+#[test]
+fn settings_are_told_with_their_values() {
+    let setting = |text: &str| ask(text, &session()).unwrap().statements[0].settings.clone();
+    let is = |name: &str, value: Option<&str>, local: bool| {
+        vec![Setting { name: Some(name.into()), value: value.map(Into::into), local }]
+    };
+    assert_eq!(setting("SET Search_Path TO A, \"B\", 'c, d'"), is("search_path", Some("a, \"B\", \"c, d\""), false));
+    assert_eq!(setting("SET LOCAL statement_timeout = 5000"), is("statement_timeout", Some("5000"), true));
+    assert_eq!(setting("SET jit = off"), is("jit", Some("off"), false));
+    assert_eq!(setting("RESET ALL"), is("*", None, false));
+}
+
+#[test]
+fn declared_parameters_count() {
+    let mut session = session();
+    session.parameters = vec![25, 23];
+    assert!(ask("SELECT lower($1), $2 + 1", &session).is_ok());
+    let script = ask("SELECT a FROM t WHERE a = $2", &session).unwrap();
+    assert_eq!(read_only(&script.statements[0]), Ok(()));
+}

@@ -6,6 +6,7 @@
 //! (ticket, database, relay) → [`pipeline`] (inspect, decide, record, forward) → [`outbox`]; beside them
 //! [`worker`] (threads), [`registry`] (how sessions are ended), [`lease`], [`ticket`], [`config`].
 
+mod catalogs;
 pub mod config;
 mod control;
 mod gateways;
@@ -106,6 +107,7 @@ pub async fn start(config: Config, metrics: Option<PrometheusHandle>) -> Result<
         keeper: keeper.clone(),
         incarnation,
         verifier: Arc::new(verifier),
+        catalogs: catalogs::Catalogs::new(),
         connections: Arc::new(ArcSwap::from_pointee(HashMap::new())),
         registry: registry::Registry::default(),
         lease: lease::Lease::default(),

@@ -1,6 +1,7 @@
 //! A thread of the data path: its tunnels, their sessions, its recorder.
 
 use crate::{
+    catalogs::Catalogs,
     config::Config,
     control::Control,
     lease::Lease,
@@ -47,6 +48,8 @@ pub struct Common {
     pub incarnation: Arc<str>,
     /// Tickets.
     pub verifier: Arc<Verifier>,
+    /// What the databases' own catalogs say of names.
+    pub catalogs: Catalogs,
     /// The connections by name, as the control plane says.
     pub connections: Arc<ArcSwap<HashMap<String, Connection>>>,
     /// All sessions.
@@ -95,7 +98,9 @@ pub struct Thread {
 pub fn spawn(common: Common, index: usize) -> io::Result<Thread> {
     let (wanted, received) = mpsc::unbounded_channel();
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    let handle = thread::Builder::new().name(format!("connector-{index}")).spawn(move || {
+    // Statements are parsed here, and the parser recurses as deep as they nest.
+    let thread = thread::Builder::new().name(format!("connector-{index}")).stack_size(postern_sql::parse::STACK_BYTES);
+    let handle = thread.spawn(move || {
         let worker = Rc::new(Worker {
             recorder: Rc::new(Recorder::new(common.outbox.clone())),
             scratch: RefCell::new(vec![0; SCRATCH_BYTES]),

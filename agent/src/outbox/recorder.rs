@@ -64,6 +64,12 @@ impl Text {
     pub fn new(bytes: &[u8]) -> Self {
         Self { bytes: bytes.into(), place: Cell::new((0, 0)) }
     }
+
+    /// The text itself.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// Writes records of the sessions of one thread.

@@ -1,6 +1,6 @@
 //! Whether a statement may run.
 
-use super::inspect::Statement;
+use super::{inspect::Statement, judge::Judge};
 use postern_proto::v1::StatementKind;
 use postern_wire::error::Report;
 
@@ -15,14 +15,16 @@ pub enum Decision {
 
 /// Decides one statement. The function-call message is refused: it names a function by number, carries binary
 /// arguments, and no driver has used it for twenty years.
-pub fn decide(statement: &Statement) -> Decision {
-    match statement.kind {
-        StatementKind::FunctionCall => Decision::Deny(Report::new(
+/// A read-only session has a judge, who understands each statement; any other may run what its database role may.
+pub fn decide(statement: &Statement, judge: Option<&mut Judge>) -> Decision {
+    match (statement.kind, judge) {
+        (StatementKind::FunctionCall, _) => Decision::Deny(Report::new(
             "0A000",
             "the function-call message is refused",
             "Call the function by a SELECT statement instead.",
         )),
-        _ => Decision::Allow,
+        (_, Some(judge)) => judge.decide(statement),
+        (_, None) => Decision::Allow,
     }
 }
 

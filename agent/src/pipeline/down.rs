@@ -3,7 +3,7 @@
 
 use super::Pipeline;
 use postern_wire::{
-    ProtocolError,
+    ProtocolError, backend,
     error::Severity,
     frame::{self, HEADER_BYTES, Header},
     tracker::Sent,
@@ -12,6 +12,9 @@ use postern_wire::{
 /// A message that ends something is awaited whole up to this size. Of a longer error the start is enough, and no
 /// other message that long is looked into.
 const MAX_AWAITED: usize = 32 * 1024;
+
+/// A message that comes while a question of ours is answered. Notices and notifications are this long at most.
+const MAX_HEARD: usize = 256 * 1024;
 
 /// Where in the server's stream we are.
 #[derive(Debug, Default)]
@@ -68,6 +71,13 @@ impl Pipeline {
         let mut done = 0;
         loop {
             let rest = bytes.get(done..).unwrap_or_default();
+            if self.question.is_some() {
+                match self.hear(rest, &mut out)? {
+                    0 => return Ok(done),
+                    heard => done += heard,
+                }
+                continue;
+            }
             let mut rewritten = Vec::new();
             let passed = self.pass(down, rest, &mut rewritten)?;
             if passed == 0 {
@@ -116,6 +126,10 @@ impl Pipeline {
             self.follow(header.tag, body);
             at += HEADER_BYTES;
             down.passing = header.body;
+            if header.tag == b'Z' {
+                self.status = body.first().copied().unwrap_or(b'I');
+                self.may_go_on = true;
+            }
         }
         if let Some(from) = copied {
             rewritten.extend_from_slice(bytes.get(from..at).unwrap_or_default());
@@ -138,14 +152,39 @@ impl Pipeline {
         Ok(Some(header))
     }
 
+    /// Takes what answers a question of ours, and passes on what is not about it. Says how many bytes are done with.
+    fn hear(&mut self, bytes: &[u8], out: &mut impl FnMut(&[u8])) -> Result<usize, ProtocolError> {
+        let Some(header) = frame::header(bytes)? else { return Ok(0) };
+        if header.total() > MAX_HEARD {
+            return Err(ProtocolError::TooLarge { tag: header.tag, length: header.body, limit: MAX_HEARD });
+        }
+        let Some(message) = bytes.get(..header.total()) else { return Ok(0) };
+        let body = message.get(HEADER_BYTES..).unwrap_or_default();
+        match header.tag {
+            b'A' | b'N' | b'S' => out(message),
+            b'D' => {
+                let text = |value: Option<&[u8]>| value.map(|value| String::from_utf8_lossy(value).into_owned());
+                let row = backend::data_row(body)?.into_iter().map(text).collect();
+                self.question = Some(Some(row));
+            }
+            b'Z' => {
+                self.status = body.first().copied().unwrap_or(b'I');
+                self.answered();
+            }
+            // An error leaves it without an answer.
+            _ => {}
+        }
+        Ok(header.total())
+    }
+
     fn plays_refusal(&self) -> bool {
-        matches!(self.tracker.front(), Some(Sent::Query(seq) | Sent::Parse(seq)) if self.refused.contains_key(&seq))
+        matches!(self.tracker.front(), Some(Sent::Query(seq) | Sent::Parse(seq) | Sent::Execute(seq)) if self.refused.contains_key(&seq))
     }
 
     /// The refusal that the server has just played, if the error which came is that.
     fn refusal(&mut self) -> Option<postern_wire::error::Report> {
         match self.tracker.front() {
-            Some(Sent::Query(seq) | Sent::Parse(seq)) => self.refused.remove(&seq),
+            Some(Sent::Query(seq) | Sent::Parse(seq) | Sent::Execute(seq)) => self.refused.remove(&seq),
             _ => None,
         }
     }

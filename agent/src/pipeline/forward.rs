@@ -20,6 +20,12 @@ pub fn refuse(kind: StatementKind, to_server: &mut Vec<u8>) {
             put_cstr(out, CERTAIN_TO_FAIL.as_bytes());
             out.extend_from_slice(&[0, 0]);
         }),
+        // Under a name, so that the unnamed statement stays, as it would have.
+        StatementKind::Execute => put_message(to_server, b'P', |out| {
+            put_cstr(out, CERTAIN_TO_FAIL.as_bytes());
+            put_cstr(out, CERTAIN_TO_FAIL.as_bytes());
+            out.extend_from_slice(&[0, 0]);
+        }),
         // A function call is answered as a query is: by an error and ReadyForQuery.
         _ => put_query(to_server, CERTAIN_TO_FAIL),
     }

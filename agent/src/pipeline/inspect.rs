@@ -24,6 +24,10 @@ const MAX_SHORT_BYTES: usize = 64 * 1024;
 pub struct Prepared {
     /// Its text.
     pub text: Text,
+    /// The types that its parameters were declared to have, by object id.
+    pub types: Box<[u32]>,
+    /// Its name, where it was not made by a message.
+    pub made_by_sql: Option<Box<str>>,
     /// The number under which its Parse was recorded, until the first Execute takes it over.
     parse: Cell<Option<u64>>,
 }
@@ -87,7 +91,9 @@ impl Inspector {
             }
             b'P' => {
                 let parse = frontend::parse(body)?;
-                let statement = prepared(parse.text);
+                let types = parse.types.chunks_exact(4).map(|oid| oid.iter().fold(0, |all, byte| all << 8 | u32::from(*byte)));
+                let statement = Prepared { types: types.collect(), ..Prepared::new(parse.text) };
+                let statement = Rc::new(statement);
                 bounded(tag, parse.name, self.statements.len())?;
                 let replaced = self.statements.insert(parse.name.into(), Rc::clone(&statement));
                 self.abandon(replaced);
@@ -151,15 +157,22 @@ impl Inspector {
     }
 }
 
+impl Prepared {
+    fn new(text: &[u8]) -> Self {
+        Self { text: Text::new(text), types: Box::default(), made_by_sql: None, parse: Cell::new(None) }
+    }
+}
+
 fn prepared(text: &[u8]) -> Rc<Prepared> {
-    Rc::new(Prepared { text: Text::new(text), parse: Cell::new(None) })
+    Rc::new(Prepared::new(text))
 }
 
 /// A statement that was not seen to be prepared by a message: the record says so, since its text is elsewhere
 /// (in a PREPARE or DECLARE that was recorded when it ran).
 fn unseen(name: &[u8]) -> Rc<Prepared> {
     let name = String::from_utf8_lossy(name);
-    prepared(format!("<prepared by SQL as {name:?}>").as_bytes())
+    let text = format!("<prepared by SQL as {name:?}>");
+    Rc::new(Prepared { made_by_sql: Some(name.into()), ..Prepared::new(text.as_bytes()) })
 }
 
 fn decidable(kind: StatementKind, prepared: Rc<Prepared>, sent: fn(u64) -> Sent<u64>) -> Inspected {

@@ -9,6 +9,7 @@ mod forward;
 #[cfg(test)]
 mod fuzz;
 mod inspect;
+pub mod judge;
 pub mod record;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ mod tests;
 use crate::{lease::Lease, outbox::recorder::OutboxError};
 use decide::Decision;
 use inspect::{Inspected, Inspector};
+use judge::{Judge, Obstacle};
 use postern_wire::{
     ProtocolError,
     error::Report,
@@ -25,7 +27,7 @@ use postern_wire::{
 use record::Journal;
 use std::{
     collections::HashMap,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 use thiserror::Error;
 
@@ -48,6 +50,9 @@ pub enum Fatal {
     /// The control plane has not been heard for too long.
     #[error("the control plane has not been heard for too long")]
     Lease,
+    /// A read-only session's statements cannot be understood: the database does not say what names mean.
+    #[error("the database does not say what names mean")]
+    Names,
 }
 
 impl Fatal {
@@ -63,6 +68,11 @@ impl Fatal {
                 Report::new("57P03", "the connector's audit outbox is full, so no statement may run", again)
             }
             Self::Outbox(_) => Report::new("57P03", "the connector cannot record statements, so none may run", again),
+            Self::Names => Report::new(
+                "57P03",
+                "the connector cannot tell what names mean in the database, so no statement may run",
+                again,
+            ),
             Self::Lease => {
                 Report::new("08006", "the connector has lost the control plane, so no statement may start", again)
             }
@@ -93,12 +103,22 @@ pub struct Pipeline {
     /// Refusals that the server is about to play, by statement.
     refused: HashMap<u64, Report>,
     said_goodbye: bool,
+    /// Of a read-only session.
+    judge: Option<Judge>,
+    /// A statement waits at the start of `partial` until it can be judged.
+    held: bool,
+    /// A question of ours that the server is answering, with the row that has come.
+    question: Option<Option<Vec<Option<String>>>>,
+    /// The transaction's, as the last ReadyForQuery said.
+    status: u8,
+    /// Something has come for which a held statement may have waited.
+    may_go_on: bool,
 }
 
 impl Pipeline {
     /// For one session.
     #[must_use]
-    pub fn new(journal: Journal, lease: Lease) -> Self {
+    pub fn new(journal: Journal, lease: Lease, judge: Option<Judge>) -> Self {
         Self {
             input: Input::Between,
             partial: Vec::new(),
@@ -108,6 +128,11 @@ impl Pipeline {
             lease,
             refused: HashMap::new(),
             said_goodbye: false,
+            judge,
+            held: false,
+            question: None,
+            status: b'I',
+            may_go_on: false,
         }
     }
 
@@ -124,7 +149,7 @@ impl Pipeline {
             joined.extend_from_slice(bytes);
             joined.as_slice()
         };
-        while !rest.is_empty() {
+        while !rest.is_empty() && !self.held {
             let taken = self.step(rest, to_server)?;
             if taken == 0 {
                 break;
@@ -174,6 +199,10 @@ impl Pipeline {
             self.input = Input::Dropping(header.body);
             return Ok(HEADER_BYTES);
         }
+        if self.is_to_wait(header) {
+            self.held = true;
+            return Ok(0);
+        }
         if let Some(message) = bytes.get(..header.total()) {
             self.message(header, message, to_server)?;
             return Ok(header.total());
@@ -191,6 +220,78 @@ impl Pipeline {
         self.message(header, bytes, to_server)?;
         self.input = Input::Passing(header.total() - bytes.len());
         Ok(bytes.len())
+    }
+
+    /// Whether a message cannot be judged yet. While the server answers a question of ours, everything waits.
+    fn is_to_wait(&self, header: Header) -> bool {
+        let Some(judge) = &self.judge else { return false };
+        let is_judged = matches!(header.tag, b'Q' | b'P' | b'E');
+        self.question.is_some() || (is_judged && judge.obstacle(self.is_failed()).is_some())
+    }
+
+    /// Whether the transaction has failed, and nothing is under way that may end it.
+    fn is_failed(&self) -> bool {
+        self.status == b'E' && self.tracker.is_idle()
+    }
+
+    /// Whether a statement waits until it can be judged. No more of the client is to be taken then.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.held
+    }
+
+    /// Whether something has come since the last call for which a held statement may have waited.
+    pub fn may_go_on(&mut self) -> bool {
+        std::mem::take(&mut self.may_go_on) && self.held
+    }
+
+    /// Gets what stands in the way of a held statement out of it. Ready once something is to be sent, or nothing is held
+    /// any more.
+    ///
+    /// # Errors
+    /// When the session has to end.
+    pub fn poll_held(&mut self, cx: &mut Context<'_>, to_server: &mut Vec<u8>) -> Poll<Result<(), Fatal>> {
+        let failed = self.is_failed();
+        while let Some(judge) = &mut self.judge
+            && self.question.is_none()
+        {
+            match judge.obstacle(failed) {
+                None => break,
+                Some(Obstacle::Catalog) => {
+                    if ready!(judge.poll_snapshot(cx)).is_err() {
+                        return Poll::Ready(Err(Fatal::Names));
+                    }
+                }
+                Some(Obstacle::Names) if self.tracker.is_idle() => {
+                    judge::put_question(to_server);
+                    self.question = Some(None);
+                    return Poll::Ready(Ok(()));
+                }
+                // Its outcome comes with the ReadyForQuery that is under way.
+                Some(Obstacle::Names) if self.tracker.will_be_ready() => return Poll::Pending,
+                // The client would wait for ever: the server says nothing before a Sync.
+                Some(Obstacle::Names) => {
+                    judge.give_up_names();
+                    break;
+                }
+            }
+        }
+        if self.question.is_some() {
+            return Poll::Pending;
+        }
+        self.held = false;
+        Poll::Ready(self.client(&[], to_server))
+    }
+
+    /// The server has answered a question of ours, or failed to.
+    fn answered(&mut self) {
+        let answer = self.question.take().flatten();
+        let Some(judge) = &mut self.judge else { return };
+        let learnt = answer.is_some_and(|answer| judge.learn(&answer).is_ok());
+        if !learnt && !judge.asked_in_vain() {
+            judge.give_up_names();
+        }
+        self.may_go_on = true;
     }
 
     /// One message, whole (or whole as far as it is looked at).
@@ -222,7 +323,7 @@ impl Pipeline {
         if !self.lease.holds() {
             return Err(Fatal::Lease);
         }
-        let decision = decide::decide(&statement);
+        let decision = decide::decide(&statement, self.judge.as_mut());
         let seq = self.journal.decided(&statement, &decision)?;
         self.inspector.recorded(&statement, seq);
         match decision {

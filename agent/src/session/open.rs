@@ -2,10 +2,14 @@
 
 use crate::{
     config::Credentials,
+    pipeline::{
+        Fatal,
+        judge::{self, Judge},
+    },
     registry::{End, Registration},
     worker::{Connection, Worker},
 };
-use postern_dial::{DialError, Target};
+use postern_dial::{DialError, Target, query};
 use postern_ops::secret::Source;
 use postern_proto::v1::{RoleMode, SessionFacts, SessionOpen, Setting, Ticket};
 use postern_types::time::Micros;
@@ -16,8 +20,11 @@ use postern_wire::{
 };
 use prost::Message;
 use secrecy::SecretString;
-use std::rc::Rc;
-use tokio::sync::mpsc::UnboundedSender;
+use std::{rc::Rc, time::Duration};
+use tokio::{sync::mpsc::UnboundedSender, time::timeout};
+
+/// The catalog of a large database takes a while to read.
+const CATALOG_WITHIN: Duration = Duration::from_secs(20);
 
 /// PostgreSQL cuts names to this.
 const MAX_NAME_BYTES: usize = 63;
@@ -34,6 +41,8 @@ pub struct Opened {
     pub ends_at: Micros,
     /// In the registry while it lives.
     pub registration: Registration,
+    /// Understands its statements, if it is read-only.
+    pub judge: Option<Judge>,
 }
 
 /// What a client is told when the database does not answer. Without addresses.
@@ -67,7 +76,8 @@ pub async fn open(
     let application_name = application_name(&ticket, &preamble.startup_parameters);
     target.parameters = parameters(&ticket, &preamble.startup_parameters, &application_name);
     target.minor = u16::try_from(preamble.protocol_minor).unwrap_or(0);
-    let connection = postern_dial::connect(&target).await.map_err(|error| dial_report(&ticket, error))?;
+    let mut connection = postern_dial::connect(&target).await.map_err(|error| dial_report(&ticket, error))?;
+    let judge = if ticket.read_only { Some(judge(worker, &ticket, &target, &mut connection, &preamble.startup_parameters).await?) } else { None };
     let facts = SessionFacts {
         r#ref: 0,
         session_id: ticket.session_id,
@@ -86,7 +96,38 @@ pub async fn open(
         opened_at_us: Micros::now().0,
         policy_version: ticket.policy_version,
     };
-    Ok(Opened { facts, connection, target, ends_at: Micros(ticket.grant_ends_at_us), registration })
+    Ok(Opened { facts, connection, target, ends_at: Micros(ticket.grant_ends_at_us), registration, judge })
+}
+
+/// Whoever understands a read-only session's statements: knows the database's catalog, and what the session itself says
+/// of what names mean. What the client asked for at start-up is judged first.
+async fn judge(
+    worker: &Rc<Worker>,
+    ticket: &Ticket,
+    target: &Target,
+    connection: &mut postern_dial::Connection,
+    parameters: &[Setting],
+) -> Result<Judge, Report> {
+    let failed = |error: &dyn std::fmt::Display| {
+        tracing::warn!(%error, session = ticket.session_id, connection = ticket.connection, "a read-only session cannot be served");
+        Fatal::Names.report()
+    };
+    let version = connection.parameter("server_version").unwrap_or_default();
+    let major = version.split(|letter: char| !letter.is_ascii_digit()).next().and_then(|major| major.parse().ok());
+    let major = major.ok_or_else(|| failed(&"the server does not say its version"))?;
+    let watched = worker.catalogs.watch(&ticket.connection, target, major);
+    let mut snapshots = watched.snapshots();
+    let fresh = snapshots.wait_for(|snapshot| snapshot.as_ref().is_some_and(|snapshot| snapshot.is_fresh()));
+    let snapshot = timeout(CATALOG_WITHIN, fresh).await.map_err(|error| failed(&error))?;
+    let snapshot = snapshot.map_err(|error| failed(&error))?.clone().ok_or_else(unreachable)?;
+    let rows = query::rows(&mut connection.io, judge::QUESTION).await.map_err(|error| failed(&error))?;
+    let answer = rows.first().map(Vec::as_slice).unwrap_or_default();
+    let judge = Judge::new(ticket.access_role.clone(), watched, snapshot, major, answer);
+    let mut judge = judge.map_err(|_| failed(&"its answer is not understood"))?;
+    for setting in parameters {
+        judge.admit_parameter(&setting.name, &setting.value)?;
+    }
+    Ok(judge)
 }
 
 /// Where to connect, and as whom.

@@ -69,7 +69,7 @@ pub async fn relay(
     opened: Opened,
     mut ends: UnboundedReceiver<End>,
 ) -> &'static str {
-    let Opened { facts, mut connection, target, ends_at, registration } = opened;
+    let Opened { facts, mut connection, target, ends_at, registration, judge } = opened;
     let greeting = open::greeting(&mut connection);
     let journal = Journal::new(Rc::clone(&worker.recorder), facts);
     let postern_dial::Connection { io, key, host, .. } = connection;
@@ -77,7 +77,7 @@ pub async fn relay(
     let relay = Rc::new(RefCell::new(Relay {
         io,
         stream,
-        pipeline: Pipeline::new(journal, worker.lease.clone()),
+        pipeline: Pipeline::new(journal, worker.lease.clone(), judge),
         down: Down::default(),
         to_server: Vec::new(),
         to_client: greeting,
@@ -229,7 +229,8 @@ impl Relay {
             if let Poll::Ready(ended) = self.poll_down(cx, worker) {
                 return Poll::Ready(ended);
             }
-            if had_room || !self.pipeline.has_room() {
+            let has_more_room = !had_room && self.pipeline.has_room();
+            if !has_more_room && !self.pipeline.may_go_on() {
                 return Poll::Pending;
             }
         }
@@ -248,8 +249,16 @@ impl Relay {
                 Poll::Ready(Err(_)) => return Poll::Ready(Ended::Database),
                 written => written.is_ready(),
             };
+            let held = self.pipeline.is_held();
+            if written && held && !self.is_held(cx) {
+                match self.pipeline.poll_held(cx, &mut self.to_server) {
+                    Poll::Ready(Ok(())) => continue,
+                    Poll::Ready(Err(fatal)) => return self.broken(fatal),
+                    Poll::Pending => {}
+                }
+            }
             // `poll_down` makes room.
-            if written && self.pipeline.has_room() {
+            if written && !held && self.pipeline.has_room() {
                 if self.is_held(cx) {
                     return Poll::Pending;
                 }

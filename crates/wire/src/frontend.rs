@@ -23,6 +23,8 @@ pub struct Parse<'a> {
     pub name: &'a [u8],
     /// The statement's text.
     pub text: &'a [u8],
+    /// The types of the parameters as far as they are declared: four bytes each, 0 where one is left open.
+    pub types: &'a [u8],
 }
 
 /// Reads a `Parse`.
@@ -32,10 +34,10 @@ pub struct Parse<'a> {
 pub fn parse(body: &[u8]) -> Result<Parse<'_>, ProtocolError> {
     let mut reader = Reader::new(b'P', body);
     let (name, text) = (reader.cstr()?, reader.cstr()?);
-    let types = usize::from(reader.u16()?);
-    reader.bytes(types * 4)?;
+    let count = usize::from(reader.u16()?);
+    let types = reader.bytes(count * 4)?;
     reader.end()?;
-    Ok(Parse { name, text })
+    Ok(Parse { name, text, types })
 }
 
 /// The names at the start of a `Bind`; its values are not looked at.

@@ -117,6 +117,12 @@ impl<T: Copy> Tracker<T> {
         self.queue.is_empty()
     }
 
+    /// Whether a ReadyForQuery will come without more from the client.
+    #[must_use]
+    pub fn will_be_ready(&self) -> bool {
+        self.queue.iter().any(|sent| matches!(sent, Sent::Query(_) | Sent::Sync))
+    }
+
     /// Messages that await their answer.
     #[must_use]
     pub fn pending(&self) -> usize {

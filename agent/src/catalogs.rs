@@ -1,0 +1,198 @@
+//! What the databases' own catalogs say of names, for sessions whose statements are understood before they run.
+//!
+//! A database is watched while such a session is connected to it, and no longer: a connection of ours would keep it
+//! from being dropped. PostgreSQL has no version number for its catalog, so that what stands in it is asked for again
+//! and again: no statement is decided by a snapshot that was not compared with the database within [`FRESH_FOR`].
+
+use parking_lot::Mutex;
+use postern_dial::{DialError, Target, query};
+use postern_sql::{
+    Catalog,
+    catalog::{Builder, FIRST_USER_OID, PREPARE, queries},
+};
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, Weak},
+    time::{Duration, Instant},
+};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, watch},
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
+
+/// How old the last comparison with the database may be when a statement is decided: the longest that a change made
+/// outside Postern stays unseen.
+pub const FRESH_FOR: Duration = Duration::from_secs(1);
+
+/// The database is asked this often.
+const EVERY: Duration = Duration::from_millis(400);
+
+/// One question, or the whole catalog, takes no longer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+
+/// Between two attempts to reach the database.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Differs whenever a row was added, changed or removed that says what a name means. What is only counted there
+/// (`relpages` and its kind) is changed in place and does not show.
+const FINGERPRINT: &str = "\
+SELECT pg_catalog.string_agg(kind || ':' || n || ':' || coalesce(h, 0), ',' ORDER BY kind) FROM (
+SELECT 'namespace', pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(xmin::text || ctid::text, oid::bigint)) FROM pg_catalog.pg_namespace UNION ALL
+SELECT 'class', pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(xmin::text || ctid::text, oid::bigint)) FROM pg_catalog.pg_class WHERE oid >= 16384 UNION ALL
+SELECT 'attribute', pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(xmin::text || ctid::text, attrelid::bigint)) FROM pg_catalog.pg_attribute WHERE attrelid >= 16384 UNION ALL
+SELECT 'attrdef', pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(xmin::text || ctid::text, oid::bigint)) FROM pg_catalog.pg_attrdef UNION ALL
+SELECT 'proc', pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(xmin::text || ctid::text, oid::bigint)) FROM pg_catalog.pg_proc UNION ALL
+SELECT 'aggregate', pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(xmin::text || ctid::text, aggfnoid::oid::bigint)) FROM pg_catalog.pg_aggregate WHERE aggfnoid::oid >= 16384 UNION ALL
+SELECT 'type', pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(xmin::text || ctid::text, oid::bigint)) FROM pg_catalog.pg_type WHERE oid >= 16384 UNION ALL
+SELECT 'operator', pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(xmin::text || ctid::text, oid::bigint)) FROM pg_catalog.pg_operator UNION ALL
+SELECT 'cast', pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(xmin::text || ctid::text, oid::bigint)) FROM pg_catalog.pg_cast UNION ALL
+SELECT 'trigger', pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(xmin::text || ctid::text, oid::bigint)) FROM pg_catalog.pg_trigger UNION ALL
+SELECT 'rewrite', pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(xmin::text || ctid::text, oid::bigint)) FROM pg_catalog.pg_rewrite UNION ALL
+SELECT 'policy', pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(xmin::text || ctid::text, oid::bigint)) FROM pg_catalog.pg_policy UNION ALL
+SELECT 'constraint', pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(xmin::text || ctid::text, oid::bigint)) FROM pg_catalog.pg_constraint UNION ALL
+SELECT 'index', pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(xmin::text || ctid::text, indexrelid::bigint)) FROM pg_catalog.pg_index WHERE indexrelid >= 16384 UNION ALL
+SELECT 'inherits', pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(xmin::text || ctid::text, inhrelid::bigint)) FROM pg_catalog.pg_inherits UNION ALL
+SELECT 'event trigger', pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(xmin::text || ctid::text, oid::bigint)) FROM pg_catalog.pg_event_trigger
+) AS part (kind, n, h)";
+
+/// A database's catalog, as it was at some moment.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// What it says.
+    pub catalog: Catalog,
+    /// It said so then, or later.
+    pub verified_at: Instant,
+}
+
+impl Snapshot {
+    /// Whether statements may be decided by it.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.verified_at.elapsed() < FRESH_FOR
+    }
+}
+
+/// A database that is watched as long as this is held.
+#[derive(Debug)]
+pub struct Watched {
+    /// How to reach it: as the session did that came last.
+    target: Mutex<Target>,
+    snapshots: watch::Sender<Option<Arc<Snapshot>>>,
+    /// Somebody waits for a newer comparison.
+    wanted: Arc<Notify>,
+}
+
+impl Watched {
+    /// The newest snapshot, and those that follow.
+    pub fn snapshots(&self) -> watch::Receiver<Option<Arc<Snapshot>>> {
+        self.snapshots.subscribe()
+    }
+
+    /// Has the database compared with the snapshot now.
+    pub fn verify(&self) {
+        self.wanted.notify_one();
+    }
+}
+
+/// The databases that are watched, by connection.
+#[derive(Clone, Debug)]
+pub struct Catalogs {
+    watched: Arc<Mutex<HashMap<String, Weak<Watched>>>>,
+    runtime: Handle,
+}
+
+impl Catalogs {
+    /// Watches on the runtime that this is called in.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { watched: Arc::default(), runtime: Handle::current() }
+    }
+
+    /// A connection's database.
+    #[must_use]
+    pub fn watch(&self, connection: &str, target: &Target, major: u16) -> Arc<Watched> {
+        // Our questions are not the client's: nothing that it asked for at start-up counts for them.
+        let target = Target { parameters: vec![("application_name".into(), "postern".into())], ..target.clone() };
+        let mut all = self.watched.lock();
+        all.retain(|_, watched| watched.strong_count() > 0);
+        if let Some(watched) = all.get(connection).and_then(Weak::upgrade) {
+            *watched.target.lock() = target;
+            return watched;
+        }
+        let (snapshots, _) = watch::channel(None);
+        let watched = Arc::new(Watched { target: Mutex::new(target), snapshots, wanted: Arc::default() });
+        all.insert(connection.to_owned(), Arc::downgrade(&watched));
+        self.runtime.spawn(watch(Arc::downgrade(&watched), connection.to_owned(), major));
+        watched
+    }
+}
+
+async fn watch(watched: Weak<Watched>, connection: String, major: u16) {
+    while let Some(target) = watched.upgrade().map(|watched| watched.target.lock().clone()) {
+        if let Err(error) = follow(&watched, &target, major).await {
+            tracing::warn!(%error, connection, "the database's catalog cannot be read; its readers' statements wait");
+            sleep(PAUSE).await;
+        }
+    }
+}
+
+/// Compares and loads until nobody watches any more.
+async fn follow(watched: &Weak<Watched>, target: &Target, major: u16) -> Result<(), DialError> {
+    let mut database = timeout(ANSWER_WITHIN, postern_dial::connect(target)).await.map_err(io::Error::from)??;
+    let mut known: Option<(String, Catalog)> = None;
+    while let Some(current) = watched.upgrade() {
+        let asked_at = Instant::now();
+        let fingerprint = ask(&mut database.io, FINGERPRINT).await?;
+        let fingerprint = fingerprint.into_iter().flatten().next().flatten().unwrap_or_default();
+        let catalog = match &known {
+            Some((seen, catalog)) if *seen == fingerprint => catalog.clone(),
+            _ => {
+                let system = known.as_ref().map(|(_, catalog)| catalog.system());
+                let catalog = load(&mut database.io, system, major).await?;
+                known = Some((fingerprint, catalog.clone()));
+                catalog
+            }
+        };
+        current.snapshots.send_replace(Some(Arc::new(Snapshot { catalog, verified_at: asked_at })));
+        let wanted = Arc::clone(&current.wanted);
+        drop(current);
+        tokio::select! {
+            () = sleep(EVERY) => {}
+            () = wanted.notified() => {}
+        }
+    }
+    Ok(())
+}
+
+async fn ask(io: &mut postern_dial::Io, sql: &str) -> Result<Vec<query::Row>, DialError> {
+    timeout(ANSWER_WITHIN, query::rows(io, sql)).await.map_err(io::Error::from)?
+}
+
+async fn load(
+    io: &mut postern_dial::Io,
+    system: Option<Arc<postern_sql::catalog::Part>>,
+    major: u16,
+) -> Result<Catalog, DialError> {
+    let from = if system.is_some() { FIRST_USER_OID } else { 0 };
+    ask(io, &format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {PREPARE}")).await?;
+    let mut answers = Vec::new();
+    for (query, sql) in queries(major) {
+        answers.push((query, ask(io, &sql.replace("$1", &from.to_string())).await?));
+    }
+    ask(io, "COMMIT").await?;
+    // A large one takes a while.
+    let built = spawn_blocking(move || {
+        let mut builder = Builder::new(system);
+        for (query, rows) in answers {
+            for row in rows {
+                let row: Vec<_> = row.iter().map(Option::as_deref).collect();
+                builder.row(query, &row).map_err(io::Error::other)?;
+            }
+        }
+        Ok::<_, io::Error>(builder.build())
+    });
+    Ok(built.await.map_err(io::Error::other)??)
+}

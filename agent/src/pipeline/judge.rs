@@ -1,0 +1,448 @@
+//! Whether a statement of a read-only session only reads. It is understood first: parsed with PostgreSQL's grammar, its
+//! names resolved as the session would resolve them.
+//!
+//! What names mean is known from two sides: the database's catalog, which a [`Watched`] keeps fresh, and the session's
+//! own settings, which are asked of its backend, in band, whenever a statement may have changed them.
+
+use super::{decide::Decision, inspect::Statement};
+use crate::catalogs::{Snapshot, Watched};
+use postern_proto::v1::StatementKind;
+use postern_sql::{
+    Analysis, Context, analyse_in_full,
+    context::{Lexing, parse_search_path},
+    facts::{self, Action, Barrier, Cause, Object, Refusal, Transaction},
+    read_only,
+    read_only::Reason,
+};
+use postern_wire::{
+    error::Report,
+    frame::{put_cstr, put_message},
+};
+use std::{
+    collections::HashMap,
+    future::Future,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{self, Poll},
+    time::Duration,
+};
+use tokio::time::{Sleep, sleep};
+use tokio_stream::{Stream, wrappers::WatchStream};
+
+/// What the session itself says of what names mean. Every name in it is qualified, so that nothing can stand in for it.
+pub const QUESTION: &str = "\
+SELECT pg_catalog.current_setting('search_path'), current_user::pg_catalog.text, \
+(SELECT nspname::pg_catalog.text FROM pg_catalog.pg_namespace WHERE oid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()), \
+pg_catalog.current_setting('standard_conforming_strings'), pg_catalog.current_setting('backslash_quote'), \
+pg_catalog.current_setting('client_encoding'), \
+(SELECT pg_catalog.string_agg(pg_catalog.quote_ident(nspname::pg_catalog.text), ', ') FROM pg_catalog.pg_namespace \
+WHERE NOT pg_catalog.has_schema_privilege(oid, 'USAGE'))";
+
+/// Names of ours in the session's own space, for the moment of one question.
+const NAME: &[u8] = b"postern's own question";
+
+/// Texts whose analysis is remembered, in bytes for one session.
+const MAX_REMEMBERED: usize = 256 * 1024;
+
+/// A statement waits no longer for a catalog that is fresh.
+const FRESH_WITHIN: Duration = Duration::from_secs(15);
+
+/// Times that the question is put before the session is given up.
+const MAX_QUESTIONS: u8 = 3;
+
+/// Whether it is known what names mean in the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Names {
+    Known,
+    /// Nothing may run any more that depends on it until a new ReadyForQuery: the client has to send a Sync first.
+    Unknown,
+    /// A statement that may change it is under way, or has run. The question was put in vain so many times.
+    Doubtful(u8),
+}
+
+/// What stands in the way of judging the next statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The session has to be asked what names mean.
+    Names,
+    /// The catalog has to be compared with the database.
+    Catalog,
+}
+
+type Verdict = Rc<Result<Analysis, Refusal>>;
+
+/// Judges the statements of one session.
+pub struct Judge {
+    role: String,
+    watched: Arc<Watched>,
+    changes: WatchStream<Option<Arc<Snapshot>>>,
+    snapshot: Arc<Snapshot>,
+    /// How long a newer one is waited for.
+    waits: Option<Pin<Box<Sleep>>>,
+    context: Context,
+    /// Text in another encoding may be read otherwise by the server.
+    encoding: String,
+    names: Names,
+    /// The session has changed a setting of which names depend: the end of a transaction may change it back.
+    touched: bool,
+    remembered: HashMap<(Box<[u8]>, Box<[u32]>), Verdict>,
+    remembered_bytes: usize,
+}
+
+/// The session's answer is not understood.
+#[derive(Clone, Copy, Debug)]
+pub struct NotUnderstood;
+
+impl Judge {
+    /// For one session, which has answered [`QUESTION`] so.
+    ///
+    /// # Errors
+    /// When the answer is not understood.
+    pub fn new(
+        role: String,
+        watched: Arc<Watched>,
+        snapshot: Arc<Snapshot>,
+        major: u16,
+        answer: &[Option<String>],
+    ) -> Result<Self, NotUnderstood> {
+        let changes = WatchStream::from_changes(watched.snapshots());
+        let mut judge = Self {
+            role,
+            watched,
+            changes,
+            snapshot,
+            waits: None,
+            context: Context::new(major, ""),
+            encoding: String::new(),
+            names: Names::Known,
+            touched: false,
+            remembered: HashMap::new(),
+            remembered_bytes: 0,
+        };
+        judge.learn(answer)?;
+        Ok(judge)
+    }
+
+    /// Takes the session's answer to [`QUESTION`].
+    ///
+    /// # Errors
+    /// When it is not understood.
+    pub fn learn(&mut self, answer: &[Option<String>]) -> Result<(), NotUnderstood> {
+        let text = |at: usize| answer.get(at).and_then(Option::as_deref);
+        let list = |at| text(at).map_or(Some(Vec::new()), parse_search_path);
+        let (search_path, unusable) = (list(0).ok_or(NotUnderstood)?, list(6).ok_or(NotUnderstood)?);
+        self.context.search_path = search_path;
+        self.context.unusable = Arc::new(unusable.into_iter().collect());
+        self.context.user = text(1).ok_or(NotUnderstood)?.into();
+        self.context.temp_schema = text(2).map(Into::into);
+        self.context.lexing = Lexing {
+            standard_conforming_strings: text(3).ok_or(NotUnderstood)? == "on",
+            backslash_quote: text(4).ok_or(NotUnderstood)? != "off",
+        };
+        text(5).ok_or(NotUnderstood)?.clone_into(&mut self.encoding);
+        self.names = Names::Known;
+        self.forget();
+        Ok(())
+    }
+
+    fn forget(&mut self) {
+        self.remembered.clear();
+        self.remembered_bytes = 0;
+    }
+
+    /// What stands in the way. In a failed transaction the server runs nothing but what ends it, so that it does not
+    /// matter what names mean.
+    #[must_use]
+    pub fn obstacle(&self, in_failed_transaction: bool) -> Option<Obstacle> {
+        match self.names {
+            Names::Doubtful(_) if !in_failed_transaction => Some(Obstacle::Names),
+            _ if !self.snapshot.is_fresh() => Some(Obstacle::Catalog),
+            _ => None,
+        }
+    }
+
+    /// Takes the newest snapshot. Pending where there is none newer, and then wakes once there is.
+    ///
+    /// # Errors
+    /// When none has come for too long.
+    pub fn poll_snapshot(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<(), NotUnderstood>> {
+        match Pin::new(&mut self.changes).poll_next(cx) {
+            Poll::Ready(Some(Some(snapshot))) => {
+                if snapshot.catalog.hash() != self.snapshot.catalog.hash() {
+                    self.forget();
+                }
+                self.snapshot = snapshot;
+                self.waits = None;
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(_) => Poll::Ready(Ok(())),
+            Poll::Pending => {
+                let waits = self.waits.get_or_insert_with(|| {
+                    self.watched.verify();
+                    Box::pin(sleep(FRESH_WITHIN))
+                });
+                waits.as_mut().poll(cx).map(|()| Err(NotUnderstood))
+            }
+        }
+    }
+
+    /// It cannot be learnt now what names mean: what depends on it is refused.
+    pub fn give_up_names(&mut self) {
+        self.names = Names::Unknown;
+    }
+
+    /// The question was put in vain. Whether it may be put again.
+    pub fn asked_in_vain(&mut self) -> bool {
+        let Names::Doubtful(times) = &mut self.names else { return true };
+        *times += 1;
+        *times < MAX_QUESTIONS
+    }
+
+    /// Whether a statement may run, and, if it may, what it changes of what names mean.
+    pub fn decide(&mut self, statement: &Statement) -> Decision {
+        if self.names == Names::Unknown {
+            self.names = Names::Doubtful(0);
+            return Decision::Deny(Report::new(
+                "0A000",
+                "an earlier statement may have changed what names mean, and its outcome is not known yet",
+                "Send a Sync, or wait for its result, and then send this statement again.",
+            ));
+        }
+        if let Some(report) = self.foreign_encoding() {
+            return Decision::Deny(report);
+        }
+        let prepared = &statement.prepared;
+        if let Some(name) = &prepared.made_by_sql {
+            return self.made_by_sql(name);
+        }
+        let verdict = self.analysed(prepared.text.bytes(), &prepared.types);
+        let analysis = match &*verdict {
+            Ok(analysis) => analysis,
+            Err(refusal) => return Decision::Deny(not_understood(refusal)),
+        };
+        for statement in &analysis.script.statements {
+            if let Err(reason) = read_only(statement) {
+                return Decision::Deny(self.more_than_reading(statement, &reason));
+            }
+        }
+        if statement.kind != StatementKind::Parse {
+            self.runs(analysis);
+        }
+        Decision::Allow
+    }
+
+    /// Judges a parameter that the client asked for at start-up as the SET that it is; `options` as each of its own.
+    ///
+    /// # Errors
+    /// Why it may not ask for it.
+    pub fn admit_parameter(&mut self, name: &str, value: &str) -> Result<(), Report> {
+        if name == "options" {
+            let refused = || {
+                let hint = "Give each setting as `-c name=value`, or set it by SET.";
+                Report::new("42501", "these command-line options are not understood, so they are refused", hint)
+            };
+            for (name, value) in command_line(value).ok_or_else(refused)? {
+                self.admit_parameter(&name, &value)?;
+            }
+            return Ok(());
+        }
+        let plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '.' | '$');
+        if !name.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == '_') || !name.chars().all(plain) {
+            let hint = "Names of settings are letters, digits and underscores.";
+            return Err(Report::new("42501", format!("the parameter {name:?} is not understood"), hint));
+        }
+        let value = value.replace('\'', "''");
+        // A session that is told its encoding at start-up has it: that is judged with each statement.
+        if matches!(name, "client_encoding" | "replication") {
+            return Ok(());
+        }
+        let text = format!("SET {name} TO '{value}'");
+        let verdict = self.analysed(text.as_bytes(), &[]);
+        match &*verdict {
+            Ok(analysis) => analysis.script.statements.iter().try_for_each(|statement| {
+                read_only(statement).map_err(|reason| self.more_than_reading(statement, &reason))
+            }),
+            Err(refusal) => Err(not_understood(refusal)),
+        }
+    }
+
+    fn analysed(&mut self, text: &[u8], types: &[u32]) -> Verdict {
+        let key = (Box::from(text), Box::from(types));
+        if let Some(verdict) = self.remembered.get(&key) {
+            return Rc::clone(verdict);
+        }
+        let context = Context { parameters: types.to_vec(), ..self.context.clone() };
+        let analysis = postern_sql::parse::text_of(text)
+            .and_then(|text| analyse_in_full(text, &self.snapshot.catalog, &context));
+        let verdict = Rc::new(analysis);
+        if self.remembered_bytes + text.len() > MAX_REMEMBERED {
+            self.forget();
+        }
+        if text.len() <= MAX_REMEMBERED {
+            self.remembered_bytes += text.len();
+            self.remembered.insert(key, Rc::clone(&verdict));
+        }
+        verdict
+    }
+
+    /// What PREPARE or DECLARE has made is run by a message of the protocol: it was judged when it was made.
+    fn made_by_sql(&self, name: &str) -> Decision {
+        if self.context.prepared.contains_key(name) || self.context.cursors.contains_key(name) {
+            return Decision::Allow;
+        }
+        Decision::Deny(Report::new(
+            "26000",
+            format!("it was not seen how {name:?} was prepared or declared, so it may not run"),
+            "Prepare or declare it in this session.",
+        ))
+    }
+
+    /// Keeps what the statements make, and whether names may mean something else after them.
+    fn runs(&mut self, analysis: &Analysis) {
+        let handles = analysis.handles.iter().flatten();
+        let keeps = handles.clone().next().is_some();
+        handles.for_each(|handle| self.context.keep(handle));
+        for statement in &analysis.script.statements {
+            let names = statement.barrier == Barrier::Names;
+            self.touched |= names && !statement.settings.is_empty();
+            let ends = matches!(
+                statement.transaction,
+                Some(Transaction::Commit | Transaction::Rollback | Transaction::RollbackTo(_))
+            );
+            if if ends { self.touched } else { names } {
+                self.names = Names::Doubtful(0);
+            }
+        }
+        if keeps {
+            self.forget();
+        }
+    }
+
+    /// Encodings in which a byte of ASCII may be a part of another letter are not read as the server reads them.
+    fn foreign_encoding(&self) -> Option<Report> {
+        const ASCII_IS_ASCII: [&str; 7] = ["UTF8", "SQL_ASCII", "LATIN", "WIN", "ISO_8859", "KOI8", "UNICODE"];
+        let known = ASCII_IS_ASCII.iter().any(|prefix| self.encoding.starts_with(prefix));
+        (!known).then(|| {
+            Report::new(
+                "0A000",
+                format!("statements in the client encoding {} are not understood", self.encoding),
+                "Connect again, and let client_encoding be UTF8.",
+            )
+        })
+    }
+
+    fn more_than_reading(&self, statement: &facts::Statement, reason: &Reason) -> Report {
+        let writes = statement.accesses.iter().find(|access| access.action != Action::Read && access.action != Action::Call);
+        let what = writes.map_or_else(
+            || reason.to_string(),
+            |access| format!("{} on {}", verb(access.action), object(&access.object)),
+        );
+        Report {
+            sqlstate: "42501".to_owned(),
+            message: format!("permission denied by Postern: the access role \"{}\" only reads: {what}", self.role),
+            detail: format!("Refused was the {} statement at byte {}.", statement.tag, statement.span.start),
+            hint: "Read only, or ask for an access role that may do this: `postern connections` lists them, `postern \
+                   request` asks."
+                .to_owned(),
+        }
+    }
+}
+
+/// The settings in `options`, as PostgreSQL reads its command line: words, in which a backslash quotes a letter.
+fn command_line(options: &str) -> Option<Vec<(String, String)>> {
+    let mut words: Vec<String> = Vec::new();
+    let (mut word, mut quoted) = (None::<String>, false);
+    for letter in options.chars() {
+        match letter {
+            '\\' if !quoted => quoted = true,
+            letter if letter.is_ascii_whitespace() && !quoted => words.extend(word.take()),
+            letter => {
+                word.get_or_insert_default().push(letter);
+                quoted = false;
+            }
+        }
+    }
+    words.extend(word);
+    let mut settings = Vec::new();
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        let setting = match word.strip_prefix("--").or_else(|| word.strip_prefix("-c")) {
+            Some("") => words.next()?,
+            Some(setting) => setting.to_owned(),
+            None => return None,
+        };
+        let (name, value) = setting.split_once('=')?;
+        // As PostgreSQL does it.
+        settings.push((name.replace('-', "_"), value.to_owned()));
+    }
+    Some(settings)
+}
+
+fn verb(action: Action) -> &'static str {
+    match action {
+        Action::Read => "read",
+        Action::Insert => "insert",
+        Action::Update => "update",
+        Action::Delete => "delete",
+        Action::Truncate => "truncate",
+        Action::Ddl => "ddl",
+        Action::Call => "call",
+        Action::Admin => "admin",
+    }
+}
+
+fn object(object: &Object) -> String {
+    match object {
+        Object::Relation(name) | Object::Function(name) => format!("{}.{}", name.schema, name.name),
+        Object::Schema(schema) => format!("schema {schema}"),
+        Object::Database => "the database".to_owned(),
+    }
+}
+
+fn not_understood(refusal: &Refusal) -> Report {
+    let sqlstate = match refusal.cause {
+        Cause::Syntax => "42601",
+        Cause::Unresolved => "0A000",
+        Cause::Missing => missing(&refusal.message),
+        Cause::TooComplex => "54001",
+    };
+    let detail = refusal.position.map(|at| format!("At byte {at} of the query string.")).unwrap_or_default();
+    Report { sqlstate: sqlstate.to_owned(), message: refusal.message.clone(), detail, hint: refusal.hint.clone() }
+}
+
+/// PostgreSQL's own code for what does not exist, which drivers look at.
+fn missing(message: &str) -> &'static str {
+    match message.split_whitespace().next() {
+        Some("column") => "42703",
+        Some("function" | "procedure" | "operator") => "42883",
+        Some("type") => "42704",
+        Some("schema") => "3F000",
+        _ => "42P01",
+    }
+}
+
+/// Appends [`QUESTION`] as messages that touch nothing of the session's own: neither its unnamed statement nor portal.
+pub fn put_question(out: &mut Vec<u8>) {
+    put_message(out, b'P', |out| {
+        put_cstr(out, NAME);
+        put_cstr(out, QUESTION.as_bytes());
+        out.extend_from_slice(&[0, 0]);
+    });
+    put_message(out, b'B', |out| {
+        put_cstr(out, NAME);
+        put_cstr(out, NAME);
+        out.extend_from_slice(&[0; 6]);
+    });
+    put_message(out, b'E', |out| {
+        put_cstr(out, NAME);
+        out.extend_from_slice(&[0; 4]);
+    });
+    for kind in [b'P', b'S'] {
+        put_message(out, b'C', |out| {
+            out.push(kind);
+            put_cstr(out, NAME);
+        });
+    }
+    put_message(out, b'S', |_| {});
+}

@@ -36,10 +36,11 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 /// Between two attempts to reach the database.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Differs whenever a row was added, changed or removed that says what a name means. What is only counted there
-/// (`relpages` and its kind) is changed in place and does not show.
+/// Differs whenever a row was added, changed or removed that says what a name means, and from database to database and
+/// server to server. What is only counted there (`relpages` and its kind) is changed in place and does not show.
 const FINGERPRINT: &str = "\
-SELECT pg_catalog.string_agg(kind || ':' || n || ':' || coalesce(h, 0), ',' ORDER BY kind) FROM (
+SELECT pg_catalog.version() || pg_catalog.pg_postmaster_start_time() || \
+(SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) || pg_catalog.string_agg(kind || ':' || n || ':' || coalesce(h, 0), ',' ORDER BY kind) FROM (
 SELECT 'namespace', pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(xmin::text || ctid::text, oid::bigint)) FROM pg_catalog.pg_namespace UNION ALL
 SELECT 'class', pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(xmin::text || ctid::text, oid::bigint)) FROM pg_catalog.pg_class WHERE oid >= 16384 UNION ALL
 SELECT 'attribute', pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(xmin::text || ctid::text, attrelid::bigint)) FROM pg_catalog.pg_attribute WHERE attrelid >= 16384 UNION ALL
@@ -101,14 +102,23 @@ impl Watched {
 #[derive(Clone, Debug)]
 pub struct Catalogs {
     watched: Arc<Mutex<HashMap<String, Weak<Watched>>>>,
+    /// What was read last, by connection: most often it still holds when the next session comes.
+    known: Arc<Mutex<HashMap<String, Known>>>,
     runtime: Handle,
+}
+
+/// A catalog, and the fingerprint that the database had before it was read.
+#[derive(Clone, Debug)]
+struct Known {
+    fingerprint: String,
+    catalog: Catalog,
 }
 
 impl Catalogs {
     /// Watches on the runtime that this is called in.
     #[must_use]
     pub fn new() -> Self {
-        Self { watched: Arc::default(), runtime: Handle::current() }
+        Self { watched: Arc::default(), known: Arc::default(), runtime: Handle::current() }
     }
 
     /// A connection's database.
@@ -125,37 +135,48 @@ impl Catalogs {
         let (snapshots, _) = watch::channel(None);
         let watched = Arc::new(Watched { target: Mutex::new(target), snapshots, wanted: Arc::default() });
         all.insert(connection.to_owned(), Arc::downgrade(&watched));
-        self.runtime.spawn(watch(Arc::downgrade(&watched), connection.to_owned(), major));
+        self.runtime.spawn(self.clone().follow_forever(Arc::downgrade(&watched), connection.to_owned(), major));
         watched
     }
-}
 
-async fn watch(watched: Weak<Watched>, connection: String, major: u16) {
-    while let Some(target) = watched.upgrade().map(|watched| watched.target.lock().clone()) {
-        if let Err(error) = follow(&watched, &target, major).await {
-            tracing::warn!(%error, connection, "the database's catalog cannot be read; its readers' statements wait");
-            sleep(PAUSE).await;
+    async fn follow_forever(self, watched: Weak<Watched>, connection: String, major: u16) {
+        let mut known = self.known.lock().get(&connection).cloned();
+        while let Some(target) = watched.upgrade().map(|watched| watched.target.lock().clone()) {
+            let followed = follow(&watched, &target, major, &mut known).await;
+            if let Some(known) = &known {
+                self.known.lock().insert(connection.clone(), known.clone());
+            }
+            if let Err(error) = followed {
+                tracing::warn!(%error, connection, "the database's catalog cannot be read; its readers' statements wait");
+                sleep(PAUSE).await;
+            }
         }
     }
 }
 
 /// Compares and loads until nobody watches any more.
-async fn follow(watched: &Weak<Watched>, target: &Target, major: u16) -> Result<(), DialError> {
+async fn follow(
+    watched: &Weak<Watched>,
+    target: &Target,
+    major: u16,
+    known: &mut Option<Known>,
+) -> Result<(), DialError> {
     let mut database = timeout(ANSWER_WITHIN, postern_dial::connect(target)).await.map_err(io::Error::from)??;
-    let mut known: Option<(String, Catalog)> = None;
+    // What came with the server is the same as long as it runs.
+    let mut system = None;
     while let Some(current) = watched.upgrade() {
         let asked_at = Instant::now();
         let fingerprint = ask(&mut database.io, FINGERPRINT).await?;
         let fingerprint = fingerprint.into_iter().flatten().next().flatten().unwrap_or_default();
-        let catalog = match &known {
-            Some((seen, catalog)) if *seen == fingerprint => catalog.clone(),
+        let catalog = match &*known {
+            Some(known) if known.fingerprint == fingerprint => known.catalog.clone(),
             _ => {
-                let system = known.as_ref().map(|(_, catalog)| catalog.system());
-                let catalog = load(&mut database.io, system, major).await?;
-                known = Some((fingerprint, catalog.clone()));
+                let catalog = load(&mut database.io, system.take(), major).await?;
+                *known = Some(Known { fingerprint, catalog: catalog.clone() });
                 catalog
             }
         };
+        system = Some(catalog.system());
         current.snapshots.send_replace(Some(Arc::new(Snapshot { catalog, verified_at: asked_at })));
         let wanted = Arc::clone(&current.wanted);
         drop(current);

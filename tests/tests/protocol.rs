@@ -303,13 +303,12 @@ async fn startup_parameters_are_passed_on(fixture: Arc<Fixture>) {
     assert_eq!(error.sqlstate(), "42704", "the server's own error: {error:?}");
     assert!(error.field(b'M').unwrap().contains("no_such_setting"), "{error:?}");
     // Neither read-only nor the time limit of `read` can be talked away at the start.
-    let login = Login {
-        parameters: owned(&[
-            ("default_transaction_read_only", "off"),
-            ("options", "-c default_transaction_read_only=off -c statement_timeout=0"),
-        ]),
-        ..Login::of_url(&fixture.read)
-    };
+    let login = |parameters: &[(&str, &str)]| Login { parameters: owned(parameters), ..Login::of_url(&fixture.read) };
+    for parameters in [("default_transaction_read_only", "off"), ("options", "-c default_transaction_read_only=off")] {
+        let error = fixture.refused(Tls::None, &login(&[parameters])).await;
+        assert_eq!(error.sqlstate(), "42501", "{error:?}");
+    }
+    let login = login(&[("options", "-c statement_timeout=0")]);
     let (mut raw, _) = fixture.open(Tls::None, &login).await;
     assert_eq!(raw.text("show transaction_read_only").await, "on");
     assert_eq!(raw.text("show statement_timeout").await, "30s");
@@ -397,7 +396,7 @@ async fn reading_is_reading(fixture: Arc<Fixture>) {
         raw.send(&message).await;
         let messages = raw.until_ready().await;
         let error = messages.iter().find(|message| message.tag == b'E').unwrap();
-        assert_eq!(error.sqlstate(), "25006", "{error:?}");
+        assert_eq!(error.sqlstate(), "42501", "{error:?}");
     }
     assert_eq!(raw.text("select count(*) from items").await, "100");
 }

@@ -173,9 +173,9 @@ async fn roles_are_what_they_say(dev: &Dev) {
     let read = client::connect(&dev.grant("read", "10m").url).await;
     assert_eq!(read.text("show transaction_read_only").await, "on");
     let error = read.batch_execute("insert into products select * from products").await.unwrap_err();
-    assert_eq!(client::sqlstate(&error), "25006");
+    assert_eq!(client::sqlstate(&error), "42501");
     let error = read.batch_execute("begin read write; delete from products where id = 1").await.unwrap_err();
-    assert_eq!(client::sqlstate(&error), "42501", "the backstop: the role lacks the privilege");
+    assert_eq!(client::sqlstate(&error), "42501");
     let write = client::connect(&dev.grant("write", "10m").url).await;
     let changed = write.execute("update products set stock = stock where id = 1", &[]).await.unwrap();
     assert_eq!(changed, 1);

@@ -210,6 +210,27 @@ async fn names_mean_what_they_mean_in_the_session() {
     let messages = raw.until_ready().await;
     assert_eq!(refusal(&messages).map(Message::sqlstate).as_deref(), Some("42501"), "{messages:?}");
 
+    // A function that calls itself immutable runs as soon as a statement is planned.
+    let mut raw = fixture.raw().await;
+    let parse = raw::message(b'P', &[raw::cstr("early"), raw::cstr("select length('a')"), vec![0, 0]].concat());
+    raw.send(&[parse, raw::sync()].concat()).await;
+    assert!(refusal(&raw.until_ready().await).is_none());
+    raw.query("set search_path = trap, pg_catalog").await;
+    let bind = raw::message(b'B', &[raw::cstr(""), raw::cstr("early"), vec![0; 6]].concat());
+    raw.send(&[bind, raw::sync()].concat()).await;
+    let messages = raw.until_ready().await;
+    assert_eq!(refusal(&messages).map(Message::sqlstate).as_deref(), Some("42501"), "{messages:?}");
+    // A transaction that has failed can be ended, by either protocol.
+    for end in [raw::query("rollback"), [raw::extended("rollback"), raw::sync()].concat()] {
+        raw.query("begin; set local search_path = shop; select 1/0").await;
+        raw.query("begin").await;
+        raw.query("set local search_path = shop").await;
+        raw.query("select 1/0").await;
+        raw.send(&end).await;
+        let messages = raw.until_ready().await;
+        assert!(refusal(&messages).is_none(), "{messages:?}");
+    }
+
     // What others do to the catalog is seen.
     assert_eq!(code(&reader, "select shop.harmless('a')").await, None);
     owner

@@ -98,7 +98,8 @@ pub struct Recorder {
 /// What is written and not on the disk yet.
 pub struct Unsynced {
     file: File,
-    folder: PathBuf,
+    /// The folder, whose entry for the file is not on the disk yet either.
+    folder: Option<PathBuf>,
 }
 
 impl Unsynced {
@@ -108,7 +109,7 @@ impl Unsynced {
     /// When the disk fails.
     pub fn sync(self) -> io::Result<()> {
         self.file.sync_data()?;
-        File::open(self.folder)?.sync_all()
+        self.folder.map_or(Ok(()), |folder| File::open(folder)?.sync_all())
     }
 }
 
@@ -165,6 +166,11 @@ impl Segment {
         };
         text.place.set((self.number, reference));
         Ok(reference)
+    }
+
+    fn unsynced(&self, outbox: &Outbox) -> io::Result<Unsynced> {
+        let folder = (self.synced == 0).then(|| outbox.folder.to_path_buf());
+        Ok(Unsynced { file: self.file.try_clone()?, folder })
     }
 
     fn flush(&mut self, outbox: &Outbox) -> Result<(), OutboxError> {
@@ -286,7 +292,7 @@ impl Recorder {
         segment.flush(&self.outbox)?;
         self.flushed.set(self.appended.get());
         if self.outbox.config.durability == Durability::Strict {
-            let unsynced = Unsynced { file: segment.file.try_clone()?, folder: self.outbox.folder.to_path_buf() };
+            let unsynced = segment.unsynced(&self.outbox)?;
             unsynced.sync().inspect_err(|_| self.fail())?;
             segment.synced = segment.written;
         }
@@ -354,8 +360,9 @@ impl Recorder {
         };
         segment.flush(&self.outbox)?;
         let sync = if segment.synced < segment.written {
+            let unsynced = segment.unsynced(&self.outbox)?;
             segment.synced = segment.written;
-            Some(Unsynced { file: segment.file.try_clone()?, folder: self.outbox.folder.to_path_buf() })
+            Some(unsynced)
         } else {
             None
         };

@@ -128,6 +128,7 @@ impl Pipeline {
             down.passing = header.body;
             if header.tag == b'Z' {
                 self.status = body.first().copied().unwrap_or(b'I');
+                self.ran = !self.tracker.is_idle();
                 self.may_go_on = true;
             }
         }

@@ -74,6 +74,7 @@ impl Decidable {
 pub struct Inspector {
     statements: HashMap<Box<[u8]>, Rc<Prepared>>,
     portals: HashMap<Box<[u8]>, Rc<Prepared>>,
+    bound: Option<Rc<Prepared>>,
     abandoned: Option<u64>,
 }
 
@@ -103,11 +104,11 @@ impl Inspector {
             b'B' => {
                 let bind = bind_names(body)?.ok_or(ProtocolError::Malformed { tag })?;
                 bounded(tag, bind.portal, self.portals.len())?;
-                match self.statements.get(bind.statement) {
-                    Some(statement) => drop(self.portals.insert(bind.portal.into(), Rc::clone(statement))),
-                    // A name that SQL's PREPARE may have made, or none: the server knows.
-                    None => drop(self.portals.insert(bind.portal.into(), unseen(bind.statement))),
-                }
+                // A name that is not there may be one that SQL's PREPARE has made, or none: the server knows.
+                let statement = self.statements.get(bind.statement).cloned();
+                let statement = statement.unwrap_or_else(|| unseen(bind.statement));
+                self.portals.insert(bind.portal.into(), Rc::clone(&statement));
+                self.bound = Some(statement);
                 unrecorded(Some(Sent::Bind))
             }
             b'E' => {
@@ -139,6 +140,12 @@ impl Inspector {
             }
             tag => Err(ProtocolError::Unexpected { tag }),
         }
+    }
+
+    /// What the Bind just inspected is for.
+    pub fn take_bound(&mut self) -> Option<Statement> {
+        let prepared = self.bound.take()?;
+        Some(Statement { kind: StatementKind::Execute, prepared, adopted: None })
     }
 
     fn abandon(&mut self, statement: Option<Rc<Prepared>>) {

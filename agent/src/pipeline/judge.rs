@@ -11,6 +11,7 @@ use postern_sql::{
     Analysis, Context, analyse_in_full,
     context::{Lexing, parse_search_path},
     facts::{self, Action, Barrier, Cause, Object, Refusal, Transaction},
+    parse::text_of,
     read_only,
     read_only::Reason,
 };
@@ -70,7 +71,7 @@ pub enum Obstacle {
     Catalog,
 }
 
-type Verdict = Rc<Result<Analysis, Refusal>>;
+type Verdict = Rc<Result<Analysis, Box<Refusal>>>;
 
 /// Judges the statements of one session.
 pub struct Judge {
@@ -86,7 +87,8 @@ pub struct Judge {
     names: Names,
     /// The session has changed a setting of which names depend: the end of a transaction may change it back.
     touched: bool,
-    remembered: HashMap<(Box<[u8]>, Box<[u32]>), Verdict>,
+    /// By text and the types of its parameters.
+    remembered: HashMap<Box<[u8]>, Vec<(Box<[u32]>, Verdict)>>,
     remembered_bytes: usize,
 }
 
@@ -199,37 +201,50 @@ impl Judge {
         *times < MAX_QUESTIONS
     }
 
-    /// Whether a statement may run, and, if it may, what it changes of what names mean.
+    /// Whether a statement may run. If it may, and does, what it changes of what names mean is kept in mind.
     pub fn decide(&mut self, statement: &Statement) -> Decision {
+        match self.judge(statement) {
+            Err(report) => Decision::Deny(report),
+            Ok(verdict) => {
+                if statement.kind != StatementKind::Parse
+                    && let Some(Ok(analysis)) = verdict.as_deref()
+                {
+                    self.runs(analysis);
+                }
+                Decision::Allow
+            }
+        }
+    }
+
+    /// Whether a statement that was prepared may be planned.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn admit_bind(&mut self, statement: &Statement) -> Result<(), Report> {
+        self.judge(statement).map(drop)
+    }
+
+    /// What is known of a statement that may run; nothing, where it was judged when it was made.
+    fn judge(&mut self, statement: &Statement) -> Result<Option<Verdict>, Report> {
         if self.names == Names::Unknown {
             self.names = Names::Doubtful(0);
-            return Decision::Deny(Report::new(
+            return Err(Report::new(
                 "0A000",
                 "an earlier statement may have changed what names mean, and its outcome is not known yet",
                 "Send a Sync, or wait for its result, and then send this statement again.",
             ));
         }
-        if let Some(report) = self.foreign_encoding() {
-            return Decision::Deny(report);
-        }
+        self.known_encoding()?;
         let prepared = &statement.prepared;
         if let Some(name) = &prepared.made_by_sql {
-            return self.made_by_sql(name);
+            return self.made_by_sql(name).map(|()| None);
         }
         let verdict = self.analysed(prepared.text.bytes(), &prepared.types);
-        let analysis = match &*verdict {
-            Ok(analysis) => analysis,
-            Err(refusal) => return Decision::Deny(not_understood(refusal)),
-        };
+        let analysis = verdict.as_ref().as_ref().map_err(|refusal| not_understood(refusal))?;
         for statement in &analysis.script.statements {
-            if let Err(reason) = read_only(statement) {
-                return Decision::Deny(self.more_than_reading(statement, &reason));
-            }
+            read_only(statement).map_err(|reason| self.more_than_reading(statement, &reason))?;
         }
-        if statement.kind != StatementKind::Parse {
-            self.runs(analysis);
-        }
-        Decision::Allow
+        Ok(Some(verdict))
     }
 
     /// Judges a parameter that the client asked for at start-up as the SET that it is; `options` as each of its own.
@@ -268,30 +283,30 @@ impl Judge {
     }
 
     fn analysed(&mut self, text: &[u8], types: &[u32]) -> Verdict {
-        let key = (Box::from(text), Box::from(types));
-        if let Some(verdict) = self.remembered.get(&key) {
+        let remembered = self.remembered.get(text).into_iter().flatten();
+        if let Some((_, verdict)) = remembered.into_iter().find(|(of, _)| **of == *types) {
             return Rc::clone(verdict);
         }
         let context = Context { parameters: types.to_vec(), ..self.context.clone() };
         let analysis =
-            postern_sql::parse::text_of(text).and_then(|text| analyse_in_full(text, &self.snapshot.catalog, &context));
+            text_of(text).and_then(|text| analyse_in_full(text, &self.snapshot.catalog, &context)).map_err(Box::new);
         let verdict = Rc::new(analysis);
         if self.remembered_bytes + text.len() > MAX_REMEMBERED {
             self.forget();
         }
         if text.len() <= MAX_REMEMBERED {
             self.remembered_bytes += text.len();
-            self.remembered.insert(key, Rc::clone(&verdict));
+            self.remembered.entry(text.into()).or_default().push((types.into(), Rc::clone(&verdict)));
         }
         verdict
     }
 
     /// What PREPARE or DECLARE has made is run by a message of the protocol: it was judged when it was made.
-    fn made_by_sql(&self, name: &str) -> Decision {
+    fn made_by_sql(&self, name: &str) -> Result<(), Report> {
         if self.context.prepared.contains_key(name) || self.context.cursors.contains_key(name) {
-            return Decision::Allow;
+            return Ok(());
         }
-        Decision::Deny(Report::new(
+        Err(Report::new(
             "26000",
             format!("it was not seen how {name:?} was prepared or declared, so it may not run"),
             "Prepare or declare it in this session.",
@@ -320,16 +335,16 @@ impl Judge {
     }
 
     /// Encodings in which a byte of ASCII may be a part of another letter are not read as the server reads them.
-    fn foreign_encoding(&self) -> Option<Report> {
+    fn known_encoding(&self) -> Result<(), Report> {
         const ASCII_IS_ASCII: [&str; 7] = ["UTF8", "SQL_ASCII", "LATIN", "WIN", "ISO_8859", "KOI8", "UNICODE"];
-        let known = ASCII_IS_ASCII.iter().any(|prefix| self.encoding.starts_with(prefix));
-        (!known).then(|| {
-            Report::new(
-                "0A000",
-                format!("statements in the client encoding {} are not understood", self.encoding),
-                "Connect again, and let client_encoding be UTF8.",
-            )
-        })
+        if ASCII_IS_ASCII.iter().any(|prefix| self.encoding.starts_with(prefix)) {
+            return Ok(());
+        }
+        Err(Report::new(
+            "0A000",
+            format!("statements in the client encoding {} are not understood", self.encoding),
+            "Connect again, and let client_encoding be UTF8.",
+        ))
     }
 
     fn more_than_reading(&self, statement: &facts::Statement, reason: &Reason) -> Report {

@@ -18,6 +18,7 @@ use crate::{lease::Lease, outbox::recorder::OutboxError};
 use decide::Decision;
 use inspect::{Inspected, Inspector};
 use judge::{Judge, Obstacle};
+use postern_proto::v1::StatementKind;
 use postern_wire::{
     ProtocolError,
     error::Report,
@@ -111,6 +112,8 @@ pub struct Pipeline {
     question: Option<Option<Vec<Option<String>>>>,
     /// The transaction's, as the last ReadyForQuery said.
     status: u8,
+    /// Whether something that runs was sent since.
+    ran: bool,
     /// Something has come for which a held statement may have waited.
     may_go_on: bool,
 }
@@ -132,6 +135,7 @@ impl Pipeline {
             held: false,
             question: None,
             status: b'I',
+            ran: false,
             may_go_on: false,
         }
     }
@@ -204,7 +208,7 @@ impl Pipeline {
             return Ok(0);
         }
         if let Some(message) = bytes.get(..header.total()) {
-            self.message(header, message, to_server)?;
+            let _ = self.message(header, message, to_server)?;
             return Ok(header.total());
         }
         let passes = match header.tag {
@@ -217,21 +221,21 @@ impl Pipeline {
         if !passes {
             return Ok(0);
         }
-        self.message(header, bytes, to_server)?;
-        self.input = Input::Passing(header.total() - bytes.len());
+        let rest = header.total() - bytes.len();
+        self.input = if self.message(header, bytes, to_server)? { Input::Passing(rest) } else { Input::Dropping(rest) };
         Ok(bytes.len())
     }
 
     /// Whether a message cannot be judged yet. While the server answers a question of ours, everything waits.
     fn is_to_wait(&self, header: Header) -> bool {
         let Some(judge) = &self.judge else { return false };
-        let is_judged = matches!(header.tag, b'Q' | b'P' | b'E');
+        let is_judged = matches!(header.tag, b'Q' | b'P' | b'B' | b'E');
         self.question.is_some() || (is_judged && judge.obstacle(self.is_failed()).is_some())
     }
 
     /// Whether the transaction has failed, and nothing is under way that may end it.
     fn is_failed(&self) -> bool {
-        self.status == b'E' && self.tracker.is_idle()
+        self.status == b'E' && !self.ran
     }
 
     /// Whether a statement waits until it can be judged. No more of the client is to be taken then.
@@ -294,8 +298,8 @@ impl Pipeline {
         self.may_go_on = true;
     }
 
-    /// One message, whole (or whole as far as it is looked at).
-    fn message(&mut self, header: Header, message: &[u8], to_server: &mut Vec<u8>) -> Result<(), Fatal> {
+    /// One message, whole (or whole as far as it is looked at). Says whether it goes on.
+    fn message(&mut self, header: Header, message: &[u8], to_server: &mut Vec<u8>) -> Result<bool, Fatal> {
         let body = message.get(HEADER_BYTES..).unwrap_or_default();
         let inspected = self.inspector.inspect(header.tag, body)?;
         let in_turn = match &inspected {
@@ -312,20 +316,25 @@ impl Pipeline {
         let (statement, sent) = match inspected {
             Inspected::Statement(statement) => statement,
             Inspected::Unrecorded(sent) => {
+                if header.tag == b'B' && !self.may_be_bound(to_server)? {
+                    return Ok(false);
+                }
                 if let Some(sent) = sent {
                     self.sent(sent);
                 }
                 to_server.extend_from_slice(message);
-                return Ok(());
+                return Ok(true);
             }
         }
         .parts();
         if !self.lease.holds() {
             return Err(Fatal::Lease);
         }
+        self.ran |= statement.kind != StatementKind::Parse;
         let decision = decide::decide(&statement, self.judge.as_mut());
         let seq = self.journal.decided(&statement, &decision)?;
         self.inspector.recorded(&statement, seq);
+        let goes_on = matches!(decision, Decision::Allow);
         match decision {
             Decision::Allow => to_server.extend_from_slice(message),
             Decision::Deny(report) => {
@@ -334,7 +343,19 @@ impl Pipeline {
             }
         }
         self.sent(sent(seq));
-        Ok(())
+        Ok(goes_on)
+    }
+
+    /// Whether what a Bind is for may be planned: a function that calls itself immutable runs then. What may not is
+    /// refused and recorded in the place of its Execute.
+    fn may_be_bound(&mut self, to_server: &mut Vec<u8>) -> Result<bool, Fatal> {
+        let (Some(judge), Some(statement)) = (&mut self.judge, self.inspector.take_bound()) else { return Ok(true) };
+        let Err(report) = judge.admit_bind(&statement) else { return Ok(true) };
+        let seq = self.journal.decided(&statement, &Decision::Deny(report.clone()))?;
+        forward::refuse(statement.kind, to_server);
+        self.refused.insert(seq, report);
+        self.sent(Sent::Execute(seq));
+        Ok(false)
     }
 
     fn too_large(&mut self, header: Header, to_server: &mut Vec<u8>) -> Result<(), Fatal> {

@@ -65,12 +65,12 @@ fn here(folder: &Path) -> String {
 fn limits(foreign: bool) -> &'static str {
     if foreign {
         "Not yet enforced: policies on single statements, masks. And there is no backstop: the access roles read,
-write and all share the login of the --postgres URL, so `read` is read-only by a setting (which SQL can
-change), not for lack of privileges. Use a login that may do no more than you would give away.
+write and all share the login of the --postgres URL, so `read` is read-only by the analysis of its statements
+alone, not for lack of privileges. Use a login that may do no more than you would give away.
 "
     } else {
-        "Not yet enforced: policies on single statements, masks (the shop's columns are tagged). `read` sessions are
-read-only, under a database role that may only SELECT.
+        "Not yet enforced: policies on single statements, masks (the shop's columns are tagged). `read` sessions only
+read: by the analysis of their statements, and under a database role that may only SELECT.
 "
     }
 }

@@ -73,6 +73,9 @@ pub enum Obstacle {
 
 type Verdict = Rc<Result<Analysis, Box<Refusal>>>;
 
+/// What is known of a text, for parameters of these types.
+type Remembered = (Box<[u32]>, Verdict);
+
 /// Judges the statements of one session.
 pub struct Judge {
     role: String,
@@ -87,8 +90,8 @@ pub struct Judge {
     names: Names,
     /// The session has changed a setting of which names depend: the end of a transaction may change it back.
     touched: bool,
-    /// By text and the types of its parameters.
-    remembered: HashMap<Box<[u8]>, Vec<(Box<[u32]>, Verdict)>>,
+    /// By text.
+    remembered: HashMap<Box<[u8]>, Vec<Remembered>>,
     remembered_bytes: usize,
 }
 
@@ -283,8 +286,8 @@ impl Judge {
     }
 
     fn analysed(&mut self, text: &[u8], types: &[u32]) -> Verdict {
-        let remembered = self.remembered.get(text).into_iter().flatten();
-        if let Some((_, verdict)) = remembered.into_iter().find(|(of, _)| **of == *types) {
+        let mut remembered = self.remembered.get(text).into_iter().flatten();
+        if let Some((_, verdict)) = remembered.find(|(of, _)| **of == *types) {
             return Rc::clone(verdict);
         }
         let context = Context { parameters: types.to_vec(), ..self.context.clone() };

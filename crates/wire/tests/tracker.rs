@@ -1,7 +1,7 @@
 //! The tracker against a model of the server: whatever a client sends ahead, and however the two directions
 //! interleave, each statement ends once, and as it ended at the server.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail by panicking, too")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use postern_fuzz::{proptest, target};
 use postern_wire::{

@@ -124,8 +124,11 @@ impl Catalogs {
     /// A connection's database.
     #[must_use]
     pub fn watch(&self, connection: &str, target: &Target, major: u16) -> Arc<Watched> {
-        // Our questions are not the client's: nothing that it asked for at start-up counts for them.
-        let target = Target { parameters: vec![("application_name".into(), "postern".into())], ..target.clone() };
+        // Our questions are not the client's: nothing that it asked for at start-up counts for them, and nothing in any
+        // schema but the server's own can stand in for what they name.
+        let parameters = [("application_name", "postern"), ("search_path", "")];
+        let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let target = Target { parameters, ..target.clone() };
         let mut all = self.watched.lock();
         all.retain(|_, watched| watched.strong_count() > 0);
         if let Some(watched) = all.get(connection).and_then(Weak::upgrade) {

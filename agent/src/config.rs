@@ -43,6 +43,10 @@ pub struct Credentials {
     pub logins: BTreeMap<String, Login>,
     /// For access roles of mode `shared`.
     pub shared: Option<Shared>,
+    /// Whether read-only access roles may use a login that could do more: a superuser, an owner of relations, a member of
+    /// PostgreSQL's own privileged roles. Their statements are judged all the same, but nothing else stands behind that.
+    #[serde(default)]
+    pub privileged_readers: bool,
     /// Certificates to trust for this database, PEM; `sslmode` stands in the connection's URL.
     pub root_certificate: Option<PathBuf>,
 }

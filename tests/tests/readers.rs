@@ -8,7 +8,8 @@
 use postern_e2e::{
     client::{self, Client},
     cluster::{Cluster, SUPERUSER_PASSWORD},
-    dev::{Dev, Grant},
+    dev::{self, Dev, Grant},
+    parts::{Part, Parts},
     raw::{self, Login, Message, Raw, Tls},
     wait,
 };
@@ -154,6 +155,38 @@ async fn readers_read() {
         let output = client::psql(&fixture.read.url, command);
         assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_could_do_more_than_read_is_not_a_readers() {
+    let cluster = Cluster::start().await;
+    let mut parts = Parts::start(&cluster).await;
+    let grant = dev::grant(parts.agent(), parts.admin(), "orders", "read", "10m");
+    let superuser = cluster.superuser().await;
+    assert_eq!(client::connect(&grant.url).await.text("select current_user").await, "app_reader");
+    for (give, take, word) in [
+        ("alter role app_reader superuser", "alter role app_reader nosuperuser", "superuser"),
+        ("alter role app_reader bypassrls", "alter role app_reader nobypassrls", "row security"),
+        ("grant pg_write_all_data to app_reader", "revoke pg_write_all_data from app_reader", "pg_write_all_data"),
+        ("grant app to app_reader", "revoke app from app_reader", "owns relations"),
+    ] {
+        superuser.batch_execute(give).await.unwrap();
+        let error = client::try_connect(&grant.url).await.err().expect(give);
+        let detail = error.as_db_error().and_then(|error| error.detail().map(str::to_owned));
+        assert_eq!(client::sqlstate(&error), "42501");
+        assert!(detail.as_deref().is_some_and(|detail| detail.contains(word)), "{give}: {detail:?}");
+        superuser.batch_execute(take).await.unwrap();
+        client::connect(&grant.url).await;
+    }
+    // Whoever accepts it says so.
+    superuser.batch_execute("alter role app_reader superuser").await.unwrap();
+    parts.stop(Part::Connector);
+    let file = parts.path("agent.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("  orders:\n", "  orders:\n    privileged_readers: true\n")).unwrap();
+    parts.launch(Part::Connector);
+    parts.until_up();
+    wait::until("it is accepted", SOON, || async { client::try_connect(&grant.url).await.ok() }).await;
 }
 
 async fn code(client: &Client, sql: &str) -> Option<String> {

@@ -124,6 +124,12 @@ async fn judge(
     let fresh = snapshots.wait_for(|snapshot| snapshot.as_ref().is_some_and(|snapshot| snapshot.is_fresh()));
     let snapshot = timeout(CATALOG_WITHIN, fresh).await.map_err(|error| failed(&error))?;
     let snapshot = snapshot.map_err(|error| failed(&error))?.clone().ok_or_else(unreachable)?;
+    let privileges = query::rows(&mut connection.io, PRIVILEGES).await.map_err(|error| failed(&error))?;
+    let privileges: Vec<_> = privileges.into_iter().flatten().flatten().collect();
+    let accepted = worker.config.connections.get(&ticket.connection).is_some_and(|own| own.privileged_readers);
+    if !privileges.is_empty() && !accepted {
+        return Err(privileged(&target.user, &privileges));
+    }
     let rows = query::rows(&mut connection.io, judge::QUESTION).await.map_err(|error| failed(&error))?;
     let answer = rows.first().map(Vec::as_slice).unwrap_or_default();
     let judge = Judge::new(ticket.access_role.clone(), watched, snapshot, major, answer);
@@ -132,6 +138,29 @@ async fn judge(
         judge.admit_parameter(&setting.name, &setting.value)?;
     }
     Ok(judge)
+}
+
+/// What a read-only session's login could do besides reading, in a few words each. Every name in it is qualified, so that
+/// nothing can stand in for it.
+const PRIVILEGES: &str = "\
+SELECT what FROM pg_catalog.pg_roles r, LATERAL (VALUES (rolsuper, 'is a superuser'), (rolbypassrls, 'bypasses row security'), \
+(rolcreaterole, 'may make roles')) AS might(it, what) WHERE it AND r.rolname OPERATOR(pg_catalog.=) current_user \
+UNION ALL SELECT 'owns relations' WHERE EXISTS (SELECT FROM pg_catalog.pg_class c WHERE \
+c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,S,f}'::pg_catalog.\"char\"[]) AND c.oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid \
+AND pg_catalog.pg_has_role(c.relowner, 'USAGE')) \
+UNION ALL SELECT pg_catalog.concat('is a member of ', rolname) FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) ANY \
+('{pg_write_all_data,pg_execute_server_program,pg_write_server_files,pg_read_server_files,pg_signal_backend,pg_maintain,\
+pg_checkpoint,pg_create_subscription,pg_database_owner}'::pg_catalog.name[]) AND pg_catalog.pg_has_role(oid, 'USAGE')";
+
+fn privileged(user: &str, privileges: &[String]) -> Report {
+    Report {
+        sqlstate: "42501".to_owned(),
+        message: "the read-only access role maps to a database role that could do more than read".to_owned(),
+        detail: format!("The database role \"{user}\" {}.", privileges.join(", ")),
+        hint: "The operators of Postern must map it to a role that may only read, or accept this with \
+               `privileged_readers` in the connector's configuration."
+            .to_owned(),
+    }
 }
 
 /// Where to connect, and as whom.
@@ -299,6 +328,7 @@ mod tests {
         Credentials {
             logins: [("reader".to_owned(), OwnLogin { password: source.clone() })].into(),
             shared: Some(Shared { user: "one".to_owned(), password: source }),
+            privileged_readers: false,
             root_certificate: None,
         }
     }

@@ -103,7 +103,8 @@ impl Database {
         let entries = self.logins.iter();
         let logins: Map<String, Value> =
             entries.map(|(role, password)| (role.clone(), login(password.as_ref()))).collect();
-        let mut connection = json!({ "logins": logins });
+        // Of a URL's one login it is told that the backstop is absent.
+        let mut connection = json!({ "logins": logins, "privileged_readers": matches!(self.roles, Roles::Shared) });
         // The owner's login comes last, and is the only one of a URL.
         if let Some((user, password)) = self.logins.last() {
             let mut shared = login(password.as_ref());

@@ -250,9 +250,33 @@ async fn names_mean_what_they_mean_in_the_session() {
     assert!(refusal(&raw.until_ready().await).is_none());
     raw.query("set search_path = trap, pg_catalog").await;
     let bind = raw::message(b'B', &[raw::cstr(""), raw::cstr("early"), vec![0; 6]].concat());
-    raw.send(&[bind, raw::sync()].concat()).await;
+    raw.send(&[bind.clone(), raw::sync()].concat()).await;
     let messages = raw.until_ready().await;
-    assert_eq!(refusal(&messages).map(Message::sqlstate).as_deref(), Some("42501"), "{messages:?}");
+    assert_eq!(refusal(&messages).map(Message::sqlstate).as_deref(), Some("0A000"), "{messages:?}");
+    raw.query("reset search_path").await;
+    raw.send(&[bind, raw::sync()].concat()).await;
+    assert!(refusal(&raw.until_ready().await).is_none(), "names mean again what they meant");
+    // Neither does it when a name was given twice, and the server kept the first.
+    let mut raw = fixture.raw().await;
+    let parse = |name: &str, sql: &str| raw::message(b'P', &[raw::cstr(name), raw::cstr(sql), vec![0, 0]].concat());
+    let bind = |name: &str| raw::message(b'B', &[raw::cstr(""), raw::cstr(name), vec![0; 6]].concat());
+    raw.query("prepare s as select length('a')").await;
+    raw.query("prepare s as select 1").await;
+    for (name, sql) in [("twice", "select length('a')"), ("twice", "select 1"), ("", "select length('a')")] {
+        raw.send(&[parse(name, sql), raw::sync()].concat()).await;
+        raw.until_ready().await;
+    }
+    raw.query("set search_path = trap, pg_catalog").await;
+    raw.send(&[parse("twice", "select 1"), parse("", "select 1"), raw::sync()].concat()).await;
+    assert!(refusal(&raw.until_ready().await).is_some(), "the server has it already");
+    for bytes in [[bind("twice"), raw::sync()].concat(), [bind(""), raw::sync()].concat(), raw::query("execute s")] {
+        raw.send(&bytes).await;
+        let messages = raw.until_ready().await;
+        assert_eq!(refusal(&messages).map(Message::sqlstate).as_deref(), Some("0A000"), "{messages:?}");
+    }
+    raw.send(&[parse("", "select 1"), bind(""), parse("new", "select 1"), bind("new"), raw::sync()].concat()).await;
+    let messages = raw.until_ready().await;
+    assert!(refusal(&messages).is_none(), "{messages:?}");
     // A transaction that has failed can be ended, by either protocol.
     for end in [raw::query("rollback"), [raw::extended("rollback"), raw::sync()].concat()] {
         raw.query("begin; set local search_path = shop; select 1/0").await;

@@ -115,6 +115,9 @@ impl Pipeline {
                 break;
             };
             if header.tag == b'E' {
+                if let Some(judge) = &mut self.judge {
+                    judge.failed();
+                }
                 down.fatal = postern_wire::error::field(body, b'V') == Some(b"FATAL");
                 if let Some(report) = self.refusal() {
                     let from = copied.unwrap_or(0);

@@ -8,7 +8,7 @@ use super::{decide::Decision, inspect::Statement};
 use crate::catalogs::{Snapshot, Watched};
 use postern_proto::v1::StatementKind;
 use postern_sql::{
-    Analysis, Context, analyse_in_full,
+    Analysis, Context, Handle, analyse_in_full,
     context::{Lexing, parse_search_path},
     facts::{self, Action, Barrier, Cause, Object, Refusal, Transaction},
     parse::text_of,
@@ -20,7 +20,7 @@ use postern_wire::{
     frame::{put_cstr, put_message},
 };
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     future::Future,
     pin::Pin,
     rc::Rc,
@@ -49,6 +49,9 @@ const MAX_REMEMBERED: usize = 256 * 1024;
 /// A statement waits no longer for a catalog that is fresh.
 const FRESH_WITHIN: Duration = Duration::from_secs(15);
 
+/// Search paths and their kind that one session may have had.
+const MAX_MEANINGS: usize = 1_000;
+
 /// Times that the question is put before the session is given up.
 const MAX_QUESTIONS: u8 = 3;
 
@@ -73,6 +76,16 @@ pub enum Obstacle {
 
 type Verdict = Rc<Result<Analysis, Box<Refusal>>>;
 
+/// What a session says of what names mean.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Meaning {
+    search_path: Vec<Arc<str>>,
+    unusable: Arc<BTreeSet<Arc<str>>>,
+    user: Arc<str>,
+    temp_schema: Option<Arc<str>>,
+    lexing: Lexing,
+}
+
 /// What is known of a text, for parameters of these types.
 type Remembered = (Box<[u32]>, Verdict);
 
@@ -88,6 +101,15 @@ pub struct Judge {
     /// Text in another encoding may be read otherwise by the server.
     encoding: String,
     names: Names,
+    /// What names have meant so far, and which of it they mean now.
+    meanings: Vec<Meaning>,
+    now: usize,
+    /// With which meaning a prepared statement's name was used; `None`: with several. PostgreSQL plans a statement anew
+    /// when names have changed, and whether a second Parse of a name took effect is not known here: a name may be run
+    /// only while names mean what they have meant whenever it was used.
+    prepared_in: HashMap<Box<[u8]>, Option<usize>>,
+    /// The same of the unnamed statement; `None`, where it is not known whether its last Parse took effect.
+    unnamed_in: Option<usize>,
     /// The session has changed a setting of which names depend: the end of a transaction may change it back.
     touched: bool,
     /// By text.
@@ -121,6 +143,10 @@ impl Judge {
             context: Context::new(major, ""),
             encoding: String::new(),
             names: Names::Known,
+            meanings: Vec::new(),
+            now: 0,
+            prepared_in: HashMap::new(),
+            unnamed_in: None,
             touched: false,
             remembered: HashMap::new(),
             remembered_bytes: 0,
@@ -137,18 +163,66 @@ impl Judge {
         let text = |at: usize| answer.get(at).and_then(Option::as_deref);
         let list = |at| text(at).map_or(Some(Vec::new()), parse_search_path);
         let (search_path, unusable) = (list(0).ok_or(NotUnderstood)?, list(6).ok_or(NotUnderstood)?);
-        self.context.search_path = search_path;
-        self.context.unusable = Arc::new(unusable.into_iter().collect());
-        self.context.user = text(1).ok_or(NotUnderstood)?.into();
-        self.context.temp_schema = text(2).map(Into::into);
-        self.context.lexing = Lexing {
+        let (user, temp_schema) = (text(1).ok_or(NotUnderstood)?, text(2));
+        let lexing = Lexing {
             standard_conforming_strings: text(3).ok_or(NotUnderstood)? == "on",
             backslash_quote: text(4).ok_or(NotUnderstood)? != "off",
         };
+        let meaning = Meaning {
+            search_path,
+            unusable: Arc::new(unusable.into_iter().collect()),
+            user: user.into(),
+            temp_schema: temp_schema.map(Into::into),
+            lexing,
+        };
+        let known = self.meanings.iter().position(|known| *known == meaning);
+        let before = std::mem::replace(&mut self.now, known.unwrap_or(self.meanings.len()));
+        if known.is_none() {
+            if self.meanings.len() >= MAX_MEANINGS {
+                return Err(NotUnderstood);
+            }
+            self.meanings.push(meaning.clone());
+        }
+        if before != self.now {
+            self.forget();
+        }
         text(5).ok_or(NotUnderstood)?.clone_into(&mut self.encoding);
+        self.context.search_path = meaning.search_path;
+        self.context.unusable = meaning.unusable;
+        self.context.user = meaning.user;
+        self.context.temp_schema = meaning.temp_schema;
+        self.context.lexing = meaning.lexing;
         self.names = Names::Known;
-        self.forget();
         Ok(())
+    }
+
+    /// A Parse of this name goes on.
+    pub fn parsed(&mut self, name: &[u8]) {
+        if name.is_empty() {
+            self.unnamed_in = Some(self.now);
+        } else if let Some(before) = self.prepared_in.get_mut(name) {
+            *before = before.filter(|before| *before == self.now);
+        } else {
+            self.prepared_in.insert(name.into(), Some(self.now));
+        }
+    }
+
+    /// The server reports an error: what follows up to the next Sync takes no effect.
+    pub fn failed(&mut self) {
+        self.unnamed_in = None;
+    }
+
+    /// Refuses what was prepared when names meant something else, or may have been.
+    fn prepared_now(&self, name: &[u8]) -> Result<(), Report> {
+        let when = if name.is_empty() { self.unnamed_in } else { self.prepared_in.get(name).copied().flatten() };
+        if self.meanings.len() == 1 || when == Some(self.now) {
+            return Ok(());
+        }
+        Err(Report::new(
+            "0A000",
+            "the statement was prepared when names may have meant something else",
+            "Prepare it again, under a name that was not used before.",
+        ))
     }
 
     fn forget(&mut self) {
@@ -223,7 +297,8 @@ impl Judge {
     ///
     /// # Errors
     /// Why not.
-    pub fn admit_bind(&mut self, statement: &Statement) -> Result<(), Report> {
+    pub fn admit_bind(&mut self, name: &[u8], statement: &Statement) -> Result<(), Report> {
+        self.prepared_now(name)?;
         self.judge(statement).map(drop)
     }
 
@@ -246,6 +321,11 @@ impl Judge {
         let analysis = verdict.as_ref().as_ref().map_err(|refusal| not_understood(refusal))?;
         for statement in &analysis.script.statements {
             read_only(statement).map_err(|reason| self.more_than_reading(statement, &reason))?;
+        }
+        for handle in analysis.handles.iter().flatten() {
+            if let Handle::Execute(name) = handle {
+                self.prepared_now(name.as_bytes())?;
+            }
         }
         Ok(Some(verdict))
     }
@@ -320,7 +400,12 @@ impl Judge {
     fn runs(&mut self, analysis: &Analysis) {
         let handles = analysis.handles.iter().flatten();
         let keeps = handles.clone().next().is_some();
-        handles.for_each(|handle| self.context.keep(handle));
+        for handle in handles {
+            self.context.keep(handle);
+            if let Handle::Prepare { name, .. } = handle {
+                self.parsed(name.as_bytes());
+            }
+        }
         for statement in &analysis.script.statements {
             let names = statement.barrier == Barrier::Names;
             self.touched |= names && !statement.settings.is_empty();

@@ -23,6 +23,7 @@ use postern_wire::{
     ProtocolError,
     error::Report,
     frame::{self, HEADER_BYTES, Header},
+    frontend,
     tracker::{Sent, Tracker},
 };
 use record::Journal;
@@ -316,7 +317,7 @@ impl Pipeline {
         let (statement, sent) = match inspected {
             Inspected::Statement(statement) => statement,
             Inspected::Unrecorded(sent) => {
-                if header.tag == b'B' && !self.may_be_bound(to_server)? {
+                if header.tag == b'B' && !self.may_be_bound(body, to_server)? {
                     return Ok(false);
                 }
                 if let Some(sent) = sent {
@@ -336,7 +337,12 @@ impl Pipeline {
         self.inspector.recorded(&statement, seq);
         let goes_on = matches!(decision, Decision::Allow);
         match decision {
-            Decision::Allow => to_server.extend_from_slice(message),
+            Decision::Allow => {
+                to_server.extend_from_slice(message);
+                if let (b'P', Some(judge)) = (header.tag, &mut self.judge) {
+                    judge.parsed(frontend::parse(body)?.name);
+                }
+            }
             Decision::Deny(report) => {
                 forward::refuse(statement.kind, to_server);
                 self.refused.insert(seq, report);
@@ -348,9 +354,10 @@ impl Pipeline {
 
     /// Whether what a Bind is for may be planned: a function that calls itself immutable runs then. What may not is
     /// refused and recorded in the place of its Execute.
-    fn may_be_bound(&mut self, to_server: &mut Vec<u8>) -> Result<bool, Fatal> {
+    fn may_be_bound(&mut self, body: &[u8], to_server: &mut Vec<u8>) -> Result<bool, Fatal> {
         let (Some(judge), Some(statement)) = (&mut self.judge, self.inspector.take_bound()) else { return Ok(true) };
-        let Err(report) = judge.admit_bind(&statement) else { return Ok(true) };
+        let bind = inspect::bind_names(body)?.ok_or(ProtocolError::Malformed { tag: b'B' })?;
+        let Err(report) = judge.admit_bind(bind.statement, &statement) else { return Ok(true) };
         let seq = self.journal.decided(&statement, &Decision::Deny(report.clone()))?;
         forward::refuse(statement.kind, to_server);
         self.refused.insert(seq, report);

@@ -201,23 +201,37 @@ async fn names_mean_what_they_mean_in_the_session() {
         .batch_execute(
             "create schema trap;
              create function trap.length(text) returns int language plpgsql as
-               'begin delete from shop.queue; return 0; end';
-             create function shop.harmless(text) returns int language sql immutable as 'select 1';",
+               'begin delete from shop.queue; return 0; end';",
         )
         .await
         .unwrap();
-    let reader = client::connect(&fixture.read.url).await;
-    let denied = Some("42501".to_owned());
+    owner.batch_execute(HARMLESS).await.unwrap();
+    the_search_path(&fixture).await;
+    what_was_prepared_before(&fixture).await;
+    changes_by_others(&fixture, &owner).await;
+}
 
+const HARMLESS: &str =
+    "create or replace function shop.harmless(text) returns int language sql immutable as 'select 1'";
+
+const HARMFUL: &str = "create or replace function shop.harmless(text) returns int language plpgsql as
+    'begin delete from shop.queue; return 0; end'";
+
+fn denied() -> Option<String> {
+    Some("42501".to_owned())
+}
+
+async fn the_search_path(fixture: &Fixture) {
+    let reader = client::connect(&fixture.read.url).await;
     // The search path is followed, through transactions and back.
     assert_eq!(code(&reader, "select length('a')").await, None);
     reader.batch_execute("set search_path = trap, pg_catalog").await.unwrap();
-    assert_eq!(code(&reader, "select length('a')").await, denied);
+    assert_eq!(code(&reader, "select length('a')").await, denied());
     reader.batch_execute("reset search_path").await.unwrap();
     assert_eq!(code(&reader, "select length('a')").await, None);
     reader.batch_execute("begin").await.unwrap();
     reader.batch_execute("set local search_path = trap, pg_catalog").await.unwrap();
-    assert_eq!(code(&reader, "select length('a')").await, denied);
+    assert_eq!(code(&reader, "select length('a')").await, denied());
     reader.batch_execute("rollback").await.unwrap();
     assert_eq!(code(&reader, "select length('a')").await, None);
     // In one string, what cannot be known is refused, and the state is the server's own.
@@ -243,6 +257,16 @@ async fn names_mean_what_they_mean_in_the_session() {
     let messages = raw.until_ready().await;
     assert_eq!(refusal(&messages).map(Message::sqlstate).as_deref(), Some("42501"), "{messages:?}");
 
+    // Prepared statements and cursors of SQL.
+    reader.batch_execute("prepare p as select count(*) from shop.queue").await.unwrap();
+    assert_eq!(code(&reader, "execute p").await, None);
+    assert!(code(&reader, "execute unseen").await.is_some());
+    reader.batch_execute("begin; declare c cursor for select * from shop.queue").await.unwrap();
+    assert_eq!(code(&reader, "fetch 1 from c").await, None);
+    reader.batch_execute("commit").await.unwrap();
+}
+
+async fn what_was_prepared_before(fixture: &Fixture) {
     // A function that calls itself immutable runs as soon as a statement is planned.
     let mut raw = fixture.raw().await;
     let parse = raw::message(b'P', &[raw::cstr("early"), raw::cstr("select length('a')"), vec![0, 0]].concat());
@@ -287,18 +311,14 @@ async fn names_mean_what_they_mean_in_the_session() {
         let messages = raw.until_ready().await;
         assert!(refusal(&messages).is_none(), "{messages:?}");
     }
+}
 
-    // What others do to the catalog is seen.
+async fn changes_by_others(fixture: &Fixture, owner: &Client) {
+    let reader = client::connect(&fixture.read.url).await;
     assert_eq!(code(&reader, "select shop.harmless('a')").await, None);
-    owner
-        .batch_execute(
-            "create or replace function shop.harmless(text) returns int language plpgsql as
-               'begin delete from shop.queue; return 0; end'",
-        )
-        .await
-        .unwrap();
+    owner.batch_execute(HARMFUL).await.unwrap();
     tokio::time::sleep(Duration::from_millis(1100)).await;
-    assert_eq!(code(&reader, "select shop.harmless('a')").await, denied);
+    assert_eq!(code(&reader, "select shop.harmless('a')").await, denied());
     owner.batch_execute("create table shop.quite_new (a int)").await.unwrap();
     wait::until("the new table can be read", SOON, || async {
         code(&reader, "select * from shop.quite_new").await.is_none().then_some(())
@@ -306,35 +326,16 @@ async fn names_mean_what_they_mean_in_the_session() {
     .await;
 
     // A statement that was prepared before is judged again when it runs.
-    owner
-        .batch_execute(
-            "create or replace function shop.harmless(text) returns int language sql immutable as 'select 1'",
-        )
-        .await
-        .unwrap();
+    owner.batch_execute(HARMLESS).await.unwrap();
     let prepared =
         wait::until("it is harmless again", SOON, || async { reader.prepare("select shop.harmless('a')").await.ok() })
             .await;
     reader.query(&prepared, &[]).await.unwrap();
-    owner
-        .batch_execute(
-            "create or replace function shop.harmless(text) returns int language plpgsql as
-               'begin delete from shop.queue; return 0; end'",
-        )
-        .await
-        .unwrap();
+    owner.batch_execute(HARMFUL).await.unwrap();
     tokio::time::sleep(Duration::from_millis(1100)).await;
     let error = reader.query(&prepared, &[]).await.unwrap_err();
     assert_eq!(client::sqlstate(&error), "42501");
     reader.query("select 1", &[]).await.unwrap();
-
-    // Prepared statements and cursors of SQL.
-    reader.batch_execute("prepare p as select count(*) from shop.queue").await.unwrap();
-    assert_eq!(code(&reader, "execute p").await, None);
-    assert!(code(&reader, "execute unseen").await.is_some());
-    reader.batch_execute("begin; declare c cursor for select * from shop.queue").await.unwrap();
-    assert_eq!(code(&reader, "fetch 1 from c").await, None);
-    reader.batch_execute("commit").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

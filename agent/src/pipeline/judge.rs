@@ -10,7 +10,7 @@ use postern_proto::v1::StatementKind;
 use postern_sql::{
     Analysis, Context, Handle, analyse_in_full,
     context::{Lexing, parse_search_path},
-    facts::{self, Action, Barrier, Cause, Object, Refusal, Transaction},
+    facts::{self, Action, Barrier, Cause, Refusal, Transaction},
     parse::text_of,
     read_only,
     read_only::Reason,
@@ -438,10 +438,8 @@ impl Judge {
     fn more_than_reading(&self, statement: &facts::Statement, reason: &Reason) -> Report {
         let writes =
             statement.accesses.iter().find(|access| access.action != Action::Read && access.action != Action::Call);
-        let what = writes.map_or_else(
-            || reason.to_string(),
-            |access| format!("{} on {}", verb(access.action), object(&access.object)),
-        );
+        let what = writes
+            .map_or_else(|| reason.to_string(), |access| format!("{} on {}", access.action.as_str(), access.object));
         Report {
             sqlstate: "42501".to_owned(),
             message: format!("permission denied by Postern: the access role \"{}\" only reads: {what}", self.role),
@@ -481,27 +479,6 @@ fn command_line(options: &str) -> Option<Vec<(String, String)>> {
         settings.push((name.replace('-', "_"), value.to_owned()));
     }
     Some(settings)
-}
-
-fn verb(action: Action) -> &'static str {
-    match action {
-        Action::Read => "read",
-        Action::Insert => "insert",
-        Action::Update => "update",
-        Action::Delete => "delete",
-        Action::Truncate => "truncate",
-        Action::Ddl => "ddl",
-        Action::Call => "call",
-        Action::Admin => "admin",
-    }
-}
-
-fn object(object: &Object) -> String {
-    match object {
-        Object::Relation(name) | Object::Function(name) => format!("{}.{}", name.schema, name.name),
-        Object::Schema(schema) => format!("schema {schema}"),
-        Object::Database => "the database".to_owned(),
-    }
 }
 
 fn not_understood(refusal: &Refusal) -> Report {

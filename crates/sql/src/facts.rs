@@ -4,7 +4,7 @@
 //! INVARIANT: facts say at least what is true. Where the analysis cannot tell, it says more (`Standing::Unknown`,
 //! every column) or does not produce facts at all.
 
-use std::{collections::BTreeSet, ops::Range, sync::Arc};
+use std::{collections::BTreeSet, fmt, ops::Range, sync::Arc};
 
 /// A whole query string: its statements in order. None of it runs unless all of it may.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -59,6 +59,23 @@ pub enum Action {
     Admin,
 }
 
+impl Action {
+    /// As policies and messages name it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Insert => "insert",
+            Self::Update => "update",
+            Self::Delete => "delete",
+            Self::Truncate => "truncate",
+            Self::Ddl => "ddl",
+            Self::Call => "call",
+            Self::Admin => "admin",
+        }
+    }
+}
+
 /// One thing done to one object.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Access {
@@ -93,6 +110,16 @@ pub enum Object {
     Schema(Arc<str>),
     /// The database or the server as a whole.
     Database,
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Relation(name) | Self::Function(name) => write!(f, "{}.{}", name.schema, name.name),
+            Self::Schema(schema) => write!(f, "schema {schema}"),
+            Self::Database => f.write_str("the database"),
+        }
+    }
 }
 
 /// A resolved name: as the catalog has it, without quotes.

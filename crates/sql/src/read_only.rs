@@ -45,7 +45,7 @@ pub fn read_only(statement: &Statement) -> Result<(), Reason> {
             (Action::Read, Manner::Plain | Manner::Copy) => {}
             // Told below, by the function's name.
             (Action::Call, _) if matches!(access.object, Object::Function(_)) => {}
-            (action, _) => return Err(Reason::Action(verb(action))),
+            (action, _) => return Err(Reason::Action(action.as_str())),
         }
     }
     for function in &statement.functions {
@@ -76,17 +76,4 @@ pub fn read_only(statement: &Statement) -> Result<(), Reason> {
 /// `set_config` with a constant name is judged by the setting.
 fn statement_sets(statement: &Statement, function: &str) -> bool {
     function == "set_config" && !statement.settings.is_empty()
-}
-
-const fn verb(action: Action) -> &'static str {
-    match action {
-        Action::Read => "read",
-        Action::Insert => "insert",
-        Action::Update => "update",
-        Action::Delete => "delete",
-        Action::Truncate => "truncate",
-        Action::Ddl => "ddl",
-        Action::Call => "call",
-        Action::Admin => "admin",
-    }
 }

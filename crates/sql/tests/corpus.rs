@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use common::{Cluster, Entry, assert_different, entries, on_deep_stack};
 use postern_sql::{
     Catalog, Context, analyse, analyse_in_full,
-    facts::{Action, Barrier, Manner, Name, Object, Place, Refusal, Script, Standing, Statement},
+    facts::{Barrier, Manner, Name, Object, Place, Refusal, Script, Standing, Statement},
     read_only,
 };
 
@@ -21,16 +21,7 @@ fn name(name: &Name) -> String {
 
 fn accesses(statement: &Statement) -> impl Iterator<Item = String> + '_ {
     statement.accesses.iter().map(|access| {
-        let action = match access.action {
-            Action::Read => "read",
-            Action::Insert => "insert",
-            Action::Update => "update",
-            Action::Delete => "delete",
-            Action::Truncate => "truncate",
-            Action::Ddl => "ddl",
-            Action::Call => "call",
-            Action::Admin => "admin",
-        };
+        let action = access.action.as_str();
         let manner = match access.manner {
             Manner::Plain => "",
             Manner::Locking => " locking",

@@ -85,12 +85,18 @@ impl Problem {
     /// Policies are wrong: each of the problems is told with its place.
     #[must_use]
     pub fn policies(problems: &[postern_policy::Problem]) -> Self {
-        let message = match problems {
-            [_] => "there is a problem in the policies; nothing was applied".to_owned(),
-            _ => format!("there are {} problems in the policies; nothing was applied", problems.len()),
+        let mut problems = problems.to_vec();
+        // What is wrong for each of the actions that a policy is for is wrong once.
+        problems.dedup_by(|next, one| {
+            let place = |problem: &postern_policy::Problem| (problem.line, problem.column, problem.hint.clone());
+            next.file == one.file && next.policy == one.policy && place(next) == place(one)
+        });
+        let message = match problems.len() {
+            1 => "there is a problem in the policies; nothing was applied".to_owned(),
+            n => format!("there are {n} problems in the policies; nothing was applied"),
         };
-        let told = told(problems);
-        let left = problems.len() - told.len();
+        let told = told(&problems);
+        let left = problems.len().saturating_sub(told.len());
         let problem = Self::told(ErrorCode::Invalid, message).with(|error| error.problems = told);
         if left == 0 { problem } else { problem.detail(format!("{left} more are not told")) }
     }

@@ -65,7 +65,8 @@ async fn policies_are_told_on_attach_and_on_change() {
     tag(&plane, "public", "open").await;
     let mut tags = Vec::new();
     while tags.len() < 3 {
-        let bundle = read(&connector, &connector.told_policies().await);
+        let signed = connector.told_policies().await;
+        let bundle = read(&connector, &signed);
         assert_eq!(bundle.connections.len(), 1);
         assert!(bundle.connections[0].tags.len() > tags.len(), "told without cause");
         tags.clone_from(&bundle.connections[0].tags);

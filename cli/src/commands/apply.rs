@@ -6,7 +6,7 @@ use crate::{
     failure::{self, Failure},
     output,
 };
-use postern_api::document::{Change, ChangeAction, Changes};
+use postern_api::document::{ChangeAction, Changes};
 use serde_json::Value;
 use std::path::PathBuf;
 

@@ -91,8 +91,7 @@ impl Inspector {
             }
             b'P' => {
                 let parse = frontend::parse(body)?;
-                let types =
-                    parse.types.chunks_exact(4).map(|oid| oid.iter().fold(0, |all, byte| all << 8 | u32::from(*byte)));
+                let types = parse.types.chunks_exact(4).map(|oid| oid.iter().fold(0, |all, byte| all << 8 | u32::from(*byte)));
                 let statement = Prepared { types: types.collect(), ..Prepared::new(parse.text) };
                 let statement = Rc::new(statement);
                 bounded(tag, parse.name, self.statements.len())?;

@@ -273,8 +273,8 @@ impl Judge {
             return Rc::clone(verdict);
         }
         let context = Context { parameters: types.to_vec(), ..self.context.clone() };
-        let analysis =
-            postern_sql::parse::text_of(text).and_then(|text| analyse_in_full(text, &self.snapshot.catalog, &context));
+        let analysis = postern_sql::parse::text_of(text)
+            .and_then(|text| analyse_in_full(text, &self.snapshot.catalog, &context));
         let verdict = Rc::new(analysis);
         if self.remembered_bytes + text.len() > MAX_REMEMBERED {
             self.forget();
@@ -333,8 +333,7 @@ impl Judge {
     }
 
     fn more_than_reading(&self, statement: &facts::Statement, reason: &Reason) -> Report {
-        let writes =
-            statement.accesses.iter().find(|access| access.action != Action::Read && access.action != Action::Call);
+        let writes = statement.accesses.iter().find(|access| access.action != Action::Read && access.action != Action::Call);
         let what = writes.map_or_else(
             || reason.to_string(),
             |access| format!("{} on {}", verb(access.action), object(&access.object)),

@@ -77,11 +77,7 @@ pub async fn open(
     target.parameters = parameters(&ticket, &preamble.startup_parameters, &application_name);
     target.minor = u16::try_from(preamble.protocol_minor).unwrap_or(0);
     let mut connection = postern_dial::connect(&target).await.map_err(|error| dial_report(&ticket, error))?;
-    let judge = if ticket.read_only {
-        Some(judge(worker, &ticket, &target, &mut connection, &preamble.startup_parameters).await?)
-    } else {
-        None
-    };
+    let judge = if ticket.read_only { Some(judge(worker, &ticket, &target, &mut connection, &preamble.startup_parameters).await?) } else { None };
     let facts = SessionFacts {
         r#ref: 0,
         session_id: ticket.session_id,

@@ -7,7 +7,8 @@ use crate::{
 use postern_peer::Pauses;
 use postern_proto::v1::{
     ClientError, ConnectionSet, ConnectionSpec, ConnectorHello, ConnectorMessage, GatewaySet, Heartbeat,
-    connector_command::Command, connector_control_client::ConnectorControlClient, connector_message::Message,
+    SignedPolicyBundle, connector_command::Command, connector_control_client::ConnectorControlClient,
+    connector_message::Message,
 };
 use postern_wire::error::Report;
 use secrecy::SecretString;
@@ -27,6 +28,9 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, transport::Channel};
+
+/// The longest command: a policy bundle of 4 MiB of text, and the tags of the connections.
+const MAX_COMMAND_BYTES: usize = 64 << 20;
 
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
 
@@ -118,7 +122,7 @@ async fn attach(
     if let Some(message) = attachments {
         outgoing.send(say(message.clone())).await.map_err(gone)?;
     }
-    let mut control = ConnectorControlClient::new(told.channel.clone());
+    let mut control = ConnectorControlClient::new(told.channel.clone()).max_decoding_message_size(MAX_COMMAND_BYTES);
     let mut commands = control.attach(ReceiverStream::new(stream)).await?.into_inner();
     let mut beat = interval(HEARTBEAT_EVERY);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -135,7 +139,7 @@ async fn attach(
                     common.control.connected.store(true, Ordering::Relaxed);
                 }
                 common.lease.renew(lease_seconds);
-                obey(common, told, command);
+                obey(common, told, command).await;
             }
             Some(message) = messages.recv() => {
                 remember(attachments, &message);
@@ -155,14 +159,20 @@ fn remember(attachments: &mut Option<Message>, message: &Message) {
     }
 }
 
-fn obey(common: &Common, told: &Told, command: Command) {
+/// Cancel safe: what a command says is done as a whole or not at all, and the next stream begins with everything.
+async fn obey(common: &Common, told: &Told, command: Command) {
     match command {
         Command::Welcome(welcome) => {
             tracing::info!(connector = welcome.name, "attached to the control plane");
+            // First: a connection is not served before it is known what holds there.
+            if let Some(signed) = welcome.policies {
+                decide_by(common, signed).await;
+            }
             serve(common, welcome.connections.unwrap_or_default());
             attach_to(told, welcome.gateways.unwrap_or_default());
         }
         Command::Heartbeat(_) => {}
+        Command::Policies(signed) => decide_by(common, signed).await,
         Command::Connections(set) => serve(common, set),
         Command::Gateways(set) => attach_to(told, set),
         Command::EndSession(ended) => common.registry.end_session(&ended.session_id, &end("killed", ended.error)),
@@ -196,6 +206,21 @@ fn serve(common: &Common, set: ConnectionSet) {
     };
     let connections = set.connections.into_iter().map(connection).collect();
     common.connections.store(Arc::new(connections));
+}
+
+/// Takes a policy bundle, or keeps the one that there is.
+async fn decide_by(common: &Common, signed: SignedPolicyBundle) {
+    let (rules, keys) = (Arc::clone(&common.rules), common.keeper.identity().ticket_keys.clone());
+    // Loading a large set takes a while: not on a thread that serves others.
+    match tokio::task::spawn_blocking(move || rules.take(&signed, &keys)).await {
+        Ok(Ok(rules)) => {
+            tracing::info!(version = rules.version, hash = rules.policies.version(), "policies are in force")
+        }
+        Ok(Err(error)) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "policies were refused; those before them stay")
+        }
+        Err(error) => tracing::error!(%error, "policies could not be loaded; those before them stay"),
+    }
 }
 
 fn attach_to(told: &Told, set: GatewaySet) {

@@ -4,7 +4,7 @@
 //!
 //! In reading order: [`control`] (what the control plane says) and [`gateways`] → [`tunnels`] → [`session`]
 //! (ticket, database, relay) → [`pipeline`] (inspect, decide, record, forward) → [`outbox`]; beside them
-//! [`worker`] (threads), [`registry`] (how sessions are ended), [`lease`], [`ticket`], [`config`].
+//! [`worker`] (threads), [`rules`] (what statements are decided by), [`registry`] (how sessions are ended), [`lease`], [`ticket`], [`config`].
 
 mod catalogs;
 pub mod config;
@@ -14,6 +14,7 @@ mod lease;
 mod outbox;
 mod pipeline;
 mod registry;
+mod rules;
 mod session;
 mod ticket;
 mod tunnels;
@@ -102,11 +103,13 @@ pub async fn start(config: Config, metrics: Option<PrometheusHandle>) -> Result<
     // A new one for each process; the kind of id is of no importance.
     let incarnation: Arc<str> = SegmentId::new().as_str().into();
     let verifier = ticket::Verifier::new(keeper.identity().id.clone(), incarnation.to_string());
+    let rules = rules::Current::new(keeper.identity().id.clone(), incarnation.to_string());
     let common = worker::Common {
         config: Arc::new(config),
         keeper: keeper.clone(),
         incarnation,
         verifier: Arc::new(verifier),
+        rules: Arc::new(rules),
         catalogs: catalogs::Catalogs::new(),
         connections: Arc::new(ArcSwap::from_pointee(HashMap::new())),
         registry: registry::Registry::default(),

@@ -10,6 +10,7 @@ use crate::{
         recorder::{self, Recorder},
     },
     registry::Registry,
+    rules,
     ticket::Verifier,
     tunnels::{self, Wanted},
 };
@@ -48,6 +49,9 @@ pub struct Common {
     pub incarnation: Arc<str>,
     /// Tickets.
     pub verifier: Arc<Verifier>,
+    /// What statements are decided by, as the control plane signed it: policies, and of each connection whether it is
+    /// frozen and what is tagged. While there is none, nothing runs that policies decide.
+    pub rules: Arc<rules::Current>,
     /// What the databases' own catalogs say of names.
     pub catalogs: Catalogs,
     /// The connections by name, as the control plane says.

@@ -1,25 +1,40 @@
-//! The files that `plan`, `apply` and `dev --config` take: YAML, any number of documents each.
+//! The files that `plan`, `apply` and `dev --config` take: YAML, any number of documents each, and policies.
 
 use crate::failure::Failure;
-use postern_api::document::{Apply, Source, SourcedDocument};
+use postern_api::{
+    document::{Apply, Source, SourcedDocument},
+    policy::PolicyFile,
+};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
 /// The largest file that is read.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Reads the documents of these files, in order. `-` is standard input.
+/// What the name of a file of policies ends with.
+const POLICIES: &str = ".cedar";
+
+/// Reads the documents and policies of these files, in order. `-` is standard input, with documents.
 pub fn read(paths: &[PathBuf], merge: bool) -> Result<Apply, Failure> {
-    let mut documents = Vec::new();
+    let (mut documents, mut policies) = (Vec::new(), Vec::new());
     for path in paths {
         let name = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
         let text = read_text(path).map_err(|error| Failure::failed(format!("cannot read {name}: {error}")))?;
-        documents.extend(parse(&name, &text)?);
+        match policy_name(path) {
+            Some(name) => policies.push(PolicyFile { name, text }),
+            None => documents.extend(parse(&name, &text)?),
+        }
     }
-    if documents.is_empty() {
+    if documents.is_empty() && policies.is_empty() {
         return Err(Failure::usage("there is no document in these files"));
     }
-    Ok(Apply { documents, merge })
+    Ok(Apply { documents, policies, merge })
+}
+
+/// A file of policies is known by its name alone, wherever it lies.
+fn policy_name(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_string_lossy();
+    name.ends_with(POLICIES).then(|| name.into_owned())
 }
 
 fn read_text(path: &Path) -> std::io::Result<String> {
@@ -99,6 +114,18 @@ mod tests {
         let lines: Vec<_> = documents.iter().map(|d| (d.source.index.unwrap(), d.source.line.unwrap())).collect();
         assert_eq!(lines, [(1, 2), (2, 8)]);
         assert_eq!(documents[1].document["members"][0], "user:alice");
+    }
+
+    #[test]
+    fn policies_go_by_their_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let (yaml, cedar) = (folder.path().join("a.yaml"), folder.path().join("b.cedar"));
+        std::fs::write(&yaml, "kind: User\nname: alice\n").unwrap();
+        std::fs::write(&cedar, "not: yaml: [").unwrap();
+        let read = read(&[yaml, cedar.clone()], false).unwrap();
+        let file = PolicyFile { name: "b.cedar".to_owned(), text: "not: yaml: [".to_owned() };
+        assert_eq!((read.documents.len(), read.policies), (1, vec![file]));
+        assert!(super::read(&[cedar], false).unwrap().documents.is_empty());
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! What a command fails with: the fields of PostgreSQL's errors, and the exit code.
 
-use postern_api::error::{ApiError, ErrorCode};
+use postern_api::{
+    error::{ApiError, ErrorCode},
+    policy::PolicyProblem,
+};
 use serde::Serialize;
 use std::{fmt, process::ExitCode};
 
@@ -48,6 +51,8 @@ pub struct Report {
     pub field: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sqlstate: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<PolicyProblem>,
 }
 
 impl Failure {
@@ -59,6 +64,7 @@ impl Failure {
             hint: None,
             field: None,
             sqlstate: None,
+            problems: Vec::new(),
         });
         Self { exit, report }
     }
@@ -110,16 +116,16 @@ impl From<ApiError> for Failure {
         };
         let code =
             serde_json::to_value(error.code).ok().and_then(|code| code.as_str().map(str::to_owned)).unwrap_or_default();
-        let place = error.document.map(|source| {
+        let document = error.document.map(|source| {
             let file = source.file.unwrap_or_else(|| "document".to_owned());
             source.line.map_or_else(|| file.clone(), |line| format!("{file}:{line}"))
         });
-        let message = match place {
+        let message = match document {
             Some(place) => format!("{place}: {}", error.message),
             None => error.message,
         };
-        let (detail, hint, field) = (error.detail, error.hint, error.field);
-        Self { exit, report: Box::new(Report { code, message, detail, hint, field, sqlstate: None }) }
+        let ApiError { detail, hint, field, problems, .. } = error;
+        Self { exit, report: Box::new(Report { code, message, detail, hint, field, sqlstate: None, problems }) }
     }
 }
 
@@ -140,6 +146,9 @@ impl fmt::Display for Failure {
         if let Some(sqlstate) = &report.sqlstate {
             write!(f, " (SQLSTATE {sqlstate})")?;
         }
+        for problem in &report.problems {
+            write!(f, "\n  {}", place(problem))?;
+        }
         if let Some(detail) = &report.detail {
             write!(f, "\n  {}", crate::output::printable(detail))?;
         }
@@ -148,6 +157,14 @@ impl fmt::Display for Failure {
         }
         Ok(())
     }
+}
+
+/// A problem as compilers write it: file, line and column first.
+pub fn place(problem: &PolicyProblem) -> String {
+    let PolicyProblem { file, line, column, policy, what, hint } = problem;
+    let policy = policy.as_ref().map(|policy| format!("policy `{policy}`: ")).unwrap_or_default();
+    let hint = if hint.is_empty() { String::new() } else { format!("; {hint}") };
+    crate::output::printable(&format!("{file}:{line}:{column}: {policy}{what}{hint}"))
 }
 
 #[cfg(test)]
@@ -164,6 +181,17 @@ mod tests {
         let failure = Failure::from(error);
         assert_eq!(failure.exit, Exit::Failed);
         assert_eq!(failure.to_string(), "error: a.yaml:7: unknown key `rols` (field `rols`)");
+    }
+
+    #[test]
+    fn problems_of_policies_have_their_places() {
+        let error: ApiError = serde_json::from_value(serde_json::json!({
+            "code": "invalid", "message": "there is a problem in the policies",
+            "problems": [{ "file": "a.cedar", "line": 3, "column": 8, "policy": "p", "what": "no `x`", "hint": "see" }],
+        }))
+        .unwrap();
+        let text = Failure::from(error).to_string();
+        assert_eq!(text, "error: there is a problem in the policies\n  a.cedar:3:8: policy `p`: no `x`; see");
     }
 
     #[test]

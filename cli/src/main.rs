@@ -19,7 +19,7 @@ use clap::{Parser, Subcommand, error::ErrorKind};
 use client::ClientArgs;
 use commands::{
     Context, apply, audit, completion, connect, connections, credentials as database_credentials, decide, exec, fleet,
-    grants, join_token, login, request, sessions, tokens, url, users, whoami,
+    grants, join_token, login, policy, request, sessions, tokens, url, users, whoami,
 };
 use failure::{Exit, Failure};
 use output::Format;
@@ -96,6 +96,8 @@ enum Command {
     Audit(audit::AuditArgs),
     Plan(apply::PlanArgs),
     Apply(apply::ApplyArgs),
+    Policy(policy::PolicyArgs),
+    Freeze(policy::FreezeArgs),
     JoinToken(join_token::JoinTokenArgs),
     Connectors(fleet::ConnectorsArgs),
     Gateways(fleet::GatewaysArgs),
@@ -173,6 +175,8 @@ async fn call(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Audit(args) => audit::run(context, args).await,
         Command::Plan(args) => apply::plan(context, args).await,
         Command::Apply(args) => apply::apply(context, args).await,
+        Command::Policy(args) => policy::policy(context, args).await,
+        Command::Freeze(args) => policy::freeze(context, args).await,
         Command::JoinToken(args) => join_token::run(context, args).await,
         Command::Connectors(args) => fleet::connectors(context, args).await,
         Command::Gateways(args) => fleet::gateways(context, args).await,

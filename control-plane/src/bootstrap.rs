@@ -97,7 +97,7 @@ impl Core {
         merge: bool,
         actor: Option<&PrincipalRef>,
     ) -> Result<Changes, Problem> {
-        let body = Apply { documents, merge };
+        let body = Apply { documents, policies: Vec::new(), merge };
         let (changes, effects) = apply::apply_as(&self.store, actor, &body, Micros::now()).await?;
         self.perform(effects);
         Ok(changes)

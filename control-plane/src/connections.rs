@@ -9,6 +9,7 @@ use crate::{
     store::{
         Store, StoreError,
         connections::{self, ConnectionRow},
+        freezes,
         identities::{self, IdentityRow},
     },
 };
@@ -31,6 +32,7 @@ pub async fn list(core: &Core, actor: &Actor, now: Micros) -> Result<Vec<Connect
     let mut tx = core.store.read().await?;
     let rows = connections::list(&mut tx).await?;
     let connectors = identities::list(&mut tx, PartKind::Connector).await?;
+    let mut frozen = freezes::all(&mut tx).await?;
     drop(tx);
     let mut visible = Vec::new();
     for row in rows {
@@ -39,7 +41,9 @@ pub async fn list(core: &Core, actor: &Actor, now: Micros) -> Result<Vec<Connect
             continue;
         }
         let (status, problem) = state(core, &row, &connectors, now);
-        visible.push(Connection { name: row.document.name, connector: row.document.connector, status, problem, roles });
+        let freeze = frozen.remove(row.name());
+        let (name, connector) = (row.document.name, row.document.connector);
+        visible.push(Connection { name, connector, status, problem, freeze, roles });
     }
     Ok(visible)
 }

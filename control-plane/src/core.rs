@@ -47,8 +47,8 @@ pub struct Core {
     pub ca: Authority,
     /// Seals secrets for the database.
     pub sealer: Arc<Sealer>,
-    /// Signs tickets.
-    pub tickets: Signer,
+    /// Signs tickets and policy bundles.
+    pub tickets: Arc<Signer>,
     /// Signs the audit.
     pub audit_signer: Signer,
     /// As it was read.
@@ -68,9 +68,9 @@ impl Core {
         let store = Store::open(&config.store_config().await?).await?;
         let sealer = Arc::new(Sealer::load(&config).await?);
         let ca = Authority::load(&store, &sealer, config.certificate_lifetime).await?;
-        let tickets = Signer::load(&store, &sealer).await?;
+        let tickets = Arc::new(Signer::load(&store, &sealer).await?);
         let audit_signer = Signer::load_audit(&store, &sealer).await?;
-        let hub = Hub::new(store.clone(), Arc::clone(&sealer)).await?;
+        let hub = Hub::new(store.clone(), Arc::clone(&sealer), Arc::clone(&tickets)).await?;
         Ok(Arc::new(Self {
             store,
             hub,
@@ -89,7 +89,7 @@ impl Core {
             match effect {
                 Effect::EndGrant(grant, error) => self.hub.end_grant(&grant, error),
                 Effect::EndSession(session, error) => self.hub.end_session(&session, error),
-                Effect::ConnectionsChanged => self.hub.connections_changed(),
+                Effect::ConnectionsChanged | Effect::PoliciesChanged => self.hub.connections_changed(),
                 Effect::IdentityRevoked(id) => self.hub.identity_revoked(&id),
                 Effect::RequestsChanged => self.requests_changed.send_replace(()),
             }

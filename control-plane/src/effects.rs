@@ -14,6 +14,8 @@ pub enum Effect {
     EndSession(SessionId, ClientError),
     /// Connectors may have to serve other connections.
     ConnectionsChanged,
+    /// Connectors may have to decide by other policies, freezes or tags.
+    PoliciesChanged,
     /// A connector or gateway is refused from now on.
     IdentityRevoked(String),
     /// Whoever waits for a request may look again.

@@ -68,6 +68,10 @@ pub struct LoginGrant {
     pub revoked_at: Option<Micros>,
     /// Why it was asked for.
     pub reason: String,
+    /// The ticket behind the request.
+    pub ticket: Option<String>,
+    /// The groups of the principal.
+    pub groups: Vec<String>,
 }
 
 /// What stands behind a user name: a grant's id, or a further credential's. None: unknown, or a grant whose URL
@@ -100,6 +104,8 @@ pub async fn login(store: &Store, user: &str, now: Micros) -> Result<Option<Logi
     if let Some(user) = &grant.on_behalf_of {
         principal_disabled |= is_disabled(&mut tx, user).await?;
     }
+    let groups = principals::groups_of(&mut tx, &grant.principal.id).await?;
+    let ticket = access::request(&mut tx, &grant.request_id).await?.and_then(|request| request.ticket);
     let connection = connections::by_name(&mut tx, &grant.connection).await?;
     let role = connection.as_ref().and_then(|connection| connection.document.roles.get(&grant.role)).cloned();
     let status = if role.is_some() { grant.status(now) } else { GrantStatus::Revoked };
@@ -118,6 +124,8 @@ pub async fn login(store: &Store, user: &str, now: Micros) -> Result<Option<Logi
         ends_at: grant.ends_at,
         revoked_at: grant.revoked_at,
         reason: grant.reason,
+        ticket,
+        groups,
     }))
 }
 

@@ -3,7 +3,7 @@
 //!
 //! In reading order: [`config`]; [`store`] (the database; only it speaks SQL); [`identity`] (who acts) and
 //! [`rights`] (who may do what); [`requests`] and [`grants`] (how access begins and ends), [`connections`],
-//! [`credentials`], [`sessions`], [`fleet`], [`apply`]; [`audit`]; [`effects`] (what is told after a change); [`hub`], [`rpc`]
+//! [`credentials`], [`sessions`], [`fleet`], [`policies`] and [`freezes`], [`apply`]; [`audit`]; [`effects`] (what is told after a change); [`hub`], [`rpc`]
 //! (connectors and gateways) with [`ca`], [`seal`], [`ticket`]; [`api`] (REST); [`start()`].
 
 pub mod api;
@@ -17,10 +17,12 @@ mod core;
 pub mod credentials;
 pub mod effects;
 pub mod fleet;
+pub mod freezes;
 pub mod grants;
 mod http;
 pub mod hub;
 pub mod identity;
+pub mod policies;
 pub mod problem;
 pub mod requests;
 pub mod rights;

@@ -4,6 +4,7 @@ use crate::store::StoreError;
 use postern_api::{
     document::Source,
     error::{ApiError, ErrorCode},
+    policy::PolicyProblem,
 };
 use thiserror::Error;
 
@@ -21,7 +22,15 @@ pub enum Problem {
 impl Problem {
     fn told(code: ErrorCode, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self::Told(Box::new(ApiError { code, message, detail: None, hint: None, field: None, document: None }))
+        Self::Told(Box::new(ApiError {
+            code,
+            message,
+            detail: None,
+            hint: None,
+            field: None,
+            document: None,
+            problems: Vec::new(),
+        }))
     }
 
     /// Not known who asks.
@@ -73,6 +82,25 @@ impl Problem {
         Self::Fault(Box::new(cause))
     }
 
+    /// Policies are wrong: each of the problems is told with its place.
+    #[must_use]
+    pub fn policies(problems: &[postern_policy::Problem]) -> Self {
+        let mut problems = problems.to_vec();
+        // What is wrong for each of the actions that a policy is for is wrong once.
+        problems.dedup_by(|next, one| {
+            let place = |problem: &postern_policy::Problem| (problem.line, problem.column, problem.hint.clone());
+            next.file == one.file && next.policy == one.policy && place(next) == place(one)
+        });
+        let message = match problems.len() {
+            1 => "there is a problem in the policies; nothing was applied".to_owned(),
+            n => format!("there are {n} problems in the policies; nothing was applied"),
+        };
+        let told = told(&problems);
+        let left = problems.len().saturating_sub(told.len());
+        let problem = Self::told(ErrorCode::Invalid, message).with(|error| error.problems = told);
+        if left == 0 { problem } else { problem.detail(format!("{left} more are not told")) }
+    }
+
     /// Adds the next step.
     #[must_use]
     pub fn hint(self, hint: impl Into<String>) -> Self {
@@ -103,6 +131,22 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         Self::fault(error)
     }
+}
+
+/// Problems of policies as the API tells them, as many as anybody reads.
+#[must_use]
+pub fn told(problems: &[postern_policy::Problem]) -> Vec<PolicyProblem> {
+    const MOST: usize = 100;
+    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let told = |problem: &postern_policy::Problem| PolicyProblem {
+        file: problem.file.clone(),
+        line: number(problem.line),
+        column: number(problem.column),
+        policy: problem.policy.as_ref().map(ToString::to_string),
+        what: problem.what.clone(),
+        hint: problem.hint.clone(),
+    };
+    problems.iter().take(MOST).map(told).collect()
 }
 
 /// What a caller sent, bounded before it is repeated.

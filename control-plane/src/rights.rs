@@ -81,6 +81,10 @@ pub enum Resource<'a> {
     Configuration,
     /// A database's password that is kept here. There is no action by which it could be read.
     DatabaseCredential,
+    /// Policies, in force for everybody.
+    Policies,
+    /// That nobody changes anything on a connection.
+    Freeze,
     /// Connectors, gateways and their join tokens.
     Fleet,
     /// What everybody did.
@@ -143,6 +147,13 @@ pub fn is_allowed(actor: &Actor, action: Action, resource: &Resource<'_>) -> boo
             _ => false,
         },
         Resource::DatabaseCredential => matches!(action, Action::See | Action::Change | Action::Delete) && actor.admin,
+        // Who judges what was done has to know what was permitted.
+        Resource::Policies => match action {
+            Action::See => actor.admin || actor.auditor,
+            Action::Change => actor.admin,
+            _ => false,
+        },
+        Resource::Freeze => matches!(action, Action::Create | Action::End) && actor.admin,
         Resource::WholeAudit => action == Action::See && (actor.admin || actor.auditor),
         Resource::OwnAudit => action == Action::See,
     }
@@ -193,6 +204,7 @@ fn refusal(actor: &Actor, action: Action, resource: &Resource<'_>) -> Problem {
             Problem::forbidden("an agent cannot make tokens")
         }
         (Action::Create, Resource::Token { .. }) => Problem::forbidden("only an admin makes tokens for others"),
+        (Action::See, Resource::Policies) => Problem::forbidden("only admins and auditors read policies"),
         (_, Resource::WholeAudit) => Problem::forbidden("only auditors and admins read everybody's audit"),
         _ => Problem::forbidden("only an admin may do this"),
     }

@@ -1,4 +1,4 @@
-//! Session tickets: signed by the control plane, checked by the connector.
+//! Session tickets and policy bundles: signed by the control plane, checked by the connector.
 
 use crate::{
     seal::{SealError, Sealer},
@@ -6,7 +6,7 @@ use crate::{
 };
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use bytes::Bytes;
-use postern_proto::v1::{SignedTicket, TICKET_CONTEXT, Ticket};
+use postern_proto::v1::{POLICIES_CONTEXT, PolicyBundle, SignedPolicyBundle, SignedTicket, TICKET_CONTEXT, Ticket};
 use prost::Message as _;
 use std::time::Duration;
 use thiserror::Error;
@@ -78,12 +78,22 @@ impl Signer {
     /// Signs a ticket for one connector.
     #[must_use]
     pub fn sign(&self, ticket: &Ticket) -> SignedTicket {
-        let message = [TICKET_CONTEXT, &ticket.encode_to_vec()].concat();
-        let signature = self.key.sign(&message);
-        SignedTicket {
-            ticket: Bytes::from(message).slice(TICKET_CONTEXT.len()..),
-            signature: Bytes::copy_from_slice(signature.as_ref()),
-        }
+        let (ticket, signature) = self.sign_for(TICKET_CONTEXT, ticket);
+        SignedTicket { ticket, signature }
+    }
+
+    /// Signs a policy bundle for one connector.
+    #[must_use]
+    pub fn sign_policies(&self, bundle: &PolicyBundle) -> SignedPolicyBundle {
+        let (bundle, signature) = self.sign_for(POLICIES_CONTEXT, bundle);
+        SignedPolicyBundle { bundle, signature }
+    }
+
+    /// The message as bytes, and the signature over them after `context`.
+    fn sign_for(&self, context: &'static [u8], message: &impl prost::Message) -> (Bytes, Bytes) {
+        let signed = [context, &message.encode_to_vec()].concat();
+        let signature = Bytes::copy_from_slice(self.key.sign(&signed).as_ref());
+        (Bytes::from(signed).slice(context.len()..), signature)
     }
 }
 
@@ -93,6 +103,14 @@ pub fn verify(keys: &[Bytes], signed: &SignedTicket) -> Option<Ticket> {
     let message = [TICKET_CONTEXT, &signed.ticket].concat();
     let genuine = |key: &Bytes| UnparsedPublicKey::new(&ED25519, key).verify(&message, &signed.signature).is_ok();
     keys.iter().any(genuine).then(|| Ticket::decode(signed.ticket.clone()).ok()).flatten()
+}
+
+/// The policy bundle, if one of these keys signed it.
+#[must_use]
+pub fn verify_policies(keys: &[Bytes], signed: &SignedPolicyBundle) -> Option<PolicyBundle> {
+    let message = [POLICIES_CONTEXT, &signed.bundle].concat();
+    let genuine = |key: &Bytes| UnparsedPublicKey::new(&ED25519, key).verify(&message, &signed.signature).is_ok();
+    keys.iter().any(genuine).then(|| PolicyBundle::decode(signed.bundle.clone()).ok()).flatten()
 }
 
 #[cfg(test)]
@@ -114,5 +132,13 @@ mod tests {
         let bare = signer.key.sign(&signed.ticket);
         let moved = SignedTicket { signature: Bytes::copy_from_slice(bare.as_ref()), ..signed };
         assert_eq!(verify(&[signer.public_key()], &moved), None);
+        // Nor is one over a bundle, whatever it reads as.
+        let SignedPolicyBundle { bundle, signature } = signer.sign_policies(&PolicyBundle::default());
+        let keys = [signer.public_key()];
+        assert!(
+            verify_policies(&keys, &SignedPolicyBundle { bundle: bundle.clone(), signature: signature.clone() })
+                .is_some()
+        );
+        assert_eq!(verify(&keys, &SignedTicket { ticket: bundle, signature }), None);
     }
 }

@@ -140,6 +140,59 @@ async fn database_credentials_go_in_and_not_out() {
 }
 
 #[tokio::test]
+async fn policies_and_freezes() {
+    let api = api().await;
+    let call = async |method: &str, path: &str, body: Option<Value>| {
+        api.call(method, &format!("/api/v1/{path}"), "admin", body).await
+    };
+    let apply = |text: &str| Some(json!({ "policies": [{ "name": "a.cedar", "text": text }] }));
+    let wrong = "@id(\"a\")\npermit (principal, action == Action::\"raed\", resource);";
+    for path in ["plan", "apply"] {
+        let (status, answer) = call("POST", path, apply(wrong)).await;
+        let problem = &answer["error"]["problems"][0];
+        assert_eq!((status, &answer["error"]["code"]), (400, &json!("invalid")));
+        assert_eq!(
+            (&problem["file"], &problem["line"], &problem["column"]),
+            (&json!("a.cedar"), &json!(2), &json!(30))
+        );
+    }
+    let unknown = json!({ "policies": [{ "name": "a.cedar", "txt": "" }] });
+    let (status, answer) = call("POST", "apply", Some(unknown)).await;
+    assert_eq!((status, &answer["error"]["field"]), (400, &json!("txt")));
+    let right = "@id(\"a\")\npermit (principal, action == Action::\"read\", resource);";
+    let (status, answer) = call("POST", "apply", apply(right)).await;
+    assert_eq!((status, &answer["changes"][0]["action"]), (200, &json!("create")));
+    let (_, listed) = call("GET", "policies", None).await;
+    assert_eq!(
+        (&listed[0]["name"], &listed[0]["version"], listed[0].get("text")),
+        (&json!("a.cedar"), &json!(1), None)
+    );
+    assert_eq!(call("GET", "policies/a.cedar", None).await.1["text"], right);
+    assert_eq!(call("GET", "policies/b.cedar", None).await.0, 404);
+
+    let (status, frozen) = call("POST", "connections/demo/freeze", Some(json!({ "reason": "incident" }))).await;
+    assert_eq!((status, &frozen["freeze"]["by"]["name"]), (200, &json!("admin")));
+    // Everybody who may ask for it sees that.
+    let (_, connections) = api.call("GET", "/api/v1/connections", "ci", None).await;
+    assert_eq!(connections[0]["freeze"]["reason"], "incident");
+    let (status, lifted) = call("POST", "connections/demo/unfreeze", None).await;
+    assert_eq!((status, &lifted["freeze"]), (200, &Value::Null));
+    assert_eq!(call("POST", "connections/no/freeze", None).await.0, 404);
+    for (method, path, body) in [
+        ("GET", "policies", None),
+        ("GET", "policies/a.cedar", None),
+        ("POST", "apply", apply(right)),
+        ("POST", "connections/demo/freeze", None),
+        ("POST", "connections/demo/unfreeze", None),
+    ] {
+        let path = format!("/api/v1/{path}");
+        assert_eq!(api.call(method, &path, "ci", body.clone()).await.0, 403, "{method} {path}");
+        assert_eq!(api.call(method, &path, "", body).await.0, 401, "{method} {path}");
+    }
+    api.running.shutdown().await;
+}
+
+#[tokio::test]
 async fn errors_are_structured() {
     let api = api().await;
     for (method, path, token, body, status, code, field) in [

@@ -10,6 +10,9 @@ pub mod v1 {
 
     /// Prefix of what a ticket's signature covers, so that no other signed message can pass for a ticket.
     pub const TICKET_CONTEXT: &[u8] = b"postern-ticket-v1\0";
+
+    /// Prefix of what a policy bundle's signature covers.
+    pub const POLICIES_CONTEXT: &[u8] = b"postern-policies-v1\0";
 }
 
 impl std::fmt::Debug for v1::ConnectionSpec {

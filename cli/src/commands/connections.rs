@@ -1,6 +1,6 @@
 //! `postern connections`.
 
-use super::Context;
+use super::{Context, policy};
 use crate::{
     failure::Failure,
     output::{self, Column, Format},
@@ -65,8 +65,12 @@ fn status(connection: &Connection) -> String {
         ConnectionStatus::DatabaseDown => "database down",
         ConnectionStatus::NoConnector => "no connector",
     };
-    match &connection.problem {
+    let status = match &connection.problem {
         Some(problem) => format!("{status}: {problem}"),
         None => status.to_owned(),
+    };
+    match &connection.freeze {
+        Some(freeze) => format!("{status}, {}", policy::since(freeze)),
+        None => status,
     }
 }

@@ -12,6 +12,7 @@ pub mod fleet;
 pub mod grants;
 pub mod join_token;
 pub mod login;
+pub mod policy;
 pub mod request;
 pub mod sessions;
 pub mod tokens;

@@ -222,7 +222,8 @@ fn sourced(document: Value) -> SourcedDocument {
 async fn state_connections(api: &Client, database: &Database, files: Option<Apply>) -> Result<Vec<String>, Failure> {
     let mut demo = sourced(database.document());
     let mut others = Vec::new();
-    for file in files.into_iter().flat_map(|files| files.documents) {
+    let (documents, policies) = files.map(|files| (files.documents, files.policies)).unwrap_or_default();
+    for file in documents {
         if is_demo(&file.document) {
             merge(&mut demo.document, file.document);
             // Should it be wrong, it is wrong there.
@@ -231,10 +232,10 @@ async fn state_connections(api: &Client, database: &Database, files: Option<Appl
             others.push(file);
         }
     }
-    if !others.is_empty() {
-        let _: Changes = api.post("apply", &Apply { documents: others, merge: true }).await?;
+    if !others.is_empty() || !policies.is_empty() {
+        let _: Changes = api.post("apply", &Apply { documents: others, policies, merge: true }).await?;
     }
-    let _: Changes = api.post("apply", &Apply { documents: vec![demo], merge: false }).await?;
+    let _: Changes = api.post("apply", &Apply { documents: vec![demo], policies: Vec::new(), merge: false }).await?;
     let connections: Vec<Connection> = api.get("connections").await?;
     let served = connections.into_iter().filter(|connection| connection.connector == CONNECTOR);
     Ok(served.map(|connection| connection.name).collect())

@@ -39,6 +39,7 @@ impl IntoResponse for Failure {
                     hint: Some("try again; if it stays so, tell whoever runs Postern".to_owned()),
                     field: None,
                     document: None,
+                    problems: Vec::new(),
                 }
             }
         };

@@ -8,6 +8,7 @@ mod documents;
 mod extract;
 mod fleet;
 mod health;
+mod policies;
 mod principals;
 mod sessions;
 mod tokens;
@@ -73,6 +74,10 @@ fn parts() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
     let api = OpenApiRouter::new()
         .routes(routes!(principals::whoami))
         .routes(routes!(access::connections))
+        .routes(routes!(policies::freeze))
+        .routes(routes!(policies::unfreeze))
+        .routes(routes!(policies::list))
+        .routes(routes!(policies::show))
         .routes(routes!(credentials::list))
         .routes(routes!(credentials::set, credentials::remove))
         .routes(routes!(access::requests, access::create_request))
@@ -137,6 +142,10 @@ mod tests {
             "gateways",
             "connectors/{id}/revoke",
             "gateways/{id}/revoke",
+            "connections/{name}/freeze",
+            "connections/{name}/unfreeze",
+            "policies",
+            "policies/{name}",
             "connections/{name}/credentials",
             "connections/{name}/credentials/{login}",
         ] {

@@ -83,7 +83,8 @@ async fn put(core: &Core, caller: &Caller, kind: &str, body: &impl Serialize) ->
     if let Some(fields) = document.as_object_mut() {
         fields.insert("kind".to_owned(), kind.into());
     }
-    let body = Apply { documents: vec![SourcedDocument { source: Source::default(), document }], merge: false };
+    let documents = vec![SourcedDocument { source: Source::default(), document }];
+    let body = Apply { documents, policies: Vec::new(), merge: false };
     let (changes, effects) = apply::apply(&core.store, &caller.actor, &body, Micros::now()).await?;
     core.perform(effects);
     Ok(Json(changes))

@@ -76,8 +76,9 @@ pub(super) fn connection(document: &ConnectionDocument) -> Result<(), Problem> {
     for (column, tag) in &document.tags {
         let field = format!("tags.{column}");
         let parts: Vec<_> = column.split('.').collect();
-        if parts.len() != 3 || parts.iter().any(|part| part.is_empty()) {
-            return Err(Problem::invalid(field, "a column is written `schema.table.column`"));
+        if parts.len() > 3 || parts.iter().any(|part| part.is_empty()) {
+            let message = "a tag is of a `schema`, a `schema.table` or a `schema.table.column`";
+            return Err(Problem::invalid(field, message));
         }
         named(&field, tag)?;
     }

@@ -1,11 +1,13 @@
 //! `plan` and `apply`: documents become what is stored, all of them or none.
 //!
 //! Both run the same way, document by document inside one transaction: parse, check, compare, write. A plan gives
-//! its transaction up at the end, so that it shows exactly what apply would do.
+//! its transaction up at the end, so that it shows exactly what apply would do. Policies go first: they are checked as
+//! a whole before anything is changed.
 
 mod check;
 mod connection;
 mod diff;
+mod policies;
 mod principal;
 
 use crate::{
@@ -14,14 +16,17 @@ use crate::{
     identity::Actor,
     problem::Problem,
     rights::{Action, Resource, authorize},
-    store::{Store, Tx},
+    store::{self, Store, Tx},
 };
 use postern_api::document::{Apply, Change, ChangeAction, Changes, FieldChange, SourcedDocument};
 use postern_api::identity::PrincipalRef;
 use postern_types::time::Micros;
 use serde_json::{Map, Value, json};
 
-/// The most documents of one call.
+/// What documents are.
+const KINDS: [&str; 5] = ["User", "Agent", "Group", "Connection", "Policy"];
+
+/// The most documents, and the most files of policies, of one call.
 const MAX_DOCUMENTS: usize = 1000;
 
 /// What the documents would change.
@@ -30,10 +35,13 @@ const MAX_DOCUMENTS: usize = 1000;
 /// When a document is wrong, with its file, number and field, or the caller may not.
 pub async fn plan(store: &Store, actor: &Actor, body: &Apply, now: Micros) -> Result<Changes, Problem> {
     authorize(actor, Action::See, &Resource::Configuration)?;
+    if touches_policies(body) {
+        authorize(actor, Action::See, &Resource::Policies)?;
+    }
     let mut run =
         Run { tx: store.begin().await?, merge: body.merge, actor: Some(&actor.principal), now, effects: Vec::new() };
     // Dropped without commit: nothing of it lasts.
-    run.all(&body.documents).await
+    run.all(body).await
 }
 
 /// Makes what is stored as the documents say.
@@ -42,6 +50,9 @@ pub async fn plan(store: &Store, actor: &Actor, body: &Apply, now: Micros) -> Re
 /// As [`plan`]; nothing is changed then.
 pub async fn apply(store: &Store, actor: &Actor, body: &Apply, now: Micros) -> Result<(Changes, Vec<Effect>), Problem> {
     authorize(actor, Action::Change, &Resource::Configuration)?;
+    if touches_policies(body) {
+        authorize(actor, Action::Change, &Resource::Policies)?;
+    }
     apply_as(store, Some(&actor.principal), body, now).await
 }
 
@@ -56,7 +67,7 @@ pub async fn apply_as(
     now: Micros,
 ) -> Result<(Changes, Vec<Effect>), Problem> {
     let mut run = Run { tx: store.begin().await?, merge: body.merge, actor, now, effects: Vec::new() };
-    let changes = run.all(&body.documents).await?;
+    let changes = run.all(body).await?;
     run.tx.commit().await?;
     Ok((changes, run.effects))
 }
@@ -79,13 +90,18 @@ struct Difference {
 }
 
 impl Run<'_> {
-    async fn all(&mut self, documents: &[SourcedDocument]) -> Result<Changes, Problem> {
-        if documents.len() > MAX_DOCUMENTS {
+    async fn all(&mut self, body: &Apply) -> Result<Changes, Problem> {
+        let Apply { documents, policies, .. } = body;
+        if documents.len() > MAX_DOCUMENTS || policies.len() > MAX_DOCUMENTS {
             return Err(Problem::too_large(format!("at most {MAX_DOCUMENTS} documents can be applied at once")));
         }
-        let mut changes = Vec::with_capacity(documents.len());
+        if touches_policies(body) || documents.iter().any(|sourced| is_kind(sourced, "Connection")) {
+            // Before any other lock, as everybody takes it: two at a time do not wait for each other.
+            store::policies::lock(&mut self.tx).await?;
+        }
+        let policies::Outcome { removed: mut changes, files, warnings } = self.policies(policies, documents).await?;
         // Users before agents, which name them as owners; both before groups, which name them as members.
-        for kind in ["User", "Agent", "Group", "Connection"] {
+        for kind in KINDS.into_iter().filter(|kind| *kind != "Policy") {
             for (position, sourced) in documents.iter().enumerate() {
                 if kind_of(sourced)? == kind {
                     let change = self.one(kind, sourced).await.map_err(|problem| problem.document(&sourced.source))?;
@@ -94,7 +110,8 @@ impl Run<'_> {
             }
         }
         changes.sort_by_key(|(position, _)| *position);
-        Ok(Changes { changes: changes.into_iter().map(|(_, change)| change).collect() })
+        let changes = changes.into_iter().map(|(_, change)| change).chain(files).collect();
+        Ok(Changes { changes, warnings })
     }
 
     async fn one(&mut self, kind: &'static str, sourced: &SourcedDocument) -> Result<Change, Problem> {
@@ -107,11 +124,11 @@ impl Run<'_> {
             "Group" => self.group(&name, fields, delete).await?,
             _ => self.connection(&name, fields, delete).await?,
         };
-        self.record(difference).await
+        self.record(difference, json!({})).await
     }
 
-    /// The change, recorded if there is one.
-    async fn record(&mut self, difference: Difference) -> Result<Change, Problem> {
+    /// The change, recorded if there is one, with `more` facts.
+    async fn record(&mut self, difference: Difference, mut more: Value) -> Result<Change, Problem> {
         let Difference { kind, name, from, to } = difference;
         let action = match (&from, &to) {
             (None, Some(_)) => ChangeAction::Create,
@@ -123,7 +140,8 @@ impl Run<'_> {
         if action != ChangeAction::Unchanged {
             let event = format!("{}.{}", kind.to_lowercase(), past(action));
             let subject = format!("{}/{name}", kind.to_lowercase());
-            let event = Event::new(self.now, &event, self.actor, &subject, &json!({ "fields": fields }));
+            diff::merge(&mut more, json!({ "fields": fields }));
+            let event = Event::new(self.now, &event, self.actor, &subject, &more);
             audit::append_control(&mut self.tx, event).await?;
         }
         Ok(Change { action, kind: kind.to_owned(), name, fields })
@@ -140,7 +158,7 @@ fn past(action: ChangeAction) -> &'static str {
 
 fn kind_of(sourced: &SourcedDocument) -> Result<&'static str, Problem> {
     let wrong = |message: String| Problem::invalid("kind", message).document(&sourced.source);
-    let kinds = ["User", "Agent", "Group", "Connection"];
+    let kinds = KINDS;
     if !sourced.document.is_object() {
         return Err(wrong("a document is a mapping with `kind` and `name`".to_owned()));
     }
@@ -150,6 +168,15 @@ fn kind_of(sourced: &SourcedDocument) -> Result<&'static str, Problem> {
     known.ok_or_else(|| {
         wrong(format!("there is no kind `{}`: it is one of {}", crate::problem::shorten(given), kinds.join(", ")))
     })
+}
+
+/// Whether a call changes or removes files of policies.
+fn touches_policies(body: &Apply) -> bool {
+    !body.policies.is_empty() || body.documents.iter().any(|sourced| is_kind(sourced, "Policy"))
+}
+
+fn is_kind(sourced: &SourcedDocument, kind: &str) -> bool {
+    sourced.document.get("kind").and_then(Value::as_str) == Some(kind)
 }
 
 /// `delete: true` removes the object; nothing else is read then.

@@ -5,14 +5,16 @@
 //! said here is said after the change behind it was committed.
 //!
 //! In reading order: this module (peers and what is said to them), [`event`] (the same said between replicas),
-//! [`task`] (what runs beside: replicas' events, refreshed sets, housekeeping).
+//! [`task`] (what runs beside: replicas' events, refreshed sets, housekeeping), [`bundle`] (what connectors decide by).
 
+pub mod bundle;
 pub mod event;
 pub mod task;
 
 use crate::{
     seal::Sealer,
     store::{Store, StoreError, identities},
+    ticket::Signer,
 };
 use event::Event;
 use parking_lot::Mutex;
@@ -57,6 +59,8 @@ struct Inner {
     store: Store,
     /// Opens the database credentials that connectors are told.
     sealer: Arc<Sealer>,
+    /// Signs what connectors decide by.
+    signer: Arc<Signer>,
     state: Mutex<State>,
     /// The sets of connections and gateways may have changed.
     refresh: Notify,
@@ -99,6 +103,7 @@ struct ConnectorPeer {
     queue: ConnectorQueue,
     connections: ConnectionSet,
     gateways: GatewaySet,
+    policies: bundle::Told,
     attached_gateways: Vec<String>,
     health: HashMap<String, ConnectionHealth>,
     live: HashSet<String>,
@@ -153,6 +158,8 @@ pub struct NewConnector {
     pub connections: ConnectionSet,
     /// The gateways that its welcome holds.
     pub gateways: GatewaySet,
+    /// The policies that its welcome holds.
+    pub policies: bundle::Told,
     /// The sessions that it says are live.
     pub live: Vec<String>,
 }
@@ -162,7 +169,7 @@ impl Hub {
     ///
     /// # Errors
     /// When the revoked identities cannot be read.
-    pub async fn new(store: Store, sealer: Arc<Sealer>) -> Result<Self, StoreError> {
+    pub async fn new(store: Store, sealer: Arc<Sealer>, signer: Arc<Signer>) -> Result<Self, StoreError> {
         let (outbox, outbox_end) = if store.postgres().is_some() {
             let (sender, receiver) = mpsc::channel(OUTBOX);
             (Some(sender), Some(receiver))
@@ -173,6 +180,7 @@ impl Hub {
             inner: Arc::new(Inner {
                 store,
                 sealer,
+                signer,
                 state: Mutex::default(),
                 refresh: Notify::new(),
                 outbox,
@@ -204,7 +212,7 @@ impl Hub {
         self.tell(Event::EndSession { session: session.to_string(), error: error.into() });
     }
 
-    /// Connectors are told of their connections, those of them for which anything differs.
+    /// Connectors are told of their connections and of what they decide by, those of them for which anything differs.
     pub fn connections_changed(&self) {
         self.tell(Event::SetsChanged);
     }
@@ -329,6 +337,7 @@ impl Hub {
             queue: new.queue,
             connections: new.connections,
             gateways: new.gateways,
+            policies: new.policies,
             attached_gateways: Vec::new(),
             health: HashMap::new(),
             live: new.live.into_iter().collect(),

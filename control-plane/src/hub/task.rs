@@ -1,7 +1,7 @@
 //! What runs beside the hub: events of other replicas, the sets that connectors are told, housekeeping.
 
 use super::{
-    ConnectorKey, Hub,
+    ConnectorKey, Hub, bundle,
     event::{self, Event},
 };
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     store::{Store, StoreError, bus, connections, identities, sessions},
 };
 use postern_proto::v1::{
-    ClientError, ConnectionSet, ConnectionSpec, ConnectorCommand, EndSession, GatewayAddress, GatewaySet,
+    ClientError, ConnectionSet, ConnectionSpec, ConnectorCommand, EndSession, GatewayAddress, GatewaySet, PolicyBundle,
     connector_command::Command,
 };
 use postern_types::{id::SessionId, time::Micros};
@@ -195,20 +195,30 @@ impl Hub {
         }
     }
 
-    /// Tells each connector its connections and gateways, where they differ from what it was told last.
+    /// Tells each connector what it decides by, its connections and gateways, where they differ from what it was told
+    /// last.
     ///
     /// # Errors
     /// When the store fails.
     pub(crate) async fn refresh_sets(&self) -> Result<(), StoreError> {
-        let keys: Vec<(ConnectorKey, String)> = {
+        let keys: Vec<(ConnectorKey, String, i64)> = {
             let state = self.inner.state.lock();
-            state.connectors.iter().map(|(key, peer)| (key.clone(), peer.name.clone())).collect()
+            let peers = state.connectors.iter();
+            peers.map(|(key, peer)| (key.clone(), peer.name.clone(), peer.policies.revision())).collect()
         };
-        for (key, name) in keys {
-            let (connections, gateways) = sets(&self.inner.store, &self.inner.sealer, &name).await?;
+        for (key, name, revision) in keys {
+            let sets = sets(&self.inner.store, &self.inner.sealer, &key, &name, Some(revision)).await?;
+            let Sets { connections, gateways, policies } = sets;
             let mut state = self.inner.state.lock();
             let Some(peer) = state.connectors.get_mut(&key) else { continue };
             let mut sent = true;
+            // First: a connection is not served before it is known what holds there.
+            if let Some(bundle) = policies
+                && peer.policies.replace(&bundle)
+            {
+                let command = Command::Policies(self.inner.signer.sign_policies(&bundle));
+                sent &= peer.queue.try_send(Ok(ConnectorCommand { command: Some(command) })).is_ok();
+            }
             if peer.connections != connections {
                 peer.health.retain(|name, _| connections.connections.iter().any(|spec| spec.name == *name));
                 peer.connections = connections.clone();
@@ -228,13 +238,32 @@ impl Hub {
     }
 }
 
-/// The connections that the connector of that name serves, and the gateways that it should attach to.
+/// What a connector is told.
+#[derive(Debug)]
+pub struct Sets {
+    /// The connections that it serves.
+    pub connections: ConnectionSet,
+    /// The gateways that it should attach to.
+    pub gateways: GatewaySet,
+    /// What it decides by; none where that is of the revision that was asked about.
+    pub policies: Option<PolicyBundle>,
+}
+
+/// What the connector of that name is told, all of it at one moment. `known` is the revision of policies that it was
+/// told of last.
 ///
 /// # Errors
 /// When the store fails.
-pub async fn sets(store: &Store, sealer: &Sealer, connector: &str) -> Result<(ConnectionSet, GatewaySet), StoreError> {
+pub async fn sets(
+    store: &Store,
+    sealer: &Sealer,
+    key: &ConnectorKey,
+    connector: &str,
+    known: Option<i64>,
+) -> Result<Sets, StoreError> {
     let mut tx = store.read().await?;
     let connections = connections::of_connector(&mut tx, connector).await?;
+    let policies = bundle::bundle(&mut tx, key, &connections, known).await?;
     let mut logins = credentials::for_connector(&mut tx, sealer, connector).await?;
     let gateways = identities::reachable_gateways(&mut tx, Micros::now()).await?;
     let mut spec = |row: connections::ConnectionRow| ConnectionSpec {
@@ -244,10 +273,11 @@ pub async fn sets(store: &Store, sealer: &Sealer, connector: &str) -> Result<(Co
     };
     let address =
         |row: identities::IdentityRow| Some(GatewayAddress { gateway_id: row.id, address: row.connector_address? });
-    Ok((
-        ConnectionSet { connections: connections.into_iter().map(&mut spec).collect() },
-        GatewaySet { gateways: gateways.into_iter().filter_map(address).collect() },
-    ))
+    Ok(Sets {
+        connections: ConnectionSet { connections: connections.into_iter().map(&mut spec).collect() },
+        gateways: GatewaySet { gateways: gateways.into_iter().filter_map(address).collect() },
+        policies,
+    })
 }
 
 async fn keep_house(hub: &Hub) {

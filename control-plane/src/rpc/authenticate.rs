@@ -11,7 +11,7 @@ use crate::{
     identity::scram::{Challenge, ClientFirst, Mechanism, Proved, ScramError, Verifier},
     problem::shorten,
     store::{
-        StoreError, identities,
+        StoreError, identities, policies,
         sessions::{self, NewSession},
     },
     ticket,
@@ -199,11 +199,12 @@ impl Attempt {
             Err(error) => return Err(self.refuse(begin, &login, error, &proved).await?.into()),
         };
         let session_id = SessionId::new();
-        if !self.authorize(begin, &login, &proved, &session_id, &connector, now).await? {
+        let Some(policy_version) = self.authorize(begin, &login, &proved, &session_id, &connector, now).await? else {
             let error = over(&login, "the grant ended just now".to_owned());
             return Err(self.refuse(begin, &login, error, &proved).await?.into());
-        }
+        };
         let ticket = self.ticket(begin, &login, &proved, &session_id, &connector, now)?;
+        let ticket = Ticket { policy_version, ..ticket };
         Ok(AuthSuccess {
             server_final: proved.server_final.into_bytes().into(),
             ticket: Some(self.core.tickets.sign(&ticket)),
@@ -214,7 +215,7 @@ impl Attempt {
         })
     }
 
-    /// Writes the session and its event.
+    /// Writes the session and its event; gives the version of the policies, or none if the grant is over.
     async fn authorize(
         &self,
         begin: &AuthBegin,
@@ -223,7 +224,7 @@ impl Attempt {
         session_id: &SessionId,
         connector: &AttachedConnector,
         now: Micros,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<u64>, StoreError> {
         let client_address = super::enrolment::bounded(&begin.client_address);
         let session = NewSession {
             id: session_id,
@@ -246,12 +247,13 @@ impl Attempt {
         });
         let mut tx = self.core.store.begin().await?;
         if !sessions::authorize(&mut tx, &session, now).await? {
-            return Ok(false);
+            return Ok(None);
         }
+        let version = policies::state(&mut tx).await?.version;
         let event = Event::new(now, "session.authorized", Some(&login.principal), session_id.as_str(), &detail);
         audit::append_control(&mut tx, event).await?;
         tx.commit().await?;
-        Ok(true)
+        u64::try_from(version).map(Some).map_err(|error| StoreError::corrupt("policy version", error))
     }
 
     fn ticket(
@@ -290,11 +292,13 @@ impl Attempt {
             read_only: login.role.read_only,
             settings: login.role.settings.iter().map(setting).collect(),
             prefix_application_name: login.role.application_name == ApplicationName::Prefix,
-            // The access role as it was when the connection last changed.
-            policy_version: u64::try_from(login.connection.updated_at.0).unwrap_or(0),
+            // Known to whoever wrote the session, who fills it in.
+            policy_version: 0,
             client_address: super::enrolment::bounded(&begin.client_address),
             auth_method: proved.mechanism.as_str().to_owned(),
             reason: login.reason.clone(),
+            groups: login.groups.clone(),
+            request_ticket: login.ticket.clone().unwrap_or_default(),
         })
     }
 

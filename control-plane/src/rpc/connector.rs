@@ -4,7 +4,7 @@ use super::{enrolment::bounded, first, peer, store_failed};
 use crate::{
     Core,
     audit::{self, Appended},
-    hub::{ConnectorKey, NewConnector, QUEUE, task},
+    hub::{ConnectorKey, NewConnector, QUEUE, bundle, task},
     store::{
         StoreError,
         identities::{self, Attachment},
@@ -150,19 +150,22 @@ async fn attach(
     }
     let attachment = ulid::Ulid::generate().to_string();
     let name = register(&core, &id, &attachment, &bounded(&version), &incarnation).await?;
-    let (connections, gateways) = task::sets(&core.store, &core.sealer, &name).await.map_err(store_failed)?;
+    let key = ConnectorKey { id, incarnation };
+    let sets = task::sets(&core.store, &core.sealer, &key, &name, None).await.map_err(store_failed)?;
+    let task::Sets { connections, gateways, policies } = sets;
+    let policies = policies.unwrap_or_default();
     let (queue, commands) = mpsc::channel(QUEUE);
     let welcome = ConnectorWelcome {
-        connector_id: id.clone(),
+        connector_id: key.id.clone(),
         name: name.clone(),
         lease_seconds: core.config.lease_seconds,
         connections: Some(connections.clone()),
         gateways: Some(gateways.clone()),
         ticket_keys: vec![core.tickets.public_key()],
+        policies: Some(core.tickets.sign_policies(&policies)),
     };
     // Before the hub has the queue, so that nothing comes before it. The queue is empty.
     let _ = queue.try_send(Ok(ConnectorCommand { command: Some(Command::Welcome(welcome)) }));
-    let key = ConnectorKey { id, incarnation };
     let weak = queue.downgrade();
     let gone = core.hub.attach_connector(NewConnector {
         key: key.clone(),
@@ -171,6 +174,7 @@ async fn attach(
         queue,
         connections,
         gateways,
+        policies: bundle::Told::of(&policies),
         live: live_sessions.clone(),
     });
     let attached = Attached { core, key: key.clone(), attachment, queue: weak, gone };

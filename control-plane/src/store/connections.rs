@@ -1,6 +1,6 @@
 //! Connections, as they were applied.
 
-use super::{Row, StoreError, Tx};
+use super::{Row, StoreError, Tx, policies};
 use crate::values;
 use postern_api::document::ConnectionDocument;
 use postern_types::time::Micros;
@@ -71,9 +71,10 @@ pub async fn of_connector(tx: &mut Tx, connector: &str) -> Result<Vec<Connection
     rows.iter().map(read).collect()
 }
 
-/// Writes a connection, new or changed.
+/// Writes a connection, new or changed. What connectors decide by is another then.
 pub async fn put(tx: &mut Tx, document: &ConnectionDocument, now: Micros) -> Result<(), StoreError> {
     let text = serde_json::to_string(document).map_err(|error| StoreError::corrupt("connection", error))?;
+    policies::next_revision(tx).await?;
     tx.execute(
         "INSERT INTO connections (name, connector, document, created_at, updated_at) VALUES ($1, $2, $3, $4, $4) \
          ON CONFLICT (name) DO UPDATE SET connector = $2, document = $3, updated_at = $4",
@@ -83,8 +84,9 @@ pub async fn put(tx: &mut Tx, document: &ConnectionDocument, now: Micros) -> Res
     Ok(())
 }
 
-/// Deletes a connection.
+/// Deletes a connection, and what is kept for it.
 pub async fn delete(tx: &mut Tx, name: &str) -> Result<(), StoreError> {
+    policies::next_revision(tx).await?;
     tx.execute("DELETE FROM connections WHERE name = $1", values![name]).await?;
     Ok(())
 }

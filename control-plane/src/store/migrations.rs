@@ -19,6 +19,7 @@ migrations! {
     1 "0001_state",
     2 "0002_fleet",
     3 "0003_credentials",
+    4 "0004_policies",
 }
 
 /// Brings the schema up to date. Replicas that start together wait for each other.

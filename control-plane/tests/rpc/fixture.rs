@@ -18,7 +18,7 @@ use postern_control_plane::{
 use postern_peer::{Keeper, Kind};
 use postern_proto::v1::{
     AttachedConnector, AuthBegin, AuthRequest, ConnectorCommand, ConnectorHello, ConnectorMessage, ConnectorWelcome,
-    GatewayCommand, GatewayHello, GatewayMessage, GatewayWelcome, auth_request::Request as Say,
+    GatewayCommand, GatewayHello, GatewayMessage, GatewayWelcome, SignedPolicyBundle, auth_request::Request as Say,
     auth_response::Response as Answer, connector_command::Command as ToConnector,
     connector_control_client::ConnectorControlClient, connector_message::Message as FromConnector,
     gateway_command::Command as ToGateway, gateway_control_client::GatewayControlClient,
@@ -212,9 +212,36 @@ impl Connector {
         self.say.send(ConnectorMessage { message: Some(message) }).await.unwrap();
     }
 
-    /// The next command, whatever it is; none when the stream ended.
+    /// The next command but for policies, which may come at any time; none when the stream ended.
     pub async fn told(&mut self) -> Result<Option<ToConnector>, Status> {
-        Ok(next(&mut self.commands).await?.and_then(|command| command.command))
+        loop {
+            match next(&mut self.commands).await?.and_then(|command| command.command) {
+                Some(ToConnector::Policies(_)) => {}
+                command => return Ok(command),
+            }
+        }
+    }
+
+    /// The next command that is not about gateways.
+    pub async fn told_first(&mut self) -> ToConnector {
+        loop {
+            match next(&mut self.commands).await.unwrap().and_then(|command| command.command) {
+                Some(ToConnector::Gateways(_)) => {}
+                Some(command) => return command,
+                None => panic!("the stream ended"),
+            }
+        }
+    }
+
+    /// The policies that come next.
+    pub async fn told_policies(&mut self) -> SignedPolicyBundle {
+        loop {
+            match next(&mut self.commands).await.unwrap().and_then(|command| command.command) {
+                Some(ToConnector::Policies(signed)) => return signed,
+                Some(_) => {}
+                None => panic!("the stream ended"),
+            }
+        }
     }
 
     /// The next command that is none of the sets, which may come at any time.

@@ -6,6 +6,7 @@ mod enrolment;
 mod fixture;
 mod lifecycle;
 mod login;
+mod policies;
 mod replicas;
 #[path = "../support/mod.rs"]
 mod support;

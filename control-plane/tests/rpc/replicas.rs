@@ -5,11 +5,13 @@ use crate::{
     support::postgres::Cluster,
 };
 use bytes::Bytes;
-use postern_api::fleet::PartKind;
+use postern_api::{document::Apply, fleet::PartKind, policy::PolicyFile};
 use postern_control_plane::{
+    apply,
     config::StoreSetting,
     effects::Effect,
     store::{identities, sessions},
+    ticket,
 };
 use postern_proto::v1::{
     CancelKey, ClientError, SessionOpened, auth_response::Response as Answer,
@@ -58,6 +60,18 @@ async fn what_one_does_reaches_the_peers_of_the_other() {
     let outcome = gateway.authenticate(grant.attempt(vec![connector.attached()])).await;
     let Answer::Success(success) = outcome.answer else { panic!("refused: {:?}", outcome.answer) };
     let id: SessionId = success.session_id.parse().unwrap();
+
+    // What is applied at one holds everywhere.
+    let text = "@id(\"read\")\npermit (principal, action == Action::\"read\", resource);".to_owned();
+    let policies = vec![PolicyFile { name: "read.cedar".to_owned(), text }];
+    let body = Apply { documents: Vec::new(), policies, merge: false };
+    let (_, effects) = apply::apply_as(&one.running.core.store, None, &body, Micros::now()).await.unwrap();
+    one.running.core.perform(effects);
+    let mut version = 0;
+    while version == 0 {
+        let keys = [one.running.core.tickets.public_key()];
+        version = ticket::verify_policies(&keys, &connector.told_policies().await).unwrap().policy_version;
+    }
 
     let error = ClientError { sqlstate: "57P01".to_owned(), message: "over".to_owned(), ..ClientError::default() };
     one.running.core.perform(vec![Effect::EndGrant(grant.id.clone(), error.clone())]);

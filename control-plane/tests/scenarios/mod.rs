@@ -6,3 +6,4 @@ pub mod credentials;
 pub mod documents;
 pub mod grants;
 pub mod identity;
+pub mod policies;

@@ -88,7 +88,7 @@ pub fn documents(documents: &[Value], merge: bool) -> Apply {
         },
         document: document.clone(),
     };
-    Apply { documents: documents.iter().enumerate().map(sourced).collect(), merge }
+    Apply { documents: documents.iter().enumerate().map(sourced).collect(), policies: Vec::new(), merge }
 }
 
 /// Applies documents.

@@ -1,6 +1,6 @@
 //! Asking for access and having it: connections, requests, grants, credentials.
 
-use crate::{document::RoleMode, identity::PrincipalRef};
+use crate::{document::RoleMode, identity::PrincipalRef, policy::Freeze};
 use postern_types::{
     id::{CredentialId, GrantId, RequestId},
     time::Micros,
@@ -19,6 +19,9 @@ pub struct Connection {
     pub status: ConnectionStatus,
     /// Why not, without addresses or secrets.
     pub problem: Option<String>,
+    /// Set while nobody may change anything there.
+    #[serde(default)]
+    pub freeze: Option<Freeze>,
     /// The ways in.
     pub roles: Vec<ConnectionRole>,
 }

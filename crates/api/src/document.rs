@@ -2,6 +2,7 @@
 //!
 //! Unknown keys are errors, so that a misspelt one is never silently without effect.
 
+use crate::policy::{PolicyFile, PolicyProblem};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -39,7 +40,11 @@ pub struct SourcedDocument {
 #[serde(deny_unknown_fields)]
 pub struct Apply {
     /// What is to be.
+    #[serde(default)]
     pub documents: Vec<SourcedDocument>,
+    /// Files of policies: each is added, or replaces the one of its name.
+    #[serde(default)]
+    pub policies: Vec<PolicyFile>,
     /// Keep what a document does not mention, instead of replacing the whole object.
     #[serde(default)]
     pub merge: bool,
@@ -48,8 +53,11 @@ pub struct Apply {
 /// The answer to `plan` and `apply`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Changes {
-    /// One for each document, in their order.
+    /// One for each document, then one for each file of policies, in their order.
     pub changes: Vec<Change>,
+    /// What is doubtful in the policies.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<PolicyProblem>,
 }
 
 /// What becomes of one object.
@@ -57,7 +65,7 @@ pub struct Changes {
 pub struct Change {
     /// What becomes of it.
     pub action: ChangeAction,
-    /// `Connection`, `User`, `Agent` or `Group`.
+    /// `Connection`, `User`, `Agent`, `Group` or `Policy`.
     pub kind: String,
     /// Its name.
     pub name: String,
@@ -192,7 +200,7 @@ pub struct ConnectionDocument {
     /// The ways in, by name.
     #[serde(default)]
     pub roles: BTreeMap<String, AccessRole>,
-    /// `schema.table.column` → tag.
+    /// `schema`, `schema.table` or `schema.table.column` → tag.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
     /// Tag → mask.

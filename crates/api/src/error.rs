@@ -29,6 +29,9 @@ pub struct ApiError {
     /// The document that is wrong, for `plan` and `apply`.
     #[serde(default)]
     pub document: Option<crate::document::Source>,
+    /// What is wrong with policies, each with its place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<crate::policy::PolicyProblem>,
 }
 
 /// The kind of a failure.

@@ -1,0 +1,89 @@
+//! What a connector decides by: policies, and of each of its connections whether it is frozen and what is tagged.
+
+use super::ConnectorKey;
+use crate::{
+    policies,
+    store::{StoreError, Tx, connections::ConnectionRow, freezes, policies as rows},
+};
+use aws_lc_rs::digest::{SHA256, digest};
+use postern_proto::v1::{ConnectionFacts, PolicyBundle, PolicyFile, Tag};
+use prost::Message as _;
+
+/// What a connector was told last.
+#[derive(Debug)]
+pub struct Told {
+    revision: i64,
+    content: Vec<u8>,
+}
+
+impl Told {
+    /// What a bundle says.
+    #[must_use]
+    pub fn of(bundle: &PolicyBundle) -> Self {
+        Self { revision: i64::try_from(bundle.counter).unwrap_or(i64::MAX), content: content(bundle) }
+    }
+
+    /// The revision that was looked at last.
+    #[must_use]
+    pub fn revision(&self) -> i64 {
+        self.revision
+    }
+
+    /// Takes a newer one's place; tells whether it says anything else, so that the connector has to be told.
+    pub fn replace(&mut self, bundle: &PolicyBundle) -> bool {
+        let new = Self::of(bundle);
+        // One that was read before this, and comes late.
+        if new.revision <= self.revision {
+            return false;
+        }
+        let differs = new.content != self.content;
+        *self = new;
+        differs
+    }
+}
+
+/// A bundle's content, which is another's too if both say the same.
+fn content(bundle: &PolicyBundle) -> Vec<u8> {
+    let bundle = PolicyBundle { counter: 0, ..bundle.clone() };
+    digest(&SHA256, &bundle.encode_to_vec()).as_ref().to_vec()
+}
+
+/// The bundle for a process of a connector that serves these connections; none where it would be of the revision
+/// `known`.
+///
+/// # Errors
+/// When the store fails.
+pub async fn bundle(
+    tx: &mut Tx,
+    key: &ConnectorKey,
+    connections: &[ConnectionRow],
+    known: Option<i64>,
+) -> Result<Option<PolicyBundle>, StoreError> {
+    let state = rows::state(tx).await?;
+    if known == Some(state.revision) {
+        return Ok(None);
+    }
+    let number = |n: i64| u64::try_from(n).map_err(|_| StoreError::corrupt("policy state", "it is negative"));
+    let frozen = freezes::all(tx).await?;
+    let facts = |row: &ConnectionRow| ConnectionFacts {
+        name: row.name().to_owned(),
+        frozen: frozen.contains_key(row.name()),
+        tags: row.document.tags.iter().map(|(place, tag)| tagged(place, tag)).collect(),
+    };
+    let file = |(name, text)| PolicyFile { name, text };
+    Ok(Some(PolicyBundle {
+        connector_id: key.id.clone(),
+        connector_incarnation: key.incarnation.clone(),
+        counter: number(state.revision)?,
+        policy_version: number(state.version)?,
+        files: policies::in_force(tx, &state).await?.into_iter().map(file).collect(),
+        connections: connections.iter().map(facts).collect(),
+    }))
+}
+
+/// `schema`, `schema.table` or `schema.table.column`, as apply has checked it.
+fn tagged(place: &str, tag: &str) -> Tag {
+    let mut parts = place.splitn(3, '.').map(str::to_owned);
+    let mut next = || parts.next().unwrap_or_default();
+    Tag { schema: next(), relation: next(), column: next(), tag: tag.to_owned() }
+}

@@ -1,0 +1,63 @@
+//! Policies as files: which are in force. They change by [`crate::apply`] alone.
+
+use crate::{
+    identity::Actor,
+    problem::Problem,
+    rights::{Action, Resource, authorize},
+    store::{
+        Store, StoreError, Tx,
+        policies::{self, PolicyRow, PolicyState},
+    },
+};
+use postern_api::policy::Policy;
+use postern_policy::builtin;
+
+/// The files that are in force, the newest first.
+///
+/// # Errors
+/// When the caller may not see them.
+pub async fn list(store: &Store, actor: &Actor) -> Result<Vec<Policy>, Problem> {
+    let mut all = all(store, actor).await?;
+    all.sort_by(|one, other| other.version.cmp(&one.version).then_with(|| one.name.cmp(&other.name)));
+    Ok(all.into_iter().map(|policy| Policy { text: None, ..policy }).collect())
+}
+
+/// One file that is in force, with its text.
+///
+/// # Errors
+/// When there is none of that name or the caller may not see it.
+pub async fn get(store: &Store, actor: &Actor, name: &str) -> Result<Policy, Problem> {
+    let found = all(store, actor).await?.into_iter().find(|policy| policy.name == name);
+    found.ok_or_else(|| Problem::not_found("policy file", name).hint("`postern policy list` shows which there are"))
+}
+
+async fn all(store: &Store, actor: &Actor) -> Result<Vec<Policy>, Problem> {
+    authorize(actor, Action::See, &Resource::Policies)?;
+    let mut tx = store.read().await?;
+    if policies::state(&mut tx).await?.version == 0 {
+        let (name, text) = builtin::DEFAULT;
+        let (name, text) = (name.to_owned(), Some(text.to_owned()));
+        return Ok(vec![Policy { name, version: 0, applied_by: None, applied_at: None, text }]);
+    }
+    let shown = |row: PolicyRow| Policy {
+        name: row.name,
+        version: u64::try_from(row.since_version).unwrap_or(0),
+        applied_by: row.applied_by,
+        applied_at: Some(row.applied_at),
+        text: Some(row.text),
+    };
+    Ok(policies::files(&mut tx).await?.into_iter().map(shown).collect())
+}
+
+/// Names and texts of the files that are in force. Where none was ever applied, those are Postern's own; where all
+/// were removed there are none, and nothing is permitted.
+///
+/// # Errors
+/// When the store fails.
+pub async fn in_force(tx: &mut Tx, state: &PolicyState) -> Result<Vec<(String, String)>, StoreError> {
+    if state.version == 0 {
+        let (name, text) = builtin::DEFAULT;
+        return Ok(vec![(name.to_owned(), text.to_owned())]);
+    }
+    Ok(policies::files(tx).await?.into_iter().map(|row| (row.name, row.text)).collect())
+}

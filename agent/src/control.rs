@@ -1,6 +1,7 @@
 //! The control stream: the lease, the connections to serve, the gateways to attach to, and what is to end.
 
 use crate::{
+    pipeline::policy,
     registry::End,
     worker::{Common, Connection},
 };
@@ -214,7 +215,8 @@ async fn decide_by(common: &Common, signed: SignedPolicyBundle) {
     // Loading a large set takes a while: not on a thread that serves others.
     match tokio::task::spawn_blocking(move || rules.take(&signed, &keys)).await {
         Ok(Ok(rules)) => {
-            tracing::info!(version = rules.version, hash = rules.policies.version(), "policies are in force")
+            tracing::info!(version = rules.version, hash = rules.policies.version(), "policies are in force");
+            common.registry.end_writers(|connection| policy::refusal_of_writers(&rules, connection));
         }
         Ok(Err(error)) => {
             tracing::error!(error = &error as &dyn std::error::Error, "policies were refused; those before them stay")

@@ -2,6 +2,7 @@
 //! never in between.
 
 use parking_lot::Mutex;
+use postern_proto::v1::Ticket;
 use postern_wire::error::Report;
 use std::{
     collections::HashMap,
@@ -26,6 +27,8 @@ pub struct End {
 #[derive(Debug)]
 struct Entry {
     grant: String,
+    connection: String,
+    read_only: bool,
     end: UnboundedSender<End>,
 }
 
@@ -60,7 +63,8 @@ impl Registry {
     ///
     /// # Errors
     /// What the client is to be told when its grant has just ended, or the connector is about to stop.
-    pub fn register(&self, id: String, grant: String, end: UnboundedSender<End>) -> Result<Registration, Report> {
+    pub fn register(&self, ticket: &Ticket, end: UnboundedSender<End>) -> Result<Registration, Report> {
+        let (id, grant) = (ticket.session_id.clone(), ticket.grant_id.clone());
         let mut tables = self.tables.lock();
         if self.draining.is_cancelled() {
             let hint = "Connect again: another connector, or this one after its restart, will serve you.";
@@ -70,7 +74,8 @@ impl Registry {
         if let Some((report, _)) = tables.ended_grants.get(&grant) {
             return Err(report.clone());
         }
-        tables.sessions.insert(id.clone(), Entry { grant, end });
+        let entry = Entry { grant, connection: ticket.connection.clone(), read_only: ticket.read_only, end };
+        tables.sessions.insert(id.clone(), entry);
         Ok(Registration { registry: self.clone(), id })
     }
 
@@ -88,6 +93,16 @@ impl Registry {
         tables.ended_grants.insert(grant.to_owned(), (end.report.clone(), Instant::now()));
         for entry in tables.sessions.values().filter(|entry| entry.grant == grant) {
             let _ = entry.end.send(end.clone());
+        }
+    }
+
+    /// Ends the sessions that may do more than read, on connections of which `why` says why.
+    pub fn end_writers(&self, why: impl Fn(&str) -> Option<Report>) {
+        for entry in self.tables.lock().sessions.values().filter(|entry| !entry.read_only) {
+            if let Some(report) = why(&entry.connection) {
+                let report = Report { sqlstate: "57P01".to_owned(), ..report };
+                let _ = entry.end.send(End { reason: "policy", report });
+            }
         }
     }
 

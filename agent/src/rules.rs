@@ -57,14 +57,12 @@ pub struct Rules {
     pub version: u64,
     /// The policies. The same `Arc` as long as they are the same.
     pub policies: Arc<Policies>,
-    #[allow(dead_code, reason = "read by the pipeline")]
     /// By connection. Of one that is missing nothing is known: nothing may run there.
     pub connections: HashMap<String, Facts>,
 }
 
 /// What policies can ask of a connection beyond what its database's catalog says.
 #[derive(Debug, Default)]
-#[allow(dead_code, reason = "read by the pipeline")]
 pub struct Facts {
     /// Nobody may change anything there.
     pub frozen: bool,
@@ -91,7 +89,6 @@ impl Current {
 
     /// What is in force at this moment. None: nothing may run that policies decide.
     #[must_use]
-    #[allow(dead_code, reason = "read by the pipeline")]
     pub fn load(&self) -> Guard<Option<Arc<Rules>>> {
         self.rules.load()
     }

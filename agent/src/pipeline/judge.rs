@@ -4,7 +4,7 @@
 //! What names mean is known from two sides: the database's catalog, which a [`Watched`] keeps fresh, and the session's
 //! own settings, which are asked of its backend, in band, whenever a statement may have changed them.
 
-use super::{decide::Decision, inspect::Statement};
+use super::{decide::Decision, inspect::Statement, policy::Policy};
 use crate::catalogs::{Snapshot, Watched};
 use postern_proto::v1::StatementKind;
 use postern_sql::{
@@ -92,6 +92,7 @@ type Remembered = (Box<[u32]>, Verdict);
 /// Judges the statements of one session.
 pub struct Judge {
     role: String,
+    policy: Policy,
     watched: Arc<Watched>,
     changes: WatchStream<Option<Arc<Snapshot>>>,
     snapshot: Arc<Snapshot>,
@@ -128,6 +129,7 @@ impl Judge {
     /// When the answer is not understood.
     pub fn new(
         role: String,
+        policy: Policy,
         watched: Arc<Watched>,
         snapshot: Arc<Snapshot>,
         major: u16,
@@ -136,6 +138,7 @@ impl Judge {
         let changes = WatchStream::from_changes(watched.snapshots());
         let mut judge = Self {
             role,
+            policy,
             watched,
             changes,
             snapshot,
@@ -321,6 +324,7 @@ impl Judge {
         let analysis = verdict.as_ref().as_ref().map_err(|refusal| not_understood(refusal))?;
         for statement in &analysis.script.statements {
             read_only(statement).map_err(|reason| self.more_than_reading(statement, &reason))?;
+            self.policy.admit(statement)?;
         }
         for handle in analysis.handles.iter().flatten() {
             if let Handle::Execute(name) = handle {

@@ -10,6 +10,7 @@ mod forward;
 mod fuzz;
 mod inspect;
 pub mod judge;
+pub mod policy;
 pub mod record;
 #[cfg(test)]
 mod tests;

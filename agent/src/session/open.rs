@@ -5,6 +5,7 @@ use crate::{
     pipeline::{
         Fatal,
         judge::{self, Judge},
+        policy::{self, Policy},
     },
     registry::{End, Registration},
     worker::{Connection, Worker},
@@ -71,7 +72,11 @@ pub async fn open(
     let keys = worker.keeper.identity().ticket_keys.clone();
     let ticket =
         worker.verifier.take(&signed, &keys, gateway_id, Micros::now()).map_err(|error| refused(error.to_string()))?;
-    let registration = worker.registry.register(ticket.session_id.clone(), ticket.grant_id.clone(), end)?;
+    let registration = worker.registry.register(&ticket, end)?;
+    // After it is registered, so that what is put in force meanwhile ends it.
+    if !ticket.read_only {
+        policy::admit_writer(&worker.rules, &ticket.connection)?;
+    }
     let mut target = target(worker, &ticket).await?;
     let application_name = application_name(&ticket, &preamble.startup_parameters);
     target.parameters = parameters(&ticket, &preamble.startup_parameters, &application_name);
@@ -132,7 +137,8 @@ async fn judge(
     }
     let rows = query::rows(&mut connection.io, judge::QUESTION).await.map_err(|error| failed(&error))?;
     let answer = rows.first().map(Vec::as_slice).unwrap_or_default();
-    let judge = Judge::new(ticket.access_role.clone(), watched, snapshot, major, answer);
+    let policy = Policy::new(&worker.rules, ticket)?;
+    let judge = Judge::new(ticket.access_role.clone(), policy, watched, snapshot, major, answer);
     let mut judge = judge.map_err(|_| failed(&"its answer is not understood"))?;
     for setting in parameters {
         judge.admit_parameter(&setting.name, &setting.value)?;

@@ -1,0 +1,108 @@
+//! Policies and freezes, from the admin's file to the running session.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+use postern_e2e::{
+    client::{self, Client},
+    dev::Dev,
+    wait,
+};
+use std::time::Duration;
+
+/// "At once" is promised; a loaded machine with an unoptimised build gets this.
+const IN_FORCE_WITHIN: Duration = Duration::from_secs(5);
+
+const POLICIES: &str = r#"
+@id("readers")
+permit (principal, action in [Action::"connect", Action::"read"], resource);
+
+@id("no-payments")
+@message("payments are not for agents")
+@hint("ask finance")
+forbid (principal is Agent, action == Action::"read", resource == Table::"demo/public.payments");
+
+@id("held")
+@review("group:dba")
+permit (principal, action == Action::"read", resource == Table::"demo/public.order_items");
+"#;
+
+async fn refusal(client: &Client, sql: &str) -> Option<String> {
+    let error = client.batch_execute(sql).await.err()?;
+    let error = error.as_db_error().unwrap().clone();
+    Some(format!("{} {} {:?} {:?}", error.code().code(), error.message(), error.detail(), error.hint()))
+}
+
+/// Waits until the statement is refused, and gives the refusal; or until it is not.
+async fn until(client: &Client, sql: &str, refused: bool) -> String {
+    wait::until("it is in force", IN_FORCE_WITHIN, || async {
+        let refusal = refusal(client, sql).await;
+        (refusal.is_some() == refused).then(|| refusal.unwrap_or_default())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_decide_what_readers_read() {
+    let dev = Dev::start(&[]);
+    let admin = dev.admin();
+    let reader = client::connect(&dev.grant("read", "30m").url).await;
+    let writer = client::connect(&dev.grant("write", "30m").url).await;
+    assert_eq!(refusal(&reader, "select count(*) from payments").await, None);
+
+    // What is wrong is told with its place, and nothing is applied.
+    let folder = dev.data();
+    let bad = folder.join("bad.cedar");
+    std::fs::write(&bad, POLICIES.replace("Action::\"read\", resource ==", "Action::\"raed\", resource ==")).unwrap();
+    let done = admin.run(&["apply", bad.to_str().unwrap()]);
+    let told = format!("{}{}", done.stdout, done.stderr);
+    assert!(done.code != 0 && told.contains("bad.cedar:8") && told.contains("raed"), "{done:#?}");
+    assert_eq!(refusal(&reader, "select count(*) from payments").await, None);
+
+    // From then on each session obeys.
+    let file = folder.join("agents.cedar");
+    std::fs::write(&file, POLICIES).unwrap();
+    let _ = admin.run(&["apply", file.to_str().unwrap()]).ok();
+    let told = until(&reader, "select count(*) from payments", true).await;
+    for word in ["42501", "payments are not for agents", "no-payments", "ask finance"] {
+        assert!(told.contains(word), "{word}: {told}");
+    }
+    assert_eq!(refusal(&reader, "select count(*) from orders").await, None, "its twin is allowed");
+    assert!(refusal(&reader, "select 1 from orders join payments on order_id = orders.id").await.is_some());
+    assert!(refusal(&reader, "delete from orders").await.unwrap().contains("42501"));
+    // A review cannot be had yet: that is a refusal, too.
+    let told = refusal(&reader, "select count(*) from order_items").await.unwrap();
+    assert!(told.contains("0A000") && told.contains("held"), "{told}");
+    // Other access roles are not decided by policies yet, so they are not served.
+    let end =
+        wait::until("the writer is told", IN_FORCE_WITHIN, || async { writer.events(|events| events.end.clone()) });
+    assert_eq!(end.await.1.as_deref(), Some("57P01"));
+    let writers = dev.grant("write", "30m").url;
+    let error = client::try_connect(&writers).await.err().expect("writers are not served");
+    assert_eq!(client::sqlstate(&error), "0A000");
+
+    // With no file left nothing is permitted.
+    let _ = admin.run(&["policy", "remove", "agents.cedar"]).ok();
+    until(&reader, "select count(*) from orders", true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_freeze_stops_whoever_may_change_something() {
+    let dev = Dev::start(&[]);
+    let admin = dev.admin();
+    let (read, write) = (dev.grant("read", "30m").url, dev.grant("write", "30m").url);
+    let (reader, writer) = (client::connect(&read).await, client::connect(&write).await);
+    writer.batch_execute("begin; update products set stock = stock where id = 1").await.unwrap();
+    let _ = admin.run(&["freeze", "demo", "--reason", "quarter's end"]).ok();
+    let end =
+        wait::until("the writer is told", IN_FORCE_WITHIN, || async { writer.events(|events| events.end.clone()) });
+    let (text, code) = end.await;
+    assert_eq!(code.as_deref(), Some("57P01"), "{text}");
+    let error = client::try_connect(&write).await.err().expect("the connection is frozen");
+    assert_eq!(client::sqlstate(&error), "42501");
+    assert_eq!(refusal(&reader, "select count(*) from products").await, None, "reading goes on");
+    client::connect(&read).await;
+    let listed = admin.run(&["connections", "--json"]).ok();
+    assert!(listed.contains("quarter's end"), "{listed}");
+    let _ = admin.run(&["freeze", "demo", "--off"]).ok();
+    wait::until("writers are served again", IN_FORCE_WITHIN, || async { client::try_connect(&write).await.ok() }).await;
+}

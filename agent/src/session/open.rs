@@ -22,7 +22,14 @@ use postern_wire::{
 use prost::Message;
 use secrecy::SecretString;
 use std::{rc::Rc, time::Duration};
-use tokio::{sync::mpsc::UnboundedSender, time::timeout};
+use tokio::{
+    sync::mpsc::UnboundedSender,
+    time::{sleep, timeout},
+};
+
+/// The control plane's welcome is taken in within three seconds: a large set of policies takes a while to load.
+const TOLD_TRIES: u32 = 30;
+const TOLD_PAUSE: Duration = Duration::from_millis(100);
 
 /// The catalog of a large database takes a while to read.
 const CATALOG_WITHIN: Duration = Duration::from_secs(20);
@@ -73,6 +80,7 @@ pub async fn open(
     let ticket =
         worker.verifier.take(&signed, &keys, gateway_id, Micros::now()).map_err(|error| refused(error.to_string()))?;
     let registration = worker.registry.register(&ticket, end)?;
+    told_enough(worker, &ticket.connection).await;
     // After it is registered, so that what is put in force meanwhile ends it.
     if !ticket.read_only {
         policy::admit_writer(&worker.rules, &ticket.connection)?;
@@ -106,6 +114,17 @@ pub async fn open(
         policy_version: ticket.policy_version,
     };
     Ok(Opened { facts, connection, target, ends_at: Micros(ticket.grant_ends_at_us), registration, judge })
+}
+
+/// Waits for a moment until the control plane has said what is served and what is in force: its ticket may come before it
+/// was all taken in.
+async fn told_enough(worker: &Rc<Worker>, connection: &str) {
+    for _ in 0..TOLD_TRIES {
+        if worker.rules.load().is_some() && worker.connections.load().contains_key(connection) {
+            return;
+        }
+        sleep(TOLD_PAUSE).await;
+    }
 }
 
 /// Whoever understands a read-only session's statements: knows the database's catalog, and what the session itself says

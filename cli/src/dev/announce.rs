@@ -64,12 +64,12 @@ fn here(folder: &Path) -> String {
 /// What is not yet enforced, and what cannot be.
 fn limits(foreign: bool) -> &'static str {
     if foreign {
-        "Not yet enforced: policies on single statements, masks. And there is no backstop: the access roles read,
+        "Not yet enforced: masks, and policies on what may write. And there is no backstop: the access roles read,
 write and all share the login of the --postgres URL, so `read` is read-only by the analysis of its statements
 alone, not for lack of privileges. Use a login that may do no more than you would give away.
 "
     } else {
-        "Not yet enforced: policies on single statements, masks (the shop's columns are tagged). `read` sessions only
+        "Not yet enforced: masks (the shop's columns are tagged), and policies on what may write. `read` sessions only
 read: by the analysis of their statements, and under a database role that may only SELECT.
 "
     }

@@ -48,6 +48,13 @@ pub(super) async fn authenticate(
     client.flush().await?;
     let (mechanism, client_first) = initial_response(&read_message(client).await?)?;
     let user = message.get("user").unwrap_or_default().to_owned();
+    // This thread, or the connectors, may have just started.
+    for _ in 0..ATTACH_TRIES {
+        if !worker.tunnels.attached().is_empty() {
+            break;
+        }
+        tokio::time::sleep(ATTACH_PAUSE).await;
+    }
     let begin = AuthBegin {
         user: user.clone(),
         database: message.get("database").unwrap_or_default().to_owned(),

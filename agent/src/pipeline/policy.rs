@@ -35,7 +35,7 @@ impl Policy {
             principal.as_ref().map(|principal| principal.name.clone()).unwrap_or_default()
         };
         let groups = ticket.groups.iter().map(|group| group.as_str().into()).collect();
-        let subject = Subject {
+        let mut subject = Subject {
             principal: Principal { kind, name: name(&ticket.principal).into(), groups },
             connection: Connection { name: ticket.connection.as_str().into(), tags: Default::default(), freeze: false },
             grant: Grant {
@@ -50,16 +50,8 @@ impl Policy {
             },
         };
         let client = ticket.client_address.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        let plan = Plan::for_grant(Arc::clone(&rules.policies), Arc::new(subject.clone()));
-        let mut policy = Self { current: Arc::clone(current), rules, subject, client, plan };
-        policy.plan_anew();
-        Ok(policy)
-    }
-
-    fn plan_anew(&mut self) {
-        let facts = self.rules.connections.get(&*self.subject.connection.name);
-        self.subject.connection.freeze = facts.is_some_and(|facts| facts.frozen);
-        self.plan = Plan::for_grant(Arc::clone(&self.rules.policies), Arc::new(self.subject.clone()));
+        let plan = plan(&rules, &mut subject);
+        Ok(Self { current: Arc::clone(current), rules, subject, client, plan })
     }
 
     /// Whether a statement that only reads may run. Before any policy was applied, it may.
@@ -69,8 +61,8 @@ impl Policy {
     pub fn admit(&mut self, statement: &facts::Statement) -> Result<(), Report> {
         let rules = rules(&self.current)?;
         if rules.counter != self.rules.counter {
+            self.plan = plan(&rules, &mut self.subject);
             self.rules = rules;
-            self.plan_anew();
         }
         if self.rules.version == 0 {
             return Ok(());
@@ -97,6 +89,13 @@ impl Policy {
             }),
         }
     }
+}
+
+/// What these rules say of a session.
+fn plan(rules: &Rules, subject: &mut Subject) -> Plan {
+    let facts = rules.connections.get(&*subject.connection.name);
+    subject.connection.freeze = facts.is_some_and(|facts| facts.frozen);
+    Plan::for_grant(Arc::clone(&rules.policies), Arc::new(subject.clone()))
 }
 
 fn rules(current: &Current) -> Result<Arc<Rules>, Report> {

@@ -22,10 +22,6 @@ impl Default for Lexing {
     }
 }
 
-/// The query for the schemas that the current user may not use.
-pub const UNUSABLE_SCHEMAS: &str = "\
-SELECT nspname::text FROM pg_catalog.pg_namespace WHERE NOT pg_catalog.has_schema_privilege(oid, 'USAGE')";
-
 /// A prepared statement.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Prepared {
@@ -53,7 +49,7 @@ pub struct Context {
     pub prepared: Arc<BTreeMap<String, Prepared>>,
     /// The types of the parameters, by object id, that a Parse message declares; 0 where it leaves one open.
     pub parameters: Vec<u32>,
-    /// The schemas that the current user may not use, as [`UNUSABLE_SCHEMAS`] tells: the search path passes over them.
+    /// The schemas on which the current user has no USAGE: the search path passes over them.
     pub unusable: Arc<BTreeSet<Arc<str>>>,
     /// The open cursors of the session: by name, the facts of the query that they were opened for.
     pub cursors: Arc<BTreeMap<String, Arc<Statement>>>,

@@ -7,9 +7,8 @@
 //! - [`version`]: what older servers read otherwise
 //! - [`mod@analyse`]: from tree, catalog and context to facts
 //! - [`mod@read_only`]: whether a statement can change nothing at all
-//! - [`pool`]: threads with stacks that are deep enough for all of this
 //!
-//! Nothing here does I/O, reads a clock or waits, but for the threads of [`pool`].
+//! Nothing here does I/O, reads a clock or waits. It runs on threads with [`parse::STACK_BYTES`] of stack.
 
 mod builtin;
 mod memo;
@@ -20,7 +19,6 @@ pub mod catalog;
 pub mod context;
 pub mod facts;
 pub mod parse;
-pub mod pool;
 pub mod read_only;
 pub mod version;
 

@@ -9,7 +9,6 @@ use postern_sql::{
     Context, analyse,
     facts::{Cause, Refusal, Script},
     parse::{MAX_STATEMENTS, MAX_TEXT_BYTES, text_of},
-    pool::{Busy, Pool},
 };
 use proptest::prelude::*;
 
@@ -81,23 +80,6 @@ fn size_and_bytes_are_checked() {
     assert_eq!(text_of(b"SELECT '\xff'").unwrap_err().position, Some(8));
     assert_eq!(text_of(b"SELECT 1\0; DROP TABLE t").unwrap_err().cause, Cause::Syntax);
     assert_eq!(cause(&"SELECT 1;".repeat(MAX_STATEMENTS + 1)), Cause::TooComplex);
-}
-
-#[test]
-fn a_pool_runs_jobs_and_says_when_it_is_full() {
-    let pool = Pool::start(2, 4).unwrap();
-    assert_eq!(pool.run(|| 1 + 1), Ok(2));
-    assert_eq!(pool.run(|| -> u8 { panic!("a job that fails") }), Err(Busy));
-    assert_eq!(pool.run(|| 3), Ok(3));
-    let (hold, held) = std::sync::mpsc::channel::<()>();
-    let held = std::sync::Arc::new(std::sync::Mutex::new(held));
-    let mut refused = 0;
-    for _ in 0..16 {
-        let held = held.clone();
-        refused += usize::from(pool.submit(move || drop(held.lock().map(|held| held.recv()))).is_err());
-    }
-    assert!(refused >= 10);
-    drop(hold);
 }
 
 fn pieces() -> Vec<String> {

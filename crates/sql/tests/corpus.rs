@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
+#[path = "corpus/shapes.rs"]
+mod shapes;
 
 use std::fmt::Write as _;
 
@@ -417,6 +419,8 @@ fn the_corpora_hold_against_a_real_server() {
             run(&|| check_evasions(&catalog, &context)),
             run(&|| check_readers(&catalog, &context)),
             run(&|| check_mutations(&catalog, &context)),
+            run(&|| shapes::check(&catalog, &context)),
+            run(&|| shapes::check_put_together(&catalog, &context)),
         ]
     });
     let reads = |sql: &str| {

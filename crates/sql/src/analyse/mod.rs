@@ -40,6 +40,7 @@ use crate::{
         Setting, Statement, Transaction,
     },
     parse::too_complex,
+    shape::Free,
 };
 use scope::{Arguments, Flow, Scope};
 
@@ -58,6 +59,30 @@ pub struct Analysis {
     pub script: Script,
     /// For each statement in the script's order.
     pub handles: Vec<Vec<Handle>>,
+    /// Which literals could have other values with the same facts. `None`: it cannot be told.
+    pub free: Option<Free>,
+}
+
+impl Analysis {
+    /// The memory that it takes, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let of = |statement: &Statement| {
+            let texts = statement.settings.iter().flat_map(|setting| [&setting.name, &setting.value]).flatten();
+            let texts: usize = texts.chain(&statement.effects).map(|text| text.len() + size_of::<String>()).sum();
+            size_of_val(statement.accesses.as_slice())
+                + size_of_val(statement.functions.as_slice())
+                + size_of_val(statement.columns.as_slice())
+                + texts
+                + size_of::<Statement>()
+        };
+        let handles = self.handles.iter().flatten().map(|handle| match handle {
+            Handle::Prepare { query, .. } => query.len(),
+            Handle::Declare { facts, .. } => of(facts),
+            _ => size_of::<Handle>(),
+        });
+        self.script.statements.iter().map(of).chain(handles).sum()
+    }
 }
 
 /// What a statement does to the session's prepared statements and cursors. The caller keeps the tables in [`Context`].
@@ -139,6 +164,8 @@ struct Analyser<'a> {
     local: bool,
     /// The text of the statement at hand, for what quotes it.
     text: Arc<str>,
+    /// Whether the value of a literal that stands in a condition says what is done.
+    reads_values: bool,
 }
 
 /// The result of a step that may refuse.
@@ -162,6 +189,7 @@ impl<'a> Analyser<'a> {
             arguments: None,
             active: Vec::new(),
             text,
+            reads_values: false,
         }
     }
 

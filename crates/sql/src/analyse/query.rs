@@ -88,7 +88,9 @@ impl<'a> Analyser<'a> {
         let mut scope = Scope::inside(outer);
         self.from(&select.from_clause, &mut scope)?;
         self.used(select.where_clause.as_deref(), &scope, Place::Filter)?;
-        let outer_name = std::mem::replace(&mut self.setting_name, pinned_setting(select, &scope));
+        let pinned = pinned_setting(select, &scope);
+        self.reads_values |= pinned.is_some();
+        let outer_name = std::mem::replace(&mut self.setting_name, pinned);
         let output = self.targets(&select.target_list, &scope)?;
         self.setting_name = outer_name;
         for group in &select.group_clause {

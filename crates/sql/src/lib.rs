@@ -11,7 +11,11 @@
 //!
 //! Nothing here does I/O, reads a clock or waits. It runs on threads with [`parse::STACK_BYTES`] of stack.
 
+#[cfg(test)]
+extern crate self as postern_sql;
+
 mod builtin;
+mod guards;
 mod memo;
 mod settings;
 

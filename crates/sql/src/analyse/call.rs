@@ -19,7 +19,7 @@ use crate::{
     builtin,
     catalog::{Cast, FIRST_USER_OID, Operator, Routine, TypeKind},
     facts::{Access, Action, Function, Manner, Name, Object, Place, Setting, Standing, Volatility},
-    settings, version,
+    guards, settings, version,
 };
 
 /// The type text, which literals prefer.
@@ -27,8 +27,12 @@ const TEXT_OID: u32 = 25;
 /// The types json and jsonb.
 const JSON_OID: u32 = 114;
 const JSONB_OID: u32 = 3802;
+/// How deep a type's parts are looked into. What is deeper may be anything.
+const MAX_PARTS: u32 = 8;
 /// Types that stand for any.
 const POLYMORPHIC: &[u32] = &[2276, 2277, 2283, 2776, 3500, 3831, 4537, 4538, 5077, 5078, 5079, 5080, 2249, 2287];
+/// Those of them that take literals as what the other arguments are: all but `"any"` and rows.
+const ADAPTING: &[u32] = &[2277, 2283, 2776, 3500, 3831, 4537, 4538, 5077, 5078, 5079, 5080];
 
 impl<'a> Analyser<'a> {
     /// A call as the grammar has it, aggregates and window functions included.
@@ -88,9 +92,17 @@ impl<'a> Analyser<'a> {
             {
                 return self.cast_to_oid(ty, *from);
             }
+            if !guards::stops(guards::FUNCTIONS) {
+                return Ok(Ty::Opaque);
+            }
             return Err(missing(format!("function {name} does not exist for such arguments"), at));
         }
         self.implicit_casts(types);
+        if types.contains(&Ty::Literal)
+            && candidates.iter().any(|routine| routine.args.iter().any(|arg| ADAPTING.contains(arg)))
+        {
+            types.iter().try_for_each(|ty| if let Ty::Known(oid) = ty { self.type_checks(*oid) } else { Ok(()) })?;
+        }
         // A function that takes a row can make another of its type.
         for ty in types {
             if let Ty::Known(oid) = ty
@@ -280,6 +292,9 @@ impl<'a> Analyser<'a> {
         if found.is_empty() {
             return Err(missing(format!("operator {name} does not exist for such operands"), -1));
         }
+        let operands = [left.unwrap_or(right), right];
+        self.implicit_casts(&operands);
+        self.literals_beside(&operands)?;
         if found.iter().any(|operator| operator.function >= FIRST_USER_OID) {
             let fits = |operator: &&Operator| {
                 self.may_become(right, operator.right) && left.is_none_or(|left| self.may_become(left, operator.left))
@@ -302,8 +317,6 @@ impl<'a> Analyser<'a> {
             let result = result.or(common.filter(|oid| *oid != 0));
             return Ok(result.filter(|oid| !POLYMORPHIC.contains(oid)).map_or(Ty::Opaque, Ty::Known));
         }
-        let operands: Vec<Ty> = left.into_iter().chain([right]).collect();
-        self.implicit_casts(&operands);
         let mut result: Option<Ty> = None;
         for operator in &found {
             if operator.function >= FIRST_USER_OID {
@@ -375,26 +388,109 @@ impl<'a> Analyser<'a> {
         if target >= FIRST_USER_OID {
             self.facts.types.insert(target);
         }
-        let base = self.base_type(target);
-        let source = match from {
-            Ty::Known(oid) => Some(self.base_type(oid)),
-            Ty::Literal => Some(0),
-            Ty::Opaque => None,
-        };
-        let may = |cast: &&Cast| cast.target == base && source.is_none_or(|source| cast.source == source);
-        let functions: Vec<u32> = self.catalog.user_casts().filter(may).map(|cast| cast.function).collect();
-        self.facts.called.extend(functions);
+        self.casts_into(target, from, |_| true, MAX_PARTS);
         self.type_checks(target)?;
         self.leave();
         Ok(Ty::Known(target))
     }
 
-    /// Casts of users' making that are made unasked: any of them whose source may be among the operands.
-    fn implicit_casts(&mut self, types: &[Ty]) {
+    /// The casts of users' making by which a value of one type becomes one of another: its own, its elements', its
+    /// fields'.
+    fn casts_into(&mut self, target: u32, from: Ty, wanted: fn(&Cast) -> bool, depth: u32) {
+        let base = self.base_type(target);
+        let source = match from {
+            Ty::Known(oid) => Some(self.base_type(oid)),
+            // It is read as what it is to be.
+            Ty::Literal => return,
+            Ty::Opaque => None,
+        };
+        if depth == 0 || self.catalog.user_casts().next().is_none() {
+            return;
+        }
         let may =
-            |cast: &&Cast| cast.implicit && types.iter().any(|ty| *ty == Ty::Opaque || *ty == Ty::Known(cast.source));
+            |cast: &&Cast| cast.target == base && source.is_none_or(|source| cast.source == source) && wanted(cast);
         let functions: Vec<u32> = self.catalog.user_casts().filter(may).map(|cast| cast.function).collect();
         self.facts.called.extend(functions);
+        let Some(ty) = self.catalog.type_by_oid(base) else { return };
+        let of_array = source.is_none_or(|source| self.catalog.type_by_oid(source).is_some_and(|ty| ty.array));
+        if ty.array && of_array {
+            self.casts_into(ty.of, self.element_of(from), wanted, depth - 1);
+        }
+        let row = self.catalog.relation_by_oid(ty.relation).filter(|_| from == Ty::Opaque);
+        for column in row.iter().flat_map(|relation| &relation.columns) {
+            self.casts_into(column.ty, Ty::Opaque, wanted, depth - 1);
+        }
+    }
+
+    /// Casts of users' making that are made unasked: those whose source may be among the operands.
+    pub(super) fn implicit_casts(&mut self, types: &[Ty]) {
+        for ty in types {
+            self.facts.unknown_operand |= *ty == Ty::Opaque;
+            self.casts_of(*ty, |cast| cast.implicit);
+        }
+    }
+
+    /// The casts that a value of a known type may be given, or its elements.
+    fn casts_of(&mut self, from: Ty, wanted: fn(&Cast) -> bool) {
+        let Ty::Known(oid) = from else { return };
+        if self.catalog.user_casts().next().is_none() {
+            return;
+        }
+        let (base, element) = (self.base_type(oid), self.element_of(from));
+        let is = |source: u32| source == oid || source == base || element == Ty::Known(source);
+        let may = |cast: &&Cast| wanted(cast) && is(cast.source);
+        let functions: Vec<u32> = self.catalog.user_casts().filter(may).map(|cast| cast.function).collect();
+        self.facts.called.extend(functions);
+    }
+
+    /// The casts of what was not known where it was used: those whose source the statement may have at all.
+    pub(super) fn casts_of_unknown(&mut self) {
+        let (operand, assigned) = (self.facts.unknown_operand, self.facts.unknown_assigned);
+        let casts: Vec<&Cast> = self.catalog.user_casts().collect();
+        for cast in casts {
+            if ((operand && cast.implicit) || (assigned && cast.assignment)) && self.may_have(cast.source) {
+                self.facts.called.push(cast.function);
+            }
+        }
+    }
+
+    /// The casts that turn what an SQL function's last statement gives into the function's result.
+    pub(super) fn casts_of_result(&mut self, result: u32) {
+        let base = self.base_type(result);
+        let casts: Vec<&Cast> =
+            self.catalog.user_casts().filter(|cast| cast.assignment && cast.target == base).collect();
+        for cast in casts {
+            if self.may_have(cast.source) {
+                self.facts.called.push(cast.function);
+            }
+        }
+    }
+
+    /// A literal beside an array, range or row is read as one, which runs the checks of the domains in it. Beside a domain
+    /// it is read as what that is over.
+    pub(super) fn literals_beside(&mut self, types: &[Ty]) -> Step {
+        if !types.contains(&Ty::Literal) {
+            return Ok(());
+        }
+        for ty in types {
+            let Ty::Known(oid) = ty else { continue };
+            let base = self.base_type(*oid);
+            let has_parts = |ty: &crate::catalog::Type| ty.of != 0 || ty.relation != 0;
+            if self.catalog.type_by_oid(base).is_some_and(has_parts) {
+                self.type_checks(base)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The type of alternatives: each may be cast to what they have in common.
+    pub(super) fn alternatives(&mut self, types: &[Ty]) -> Step<Ty> {
+        // Two that are not known may differ.
+        if types.len() > 1 && types.iter().any(|ty| *ty == Ty::Opaque || Some(ty) != types.first()) {
+            self.implicit_casts(types);
+            self.literals_beside(types)?;
+        }
+        Ok(types.iter().copied().reduce(Ty::or).unwrap_or(Ty::Literal))
     }
 
     /// What becomes JSON goes by way of a cast to it where a user made one, however deep in a row the value lies. So each
@@ -403,33 +499,41 @@ impl<'a> Analyser<'a> {
         let casts: Vec<&Cast> =
             self.catalog.user_casts().filter(|cast| matches!(cast.target, JSON_OID | JSONB_OID)).collect();
         for cast in casts {
-            let read = self.facts.accesses.iter().any(|access| match &access.object {
-                Object::Relation(name) => {
-                    let relation = self.catalog.relation(&self.real_schema(&name.schema), &name.name);
-                    // What the string itself made may have columns of any type.
-                    relation.is_none_or(|relation| match relation.is_builtin() {
-                        true => self.uses_any(relation),
-                        false => self.holds(relation, cast.source, 8),
-                    })
-                }
-                _ => false,
-            });
-            let made = self.facts.types.iter().any(|oid| self.contains(*oid, cast.source, 8));
-            let returned = || {
-                let called = self.facts.called.iter().chain(&self.judged);
-                let mut results = called.filter_map(|oid| self.catalog.routine_by_oid(*oid));
-                results.any(|routine| !routine.is_builtin() && self.contains(routine.result, cast.source, 8))
-            };
-            if read || made || returned() {
+            if self.may_have(cast.source) || self.reads_any() {
                 self.facts.called.push(cast.function);
             }
         }
     }
 
+    /// Whether the statement reads, makes or is given a value with one of this type in it, as far as types say.
+    fn may_have(&self, wanted: u32) -> bool {
+        let read = self.facts.accesses.iter().any(|access| match &access.object {
+            Object::Relation(name) => {
+                let relation = self.catalog.relation(&self.real_schema(&name.schema), &name.name);
+                // What the string itself made may have columns of any type.
+                relation.is_none_or(|relation| !relation.is_builtin() && self.holds(relation, wanted, MAX_PARTS))
+            }
+            _ => false,
+        });
+        let given = || {
+            let arguments = self.arguments.iter().flat_map(|arguments| &arguments.types);
+            let known = arguments.filter_map(|ty| if let Ty::Known(oid) = ty { Some(oid) } else { None });
+            known.chain(&self.context.parameters).any(|oid| self.contains(*oid, wanted, MAX_PARTS))
+        };
+        let made = || self.facts.types.iter().any(|oid| self.contains(*oid, wanted, MAX_PARTS));
+        let returned = || {
+            let called = self.facts.called.iter().chain(&self.judged);
+            let mut results = called.filter_map(|oid| self.catalog.routine_by_oid(*oid));
+            results.any(|routine| !routine.is_builtin() && self.contains(routine.result, wanted, MAX_PARTS))
+        };
+        read || given() || made() || returned()
+    }
+
     /// Whether one of the server's own columns is used that can hold values of any type: those of statistics, mostly.
-    fn uses_any(&self, relation: &crate::catalog::Relation) -> bool {
-        self.facts.columns.iter().filter(|used| used.relation == relation.name).any(|used| {
-            let mut columns = relation.columns.iter();
+    fn reads_any(&self) -> bool {
+        self.facts.columns.iter().any(|used| {
+            let relation = self.catalog.relation(&used.relation.schema, &used.relation.name);
+            let mut columns = relation.into_iter().filter(|found| found.is_builtin()).flat_map(|found| &found.columns);
             columns.any(|column| {
                 used.column.as_ref().is_none_or(|name| *name == column.name) && self.is_polymorphic(column.ty)
             })
@@ -446,7 +550,7 @@ impl<'a> Analyser<'a> {
             return true;
         }
         let Some(ty) = self.catalog.type_by_oid(oid) else { return true };
-        let element = (ty.array || ty.kind == TypeKind::Domain) && self.contains(ty.of, wanted, depth - 1);
+        let element = ty.of != 0 && self.contains(ty.of, wanted, depth - 1);
         // `record` says nothing of what is in it.
         let unknown = ty.kind == TypeKind::Pseudo && oid != 2278;
         let relation = self.catalog.relation_by_oid(ty.relation);
@@ -455,24 +559,19 @@ impl<'a> Analyser<'a> {
 
     /// Casts that assignment to whichever type makes.
     pub(super) fn casts_of_assignment(&mut self, from: Ty) {
-        let may = |cast: &&Cast| cast.assignment && (from == Ty::Opaque || from == Ty::Known(cast.source));
-        let functions: Vec<u32> = self.catalog.user_casts().filter(may).map(|cast| cast.function).collect();
-        self.facts.called.extend(functions);
+        self.facts.unknown_assigned |= from == Ty::Opaque;
+        self.casts_of(from, |cast| cast.assignment);
+    }
+
+    /// Casts by which a value is taken as a truth value or a number: a condition, LIMIT, a subscript.
+    pub(super) fn casts_of_use(&mut self, from: Ty) {
+        self.facts.unknown_assigned |= from == Ty::Opaque;
+        self.casts_of(from, |cast| cast.assignment && cast.target < FIRST_USER_OID);
     }
 
     /// A value that is written to a column: casts that assignment makes, and the constraints of its domain.
     pub(super) fn assigned(&mut self, target: u32, from: Ty) -> Step {
-        let base = self.base_type(target);
-        let may = |cast: &&Cast| {
-            let source = match from {
-                Ty::Known(oid) => cast.source == self.base_type(oid),
-                Ty::Literal => false,
-                Ty::Opaque => true,
-            };
-            cast.assignment && cast.target == base && source
-        };
-        let functions: Vec<u32> = self.catalog.user_casts().filter(may).map(|cast| cast.function).collect();
-        self.facts.called.extend(functions);
+        self.casts_into(target, from, |cast| cast.assignment, MAX_PARTS);
         self.type_checks(target)
     }
 

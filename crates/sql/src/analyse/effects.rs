@@ -371,6 +371,7 @@ impl<'a> Analyser<'a> {
             // What the definition reads is known here; what uses it sees only the result.
             inner.casts_to_json();
         }
+        inner.casts_of_unknown();
         let started = match done {
             Ok(()) => Started {
                 routines: inner.facts.called.iter().copied().collect(),
@@ -420,6 +421,8 @@ impl<'a> Analyser<'a> {
         self.facts.settings.extend(inner.facts.settings);
         self.facts.effects.extend(inner.facts.effects);
         self.facts.unfiltered |= inner.facts.unfiltered;
+        self.facts.unknown_operand |= inner.facts.unknown_operand;
+        self.facts.unknown_assigned |= inner.facts.unknown_assigned;
         self.facts.unknown |= inner.facts.unknown;
         if inner.facts.barrier == Barrier::Names {
             self.barrier();

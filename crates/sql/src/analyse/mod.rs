@@ -131,6 +131,10 @@ struct Facts {
     makes_json: bool,
     /// Users' types of which the statement makes values by casts.
     types: BTreeSet<u32>,
+    /// Whether a value of a type that is not known is an operand, so that any implicit cast may be made of it.
+    unknown_operand: bool,
+    /// Whether one is assigned to something, by any cast that assignment makes.
+    unknown_assigned: bool,
     /// Functions that are called and not yet judged.
     called: Vec<u32>,
     /// Whether something could not be understood that does not stop the statement from running.

@@ -50,6 +50,9 @@ impl<'a> Analyser<'a> {
                 };
                 let left = self.query(left, scope)?;
                 let right = self.query(right, scope)?;
+                for (one, other) in left.columns.iter().zip(&right.columns) {
+                    self.alternatives(&[one.ty, other.ty])?;
+                }
                 let output = merge(left, right);
                 if !select.all {
                     self.grouped(&output.columns);
@@ -70,7 +73,7 @@ impl<'a> Analyser<'a> {
                 let ty = self.expr(item, scope, &mut flow)?;
                 match output.columns.get_mut(at) {
                     Some(column) => {
-                        column.ty = column.ty.or(ty);
+                        column.ty = self.alternatives(&[column.ty, ty])?;
                         column.flow.extend(&flow);
                     }
                     None => {
@@ -230,8 +233,10 @@ impl<'a> Analyser<'a> {
             self.used(Some(node), scope, Place::Window)?;
         }
         self.sorted(&window.order_clause, scope, Place::Window)?;
-        self.used(window.start_offset.as_deref(), scope, Place::Window)?;
-        self.used(window.end_offset.as_deref(), scope, Place::Window)?;
+        for offset in [&window.start_offset, &window.end_offset] {
+            let ty = self.used(offset.as_deref(), scope, Place::Window)?;
+            self.casts_of_use(ty);
+        }
         Ok(())
     }
 

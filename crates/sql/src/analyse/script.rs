@@ -14,7 +14,7 @@ use crate::{
     catalog::Catalog,
     context::{Context, parse_search_path},
     facts::{Barrier, Function, Name, Refusal, Script, Statement, Transaction},
-    parse, settings, shape,
+    guards, parse, settings, shape,
 };
 
 /// The columns of what an earlier statement of the string made; `None`: not known.
@@ -132,7 +132,7 @@ impl Analyser<'_> {
     /// Whether a statement can be judged at all after those that stand before it in the same string.
     fn in_time(&self, node: &NodeEnum) -> Step {
         let Some(earlier) = self.lost else { return Ok(()) };
-        if !looks_names_up(node) {
+        if !looks_names_up(node) || !guards::stops(guards::ORDER) {
             return Ok(());
         }
         Err(unresolved(

@@ -1,5 +1,7 @@
 //! Policy files, bent: each is loaded or refused with its place, and what is loaded decides as Cedar does.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, too")]
+
 mod common;
 
 use common::*;

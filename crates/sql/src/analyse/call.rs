@@ -485,11 +485,13 @@ impl<'a> Analyser<'a> {
 
     /// The type of alternatives: each may be cast to what they have in common.
     pub(super) fn alternatives(&mut self, types: &[Ty]) -> Step<Ty> {
+        let mut others = types.iter().filter(|ty| **ty != Ty::Literal);
+        let first = others.next();
         // Two that are not known may differ.
-        if types.len() > 1 && types.iter().any(|ty| *ty == Ty::Opaque || Some(ty) != types.first()) {
+        if others.any(|ty| *ty == Ty::Opaque || Some(ty) != first) {
             self.implicit_casts(types);
-            self.literals_beside(types)?;
         }
+        self.literals_beside(types)?;
         Ok(types.iter().copied().reduce(Ty::or).unwrap_or(Ty::Literal))
     }
 

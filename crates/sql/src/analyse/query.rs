@@ -50,8 +50,10 @@ impl<'a> Analyser<'a> {
                 };
                 let left = self.query(left, scope)?;
                 let right = self.query(right, scope)?;
+                // A literal that a part puts out is read as what the other part has there.
+                let as_literal = |ty: Ty| if ty == Ty::Literal.settled() { Ty::Literal } else { ty };
                 for (one, other) in left.columns.iter().zip(&right.columns) {
-                    self.alternatives(&[one.ty, other.ty])?;
+                    self.alternatives(&[as_literal(one.ty), as_literal(other.ty)])?;
                 }
                 let output = merge(left, right);
                 if !select.all {

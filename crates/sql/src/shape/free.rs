@@ -65,7 +65,7 @@ impl Walk<'_> {
             }
             NodeEnum::MergeStmt(merge) => {
                 self.with(merge.with_clause.as_ref())?;
-                merge.source_relation.as_deref().map_or(Some(()), |source| self.from_item(source))?;
+                merge.source_relation.as_deref().map_or(Some(()), |source| self.item_of_from(source))?;
                 self.maybe(merge.join_condition.as_deref())?;
                 for node in &merge.merge_when_clauses {
                     let Some(NodeEnum::MergeWhenClause(when)) = &node.node else { return None };
@@ -101,14 +101,14 @@ impl Walk<'_> {
     }
 
     fn from(&mut self, nodes: &[Node]) -> Step {
-        nodes.iter().try_for_each(|node| self.from_item(node))
+        nodes.iter().try_for_each(|node| self.item_of_from(node))
     }
 
-    fn from_item(&mut self, node: &Node) -> Step {
+    fn item_of_from(&mut self, node: &Node) -> Step {
         match &node.node {
             Some(NodeEnum::JoinExpr(join)) => {
-                self.from_item(join.larg.as_deref()?)?;
-                self.from_item(join.rarg.as_deref()?)?;
+                self.item_of_from(join.larg.as_deref()?)?;
+                self.item_of_from(join.rarg.as_deref()?)?;
                 self.maybe(join.quals.as_deref())
             }
             Some(NodeEnum::RangeSubselect(sub)) => self.sub_select(sub.subquery.as_deref()),

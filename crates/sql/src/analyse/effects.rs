@@ -422,7 +422,7 @@ impl<'a> Analyser<'a> {
         self.facts.effects.extend(inner.facts.effects);
         self.facts.unfiltered |= inner.facts.unfiltered;
         self.facts.unknown_operand |= inner.facts.unknown_operand;
-        self.facts.unknown_assigned |= inner.facts.unknown_assigned;
+        self.facts.unknown_used |= inner.facts.unknown_used;
         self.facts.unknown |= inner.facts.unknown;
         if inner.facts.barrier == Barrier::Names {
             self.barrier();

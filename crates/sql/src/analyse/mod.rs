@@ -4,12 +4,13 @@
 //! - `names`: relations, functions, types by the session's search path
 //! - `statement`: each kind of statement, one treatment each; `utility`, `session`, `ddl`, `alter` hold them
 //! - `query`, `labels`, `from`, `write`: SELECT, FROM, INSERT to MERGE
-//! - `expr`, `call`, `json`: expressions; functions, operators and casts
+//! - `expr`, `call`, `casts`, `json`: expressions; functions, operators and casts
 //! - `effects`, `routines`: what a relation or function starts besides what the text says
 //! - `script`: a query string of several statements
 
 mod alter;
 mod call;
+mod casts;
 mod ddl;
 mod effects;
 mod expr;
@@ -133,8 +134,8 @@ struct Facts {
     types: BTreeSet<u32>,
     /// Whether a value of a type that is not known is an operand, so that any implicit cast may be made of it.
     unknown_operand: bool,
-    /// Whether one is assigned to something, by any cast that assignment makes.
-    unknown_assigned: bool,
+    /// Whether one is a condition, a limit or a subscript, by whichever cast that takes.
+    unknown_used: bool,
     /// Functions that are called and not yet judged.
     called: Vec<u32>,
     /// Whether something could not be understood that does not stop the statement from running.

@@ -85,7 +85,7 @@ impl Policy {
             || Report::new("57P03", "the connector does not know this connection's policies", "Connect again.");
         let facts = self.rules.connections.get(&*self.subject.connection.name).ok_or_else(unknown)?;
         let moment = Moment { now: Micros::now(), offset: 0, client: self.client };
-        let decision = self.plan.decide(&moment, &without_own_settings(statement), &facts.objects);
+        let decision = self.plan.decide(&moment, &without_what_is_told(statement), &facts.objects);
         let by = decision.policies.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         match decision.outcome {
             // Whether there is a reason was decided.
@@ -124,13 +124,16 @@ fn rules(current: &Current) -> Result<Arc<Rules>, Report> {
     current.load().as_ref().map(Arc::clone).ok_or_else(unknown)
 }
 
-/// `set_config` is judged as the setting that it changes: it needs no permit for the call, and `admin` where the setting does.
-fn without_own_settings(statement: &facts::Statement) -> facts::Statement {
-    let is_set_config = |name: &facts::Name| &*name.schema == "pg_catalog" && &*name.name == "set_config";
+/// What these functions do is told by accesses and settings of their own: a setting that is changed, a sequence that is updated.
+const TOLD: [&str; 3] = ["set_config", "nextval", "setval"];
+
+/// A statement without the calls that are judged by what they do.
+fn without_what_is_told(statement: &facts::Statement) -> facts::Statement {
+    let is_told = |name: &facts::Name| &*name.schema == "pg_catalog" && TOLD.contains(&&*name.name);
     let mut statement = statement.clone();
-    statement.functions.retain(|function| !is_set_config(&function.name));
+    statement.functions.retain(|function| !is_told(&function.name));
     statement.accesses.retain(|access| match &access.object {
-        Object::Function(name) => access.action != Action::Call || !is_set_config(name),
+        Object::Function(name) => access.action != Action::Call || !is_told(name),
         _ => true,
     });
     statement

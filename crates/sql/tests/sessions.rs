@@ -218,3 +218,31 @@ fn event_triggers_run_on_all_that_makes_relations() {
     }
     assert!(!calls("SELECT a FROM t") && !calls("INSERT INTO t VALUES (1, 'x')"));
 }
+
+#[test]
+fn what_a_string_takes_away_hides_nothing() {
+    let mut session = session();
+    session.search_path = vec!["first".into(), "public".into()];
+    for text in ["DROP TABLE t; DROP TABLE t", "ALTER TABLE t RENAME TO u; ALTER TABLE t ADD COLUMN x int"] {
+        assert_eq!(relations(text, &session), ["first.t", "public.t"], "{text}");
+    }
+    let lost =
+        |text: &str, session: &Context| matches!(ask(text, session), Err(Refusal { cause: Cause::Unresolved, .. }));
+    for then in ["DROP TABLE t", "DELETE FROM t"] {
+        for first in [
+            "ROLLBACK",
+            "SELECT set_config('search_path', 'a' || 'b', false)",
+            "DISCARD TEMP",
+            "BEGIN; CREATE TEMP TABLE t (a int) ON COMMIT DROP; COMMIT",
+        ] {
+            assert!(lost(&format!("{first}; {then}"), &session), "{first}; {then}");
+        }
+        // The end of a transaction that has changed something may change it back.
+        assert!(!lost(&format!("COMMIT; {then}"), &session), "{then}");
+        session.uncommitted = true;
+        assert!(lost(&format!("COMMIT; {then}"), &session), "{then}");
+        session.uncommitted = false;
+    }
+    // What names nothing can follow anything.
+    assert!(ask("ROLLBACK; BEGIN; SET work_mem = 1; COMMIT", &session).is_ok());
+}

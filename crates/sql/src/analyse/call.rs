@@ -237,9 +237,9 @@ impl<'a> Analyser<'a> {
         match &*routine.name.name {
             "set_config" => self.set_config(args),
             name if builtin::changes_sequence(name) => {
-                if let Some(sequence) = args.first().and_then(constant_text).and_then(|text| self.sequence(text)) {
-                    self.access(Action::Update, Object::Relation(sequence));
-                }
+                let sequence = args.first().and_then(constant_text).and_then(|text| self.sequence(text));
+                // One that is computed could be any.
+                self.access(Action::Update, sequence.map_or(Object::Database, Object::Relation));
             }
             _ => {}
         }

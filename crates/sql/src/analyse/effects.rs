@@ -29,6 +29,17 @@ pub(super) enum Event {
     Truncate = 32,
 }
 
+impl Event {
+    fn action(self) -> Action {
+        match self {
+            Self::Insert => Action::Insert,
+            Self::Delete => Action::Delete,
+            Self::Update => Action::Update,
+            Self::Truncate => Action::Truncate,
+        }
+    }
+}
+
 /// A text of the catalog, with what is in sight of it.
 type Definition<'d, 'a> = &'d dyn Fn(&mut Analyser<'a>) -> Step;
 
@@ -248,10 +259,12 @@ impl<'a> Analyser<'a> {
         self.through(&started, event, seen)
     }
 
+    /// Whoever may make a view of what it reads must not thereby write it.
     fn through(&mut self, started: &Started, event: Event, seen: &mut Vec<(u32, Event)>) -> Step {
         for name in &started.relations {
-            if let Some(base) = self.catalog.relation(&name.schema, &name.name) {
+            if let Some(base) = self.catalog.relation(&self.real_schema(&name.schema), &name.name) {
                 self.effect(format!("writes through to {}.{}", name.schema, name.name));
+                self.access(event.action(), Object::Relation(name.clone()));
                 self.write_starts(base, event, seen)?;
             }
         }

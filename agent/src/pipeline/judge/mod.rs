@@ -32,7 +32,7 @@ use made::Made;
 use names::{Answered, Meaning, Names, QUESTION, Why};
 use postern_proto::v1::StatementKind;
 use postern_sql::{
-    Analysis, Context, Handle, analyse_in_full,
+    Analysis, Context, Handle, Shapes, analyse_in_full,
     facts::{self, Refusal},
     parse::text_of,
 };
@@ -47,7 +47,7 @@ use std::{
     task::{self, Poll},
 };
 
-/// Texts whose analysis is remembered, in bytes for one session.
+/// Texts and shapes whose analysis is remembered, in bytes of each for one session.
 const MAX_REMEMBERED: usize = 256 * 1024;
 
 /// Search paths and their kind that one session may have had.
@@ -101,7 +101,9 @@ pub struct Judge {
     touched: bool,
     /// The transaction has changed something, as of the last question.
     wrote: bool,
-    /// By text.
+    /// By shape, for statements without declared parameters.
+    shapes: Shapes<Verdict>,
+    /// By text, for all others.
     remembered: HashMap<Box<[u8]>, Vec<Remembered>>,
     remembered_bytes: usize,
     /// What goes on in place of the text that was judged last.
@@ -132,6 +134,7 @@ impl Judge {
             made: Made::default(),
             touched: false,
             wrote: false,
+            shapes: Shapes::new(MAX_REMEMBERED),
             remembered: HashMap::new(),
             remembered_bytes: 0,
             put_right: None,
@@ -217,6 +220,7 @@ impl Judge {
     }
 
     fn forget(&mut self) {
+        self.shapes.clear();
         self.remembered.clear();
         self.remembered_bytes = 0;
     }
@@ -393,6 +397,11 @@ impl Judge {
     }
 
     fn analysed(&mut self, text: &[u8], types: &[u32]) -> Verdict {
+        if types.is_empty()
+            && let Some(verdict) = self.shapes.lookup(text)
+        {
+            return Rc::clone(verdict);
+        }
         let mut remembered = self.remembered.get(text).into_iter().flatten();
         if let Some((_, verdict)) = remembered.find(|(of, _)| **of == *types) {
             return Rc::clone(verdict);
@@ -409,6 +418,12 @@ impl Judge {
             }),
         };
         let verdict = Rc::new(analysis.map_err(Box::new));
+        if types.is_empty()
+            && let Ok(analysis) = &*verdict
+            && self.shapes.keep(text, analysis, Rc::clone(&verdict))
+        {
+            return verdict;
+        }
         if self.remembered_bytes + text.len() > MAX_REMEMBERED {
             self.forget();
         }

@@ -279,7 +279,7 @@ impl Judge {
     pub fn answered(&mut self, answer: Answer, status: u8) {
         if matches!(self.names, Names::Doubtful(_)) {
             let row = answer.and_then(|mut answers| answers.pop()?.pop());
-            if !row.is_some_and(|row| self.learn_names(&row, status).is_ok()) {
+            if row.is_none_or(|row| self.learn_names(&row, status).is_err()) {
                 self.names.asked_in_vain();
             }
             return;
@@ -352,12 +352,11 @@ impl Judge {
         if self.resting {
             return Ok(());
         }
-        self.judge(statement, failed)?;
-        match &*statement.prepared.judged.borrow() {
-            Some(judged) if judged.meaning != self.now => Err(names_have_changed()),
-            // What SQL has made has a table of its own.
-            _ => Ok(()),
+        let meant = statement.prepared.judged.borrow().as_ref().map(|judged| judged.meaning);
+        if meant.is_some_and(|meaning| meaning != self.now) {
+            return Err(names_have_changed());
         }
+        self.judge(statement, failed).map(drop)
     }
 
     /// What is known of a statement that may run.

@@ -1,6 +1,7 @@
 //! A thread of the data path: its tunnels, their sessions, its recorder.
 
 use crate::{
+    budgets::Budgets,
     catalogs::Catalogs,
     config::Config,
     control::Control,
@@ -56,6 +57,8 @@ pub struct Common {
     pub catalogs: Catalogs,
     /// The connections by name, as the control plane says.
     pub connections: Arc<ArcSwap<HashMap<String, Connection>>>,
+    /// What grants may use up.
+    pub budgets: Budgets,
     /// All sessions.
     pub registry: Registry,
     /// Whether statements may start.

@@ -1,14 +1,14 @@
 //! Whether a statement may run.
 
-use super::{inspect::Statement, judge::Judge};
+use super::{inspect::Statement, judge::Judge, limits::Limits};
 use postern_proto::v1::StatementKind;
 use postern_wire::error::Report;
 
 /// The answer.
 #[derive(Debug)]
 pub enum Decision {
-    /// It runs.
-    Allow,
+    /// It runs, within limits if there are any.
+    Allow(Option<Box<Limits>>),
     /// It does not, and the client is told this.
     Deny(Report),
 }
@@ -24,7 +24,7 @@ pub fn decide(statement: &Statement, judge: Option<&mut Judge>) -> Decision {
             "Call the function by a SELECT statement instead.",
         )),
         (_, Some(judge)) => judge.decide(statement),
-        (_, None) => Decision::Allow,
+        (_, None) => Decision::Allow(None),
     }
 }
 

@@ -1,11 +1,11 @@
 //! The server's messages: followed by their headers, looked into where they end something, passed on as they
 //! come.
 
-use super::Pipeline;
+use super::{Pipeline, guard::Fate};
 use postern_wire::{
     ProtocolError, backend,
     error::Severity,
-    frame::{self, HEADER_BYTES, Header},
+    frame::{self, HEADER_BYTES, Header, put_message},
     tracker::Sent,
 };
 
@@ -21,6 +21,8 @@ const MAX_HEARD: usize = 256 * 1024;
 pub struct Down {
     /// Bytes of the current message's body still to be passed on.
     passing: usize,
+    /// Bytes of a message still to come of which the client sees nothing.
+    dropping: usize,
     /// The last message was a FATAL error: the server says nothing more.
     fatal: bool,
 }
@@ -43,6 +45,11 @@ impl Down {
     pub fn saw_fatal(&self) -> bool {
         self.fatal
     }
+}
+
+/// A row of a result, or a part of COPY data.
+fn is_row(header: Header) -> bool {
+    matches!(header.tag, b'D' | b'd')
 }
 
 /// As much of a message's body as is looked into, which depends on nothing but the message, or `None` while that is
@@ -78,6 +85,13 @@ impl Pipeline {
                 }
                 continue;
             }
+            if down.passing == 0 && self.is_guarded_now() {
+                match self.guarded(down, rest, &mut out)? {
+                    0 => return Ok(done),
+                    met => done += met,
+                }
+                continue;
+            }
             let mut rewritten = Vec::new();
             let passed = self.pass(down, rest, &mut rewritten)?;
             if passed == 0 {
@@ -98,6 +112,9 @@ impl Pipeline {
             let skip = down.passing.min(bytes.len() - at);
             at += skip;
             down.passing -= skip;
+            if self.is_guarded_now() {
+                break;
+            }
             let rest = bytes.get(at..).unwrap_or_default();
             let header = match self.next_header(rest) {
                 Ok(Some(header)) => header,
@@ -105,7 +122,7 @@ impl Pipeline {
                 Err(error) if at == 0 => return Err(error),
                 Ok(None) | Err(_) => break,
             };
-            if matches!(header.tag, b'D' | b'd') {
+            if is_row(header) {
                 self.tracker.data(header.tag == b'D', header.total());
                 at += HEADER_BYTES;
                 down.passing = header.body;
@@ -114,31 +131,104 @@ impl Pipeline {
             let Some(body) = looked_into(header, rest) else {
                 break;
             };
-            if header.tag == b'E' {
-                if let Some(judge) = &mut self.judge {
-                    judge.failed();
-                }
-                down.fatal = postern_wire::error::field(body, b'V') == Some(b"FATAL");
-                if let Some(report) = self.refusal() {
-                    let from = copied.unwrap_or(0);
-                    rewritten.extend_from_slice(bytes.get(from..at).unwrap_or_default());
-                    report.put(rewritten, Severity::Error);
-                    copied = Some(at + header.total());
-                }
+            if header.tag == b'E'
+                && let Some(report) = self.refusal()
+            {
+                let from = copied.unwrap_or(0);
+                rewritten.extend_from_slice(bytes.get(from..at).unwrap_or_default());
+                report.put(rewritten, Severity::Error);
+                copied = Some(at + header.total());
             }
-            self.follow(header.tag, body);
+            self.took(down, header.tag, body);
             at += HEADER_BYTES;
             down.passing = header.body;
-            if header.tag == b'Z' {
-                self.status = body.first().copied().unwrap_or(b'I');
-                self.ran = !self.tracker.is_idle();
-                self.may_go_on = true;
-            }
         }
         if let Some(from) = copied {
             rewritten.extend_from_slice(bytes.get(from..at).unwrap_or_default());
         }
         Ok(at)
+    }
+
+    /// Takes one message, or some rows, of the answer to the statement that is watched. Says how many bytes are done with.
+    fn guarded(&mut self, down: &mut Down, bytes: &[u8], out: &mut impl FnMut(&[u8])) -> Result<usize, ProtocolError> {
+        if down.dropping > 0 {
+            let dropped = bytes.len().min(down.dropping);
+            down.dropping -= dropped;
+            return Ok(dropped);
+        }
+        let rows = self.rows_within(down, bytes);
+        if rows > 0 {
+            out(bytes.get(..rows).unwrap_or_default());
+            return Ok(rows);
+        }
+        let Some(header) = self.next_header(bytes)? else { return Ok(0) };
+        if is_row(header) {
+            down.dropping = header.body;
+            return Ok(HEADER_BYTES);
+        }
+        let Some(body) = looked_into(header, bytes) else { return Ok(0) };
+        let seen = HEADER_BYTES + body.len();
+        let Some(guard) = &mut self.guard else { return Ok(0) };
+        match guard.meet(header.tag, body) {
+            Fate::Drop => down.dropping = header.total() - seen,
+            Fate::Replace(report) => {
+                let error = report.encode(Severity::Error);
+                self.took(down, header.tag, error.get(HEADER_BYTES..).unwrap_or_default());
+                out(&error);
+                down.dropping = header.total() - seen;
+            }
+            Fate::Pass => {
+                self.took(down, header.tag, body);
+                out(bytes.get(..seen).unwrap_or_default());
+                down.passing = header.total() - seen;
+            }
+            Fate::After(complete) => {
+                let mut message = Vec::new();
+                put_message(&mut message, b'C', |out| out.extend_from_slice(&complete));
+                self.took(down, b'C', &complete);
+                out(&message);
+                self.took(down, header.tag, body);
+                out(bytes.get(..seen).unwrap_or_default());
+                down.passing = header.total() - seen;
+            }
+        }
+        self.may_go_on |= !self.is_guarded();
+        Ok(seen)
+    }
+
+    /// How many bytes at the front are rows that may go on.
+    fn rows_within(&mut self, down: &mut Down, bytes: &[u8]) -> usize {
+        let Some(guard) = &mut self.guard else { return 0 };
+        let mut at = 0;
+        while let Ok(Some(header)) = frame::header(bytes.get(at..).unwrap_or_default())
+            && is_row(header)
+            && guard.takes_row(header)
+        {
+            self.tracker.data(header.tag == b'D', header.total());
+            let end = at + header.total();
+            if end > bytes.len() {
+                down.passing = end - bytes.len();
+                return bytes.len();
+            }
+            at = end;
+        }
+        at
+    }
+
+    /// A message that is not a row was taken.
+    fn took(&mut self, down: &mut Down, tag: u8, body: &[u8]) {
+        if tag == b'E' {
+            if let Some(judge) = &mut self.judge {
+                judge.failed();
+            }
+            down.fatal = postern_wire::error::field(body, b'V') == Some(b"FATAL");
+        }
+        self.follow(tag, body);
+        if tag == b'Z' {
+            self.status = body.first().copied().unwrap_or(b'I');
+            self.ran = !self.tracker.is_idle();
+            self.may_go_on = true;
+        }
     }
 
     /// The next message's header, once it is there.
@@ -194,10 +284,11 @@ impl Pipeline {
     }
 
     fn follow(&mut self, tag: u8, body: &[u8]) {
-        let (journal, refused) = (&mut self.journal, &mut self.refused);
+        let (journal, refused, guard) = (&mut self.journal, &mut self.refused, &mut self.guard);
         self.tracker.received(tag, body, |end| {
             refused.remove(&end.statement);
-            journal.ended(end);
+            let used = guard.as_mut().and_then(|guard| guard.ended(end.statement));
+            journal.ended(end, used);
         });
     }
 }

@@ -4,7 +4,7 @@
 //! What names mean is known from two sides: the database's catalog, which a [`Watched`] keeps fresh, and the session's
 //! own settings, which are asked of its backend, in band, whenever a statement may have changed them.
 
-use super::{decide::Decision, inspect::Statement, policy::Policy};
+use super::{decide::Decision, inspect::Statement, limits::Limits, policy::Policy};
 use crate::catalogs::{Snapshot, Watched};
 use postern_proto::v1::StatementKind;
 use postern_sql::{
@@ -113,6 +113,8 @@ pub struct Judge {
     unnamed_in: Option<usize>,
     /// The session has changed a setting of which names depend: the end of a transaction may change it back.
     touched: bool,
+    /// The strictest limits of what PREPARE and DECLARE have made: a message of the protocol that runs one has them.
+    made_within: Limits,
     /// By text.
     remembered: HashMap<Box<[u8]>, Vec<Remembered>>,
     remembered_bytes: usize,
@@ -151,6 +153,7 @@ impl Judge {
             prepared_in: HashMap::new(),
             unnamed_in: None,
             touched: false,
+            made_within: Limits::default(),
             remembered: HashMap::new(),
             remembered_bytes: 0,
         };
@@ -285,13 +288,13 @@ impl Judge {
     pub fn decide(&mut self, statement: &Statement) -> Decision {
         match self.judge(statement) {
             Err(report) => Decision::Deny(report),
-            Ok(verdict) => {
+            Ok((verdict, limits)) => {
                 if statement.kind != StatementKind::Parse
                     && let Some(Ok(analysis)) = verdict.as_deref()
                 {
-                    self.runs(analysis);
+                    self.runs(analysis, &limits);
                 }
-                Decision::Allow
+                Decision::Allow((!limits.is_none()).then(|| Box::new(limits)))
             }
         }
     }
@@ -305,8 +308,8 @@ impl Judge {
         self.judge(statement).map(drop)
     }
 
-    /// What is known of a statement that may run; nothing, where it was judged when it was made.
-    fn judge(&mut self, statement: &Statement) -> Result<Option<Verdict>, Report> {
+    /// What is known of a statement that may run, nothing where it was judged when it was made; and its limits.
+    fn judge(&mut self, statement: &Statement) -> Result<(Option<Verdict>, Limits), Report> {
         if self.names == Names::Unknown {
             self.names = Names::Doubtful(0);
             return Err(Report::new(
@@ -318,20 +321,21 @@ impl Judge {
         self.known_encoding()?;
         let prepared = &statement.prepared;
         if let Some(name) = &prepared.made_by_sql {
-            return self.made_by_sql(name).map(|()| None);
+            return self.made_by_sql(name).map(|()| (None, self.made_within.clone()));
         }
         let verdict = self.analysed(prepared.text.bytes(), &prepared.types);
         let analysis = verdict.as_ref().as_ref().map_err(|refusal| not_understood(refusal))?;
+        let mut limits = Limits::default();
         for statement in &analysis.script.statements {
             read_only(statement).map_err(|reason| self.more_than_reading(statement, &reason))?;
-            self.policy.admit(statement)?;
+            self.policy.admit(statement, &mut limits)?;
         }
         for handle in analysis.handles.iter().flatten() {
             if let Handle::Execute(name) = handle {
                 self.prepared_now(name.as_bytes())?;
             }
         }
-        Ok(Some(verdict))
+        Ok((Some(verdict), limits))
     }
 
     /// Judges a parameter that the client asked for at start-up as the SET that it is; `options` as each of its own.
@@ -363,7 +367,8 @@ impl Judge {
         let verdict = self.analysed(text.as_bytes(), &[]);
         match &*verdict {
             Ok(analysis) => analysis.script.statements.iter().try_for_each(|statement| {
-                read_only(statement).map_err(|reason| self.more_than_reading(statement, &reason))
+                read_only(statement).map_err(|reason| self.more_than_reading(statement, &reason))?;
+                self.policy.ceilings().admit(statement)
             }),
             Err(refusal) => Err(not_understood(refusal)),
         }
@@ -400,14 +405,17 @@ impl Judge {
         ))
     }
 
-    /// Keeps what the statements make, and whether names may mean something else after them.
-    fn runs(&mut self, analysis: &Analysis) {
+    /// Keeps what the statements make, within which limits, and whether names may mean something else after them.
+    fn runs(&mut self, analysis: &Analysis, limits: &Limits) {
         let handles = analysis.handles.iter().flatten();
         let keeps = handles.clone().next().is_some();
         for handle in handles {
             self.context.keep(handle);
             if let Handle::Prepare { name, .. } = handle {
                 self.parsed(name.as_bytes());
+            }
+            if matches!(handle, Handle::Prepare { .. } | Handle::Declare { .. }) {
+                self.made_within.tighten(limits);
             }
         }
         for statement in &analysis.script.statements {
@@ -456,7 +464,7 @@ impl Judge {
 }
 
 /// The settings in `options`, as PostgreSQL reads its command line: words, in which a backslash quotes a letter.
-fn command_line(options: &str) -> Option<Vec<(String, String)>> {
+pub fn command_line(options: &str) -> Option<Vec<(String, String)>> {
     let mut words: Vec<String> = Vec::new();
     let (mut word, mut quoted) = (None::<String>, false);
     for letter in options.chars() {
@@ -485,7 +493,8 @@ fn command_line(options: &str) -> Option<Vec<(String, String)>> {
     Some(settings)
 }
 
-fn not_understood(refusal: &Refusal) -> Report {
+/// What the client is told of a statement that is not understood.
+pub fn not_understood(refusal: &Refusal) -> Report {
     let sqlstate = match refusal.cause {
         Cause::Syntax => "42601",
         Cause::Unresolved => "0A000",

@@ -1,15 +1,19 @@
 //! What happens to each message of a client: inspect → decide → record → forward. And to each message of the
-//! server: follow, and rewrite where a refusal was played by the server ([`down`]).
+//! server: follow, and rewrite where a refusal was played by the server ([`down`]), or where a statement crosses a limit
+//! ([`guard`]).
 //!
 //! Pure but for the record: bytes in, bytes out, no socket and no waiting.
 
+mod ceilings;
 mod decide;
 pub mod down;
 mod forward;
 #[cfg(test)]
 mod fuzz;
+pub mod guard;
 mod inspect;
 pub mod judge;
+pub mod limits;
 pub mod policy;
 pub mod record;
 #[cfg(test)]
@@ -17,6 +21,7 @@ mod tests;
 
 use crate::{lease::Lease, outbox::recorder::OutboxError};
 use decide::Decision;
+use guard::{Begins, Guard, Way};
 use inspect::{Inspected, Inspector};
 use judge::{Judge, Obstacle};
 use postern_proto::v1::StatementKind;
@@ -56,6 +61,9 @@ pub enum Fatal {
     /// A read-only session's statements cannot be understood: the database does not say what names mean.
     #[error("the database does not say what names mean")]
     Names,
+    /// A statement that has crossed a limit cannot be stopped.
+    #[error("a statement that has crossed a limit cannot be stopped")]
+    Unstoppable,
 }
 
 impl Fatal {
@@ -75,6 +83,11 @@ impl Fatal {
                 "57P03",
                 "the connector cannot tell what names mean in the database, so no statement may run",
                 again,
+            ),
+            Self::Unstoppable => Report::new(
+                "57P01",
+                "a statement has crossed a limit and could not be stopped, so the session ends",
+                "Connect again, and ask for less at once.",
             ),
             Self::Lease => {
                 Report::new("08006", "the connector has lost the control plane, so no statement may start", again)
@@ -108,6 +121,8 @@ pub struct Pipeline {
     said_goodbye: bool,
     /// Of a read-only session.
     judge: Option<Judge>,
+    /// Of a session whose statements may have limits.
+    guard: Option<Box<Guard>>,
     /// A statement waits at the start of `partial` until it can be judged.
     held: bool,
     /// A question of ours that the server is answering, with the row that has come.
@@ -123,7 +138,7 @@ pub struct Pipeline {
 impl Pipeline {
     /// For one session.
     #[must_use]
-    pub fn new(journal: Journal, lease: Lease, judge: Option<Judge>) -> Self {
+    pub fn new(journal: Journal, lease: Lease, judge: Option<Judge>, guard: Option<Box<Guard>>) -> Self {
         Self {
             input: Input::Between,
             partial: Vec::new(),
@@ -134,6 +149,7 @@ impl Pipeline {
             refused: HashMap::new(),
             said_goodbye: false,
             judge,
+            guard,
             held: false,
             question: None,
             status: b'I',
@@ -228,11 +244,19 @@ impl Pipeline {
         Ok(bytes.len())
     }
 
-    /// Whether a message cannot be judged yet. While the server answers a question of ours, everything waits.
+    /// Whether a message cannot be judged yet. While the server answers a question of ours, everything waits; while a
+    /// statement is watched, everything but the data that it takes.
     fn is_to_wait(&self, header: Header) -> bool {
+        if self.is_guarded() && !self.tracker.takes_data() {
+            return true;
+        }
         let Some(judge) = &self.judge else { return false };
         let is_judged = matches!(header.tag, b'Q' | b'P' | b'B' | b'E');
         self.question.is_some() || (is_judged && judge.obstacle(self.is_failed()).is_some())
+    }
+
+    fn is_guarded(&self) -> bool {
+        self.guard.as_ref().is_some_and(|guard| guard.is_busy())
     }
 
     /// Whether the transaction has failed, and nothing is under way that may end it.
@@ -257,6 +281,10 @@ impl Pipeline {
     /// # Errors
     /// When the session has to end.
     pub fn poll_held(&mut self, cx: &mut Context<'_>, to_server: &mut Vec<u8>) -> Poll<Result<(), Fatal>> {
+        // Its outcome comes from the server.
+        if self.is_guarded() && !self.tracker.takes_data() {
+            return Poll::Pending;
+        }
         let failed = self.is_failed();
         while let Some(judge) = &mut self.judge
             && self.question.is_none()
@@ -321,6 +349,9 @@ impl Pipeline {
                 if header.tag == b'B' && !self.may_be_bound(body, to_server)? {
                     return Ok(false);
                 }
+                if let (b'B', Some(guard)) = (header.tag, &mut self.guard) {
+                    guard.bound(inspect::bind_names(body)?.map(|bind| bind.portal).unwrap_or_default());
+                }
                 if let Some(sent) = sent {
                     self.sent(sent);
                 }
@@ -333,13 +364,20 @@ impl Pipeline {
             return Err(Fatal::Lease);
         }
         self.ran |= statement.kind != StatementKind::Parse;
-        let decision = decide::decide(&statement, self.judge.as_mut());
+        let (decision, way) = self.decide(&statement);
         let seq = self.journal.decided(&statement, &decision)?;
         self.inspector.recorded(&statement, seq);
-        let goes_on = matches!(decision, Decision::Allow);
+        let goes_on = matches!(decision, Decision::Allow(_));
         match decision {
-            Decision::Allow => {
-                to_server.extend_from_slice(message);
+            Decision::Allow(limits) => {
+                match &mut self.guard {
+                    Some(guard) if way != Way::Free => {
+                        let portal = if way == Way::Execute { frontend::execute(body)?.0 } else { Default::default() };
+                        let begins = Begins { seq, way, statement: &statement, portal, limits };
+                        guard.begin(begins, message, to_server);
+                    }
+                    _ => to_server.extend_from_slice(message),
+                }
                 if let (b'P', Some(judge)) = (header.tag, &mut self.judge) {
                     judge.parsed(frontend::parse(body)?.name);
                 }
@@ -351,6 +389,16 @@ impl Pipeline {
         }
         self.sent(sent(seq));
         Ok(goes_on)
+    }
+
+    /// Whether a statement may run, and how it is sent.
+    fn decide(&mut self, statement: &inspect::Statement) -> (Decision, Way) {
+        let decision = decide::decide(statement, self.judge.as_mut());
+        let (Decision::Allow(limits), Some(guard)) = (&decision, &mut self.guard) else { return (decision, Way::Free) };
+        match guard.admit(statement, limits.as_deref()) {
+            Ok(way) => (decision, way),
+            Err(report) => (Decision::Deny(report), Way::Free),
+        }
     }
 
     /// Whether what a Bind is for may be planned: a function that calls itself immutable runs then. What may not is
@@ -383,11 +431,55 @@ impl Pipeline {
     }
 
     fn sent(&mut self, sent: Sent<u64>) {
-        let (journal, refused) = (&mut self.journal, &mut self.refused);
+        let (journal, refused, guard) = (&mut self.journal, &mut self.refused, &mut self.guard);
         self.tracker.sent(sent, |end| {
             refused.remove(&end.statement);
-            journal.ended(end);
+            let used = guard.as_mut().and_then(|guard| guard.ended(end.statement));
+            journal.ended(end, used);
         });
+    }
+
+    /// Goes on with what the watched statement needs besides its own messages. Whether a cancel request is to be sent
+    /// for it; [`cancelled`](Self::cancelled) is to be called once that can hit nothing any more.
+    pub fn poll_guard(&mut self, cx: &mut Context<'_>, to_server: &mut Vec<u8>) -> bool {
+        let is_running = self.is_guarded_now();
+        self.take_due(to_server);
+        let Some(guard) = &mut self.guard else { return false };
+        if is_running {
+            guard.poll_time(cx);
+        }
+        guard.take_cancel()
+    }
+
+    /// Appends what the watched statement needs to have sent.
+    pub fn take_due(&mut self, to_server: &mut Vec<u8>) {
+        if let Some(guard) = &mut self.guard {
+            guard.take_due(to_server);
+        }
+    }
+
+    /// The cancel request that was asked for can hit nothing any more.
+    pub fn cancelled(&mut self) {
+        if let Some(guard) = &mut self.guard {
+            guard.cancelled();
+        }
+        self.may_go_on = true;
+    }
+
+    /// Whether something is to be done for the watched statement.
+    #[must_use]
+    pub fn has_due(&self) -> bool {
+        self.guard.as_ref().is_some_and(|guard| guard.has_due())
+    }
+
+    /// Whether the server is answering the statement that is watched.
+    fn is_guarded_now(&self) -> bool {
+        let watched = self.guard.as_ref().and_then(|guard| guard.watched());
+        let answered = || match self.tracker.front() {
+            Some(Sent::Query(seq) | Sent::Execute(seq)) => Some(seq),
+            _ => None,
+        };
+        watched.is_some() && watched == answered()
     }
 
     /// Whether more of the client may be read.
@@ -410,6 +502,11 @@ impl Pipeline {
 
     /// The session is over: what has not ended, has now.
     pub fn finish(mut self, reason: &str) {
+        if let Some(guard) = &mut self.guard
+            && let Some(seq) = guard.watched()
+        {
+            self.journal.unfinished(seq, guard.ended(seq));
+        }
         self.journal.finish(reason);
     }
 }

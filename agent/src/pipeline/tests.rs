@@ -41,7 +41,7 @@ fn session_with(outbox: config::Outbox) -> Session {
     let lease = Lease::default();
     lease.renew(60);
     let facts = SessionFacts { session_id: "ses_x".into(), ..SessionFacts::default() };
-    let pipeline = Pipeline::new(Journal::new(Rc::clone(&recorder), facts), lease, None);
+    let pipeline = Pipeline::new(Journal::new(Rc::clone(&recorder), facts), lease, None, None);
     Session { pipeline, down: Down::default(), folder, recorder, _done: done }
 }
 

@@ -1,6 +1,7 @@
 //! From a preamble to a database connection.
 
 use crate::{
+    budgets::Ledger,
     config::Credentials,
     pipeline::{
         Fatal,
@@ -21,7 +22,7 @@ use postern_wire::{
 };
 use prost::Message;
 use secrecy::SecretString;
-use std::{rc::Rc, time::Duration};
+use std::{rc::Rc, sync::Arc, time::Duration};
 use tokio::{
     sync::mpsc::UnboundedSender,
     time::{sleep, timeout},
@@ -51,6 +52,8 @@ pub struct Opened {
     pub registration: Registration,
     /// Understands its statements, if it is read-only.
     pub judge: Option<Judge>,
+    /// What its grant may still use up, if it has a budget.
+    pub ledger: Option<Arc<Ledger>>,
 }
 
 /// What a client is told when the database does not answer. Without addresses.
@@ -88,13 +91,19 @@ pub async fn open(
     let mut target = target(worker, &ticket).await?;
     let application_name = application_name(&ticket, &preamble.startup_parameters);
     target.parameters = parameters(&ticket, &preamble.startup_parameters, &application_name);
+    let policy = if ticket.read_only { Some(Policy::new(&worker.rules, &ticket)?) } else { None };
+    if let Some(policy) = &policy {
+        policy.ceilings().put_parameters(&preamble.startup_parameters, &ticket.settings, &mut target.parameters);
+    }
     target.minor = u16::try_from(preamble.protocol_minor).unwrap_or(0);
     let mut connection = postern_dial::connect(&target).await.map_err(|error| dial_report(&ticket, error))?;
-    let judge = if ticket.read_only {
-        Some(judge(worker, &ticket, &target, &mut connection, &preamble.startup_parameters).await?)
-    } else {
-        None
+    let judge = match policy {
+        Some(policy) => {
+            Some(judge(worker, &ticket, &target, &mut connection, (policy, &preamble.startup_parameters)).await?)
+        }
+        None => None,
     };
+    let ledger = worker.budgets.of(&ticket, Micros::now());
     let facts = SessionFacts {
         r#ref: 0,
         session_id: ticket.session_id,
@@ -113,7 +122,7 @@ pub async fn open(
         opened_at_us: Micros::now().0,
         policy_version: ticket.policy_version,
     };
-    Ok(Opened { facts, connection, target, ends_at: Micros(ticket.grant_ends_at_us), registration, judge })
+    Ok(Opened { facts, connection, target, ends_at: Micros(ticket.grant_ends_at_us), registration, judge, ledger })
 }
 
 /// Waits for a moment until the control plane has said what is served and what is in force: its ticket may come before it
@@ -134,7 +143,7 @@ async fn judge(
     ticket: &Ticket,
     target: &Target,
     connection: &mut postern_dial::Connection,
-    parameters: &[Setting],
+    (policy, parameters): (Policy, &[Setting]),
 ) -> Result<Judge, Report> {
     let failed = |error: &dyn std::fmt::Display| {
         tracing::warn!(%error, session = ticket.session_id, connection = ticket.connection, "a read-only session cannot be served");
@@ -156,7 +165,6 @@ async fn judge(
     }
     let rows = query::rows(&mut connection.io, judge::QUESTION).await.map_err(|error| failed(&error))?;
     let answer = rows.first().map(Vec::as_slice).unwrap_or_default();
-    let policy = Policy::new(&worker.rules, ticket)?;
     let judge = Judge::new(ticket.access_role.clone(), policy, watched, snapshot, major, answer);
     let mut judge = judge.map_err(|_| failed(&"its answer is not understood"))?;
     for setting in parameters {

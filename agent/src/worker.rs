@@ -5,6 +5,7 @@ use crate::{
     catalogs::Catalogs,
     config::Config,
     control::Control,
+    gates::Gates,
     lease::Lease,
     outbox::{
         Outbox,
@@ -59,6 +60,8 @@ pub struct Common {
     pub connections: Arc<ArcSwap<HashMap<String, Connection>>>,
     /// What grants may use up.
     pub budgets: Budgets,
+    /// How many sessions each connection has.
+    pub gates: Gates,
     /// All sessions.
     pub registry: Registry,
     /// Whether statements may start.

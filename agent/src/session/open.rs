@@ -3,6 +3,7 @@
 use crate::{
     budgets::Ledger,
     config::Credentials,
+    gates::Place,
     pipeline::{
         Fatal,
         judge::{self, Judge},
@@ -52,6 +53,8 @@ pub struct Opened {
     pub registration: Registration,
     /// Understands its statements, if it is read-only.
     pub judge: Option<Judge>,
+    /// Among the sessions that the connection may have at once.
+    pub place: Place,
     /// What its grant may still use up, if it has a budget.
     pub ledger: Option<Arc<Ledger>>,
 }
@@ -96,6 +99,7 @@ pub async fn open(
         policy.ceilings().put_parameters(&preamble.startup_parameters, &ticket.settings, &mut target.parameters);
     }
     target.minor = u16::try_from(preamble.protocol_minor).unwrap_or(0);
+    let place = worker.gates.enter(&ticket.connection).await?;
     let mut connection = postern_dial::connect(&target).await.map_err(|error| dial_report(&ticket, error))?;
     let judge = match policy {
         Some(policy) => {
@@ -122,7 +126,16 @@ pub async fn open(
         opened_at_us: Micros::now().0,
         policy_version: ticket.policy_version,
     };
-    Ok(Opened { facts, connection, target, ends_at: Micros(ticket.grant_ends_at_us), registration, judge, ledger })
+    Ok(Opened {
+        facts,
+        connection,
+        target,
+        ends_at: Micros(ticket.grant_ends_at_us),
+        registration,
+        place,
+        judge,
+        ledger,
+    })
 }
 
 /// Waits for a moment until the control plane has said what is served and what is in force: its ticket may come before it

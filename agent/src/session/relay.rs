@@ -69,7 +69,7 @@ pub async fn relay(
     opened: Opened,
     mut ends: UnboundedReceiver<End>,
 ) -> &'static str {
-    let Opened { facts, mut connection, target, ends_at, registration, judge, ledger } = opened;
+    let Opened { facts, mut connection, target, ends_at, registration, place, judge, ledger } = opened;
     let greeting = open::greeting(&mut connection);
     let journal = Journal::new(Rc::clone(&worker.recorder), facts);
     let postern_dial::Connection { io, key, host, .. } = connection;
@@ -112,7 +112,7 @@ pub async fn relay(
         }
     }
     let reason = close(relay, ended, canceller.as_ref()).await;
-    drop(registration);
+    drop((registration, place));
     reason
 }
 

@@ -230,6 +230,15 @@ impl Guard {
         self.cancel = Cancel::No;
     }
 
+    /// Whether its time is bounded and not counted yet.
+    #[must_use]
+    pub fn wants_timer(&self) -> bool {
+        let waits = |watch: &Watch| {
+            matches!(watch.stage, Stage::Running) && watch.limits.time.is_some() && watch.timer.is_none()
+        };
+        self.watch.as_ref().is_some_and(waits)
+    }
+
     /// The time of the statement that is watched: counted from when the server has come to it.
     pub fn poll_time(&mut self, cx: &mut Context<'_>) {
         let Some(watch) = &mut self.watch else { return };

@@ -469,7 +469,8 @@ impl Pipeline {
     /// Whether something is to be done for the watched statement.
     #[must_use]
     pub fn has_due(&self) -> bool {
-        self.guard.as_ref().is_some_and(|guard| guard.has_due())
+        let due = |guard: &Guard| guard.has_due() || (guard.wants_timer() && self.is_guarded_now());
+        self.guard.as_deref().is_some_and(due)
     }
 
     /// Whether the server is answering the statement that is watched.

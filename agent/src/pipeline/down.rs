@@ -47,6 +47,13 @@ impl Down {
     }
 }
 
+/// Gives `out` a message that was held back.
+fn put(tag: u8, body: &[u8], out: &mut impl FnMut(&[u8])) {
+    let mut message = Vec::new();
+    put_message(&mut message, tag, |out| out.extend_from_slice(body));
+    out(&message);
+}
+
 /// A row of a result, or a part of COPY data.
 fn is_row(header: Header) -> bool {
     matches!(header.tag, b'D' | b'd')
@@ -156,12 +163,15 @@ impl Pipeline {
             down.dropping -= dropped;
             return Ok(dropped);
         }
+        let Some(header) = self.next_header(bytes)? else { return Ok(0) };
+        if let Some(description) = self.guard.as_mut().and_then(|guard| guard.take_description(header.tag)) {
+            put(b'T', &description, out);
+        }
         let rows = self.rows_within(down, bytes);
         if rows > 0 {
             out(bytes.get(..rows).unwrap_or_default());
             return Ok(rows);
         }
-        let Some(header) = self.next_header(bytes)? else { return Ok(0) };
         if is_row(header) {
             down.dropping = header.body;
             return Ok(HEADER_BYTES);
@@ -183,16 +193,14 @@ impl Pipeline {
                 down.passing = header.total() - seen;
             }
             Fate::After(complete) => {
-                let mut message = Vec::new();
-                put_message(&mut message, b'C', |out| out.extend_from_slice(&complete));
                 self.took(down, b'C', &complete);
-                out(&message);
+                put(b'C', &complete, out);
                 self.took(down, header.tag, body);
                 out(bytes.get(..seen).unwrap_or_default());
                 down.passing = header.total() - seen;
             }
         }
-        self.may_go_on |= !self.is_guarded();
+        self.may_go_on |= !self.is_guarded() || self.tracker.takes_data();
         Ok(seen)
     }
 

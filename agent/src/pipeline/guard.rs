@@ -4,7 +4,8 @@
 //! cancel request of ours cannot hit the statement after it, and a write is not committed before its rows are counted.
 //!
 //! INVARIANT: where the client is told that a statement failed, it has failed at the server: it was cancelled, or a
-//! statement that is certain to fail was put after it, within the same transaction.
+//! statement that is certain to fail was put after it, within the same transaction. The one exception is a string of
+//! statements that has run to its end before it could be cancelled: the error says so.
 
 use super::{
     forward,
@@ -30,7 +31,7 @@ pub enum Way {
     Free,
     /// As an Execute. Its transaction stays open until a Sync, which waits.
     Execute,
-    /// As a Query, none of whose statements writes, so that it does not matter whether it was committed.
+    /// As a Query, which is no single write.
     Query,
     /// A Query that is one statement, sent by messages of the extended protocol, so that its transaction stays open.
     Alone,
@@ -88,6 +89,8 @@ struct Watch {
     rows: u64,
     /// It takes data.
     copies_in: bool,
+    /// A RowDescription. A simple Query shows it once the statement has run, and not where that failed.
+    description: Option<Vec<u8>>,
     used: Usage,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -96,6 +99,8 @@ struct Watch {
 #[derive(Debug)]
 pub struct Guard {
     ledger: Option<Arc<Ledger>>,
+    /// Its statements are known to write nothing.
+    read_only: bool,
     watch: Option<Watch>,
     /// What was seen of portals that were executed in part.
     suspended: HashMap<Box<[u8]>, Seen>,
@@ -121,8 +126,8 @@ pub struct Begins<'a> {
 impl Guard {
     /// For a session, whose grant may have a budget.
     #[must_use]
-    pub fn new(ledger: Option<Arc<Ledger>>) -> Self {
-        Self { ledger, watch: None, suspended: HashMap::new(), due: Vec::new(), cancel: Cancel::No }
+    pub fn new(ledger: Option<Arc<Ledger>>, read_only: bool) -> Self {
+        Self { ledger, read_only, watch: None, suspended: HashMap::new(), due: Vec::new(), cancel: Cancel::No }
     }
 
     /// How a statement is to be sent, if it may run within its limits and the grant's budget.
@@ -133,11 +138,14 @@ impl Guard {
         if self.ledger.is_none() && limits.is_none() {
             return Ok(Way::Free);
         }
-        let counts = limits.is_some_and(|limits| limits.written.is_some())
+        let is_bounded = limits.is_some_and(|limits| limits.written.is_some())
             || self.ledger.as_ref().is_some_and(|ledger| ledger.total(Amount::RowsWritten).is_some());
         let way = match statement.kind {
             StatementKind::Execute => Way::Execute,
-            kind if counts => way_of_writes(kind, statement.prepared.text.bytes())?,
+            StatementKind::Query if self.read_only => Way::Query,
+            kind if is_bounded && !self.read_only => bounded(kind, statement.prepared.text.bytes())?,
+            // One that writes is undone where its rows cross a limit.
+            StatementKind::Query if counting(statement.prepared.text.bytes()) == Ok(Counting::ByTag) => Way::Alone,
             StatementKind::Query => Way::Query,
             _ => Way::Free,
         };
@@ -153,13 +161,15 @@ impl Guard {
     /// Sends a statement on, and watches it from now on.
     pub fn begin(&mut self, begins: Begins<'_>, message: &[u8], to_server: &mut Vec<u8>) {
         let Begins { seq, way, statement, portal, limits } = begins;
+        let is_timed = limits.as_ref().is_some_and(|limits| limits.time.is_some());
         match way {
             Way::Free | Way::Query => to_server.extend_from_slice(message),
             Way::Execute => {
+                put_start(is_timed, to_server);
                 to_server.extend_from_slice(message);
                 put_message(to_server, b'H', |_| {});
             }
-            Way::Alone => put_alone(statement.prepared.text.bytes(), to_server),
+            Way::Alone => put_alone(statement.prepared.text.bytes(), is_timed, to_server),
         }
         if way == Way::Free {
             return;
@@ -174,6 +184,7 @@ impl Guard {
             seen: self.suspended.remove(portal).unwrap_or_default(),
             rows: 0,
             copies_in: false,
+            description: None,
             used,
             timer: None,
         });
@@ -273,6 +284,12 @@ impl Guard {
         }
     }
 
+    /// The RowDescription that was held back, if this message comes after it.
+    pub fn take_description(&mut self, tag: u8) -> Option<Vec<u8>> {
+        let watch = self.watch.as_mut().filter(|watch| matches!(watch.stage, Stage::Running))?;
+        if matches!(tag, b'D' | b'C') { watch.description.take() } else { None }
+    }
+
     /// What becomes of any other message that answers the statement.
     pub fn meet(&mut self, tag: u8, body: &[u8]) -> Fate {
         let Some(watch) = &mut self.watch else { return Fate::Pass };
@@ -284,6 +301,10 @@ impl Guard {
         let stage = std::mem::replace(&mut watch.stage, Stage::Running);
         let (stage, fate) = match (stage, tag) {
             (Stage::Running, b'1' | b'2' | b'n') if alone => (Stage::Running, Fate::Drop),
+            (Stage::Running, b'T') if alone && !body.is_empty() => {
+                watch.description = Some(body.to_vec());
+                (Stage::Running, Fate::Drop)
+            }
             (Stage::Running, b'G') => {
                 watch.copies_in = true;
                 (Stage::Running, Fate::Pass)
@@ -325,7 +346,7 @@ impl Guard {
             }
             (Stage::Over(report), b'Z') => {
                 fail(watch.way, &mut self.due);
-                (Stage::Failing(report), Fate::Drop)
+                (Stage::Failing(Report { detail: RAN.to_owned(), ..report }), Fate::Drop)
             }
             (Stage::Over(report), b'G') => {
                 put_message(&mut self.due, b'f', |out| put_cstr(out, b""));
@@ -347,7 +368,7 @@ impl Guard {
 }
 
 /// How a statement is sent whose written rows are bounded.
-fn way_of_writes(kind: StatementKind, text: &[u8]) -> Result<Way, Report> {
+fn bounded(kind: StatementKind, text: &[u8]) -> Result<Way, Report> {
     let refused = |message: String, hint: &str| Err(Report::new("0A000", message, hint));
     match (counting(text).map_err(|refusal| not_understood(&refusal))?, kind) {
         (Counting::Not(what), _) => refused(
@@ -364,8 +385,15 @@ fn way_of_writes(kind: StatementKind, text: &[u8]) -> Result<Way, Report> {
     }
 }
 
+/// Where its time counts, it is to be seen when it starts: the server keeps its answers to what comes before until then.
+fn put_start(is_timed: bool, out: &mut Vec<u8>) {
+    if is_timed {
+        put_message(out, b'H', |_| {});
+    }
+}
+
 /// A simple Query by messages of the extended protocol, but for its Sync.
-fn put_alone(text: &[u8], out: &mut Vec<u8>) {
+fn put_alone(text: &[u8], is_timed: bool, out: &mut Vec<u8>) {
     put_message(out, b'P', |out| {
         put_cstr(out, b"");
         put_cstr(out, text);
@@ -373,6 +401,7 @@ fn put_alone(text: &[u8], out: &mut Vec<u8>) {
     });
     put_message(out, b'B', |out| out.extend_from_slice(&[0; 8]));
     put_message(out, b'D', |out| out.extend_from_slice(b"P\0"));
+    put_start(is_timed, out);
     put_message(out, b'E', |out| out.extend_from_slice(&[0; 5]));
     put_message(out, b'H', |_| {});
 }
@@ -413,6 +442,8 @@ fn over(watch: &Watch, ledger: Option<&Ledger>, bytes: u64) -> Option<Report> {
 }
 
 const CUT: &str = "The result was cut there, and the statement has failed.";
+
+const RAN: &str = "The result was cut there. The query string had run to its end by then.";
 
 fn cut(bound: &Bound<u64>, what: &str, hint: &str) -> Report {
     let message = format!("the result has more than {} {what}, the limit by {}", bound.most, bound.by);

@@ -69,11 +69,11 @@ pub async fn relay(
     opened: Opened,
     mut ends: UnboundedReceiver<End>,
 ) -> &'static str {
-    let Opened { facts, mut connection, target, ends_at, registration, place, judge, ledger } = opened;
+    let Opened { facts, mut connection, target, ends_at, registration, place, judge, read_only, ledger } = opened;
     let greeting = open::greeting(&mut connection);
     let journal = Journal::new(Rc::clone(&worker.recorder), facts);
     let postern_dial::Connection { io, key, host, .. } = connection;
-    let guard = (judge.is_some() || ledger.is_some()).then(|| Box::new(Guard::new(ledger)));
+    let guard = (judge.is_some() || ledger.is_some()).then(|| Box::new(Guard::new(ledger, read_only)));
     let canceller = key.map(|key| Rc::new(Canceller { target, host, key }));
     let relay = Rc::new(RefCell::new(Relay {
         io,

@@ -194,7 +194,7 @@ fn session_within(total: Amounts) -> Session {
     let ticket = Ticket { budget: Some(budget), grant_ends_at_us: i64::MAX, ..Ticket::default() };
     let mut session = session();
     let ledger = Budgets::default().of(&ticket, Micros(0));
-    session.pipeline.guard = Some(Box::new(Guard::new(ledger)));
+    session.pipeline.guard = Some(Box::new(Guard::new(ledger, false)));
     session
 }
 

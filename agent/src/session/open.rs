@@ -53,6 +53,8 @@ pub struct Opened {
     pub registration: Registration,
     /// Understands its statements, if it is read-only.
     pub judge: Option<Judge>,
+    /// Whether its access role only reads.
+    pub read_only: bool,
     /// Among the sessions that the connection may have at once.
     pub place: Place,
     /// What its grant may still use up, if it has a budget.
@@ -107,7 +109,7 @@ pub async fn open(
         }
         None => None,
     };
-    let ledger = worker.budgets.of(&ticket, Micros::now());
+    let (ledger, read_only) = (worker.budgets.of(&ticket, Micros::now()), ticket.read_only);
     let facts = SessionFacts {
         r#ref: 0,
         session_id: ticket.session_id,
@@ -134,6 +136,7 @@ pub async fn open(
         registration,
         place,
         judge,
+        read_only,
         ledger,
     })
 }

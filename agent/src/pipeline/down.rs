@@ -84,6 +84,9 @@ impl Pipeline {
     ) -> Result<usize, ProtocolError> {
         let mut done = 0;
         loop {
+            let dropped = down.dropping.min(bytes.len() - done);
+            down.dropping -= dropped;
+            done += dropped;
             let rest = bytes.get(done..).unwrap_or_default();
             if self.question.is_some() {
                 match self.hear(rest, &mut out)? {
@@ -158,11 +161,6 @@ impl Pipeline {
 
     /// Takes one message, or some rows, of the answer to the statement that is watched. Says how many bytes are done with.
     fn guarded(&mut self, down: &mut Down, bytes: &[u8], out: &mut impl FnMut(&[u8])) -> Result<usize, ProtocolError> {
-        if down.dropping > 0 {
-            let dropped = bytes.len().min(down.dropping);
-            down.dropping -= dropped;
-            return Ok(dropped);
-        }
         let Some(header) = self.next_header(bytes)? else { return Ok(0) };
         if let Some(description) = self.guard.as_mut().and_then(|guard| guard.take_description(header.tag)) {
             put(b'T', &description, out);

@@ -298,6 +298,10 @@ impl Guard {
             return Fate::Pass;
         }
         let alone = watch.way == Way::Alone;
+        // What has ended by itself need not be stopped.
+        if matches!(tag, b'E' | b'Z') && self.cancel == Cancel::Wanted {
+            self.cancel = Cancel::No;
+        }
         let stage = std::mem::replace(&mut watch.stage, Stage::Running);
         let (stage, fate) = match (stage, tag) {
             (Stage::Running, b'1' | b'2' | b'n') if alone => (Stage::Running, Fate::Drop),

@@ -415,7 +415,6 @@ async fn a_simple_query_shows_what_it_always_does() {
         "insert into child values (7)",
         "insert into items values (1, 'twice')",
         "insert into nowhere values (1)",
-        "inser into items values (1)",
         "update items set name = upper(name) where id < 4 returning *",
         "update items set name = lower(name) where id < 4",
         "merge into items using big on items.id = big.id and items.id = 0 when matched then delete",
@@ -439,7 +438,6 @@ async fn a_simple_query_shows_what_it_always_does() {
         "begin; declare c binary cursor for select id from items where id = 1",
         "fetch all from c",
         "commit",
-        "insert into items values (1, '",
         "select 1/0",
         "listen x",
         "notify x",
@@ -449,6 +447,10 @@ async fn a_simple_query_shows_what_it_always_does() {
             |messages: Vec<Message>| messages.into_iter().filter(|message| message.tag != b'A').collect::<Vec<_>>();
         let (expected, seen) = (comparable(expected), comparable(seen));
         assert_eq!(seen, expected, "{sql}");
+    }
+    // What is not SQL is refused before it reaches the server.
+    for sql in ["inser into items values (1)", "insert into items values (1, '"] {
+        check(&simple(&mut through, sql).await, 0, &["42601"], 'I');
     }
 }
 

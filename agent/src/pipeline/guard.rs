@@ -195,6 +195,13 @@ impl Guard {
         self.suspended.remove(portal);
     }
 
+    /// The end of COPY data was sent. While it takes data the server ignores a Flush, so that it needs another.
+    pub fn fed(&self, to_server: &mut Vec<u8>) {
+        if self.watch.as_ref().is_some_and(|watch| watch.way != Way::Query) {
+            put_message(to_server, b'H', |_| {});
+        }
+    }
+
     /// Whether the client has to wait.
     #[must_use]
     pub fn is_busy(&self) -> bool {

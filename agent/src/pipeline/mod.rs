@@ -356,6 +356,9 @@ impl Pipeline {
                     self.sent(sent);
                 }
                 to_server.extend_from_slice(message);
+                if let (b'c' | b'f', Some(guard)) = (header.tag, &self.guard) {
+                    guard.fed(to_server);
+                }
                 return Ok(true);
             }
         }

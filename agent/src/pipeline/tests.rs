@@ -300,6 +300,25 @@ fn a_write_is_not_committed_before_it_is_counted() {
 }
 
 #[test]
+fn data_that_a_write_takes_does_not_wait() {
+    let mut session = session_within(Amounts { rows_written: Some(3), ..Amounts::default() });
+    let data = [backend(b'd', b"1\n"), backend(b'c', b"")].concat();
+    let sent = session.client(&[query("COPY t FROM STDIN"), data.clone(), query("SELECT 1")].concat());
+    assert!(sent.starts_with(b"P") && sent.ends_with(b"H\0\0\0\x04"));
+    let asks = backend(b'G', &[0; 3]);
+    let before = [backend(b'1', b""), backend(b'2', b""), backend(b'n', b"")].concat();
+    assert_eq!(session.server(&[before, asks.clone()].concat(), 2), asks);
+    // The server ignores the first Flush while it takes data.
+    assert_eq!(session.go_on(), [data, backend(b'H', b"")].concat());
+    let complete = backend(b'C', b"COPY 1\0");
+    assert_eq!(session.server(&complete, 1), b"");
+    assert_eq!(session.due().0, backend(b'S', b""));
+    assert_eq!(session.server(READY, 1), [complete, READY.to_vec()].concat());
+    assert_eq!(session.go_on(), query("SELECT 1"));
+    assert_eq!(session.used(), [Usage { statements: 1, rows_written: 1, ..Usage::default() }]);
+}
+
+#[test]
 fn what_cannot_be_counted_is_refused_and_what_is_used_up_is_gone() {
     let mut session = session_within(Amounts { rows_written: Some(3), statements: Some(1), ..Amounts::default() });
     for text in

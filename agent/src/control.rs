@@ -2,7 +2,6 @@
 
 use crate::{
     gates::Bound,
-    pipeline::policy,
     registry::End,
     worker::{Common, Connection},
 };
@@ -222,7 +221,6 @@ async fn decide_by(common: &Common, signed: SignedPolicyBundle) {
     match tokio::task::spawn_blocking(move || rules.take(&signed, &keys)).await {
         Ok(Ok(rules)) => {
             tracing::info!(version = rules.version, hash = rules.policies.version(), "policies are in force");
-            common.registry.end_writers(|connection| policy::refusal_of_writers(&rules, connection));
         }
         Ok(Err(error)) => {
             tracing::error!(error = &error as &dyn std::error::Error, "policies were refused; those before them stay")

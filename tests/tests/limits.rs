@@ -131,6 +131,10 @@ permit (principal, action == Action::"connect", resource);
 @max_rows("50")
 permit (principal, action == Action::"read", resource);
 
+@id("writers")
+@max_rows("5")
+permit (principal, action in [Action::"insert", Action::"update", Action::"delete"], resource);
+
 @id("slowly")
 @statement_timeout("300ms")
 permit (principal, action == Action::"read", resource == Table::"demo/public.items");
@@ -308,6 +312,35 @@ async fn time_outs_stay_under_their_ceilings() {
             (other, _) => panic!("{name} {value}: {:?}", other.err()),
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_over_its_policys_limit_changes_nothing() {
+    let fixture = Fixture::start().await;
+    let url = fixture.dev.grant("write", "1h").url;
+    fixture.apply("limited.cedar", LIMITED);
+    let mut raw = wait::until("the limits are in force", SOON, || async {
+        let mut raw = fixture.raw(&url).await;
+        simple(&mut raw, "delete from items where id <= 6").await.error.map(|_| raw)
+    })
+    .await;
+    let over = ["53400", "would write 6 rows", "writers", "is 5", "nothing of it is kept"];
+    check(&simple(&mut raw, "delete from items where id <= 6").await, 0, &over, 'I');
+    check(&extended(&mut raw, &["delete from items where id <= 6"]).await, 0, &over, 'I');
+    check(&simple(&mut raw, "begin").await, 0, &[], 'T');
+    check(&simple(&mut raw, "delete from items where id <= 6 returning id").await, 6, &over, 'E');
+    assert_eq!(simple(&mut raw, "commit").await.tag.as_deref(), Some("ROLLBACK"));
+    check(
+        &simple(&mut raw, "delete from items where id = 1; delete from items where id = 2").await,
+        0,
+        &["0A000"],
+        'I',
+    );
+    assert_eq!(fixture.items().await, 100);
+    assert_eq!(simple(&mut raw, "delete from items where id <= 5").await.tag.as_deref(), Some("DELETE 5"));
+    assert_eq!(extended(&mut raw, &["delete from items where id <= 10"]).await.tag.as_deref(), Some("DELETE 5"));
+    assert_eq!(fixture.items().await, 90);
+    check(&simple(&mut raw, "select id from big").await, 50, &CUT, 'I');
 }
 
 #[tokio::test(flavor = "multi_thread")]

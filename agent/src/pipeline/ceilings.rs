@@ -1,6 +1,6 @@
 //! The time-outs of a session that policies bound: the client may set less, not more, and not none.
 
-use super::judge::command_line;
+use super::judge::startup::command_line;
 use postern_policy::Obligations;
 use postern_proto::v1::Setting;
 use postern_sql::facts;

@@ -1,9 +1,9 @@
 //! The server's messages: followed by their headers, looked into where they end something, passed on as they
 //! come.
 
-use super::{Pipeline, guard::Fate};
+use super::{Pipeline, ended, guard::Fate};
 use postern_wire::{
-    ProtocolError, backend,
+    ProtocolError,
     error::Severity,
     frame::{self, HEADER_BYTES, Header, put_message},
     tracker::Sent,
@@ -12,9 +12,6 @@ use postern_wire::{
 /// A message that ends something is awaited whole up to this size. Of a longer error the start is enough, and no
 /// other message that long is looked into.
 const MAX_AWAITED: usize = 32 * 1024;
-
-/// A message that comes while a question of ours is answered. Notices and notifications are this long at most.
-const MAX_HEARD: usize = 256 * 1024;
 
 /// Where in the server's stream we are.
 #[derive(Debug, Default)]
@@ -88,10 +85,14 @@ impl Pipeline {
             down.dropping -= dropped;
             done += dropped;
             let rest = bytes.get(done..).unwrap_or_default();
-            if self.question.is_some() {
-                match self.hear(rest, &mut out)? {
-                    0 => return Ok(done),
-                    heard => done += heard,
+            if let Some(question) = &mut self.question {
+                if rest.is_empty() {
+                    return Ok(done);
+                }
+                let (heard, status) = question.hear(rest, &mut out)?;
+                done += heard;
+                if let Some(status) = status {
+                    self.answered(status);
                 }
                 continue;
             }
@@ -162,7 +163,7 @@ impl Pipeline {
     /// Takes one message, or some rows, of the answer to the statement that is watched. Says how many bytes are done with.
     fn guarded(&mut self, down: &mut Down, bytes: &[u8], out: &mut impl FnMut(&[u8])) -> Result<usize, ProtocolError> {
         let Some(header) = self.next_header(bytes)? else { return Ok(0) };
-        if let Some(description) = self.guard.as_mut().and_then(|guard| guard.take_description(header.tag)) {
+        if let Some(description) = self.guard.take_description(header.tag) {
             put(b'T', &description, out);
         }
         let rows = self.rows_within(down, bytes);
@@ -176,8 +177,7 @@ impl Pipeline {
         }
         let Some(body) = looked_into(header, bytes) else { return Ok(0) };
         let seen = HEADER_BYTES + body.len();
-        let Some(guard) = &mut self.guard else { return Ok(0) };
-        match guard.meet(header.tag, body) {
+        match self.guard.meet(header.tag, body) {
             Fate::Drop => down.dropping = header.total() - seen,
             Fate::Replace(report) => {
                 let error = report.encode(Severity::Error);
@@ -198,17 +198,16 @@ impl Pipeline {
                 down.passing = header.total() - seen;
             }
         }
-        self.may_go_on |= !self.is_guarded() || self.tracker.takes_data();
+        self.may_go_on |= !self.waits_for_outcome();
         Ok(seen)
     }
 
     /// How many bytes at the front are rows that may go on.
     fn rows_within(&mut self, down: &mut Down, bytes: &[u8]) -> usize {
-        let Some(guard) = &mut self.guard else { return 0 };
         let mut at = 0;
         while let Ok(Some(header)) = frame::header(bytes.get(at..).unwrap_or_default())
             && is_row(header)
-            && guard.takes_row(header)
+            && self.guard.takes_row(header)
         {
             self.tracker.data(header.tag == b'D', header.total());
             let end = at + header.total();
@@ -224,9 +223,6 @@ impl Pipeline {
     /// A message that is not a row was taken.
     fn took(&mut self, down: &mut Down, tag: u8, body: &[u8]) {
         if tag == b'E' {
-            if let Some(judge) = &mut self.judge {
-                judge.failed();
-            }
             down.fatal = postern_wire::error::field(body, b'V') == Some(b"FATAL");
         }
         self.follow(tag, body);
@@ -252,31 +248,6 @@ impl Pipeline {
         Ok(Some(header))
     }
 
-    /// Takes what answers a question of ours, and passes on what is not about it. Says how many bytes are done with.
-    fn hear(&mut self, bytes: &[u8], out: &mut impl FnMut(&[u8])) -> Result<usize, ProtocolError> {
-        let Some(header) = frame::header(bytes)? else { return Ok(0) };
-        if header.total() > MAX_HEARD {
-            return Err(ProtocolError::TooLarge { tag: header.tag, length: header.body, limit: MAX_HEARD });
-        }
-        let Some(message) = bytes.get(..header.total()) else { return Ok(0) };
-        let body = message.get(HEADER_BYTES..).unwrap_or_default();
-        match header.tag {
-            b'A' | b'N' | b'S' => out(message),
-            b'D' => {
-                let text = |value: Option<&[u8]>| value.map(|value| String::from_utf8_lossy(value).into_owned());
-                let row = backend::data_row(body)?.into_iter().map(text).collect();
-                self.question = Some(Some(row));
-            }
-            b'Z' => {
-                self.status = body.first().copied().unwrap_or(b'I');
-                self.answered();
-            }
-            // An error leaves it without an answer.
-            _ => {}
-        }
-        Ok(header.total())
-    }
-
     fn plays_refusal(&self) -> bool {
         matches!(self.tracker.front(), Some(Sent::Query(seq) | Sent::Parse(seq) | Sent::Execute(seq)) if self.refused.contains_key(&seq))
     }
@@ -290,11 +261,11 @@ impl Pipeline {
     }
 
     fn follow(&mut self, tag: u8, body: &[u8]) {
-        let (journal, refused, guard) = (&mut self.journal, &mut self.refused, &mut self.guard);
-        self.tracker.received(tag, body, |end| {
-            refused.remove(&end.statement);
-            let used = guard.as_mut().and_then(|guard| guard.ended(end.statement));
-            journal.ended(end, used);
-        });
+        if let (b'1', Some(Sent::Parse(seq))) = (tag, self.tracker.front()) {
+            self.inspector.parsed(seq);
+        }
+        let Self { tracker, journal, refused, inspector, judge, guard, .. } = self;
+        tracker.received(tag, body, |end| ended(end, journal, refused, inspector, judge, guard));
+        self.forget_renamed();
     }
 }

@@ -10,7 +10,7 @@
 use super::{
     forward,
     inspect::Statement,
-    judge::not_understood,
+    judge::report::not_understood,
     limits::{Bound, Limits},
 };
 use crate::budgets::{Amount, Ledger};
@@ -101,7 +101,7 @@ pub struct Guard {
     ledger: Option<Arc<Ledger>>,
     /// Its statements are known to write nothing.
     read_only: bool,
-    watch: Option<Watch>,
+    watch: Option<Box<Watch>>,
     /// What was seen of portals that were executed in part.
     suspended: HashMap<Box<[u8]>, Seen>,
     /// For the server.
@@ -115,8 +115,8 @@ pub struct Begins<'a> {
     pub seq: u64,
     /// How it is sent.
     pub way: Way,
-    /// What it is.
-    pub statement: &'a Statement,
+    /// Its text, where it is a Query.
+    pub text: &'a [u8],
     /// The portal that it executes, if it does.
     pub portal: &'a [u8],
     /// Its limits.
@@ -160,7 +160,7 @@ impl Guard {
 
     /// Sends a statement on, and watches it from now on.
     pub fn begin(&mut self, begins: Begins<'_>, message: &[u8], to_server: &mut Vec<u8>) {
-        let Begins { seq, way, statement, portal, limits } = begins;
+        let Begins { seq, way, text, portal, limits } = begins;
         let is_timed = limits.as_ref().is_some_and(|limits| limits.time.is_some());
         match way {
             Way::Free | Way::Query => to_server.extend_from_slice(message),
@@ -169,13 +169,13 @@ impl Guard {
                 to_server.extend_from_slice(message);
                 put_message(to_server, b'H', |_| {});
             }
-            Way::Alone => put_alone(statement.prepared.text.bytes(), is_timed, to_server),
+            Way::Alone => put_alone(text, is_timed, to_server),
         }
         if way == Way::Free {
             return;
         }
         let used = Usage { statements: 1, ..Usage::default() };
-        self.watch = Some(Watch {
+        self.watch = Some(Box::new(Watch {
             seq,
             way,
             portal: portal.into(),
@@ -187,12 +187,16 @@ impl Guard {
             description: None,
             used,
             timer: None,
-        });
+        }));
     }
 
     /// A portal of this name is made anew.
-    pub fn bound(&mut self, portal: &[u8]) {
-        self.suspended.remove(portal);
+    pub fn bound<'a>(&mut self, portal: impl FnOnce() -> Option<&'a [u8]>) {
+        if !self.suspended.is_empty()
+            && let Some(portal) = portal()
+        {
+            self.suspended.remove(portal);
+        }
     }
 
     /// The end of COPY data was sent. While it takes data the server ignores a Flush, so that it needs another.
@@ -254,7 +258,7 @@ impl Guard {
         let waits = |watch: &Watch| {
             matches!(watch.stage, Stage::Running) && watch.limits.time.is_some() && watch.timer.is_none()
         };
-        self.watch.as_ref().is_some_and(waits)
+        self.watch.as_deref().is_some_and(waits)
     }
 
     /// The time of the statement that is watched: counted from when the server has come to it.

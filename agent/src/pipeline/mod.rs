@@ -13,8 +13,11 @@ mod fuzz;
 pub mod guard;
 mod inspect;
 pub mod judge;
+#[cfg(test)]
+mod judged;
 pub mod limits;
 pub mod policy;
+pub mod question;
 pub mod record;
 #[cfg(test)]
 mod tests;
@@ -28,10 +31,11 @@ use postern_proto::v1::StatementKind;
 use postern_wire::{
     ProtocolError,
     error::Report,
-    frame::{self, HEADER_BYTES, Header},
-    frontend,
-    tracker::{Sent, Tracker},
+    frame::{self, HEADER_BYTES, Header, put_cstr, put_message},
+    frontend::{self, put_query},
+    tracker::{Ended, Outcome, Sent, Tracker},
 };
+use question::Question;
 use record::Journal;
 use std::{
     collections::HashMap,
@@ -41,6 +45,9 @@ use thiserror::Error;
 
 /// A statement that is longer is refused; PostgreSQL's own bound is 1 GiB.
 const MAX_STATEMENT_BYTES: usize = 128 << 20;
+
+/// Of a message that is no longer the whole is looked at before it is known whether it has to wait.
+const MAX_SHORT_BYTES: usize = 64;
 
 /// Messages whose answer is awaited, for one session. A client that sends more ahead is not read until some
 /// have been answered.
@@ -58,7 +65,7 @@ pub enum Fatal {
     /// The control plane has not been heard for too long.
     #[error("the control plane has not been heard for too long")]
     Lease,
-    /// A read-only session's statements cannot be understood: the database does not say what names mean.
+    /// The session's statements cannot be understood: the database does not say what names mean.
     #[error("the database does not say what names mean")]
     Names,
     /// A statement that has crossed a limit cannot be stopped.
@@ -119,18 +126,19 @@ pub struct Pipeline {
     /// Refusals that the server is about to play, by statement.
     refused: HashMap<u64, Report>,
     said_goodbye: bool,
-    /// Of a read-only session.
-    judge: Option<Judge>,
+    judge: Judge,
     /// Of a session whose statements may have limits.
-    guard: Option<Box<Guard>>,
+    guard: Guard,
     /// A statement waits at the start of `partial` until it can be judged.
     held: bool,
-    /// A question of ours that the server is answering, with the row that has come.
-    question: Option<Option<Vec<Option<String>>>>,
+    /// A question of ours that the server is answering.
+    question: Option<Question>,
     /// The transaction's, as the last ReadyForQuery said.
     status: u8,
     /// Whether something that runs was sent since.
     ran: bool,
+    /// Whether something of the extended protocol was sent since the last Sync: a Sync of ours would end what it began.
+    in_batch: bool,
     /// Something has come for which a held statement may have waited.
     may_go_on: bool,
 }
@@ -138,7 +146,7 @@ pub struct Pipeline {
 impl Pipeline {
     /// For one session.
     #[must_use]
-    pub fn new(journal: Journal, lease: Lease, judge: Option<Judge>, guard: Option<Box<Guard>>) -> Self {
+    pub fn new(journal: Journal, lease: Lease, judge: Judge, guard: Guard) -> Self {
         Self {
             input: Input::Between,
             partial: Vec::new(),
@@ -154,6 +162,7 @@ impl Pipeline {
             question: None,
             status: b'I',
             ran: false,
+            in_batch: false,
             may_go_on: false,
         }
     }
@@ -221,7 +230,10 @@ impl Pipeline {
             self.input = Input::Dropping(header.body);
             return Ok(HEADER_BYTES);
         }
-        if self.is_to_wait(header) {
+        if bytes.len() < header.total() && is_awaited(header, bytes)? {
+            return Ok(0);
+        }
+        if self.is_to_wait(header, bytes)? {
             self.held = true;
             return Ok(0);
         }
@@ -246,17 +258,54 @@ impl Pipeline {
 
     /// Whether a message cannot be judged yet. While the server answers a question of ours, everything waits; while a
     /// statement is watched, everything but the data that it takes.
-    fn is_to_wait(&self, header: Header) -> bool {
-        if self.is_guarded() && !self.tracker.takes_data() {
-            return true;
+    fn is_to_wait(&mut self, header: Header, bytes: &[u8]) -> Result<bool, ProtocolError> {
+        if self.question.is_some() || self.waits_for_outcome() {
+            return Ok(true);
         }
-        let Some(judge) = &self.judge else { return false };
-        let is_judged = matches!(header.tag, b'Q' | b'P' | b'B' | b'E');
-        self.question.is_some() || (is_judged && judge.obstacle(self.is_failed()).is_some())
+        if !matches!(header.tag, b'Q' | b'P' | b'B' | b'E') || !self.begin() {
+            return Ok(false);
+        }
+        let body = bytes.get(HEADER_BYTES..header.total()).or(bytes.get(HEADER_BYTES..)).unwrap_or_default();
+        if self.awaits_parse(header.tag, body)? {
+            return Ok(true);
+        }
+        let stands = self.judge.obstacle(self.status, self.is_failed()).is_some();
+        let is_short = header.tag == b'B' || header.body <= MAX_SHORT_BYTES;
+        Ok(stands && !(is_short && self.judge.needs_no_names(self.text_of(header.tag, body)?)))
     }
 
-    fn is_guarded(&self) -> bool {
-        self.guard.as_ref().is_some_and(|guard| guard.is_busy())
+    /// Takes the policies in force. Whether statements have to be understood.
+    fn begin(&mut self) -> bool {
+        let rested = self.judge.is_resting();
+        let judges = self.judge.begin();
+        if judges && rested {
+            self.inspector.forget_portals();
+        }
+        judges
+    }
+
+    /// Whether a Bind is for a name of which it is not known yet what it stands for.
+    fn awaits_parse(&self, tag: u8, body: &[u8]) -> Result<bool, ProtocolError> {
+        if tag != b'B' || self.tracker.is_idle() {
+            return Ok(false);
+        }
+        Ok(inspect::bind_names(body)?.is_some_and(|bind| self.inspector.awaits(bind.statement)))
+    }
+
+    /// What a short message would run; nothing where that is not known.
+    fn text_of<'a>(&'a self, tag: u8, body: &'a [u8]) -> Result<&'a [u8], ProtocolError> {
+        let text = match tag {
+            b'Q' => Some(frontend::query(body)?),
+            b'P' => Some(frontend::parse(body)?.text),
+            b'B' => inspect::bind_names(body)?.and_then(|bind| self.inspector.text_of_statement(bind.statement)),
+            _ => self.inspector.text_of_portal(frontend::execute(body)?.0),
+        };
+        Ok(text.unwrap_or_default())
+    }
+
+    /// Whether the outcome of a statement is awaited before anything goes on but the data that it takes.
+    fn waits_for_outcome(&self) -> bool {
+        self.guard.is_busy() && !self.tracker.takes_data()
     }
 
     /// Whether the transaction has failed, and nothing is under way that may end it.
@@ -282,50 +331,60 @@ impl Pipeline {
     /// When the session has to end.
     pub fn poll_held(&mut self, cx: &mut Context<'_>, to_server: &mut Vec<u8>) -> Poll<Result<(), Fatal>> {
         // Its outcome comes from the server.
-        if self.is_guarded() && !self.tracker.takes_data() {
+        if self.waits_for_outcome() {
             return Poll::Pending;
         }
         let failed = self.is_failed();
-        while let Some(judge) = &mut self.judge
-            && self.question.is_none()
-        {
-            match judge.obstacle(failed) {
+        while self.question.is_none() {
+            match self.judge.obstacle(self.status, failed) {
                 None => break,
                 Some(Obstacle::Catalog) => {
-                    if ready!(judge.poll_snapshot(cx)).is_err() {
+                    if ready!(self.judge.poll_catalog(self.status, cx)).is_err() {
                         return Poll::Ready(Err(Fatal::Names));
                     }
                 }
-                Some(Obstacle::Names) if self.tracker.is_idle() => {
-                    judge::put_question(to_server);
-                    self.question = Some(None);
+                Some(Obstacle::Ask) if self.tracker.is_idle() && !self.in_batch => {
+                    self.question = Some(self.judge.ask(to_server));
                     return Poll::Ready(Ok(()));
                 }
                 // Its outcome comes with the ReadyForQuery that is under way.
-                Some(Obstacle::Names) if self.tracker.will_be_ready() => return Poll::Pending,
+                Some(Obstacle::Ask) if self.tracker.will_be_ready() => return Poll::Pending,
                 // The client would wait for ever: the server says nothing before a Sync.
-                Some(Obstacle::Names) => {
-                    judge.give_up_names();
+                Some(Obstacle::Ask) => {
+                    self.judge.give_up_names();
                     break;
                 }
             }
         }
-        if self.question.is_some() {
+        if self.question.is_some() || self.held_awaits_parse()? {
             return Poll::Pending;
         }
         self.held = false;
         Poll::Ready(self.client(&[], to_server))
     }
 
-    /// The server has answered a question of ours, or failed to.
-    fn answered(&mut self) {
-        let answer = self.question.take().flatten();
-        let Some(judge) = &mut self.judge else { return };
-        let learnt = answer.is_some_and(|answer| judge.learn(&answer).is_ok());
-        if !learnt && !judge.asked_in_vain() {
-            judge.give_up_names();
+    fn held_awaits_parse(&self) -> Result<bool, ProtocolError> {
+        match frame::header(&self.partial)? {
+            Some(header) => self.awaits_parse(header.tag, self.partial.get(HEADER_BYTES..).unwrap_or_default()),
+            None => Ok(false),
         }
+    }
+
+    /// The server has answered a question of ours, or failed to.
+    fn answered(&mut self, status: u8) {
+        self.status = status;
+        if let Some(question) = self.question.take() {
+            self.judge.answered(question.answer(), status);
+        }
+        self.forget_renamed();
         self.may_go_on = true;
+    }
+
+    /// Names that SQL has given to something else are not those of a Parse any more.
+    fn forget_renamed(&mut self) {
+        for name in self.judge.take_renamed() {
+            self.inspector.forget(name.as_bytes());
+        }
     }
 
     /// One message, whole (or whole as far as it is looked at). Says whether it goes on.
@@ -340,24 +399,29 @@ impl Pipeline {
             return Err(ProtocolError::Unexpected { tag: header.tag }.into());
         }
         self.said_goodbye |= header.tag == b'X';
+        self.in_batch = match header.tag {
+            b'P' | b'B' | b'E' | b'D' | b'C' => true,
+            b'S' | b'Q' | b'F' => false,
+            _ => self.in_batch,
+        };
         if let Some(seq) = self.inspector.take_abandoned() {
             self.journal.never_executed(seq);
         }
         let (statement, sent) = match inspected {
             Inspected::Statement(statement) => statement,
             Inspected::Unrecorded(sent) => {
-                if header.tag == b'B' && !self.may_be_bound(body, to_server)? {
+                if header.tag == b'B' && !self.may_be_bound(to_server)? {
                     return Ok(false);
                 }
-                if let (b'B', Some(guard)) = (header.tag, &mut self.guard) {
-                    guard.bound(inspect::bind_names(body)?.map(|bind| bind.portal).unwrap_or_default());
+                if header.tag == b'B' {
+                    self.guard.bound(|| inspect::bind_names(body).ok().flatten().map(|bind| bind.portal));
                 }
                 if let Some(sent) = sent {
                     self.sent(sent);
                 }
                 to_server.extend_from_slice(message);
-                if let (b'c' | b'f', Some(guard)) = (header.tag, &self.guard) {
-                    guard.fed(to_server);
+                if matches!(header.tag, b'c' | b'f') {
+                    self.guard.fed(to_server);
                 }
                 return Ok(true);
             }
@@ -366,26 +430,38 @@ impl Pipeline {
         if !self.lease.holds() {
             return Err(Fatal::Lease);
         }
+        let failed = self.is_failed();
         self.ran |= statement.kind != StatementKind::Parse;
-        let (decision, way) = self.decide(&statement);
+        let (decision, way) = self.decide(&statement, failed);
         let seq = self.journal.decided(&statement, &decision)?;
         self.inspector.recorded(&statement, seq);
         let goes_on = matches!(decision, Decision::Allow(_));
         match decision {
             Decision::Allow(limits) => {
-                match &mut self.guard {
-                    Some(guard) if way != Way::Free => {
-                        let portal = if way == Way::Execute { frontend::execute(body)?.0 } else { Default::default() };
-                        let begins = Begins { seq, way, statement: &statement, portal, limits };
-                        guard.begin(begins, message, to_server);
+                self.judge.sent(seq);
+                let put_right = match self.judge.take_put_right() {
+                    Some(text) => {
+                        let mut message = Vec::new();
+                        put_text(header.tag, body, &text, &mut message)?;
+                        Some((text, message))
                     }
-                    _ => to_server.extend_from_slice(message),
-                }
-                if let (b'P', Some(judge)) = (header.tag, &mut self.judge) {
-                    judge.parsed(frontend::parse(body)?.name);
+                    None => None,
+                };
+                let (text, message) =
+                    put_right.as_ref().map_or((statement.prepared.text.bytes(), message), |(text, message)| {
+                        (text.as_bytes(), message.as_slice())
+                    });
+                match way {
+                    Way::Free => to_server.extend_from_slice(message),
+                    _ => {
+                        let portal = if way == Way::Execute { frontend::execute(body)?.0 } else { Default::default() };
+                        self.guard.begin(Begins { seq, way, text, portal, limits }, message, to_server);
+                    }
                 }
             }
             Decision::Deny(report) => {
+                // What was understood of it, where the guard refuses it, ends as what has failed.
+                self.judge.sent(seq);
                 forward::refuse(statement.kind, to_server);
                 self.refused.insert(seq, report);
             }
@@ -395,10 +471,10 @@ impl Pipeline {
     }
 
     /// Whether a statement may run, and how it is sent.
-    fn decide(&mut self, statement: &inspect::Statement) -> (Decision, Way) {
-        let decision = decide::decide(statement, self.judge.as_mut());
-        let (Decision::Allow(limits), Some(guard)) = (&decision, &mut self.guard) else { return (decision, Way::Free) };
-        match guard.admit(statement, limits.as_deref()) {
+    fn decide(&mut self, statement: &inspect::Statement, failed: bool) -> (Decision, Way) {
+        let decision = decide::decide(statement, &mut self.judge, failed);
+        let Decision::Allow(limits) = &decision else { return (decision, Way::Free) };
+        match self.guard.admit(statement, limits.as_deref()) {
             Ok(way) => (decision, way),
             Err(report) => (Decision::Deny(report), Way::Free),
         }
@@ -406,10 +482,9 @@ impl Pipeline {
 
     /// Whether what a Bind is for may be planned: a function that calls itself immutable runs then. What may not is
     /// refused and recorded in the place of its Execute.
-    fn may_be_bound(&mut self, body: &[u8], to_server: &mut Vec<u8>) -> Result<bool, Fatal> {
-        let (Some(judge), Some(statement)) = (&mut self.judge, self.inspector.take_bound()) else { return Ok(true) };
-        let bind = inspect::bind_names(body)?.ok_or(ProtocolError::Malformed { tag: b'B' })?;
-        let Err(report) = judge.admit_bind(bind.statement, &statement) else { return Ok(true) };
+    fn may_be_bound(&mut self, to_server: &mut Vec<u8>) -> Result<bool, Fatal> {
+        let Some(statement) = self.inspector.take_bound() else { return Ok(true) };
+        let Err(report) = self.judge.admit_bind(&statement, self.is_failed()) else { return Ok(true) };
         let seq = self.journal.decided(&statement, &Decision::Deny(report.clone()))?;
         forward::refuse(statement.kind, to_server);
         self.refused.insert(seq, report);
@@ -434,12 +509,8 @@ impl Pipeline {
     }
 
     fn sent(&mut self, sent: Sent<u64>) {
-        let (journal, refused, guard) = (&mut self.journal, &mut self.refused, &mut self.guard);
-        self.tracker.sent(sent, |end| {
-            refused.remove(&end.statement);
-            let used = guard.as_mut().and_then(|guard| guard.ended(end.statement));
-            journal.ended(end, used);
-        });
+        let Self { tracker, journal, refused, inspector, judge, guard, .. } = self;
+        tracker.sent(sent, |end| ended(end, journal, refused, inspector, judge, guard));
     }
 
     /// Goes on with what the watched statement needs besides its own messages. Whether a cancel request is to be sent
@@ -447,38 +518,32 @@ impl Pipeline {
     pub fn poll_guard(&mut self, cx: &mut Context<'_>, to_server: &mut Vec<u8>) -> bool {
         let is_running = self.is_guarded_now();
         self.take_due(to_server);
-        let Some(guard) = &mut self.guard else { return false };
         if is_running {
-            guard.poll_time(cx);
+            self.guard.poll_time(cx);
         }
-        guard.take_cancel()
+        self.guard.take_cancel()
     }
 
     /// Appends what the watched statement needs to have sent.
     pub fn take_due(&mut self, to_server: &mut Vec<u8>) {
-        if let Some(guard) = &mut self.guard {
-            guard.take_due(to_server);
-        }
+        self.guard.take_due(to_server);
     }
 
     /// The cancel request that was asked for can hit nothing any more.
     pub fn cancelled(&mut self) {
-        if let Some(guard) = &mut self.guard {
-            guard.cancelled();
-        }
+        self.guard.cancelled();
         self.may_go_on = true;
     }
 
     /// Whether something is to be done for the watched statement.
     #[must_use]
     pub fn has_due(&self) -> bool {
-        let due = |guard: &Guard| guard.has_due() || (guard.wants_timer() && self.is_guarded_now());
-        self.guard.as_deref().is_some_and(due)
+        self.guard.has_due() || (self.guard.wants_timer() && self.is_guarded_now())
     }
 
     /// Whether the server is answering the statement that is watched.
     fn is_guarded_now(&self) -> bool {
-        let watched = self.guard.as_ref().and_then(|guard| guard.watched());
+        let watched = self.guard.watched();
         let answered = || match self.tracker.front() {
             Some(Sent::Query(seq) | Sent::Execute(seq)) => Some(seq),
             _ => None,
@@ -506,11 +571,52 @@ impl Pipeline {
 
     /// The session is over: what has not ended, has now.
     pub fn finish(mut self, reason: &str) {
-        if let Some(guard) = &mut self.guard
-            && let Some(seq) = guard.watched()
-        {
-            self.journal.unfinished(seq, guard.ended(seq));
+        if let Some(seq) = self.guard.watched() {
+            self.journal.unfinished(seq, self.guard.ended(seq));
         }
         self.journal.finish(reason);
     }
+}
+
+/// Whether more of a message has to come before it is known whether it has to wait.
+fn is_awaited(header: Header, bytes: &[u8]) -> Result<bool, ProtocolError> {
+    match header.tag {
+        b'B' => Ok(inspect::bind_names(bytes.get(HEADER_BYTES..).unwrap_or_default())?.is_none()),
+        b'Q' | b'P' | b'E' => Ok(header.body <= MAX_SHORT_BYTES),
+        _ => Ok(false),
+    }
+}
+
+/// A statement has ended.
+fn ended(
+    end: Ended<u64>,
+    journal: &mut Journal,
+    refused: &mut HashMap<u64, Report>,
+    inspector: &mut Inspector,
+    judge: &mut Judge,
+    guard: &mut Guard,
+) {
+    refused.remove(&end.statement);
+    if end.outcome != Outcome::Ok {
+        inspector.failed(end.statement);
+    }
+    judge.ended(&end);
+    let used = guard.ended(end.statement);
+    journal.ended(end, used);
+}
+
+/// A Query or Parse with another text.
+fn put_text(tag: u8, body: &[u8], text: &str, to_server: &mut Vec<u8>) -> Result<(), ProtocolError> {
+    if tag == b'Q' {
+        put_query(to_server, text);
+        return Ok(());
+    }
+    let parse = frontend::parse(body)?;
+    let types = body.get(parse.name.len() + parse.text.len() + 2..).unwrap_or_default();
+    put_message(to_server, b'P', |out| {
+        put_cstr(out, parse.name);
+        put_cstr(out, text.as_bytes());
+        out.extend_from_slice(types);
+    });
+    Ok(())
 }

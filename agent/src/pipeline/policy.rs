@@ -1,4 +1,4 @@
-//! What the policies say of a session's statements, once any were applied.
+//! What the policies in force say of a session's statements.
 
 use super::{ceilings::Ceilings, limits::Limits};
 use crate::rules::{Current, Rules};
@@ -24,6 +24,8 @@ pub struct Policy {
     plan: Plan,
     /// Of the session, since it began.
     ceilings: Ceilings,
+    /// Whether the plan permits everything there is, with nothing asked for in return.
+    everything: bool,
 }
 
 impl Policy {
@@ -56,46 +58,56 @@ impl Policy {
             },
         };
         let client = ticket.client_address.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        let plan = plan(&rules, &mut subject);
-        let ceilings = if rules.version == 0 {
-            Ceilings::default()
-        } else {
-            let decision = plan.decide_session(&Moment { now: Micros::now(), offset: 0, client });
-            match &decision.outcome {
-                Outcome::Allow { obligations } => Ceilings::new(obligations, &by(&decision)),
-                // Each statement is told why.
-                Outcome::Review { .. } | Outcome::Deny(_) => Ceilings::default(),
-            }
+        let (plan, everything) = plan(&rules, &mut subject);
+        let decision = plan.decide_session(&Moment { now: Micros::now(), offset: 0, client });
+        let ceilings = match &decision.outcome {
+            Outcome::Allow { obligations } => Ceilings::new(obligations, &by(&decision)),
+            // Each statement is told why.
+            Outcome::Review { .. } | Outcome::Deny(_) => Ceilings::default(),
         };
-        Ok(Self { current: Arc::clone(current), rules, subject, client, plan, ceilings })
+        Ok(Self { current: Arc::clone(current), rules, subject, client, plan, ceilings, everything })
     }
 
     /// What the session's time-outs may be.
+    #[must_use]
     pub fn ceilings(&self) -> &Ceilings {
         &self.ceilings
     }
 
-    /// Whether a statement that only reads may run, and within which limits. Before any policy was applied, it may.
+    /// Takes what is in force now. Between two calls nothing changes.
+    pub fn refresh(&mut self) {
+        let current = self.current.load();
+        let Some(rules) = current.as_ref().filter(|rules| rules.counter != self.rules.counter) else { return };
+        (self.plan, self.everything) = plan(rules, &mut self.subject);
+        self.rules = Arc::clone(rules);
+    }
+
+    /// Whether everything is permitted, whatever it is and does, so that statements need not be understood.
+    #[must_use]
+    pub fn permits_everything(&self) -> bool {
+        self.everything
+    }
+
+    /// Whether changes are frozen on the connection.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        self.subject.connection.freeze
+    }
+
+    /// Whether a statement may run, and within which limits.
     ///
     /// # Errors
     /// Why not.
-    pub fn admit(&mut self, statement: &facts::Statement, limits: &mut Limits) -> Result<(), Report> {
-        let rules = rules(&self.current)?;
-        if rules.counter != self.rules.counter {
-            self.plan = plan(&rules, &mut self.subject);
-            self.rules = rules;
-        }
-        if self.rules.version == 0 {
-            return Ok(());
-        }
+    pub fn admit(&self, statement: &facts::Statement, limits: &mut Limits) -> Result<(), Report> {
         let unknown =
             || Report::new("57P03", "the connector does not know this connection's policies", "Connect again.");
         let facts = self.rules.connections.get(&*self.subject.connection.name).ok_or_else(unknown)?;
         let moment = Moment { now: Micros::now(), offset: 0, client: self.client };
-        let decision = self.plan.decide(&moment, &without_own_settings(statement), &facts.objects);
+        let decision = self.plan.decide(&moment, &without_what_is_told(statement), &facts.objects);
         match &decision.outcome {
             Outcome::Allow { obligations } if *obligations == Obligations::default() => Ok(()),
             Outcome::Allow { obligations } if obligations.record_binds => Err(not_enforced(&decision, "@record_binds")),
+            // Whether there is a reason was decided.
             Outcome::Allow { obligations } => {
                 self.ceilings.admit(statement)?;
                 self.ceilings.cover(obligations)?;
@@ -135,11 +147,12 @@ fn by(decision: &Decision) -> Rc<str> {
     format!("{policies} {}", names(decision)).into()
 }
 
-/// What these rules say of a session.
-fn plan(rules: &Rules, subject: &mut Subject) -> Plan {
+/// What these rules say of a session, and whether they permit it everything.
+fn plan(rules: &Rules, subject: &mut Subject) -> (Plan, bool) {
     let facts = rules.connections.get(&*subject.connection.name);
     subject.connection.freeze = facts.is_some_and(|facts| facts.frozen);
-    Plan::for_grant(Arc::clone(&rules.policies), Arc::new(subject.clone()))
+    let everything = facts.is_some() && rules.policies.permit_everything(subject);
+    (Plan::for_grant(Arc::clone(&rules.policies), Arc::new(subject.clone())), everything)
 }
 
 fn rules(current: &Current) -> Result<Arc<Rules>, Report> {
@@ -148,45 +161,16 @@ fn rules(current: &Current) -> Result<Arc<Rules>, Report> {
     current.load().as_ref().map(Arc::clone).ok_or_else(unknown)
 }
 
-/// Whether a session that may do more than read can be served: its statements are not decided by policies in this version.
-///
-/// # Errors
-/// Why not.
-pub fn admit_writer(current: &Current, connection: &str) -> Result<(), Report> {
-    let rules = rules(current)?;
-    match refusal_of_writers(&rules, connection) {
-        Some(report) => Err(report),
-        None => Ok(()),
-    }
-}
+/// What these functions do is told by accesses and settings of their own: a setting that is changed, a sequence that is updated.
+const TOLD: [&str; 3] = ["set_config", "nextval", "setval"];
 
-/// Why no session that may do more than read can be served on a connection.
-pub fn refusal_of_writers(rules: &Rules, connection: &str) -> Option<Report> {
-    let frozen = rules.connections.get(connection).is_some_and(|facts| facts.frozen);
-    if frozen {
-        let hint = "Wait until an admin ends the freeze, or ask for an access role that only reads.";
-        return Some(Report::new(
-            "42501",
-            format!("the connection {connection} is frozen: nobody may change anything"),
-            hint,
-        ));
-    }
-    (rules.version != 0).then(|| {
-        Report::new(
-            "0A000",
-            "while policies are applied, only read-only access roles are served in this version",
-            "Ask for an access role that only reads.",
-        )
-    })
-}
-
-/// A setting of one's own results, made by `set_config`, was judged as the setting that it is.
-fn without_own_settings(statement: &facts::Statement) -> facts::Statement {
-    let is_set_config = |name: &facts::Name| &*name.schema == "pg_catalog" && &*name.name == "set_config";
+/// A statement without the calls that are judged by what they do.
+fn without_what_is_told(statement: &facts::Statement) -> facts::Statement {
+    let is_told = |name: &facts::Name| &*name.schema == "pg_catalog" && TOLD.contains(&&*name.name);
     let mut statement = statement.clone();
-    statement.functions.retain(|function| !is_set_config(&function.name));
+    statement.functions.retain(|function| !is_told(&function.name));
     statement.accesses.retain(|access| match &access.object {
-        Object::Function(name) => access.action != Action::Call || !is_set_config(name),
+        Object::Function(name) => access.action != Action::Call || !is_told(name),
         _ => true,
     });
     statement

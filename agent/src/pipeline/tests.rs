@@ -1,6 +1,13 @@
 //! The pipeline on bytes: what goes on, what is recorded, and that no split of the stream changes either.
 
-use super::{Fatal, Pipeline, down::Down, guard::Guard, record::Journal};
+use super::{
+    Fatal, Pipeline,
+    down::Down,
+    guard::Guard,
+    judge::{Judge, sight::Sight},
+    policy::Policy,
+    record::Journal,
+};
 use crate::{
     budgets::Budgets,
     config,
@@ -9,8 +16,10 @@ use crate::{
         Outbox,
         recorder::{OutboxError, Recorder},
     },
+    rules::{Current, Facts, Rules},
 };
 use postern_audit::segment;
+use postern_policy::{Policies, builtin};
 use postern_proto::v1::{
     Amounts, AuditRecord, Budget, Decision, Outcome, SessionFacts, Ticket, Usage, audit_record::Record,
 };
@@ -24,27 +33,46 @@ use postern_wire::{
 use std::{
     fs,
     rc::Rc,
+    sync::{Arc, LazyLock},
     task::{Context, Poll, Waker},
 };
 use tempfile::TempDir;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-struct Session {
-    pipeline: Pipeline,
+pub(super) struct Session {
+    pub(super) pipeline: Pipeline,
     down: Down,
     folder: TempDir,
     recorder: Rc<Recorder>,
     _done: UnboundedReceiver<SegmentId>,
 }
 
+/// What is in force where nothing was applied.
+pub(super) static DEFAULT: LazyLock<Arc<Policies>> =
+    LazyLock::new(|| Arc::new(Policies::load(&[builtin::DEFAULT]).unwrap()));
+
+/// Of a session that may do everything, so that its statements need not be understood.
+fn judge() -> Judge {
+    let current = Arc::new(Current::new("con_a".into(), "i1".into()));
+    let connections = [("demo".to_owned(), Facts::default())].into();
+    current.put(Rules { counter: 1, version: 0, policies: Arc::clone(&DEFAULT), connections });
+    let ticket = Ticket { connection: "demo".into(), access_role: "all".into(), ..Ticket::default() };
+    let sight = Sight::new(18, Box::new(|| panic!("no catalog is needed")));
+    Judge::new("all".into(), false, Policy::new(&current, &ticket).unwrap(), None, sight)
+}
+
 fn session_with(outbox: config::Outbox) -> Session {
+    session_of(outbox, judge())
+}
+
+pub(super) fn session_of(outbox: config::Outbox, judge: Judge) -> Session {
     let folder = TempDir::new().unwrap();
     let (outbox, done) = Outbox::open(folder.path().to_owned(), outbox).unwrap();
     let recorder = Rc::new(Recorder::new(outbox));
     let lease = Lease::default();
     lease.renew(60);
     let facts = SessionFacts { session_id: "ses_x".into(), ..SessionFacts::default() };
-    let pipeline = Pipeline::new(Journal::new(Rc::clone(&recorder), facts), lease, None, None);
+    let pipeline = Pipeline::new(Journal::new(Rc::clone(&recorder), facts), lease, judge, Guard::new(None, false));
     Session { pipeline, down: Down::default(), folder, recorder, _done: done }
 }
 
@@ -53,7 +81,7 @@ fn session() -> Session {
 }
 
 impl Session {
-    fn client(&mut self, bytes: &[u8]) -> Vec<u8> {
+    pub(super) fn client(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         self.pipeline.client(bytes, &mut out).unwrap();
         self.recorded().unwrap();
@@ -72,7 +100,7 @@ impl Session {
     }
 
     /// What the client gets of these bytes of the server, offered one piece after another.
-    fn server(&mut self, bytes: &[u8], piece: usize) -> Vec<u8> {
+    pub(super) fn server(&mut self, bytes: &[u8], piece: usize) -> Vec<u8> {
         let mut out = Vec::new();
         let carry = self.offer(bytes.chunks(piece), &mut out).unwrap();
         assert!(carry.is_empty(), "the stream ends at a message's bound");
@@ -122,7 +150,7 @@ pub(super) fn parse(name: &str, text: &str) -> Vec<u8> {
     out
 }
 
-fn bind_execute(name: &str) -> Vec<u8> {
+pub(super) fn bind_execute(name: &str) -> Vec<u8> {
     let mut out = Vec::new();
     put_message(&mut out, b'B', |out| {
         put_cstr(out, b"");
@@ -194,7 +222,7 @@ fn session_within(total: Amounts) -> Session {
     let ticket = Ticket { budget: Some(budget), grant_ends_at_us: i64::MAX, ..Ticket::default() };
     let mut session = session();
     let ledger = Budgets::default().of(&ticket, Micros(0));
-    session.pipeline.guard = Some(Box::new(Guard::new(ledger, false)));
+    session.pipeline.guard = Guard::new(ledger, false);
     session
 }
 

@@ -6,8 +6,8 @@ use crate::{
     gates::Place,
     pipeline::{
         Fatal,
-        judge::{self, Judge},
-        policy::{self, Policy},
+        judge::{Judge, names::QUESTION, sight::Sight},
+        policy::Policy,
     },
     registry::{End, Registration},
     worker::{Connection, Worker},
@@ -46,13 +46,13 @@ pub struct Opened {
     /// The database.
     pub connection: postern_dial::Connection,
     /// How it was reached: to cancel.
-    pub target: Target,
+    pub target: Arc<Target>,
     /// Ends the session at the grant's end.
     pub ends_at: Micros,
     /// In the registry while it lives.
     pub registration: Registration,
-    /// Understands its statements, if it is read-only.
-    pub judge: Option<Judge>,
+    /// Judges its statements.
+    pub judge: Judge,
     /// Whether its access role only reads.
     pub read_only: bool,
     /// Among the sessions that the connection may have at once.
@@ -89,26 +89,16 @@ pub async fn open(
         worker.verifier.take(&signed, &keys, gateway_id, Micros::now()).map_err(|error| refused(error.to_string()))?;
     let registration = worker.registry.register(&ticket, end)?;
     told_enough(worker, &ticket.connection).await;
-    // After it is registered, so that what is put in force meanwhile ends it.
-    if !ticket.read_only {
-        policy::admit_writer(&worker.rules, &ticket.connection)?;
-    }
     let mut target = target(worker, &ticket).await?;
     let application_name = application_name(&ticket, &preamble.startup_parameters);
     target.parameters = parameters(&ticket, &preamble.startup_parameters, &application_name);
-    let policy = if ticket.read_only { Some(Policy::new(&worker.rules, &ticket)?) } else { None };
-    if let Some(policy) = &policy {
-        policy.ceilings().put_parameters(&preamble.startup_parameters, &ticket.settings, &mut target.parameters);
-    }
+    let policy = Policy::new(&worker.rules, &ticket)?;
+    policy.ceilings().put_parameters(&preamble.startup_parameters, &ticket.settings, &mut target.parameters);
     target.minor = u16::try_from(preamble.protocol_minor).unwrap_or(0);
     let place = worker.gates.enter(&ticket.connection).await?;
     let mut connection = postern_dial::connect(&target).await.map_err(|error| dial_report(&ticket, error))?;
-    let judge = match policy {
-        Some(policy) => {
-            Some(judge(worker, &ticket, &target, &mut connection, (policy, &preamble.startup_parameters)).await?)
-        }
-        None => None,
-    };
+    let target = Arc::new(target);
+    let judge = judge(worker, &ticket, &target, &mut connection, (policy, &preamble.startup_parameters)).await?;
     let (ledger, read_only) = (worker.budgets.of(&ticket, Micros::now()), ticket.read_only);
     let facts = SessionFacts {
         r#ref: 0,
@@ -152,37 +142,44 @@ async fn told_enough(worker: &Rc<Worker>, connection: &str) {
     }
 }
 
-/// Whoever understands a read-only session's statements: knows the database's catalog, and what the session itself says
-/// of what names mean. What the client asked for at start-up is judged first.
+/// Whoever judges a session's statements. Unless the policies permit it everything, it has to know the database's catalog and
+/// what the session itself says of what names mean, and what the client asked for at start-up is judged first.
 async fn judge(
     worker: &Rc<Worker>,
     ticket: &Ticket,
-    target: &Target,
+    target: &Arc<Target>,
     connection: &mut postern_dial::Connection,
     (policy, parameters): (Policy, &[Setting]),
 ) -> Result<Judge, Report> {
     let failed = |error: &dyn std::fmt::Display| {
-        tracing::warn!(%error, session = ticket.session_id, connection = ticket.connection, "a read-only session cannot be served");
+        tracing::warn!(%error, session = ticket.session_id, connection = ticket.connection, "a session cannot be served");
         Fatal::Names.report()
     };
     let version = connection.parameter("server_version").unwrap_or_default();
     let major = version.split(|letter: char| !letter.is_ascii_digit()).next().and_then(|major| major.parse().ok());
     let major = major.ok_or_else(|| failed(&"the server does not say its version"))?;
-    let watched = worker.catalogs.watch(&ticket.connection, target, major);
+    let (catalogs, name, target) = (worker.catalogs.clone(), ticket.connection.clone(), Arc::clone(target));
+    let user = target.user.clone();
+    let sight = Sight::new(major, Box::new(move || catalogs.watch(&name, &target, major)));
+    let prefix = ticket.prefix_application_name.then(|| prefix(ticket));
+    let mut judge = Judge::new(ticket.access_role.clone(), ticket.read_only, policy, prefix, sight);
+    judge.begin();
+    let Some(watched) = judge.watched() else { return Ok(judge) };
     let mut snapshots = watched.snapshots();
     let fresh = snapshots.wait_for(|snapshot| snapshot.as_ref().is_some_and(|snapshot| snapshot.is_fresh()));
     let snapshot = timeout(CATALOG_WITHIN, fresh).await.map_err(|error| failed(&error))?;
     let snapshot = snapshot.map_err(|error| failed(&error))?.clone().ok_or_else(unreachable)?;
-    let privileges = query::rows(&mut connection.io, PRIVILEGES).await.map_err(|error| failed(&error))?;
-    let privileges: Vec<_> = privileges.into_iter().flatten().flatten().collect();
-    let accepted = worker.config.connections.get(&ticket.connection).is_some_and(|own| own.privileged_readers);
-    if !privileges.is_empty() && !accepted {
-        return Err(privileged(&target.user, &privileges));
+    if ticket.read_only {
+        let privileges = query::rows(&mut connection.io, PRIVILEGES).await.map_err(|error| failed(&error))?;
+        let privileges: Vec<_> = privileges.into_iter().flatten().flatten().collect();
+        let accepted = worker.config.connections.get(&ticket.connection).is_some_and(|own| own.privileged_readers);
+        if !privileges.is_empty() && !accepted {
+            return Err(privileged(&user, &privileges));
+        }
     }
-    let rows = query::rows(&mut connection.io, judge::QUESTION).await.map_err(|error| failed(&error))?;
-    let answer = rows.first().map(Vec::as_slice).unwrap_or_default();
-    let judge = Judge::new(ticket.access_role.clone(), policy, watched, snapshot, major, answer);
-    let mut judge = judge.map_err(|_| failed(&"its answer is not understood"))?;
+    let rows = query::rows(&mut connection.io, QUESTION).await.map_err(|error| failed(&error))?;
+    let answer = rows.into_iter().next().unwrap_or_default();
+    judge.prime(snapshot, &answer).map_err(|_| failed(&"its answer is not understood"))?;
     for setting in parameters {
         judge.admit_parameter(&setting.name, &setting.value)?;
     }
@@ -291,6 +288,11 @@ fn login<'a>(
     Ok(Login { user, password })
 }
 
+/// What a session's `application_name` begins with.
+fn prefix(ticket: &Ticket) -> String {
+    format!("postern:{}:", ticket.grant_id)
+}
+
 /// `postern:<grant>:<client's>`, unless the access role must be indistinguishable from a direct connection.
 fn application_name(ticket: &Ticket, parameters: &[Setting]) -> String {
     let own = parameters.iter().rev().find(|setting| setting.name == "application_name");
@@ -298,7 +300,7 @@ fn application_name(ticket: &Ticket, parameters: &[Setting]) -> String {
     if !ticket.prefix_application_name {
         return own.to_owned();
     }
-    let mut name = format!("postern:{}:{own}", ticket.grant_id);
+    let mut name = prefix(ticket) + own;
     while name.len() > MAX_NAME_BYTES {
         name.pop();
     }

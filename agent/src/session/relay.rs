@@ -23,6 +23,7 @@ use std::{
     io,
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -73,12 +74,11 @@ pub async fn relay(
     let greeting = open::greeting(&mut connection);
     let journal = Journal::new(Rc::clone(&worker.recorder), facts);
     let postern_dial::Connection { io, key, host, .. } = connection;
-    let guard = (judge.is_some() || ledger.is_some()).then(|| Box::new(Guard::new(ledger, read_only)));
     let canceller = key.map(|key| Rc::new(Canceller { target, host, key }));
     let relay = Rc::new(RefCell::new(Relay {
         io,
         stream,
-        pipeline: Pipeline::new(journal, worker.lease.clone(), judge, guard),
+        pipeline: Pipeline::new(journal, worker.lease.clone(), judge, Guard::new(ledger, read_only)),
         down: Down::default(),
         to_server: Vec::new(),
         to_client: greeting,
@@ -179,7 +179,7 @@ async fn rest_of_message(io: &mut Io, pipeline: &mut Pipeline, down: &mut Down, 
 
 /// Cancels what one backend runs.
 struct Canceller {
-    target: Target,
+    target: Arc<Target>,
     host: postern_dial::Host,
     key: BackendKey,
 }

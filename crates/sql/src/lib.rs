@@ -8,10 +8,15 @@
 //! - [`mod@analyse`]: from tree, catalog and context to facts
 //! - [`mod@read_only`]: whether a statement can change nothing at all
 //! - [`mod@counting`]: how the rows that a string writes are counted, by its grammar alone
+//! - [`shape`]: which statements have the same facts, so that only one of them is analysed
 //!
 //! Nothing here does I/O, reads a clock or waits. It runs on threads with [`parse::STACK_BYTES`] of stack.
 
+#[cfg(test)]
+extern crate self as postern_sql;
+
 mod builtin;
+mod guards;
 mod memo;
 mod settings;
 
@@ -22,6 +27,7 @@ pub mod counting;
 pub mod facts;
 pub mod parse;
 pub mod read_only;
+pub mod shape;
 pub mod version;
 
 pub use analyse::{Analysis, Handle, analyse, analyse_in_full};
@@ -29,3 +35,4 @@ pub use catalog::Catalog;
 pub use context::Context;
 pub use counting::counting;
 pub use read_only::read_only;
+pub use shape::Shapes;

@@ -13,8 +13,8 @@ use super::{
 use crate::{
     catalog::Catalog,
     context::{Context, parse_search_path},
-    facts::{Barrier, Function, Name, Refusal, Script, Statement, Transaction},
-    parse, settings,
+    facts::{Action, Barrier, Function, Name, Refusal, Script, Standing, Statement, Transaction},
+    guards, parse, settings, shape,
 };
 
 /// The columns of what an earlier statement of the string made; `None`: not known.
@@ -43,6 +43,7 @@ pub fn analyse_in_full(text: &str, catalog: &Catalog, context: &Context) -> Resu
     let mut analyser = Analyser::new(catalog, context.clone(), "".into());
     let mut analysis = Analysis::default();
     let last = tree.statements.len().saturating_sub(1);
+    analyser.parameters(&tree)?;
     for (at, raw) in tree.statements.iter().enumerate() {
         let span = span(raw, text);
         let Some(node) = raw.stmt.as_ref().and_then(|node| node.node.as_ref()) else { continue };
@@ -65,6 +66,9 @@ pub fn analyse_in_full(text: &str, catalog: &Catalog, context: &Context) -> Resu
         }
         analysis.script.statements.push(statement);
         analysis.handles.push(handles);
+    }
+    if !analyser.reads_values {
+        analysis.free = shape::free(text, &tree.statements, context);
     }
     Ok(analysis)
 }
@@ -93,6 +97,20 @@ fn span(raw: &protobuf::RawStmt, text: &str) -> Range<usize> {
 }
 
 impl Analyser<'_> {
+    /// What a client sends for parameters is turned into their declared types, whether or not the text uses them.
+    fn parameters(&mut self, tree: &parse::Tree) -> Step {
+        for oid in self.context.parameters.clone() {
+            self.type_checks(oid)?;
+        }
+        if tree.statements.is_empty() && !self.facts.called.is_empty() {
+            return Err(unresolved(
+                "a parameter of an empty statement has a type that runs functions",
+                "Declare the parameters of a statement that uses them.",
+            ));
+        }
+        Ok(())
+    }
+
     fn finish(&mut self, tag: &'static str, span: Range<usize>) -> Statement {
         let bound = self.bound();
         let facts = std::mem::take(&mut self.facts);
@@ -114,7 +132,8 @@ impl Analyser<'_> {
     /// Whether a statement can be judged at all after those that stand before it in the same string.
     fn in_time(&self, node: &NodeEnum) -> Step {
         let Some(earlier) = self.lost else { return Ok(()) };
-        if !looks_names_up(node) {
+        let unnamed = if self.lost_path { names_nothing(node) } else { !looks_names_up(node) };
+        if unnamed || !guards::stops(guards::ORDER) {
             return Ok(());
         }
         Err(unresolved(
@@ -125,9 +144,10 @@ impl Analyser<'_> {
 
     /// What a statement changes for those that follow it in the same string.
     fn go_on(&mut self, node: &NodeEnum, statement: &Statement) {
-        if statement.transaction == Some(Transaction::Commit) && self.local {
-            // What was set for the transaction only is as it was before.
-            self.lost = Some(statement.tag);
+        // What was set for the transaction only is as it was before, and a temporary table may go with it.
+        let fleeting = self.local || self.context.uncommitted || self.made.keys().any(|name| *name.schema == *TEMP);
+        if statement.transaction == Some(Transaction::Commit) && fleeting {
+            (self.lost, self.lost_path) = (Some(statement.tag), true);
         }
         if statement.barrier == Barrier::None {
             return;
@@ -140,12 +160,13 @@ impl Analyser<'_> {
         };
         if !known {
             self.lost = Some(statement.tag);
+            self.lost_path |= !only_changes_schema(statement);
         }
     }
 
     /// Follows changes of settings that are plain in the text.
     fn follow_settings(&mut self, statement: &Statement) -> bool {
-        let silent = statement.functions.iter().all(|function| function.standing != crate::facts::Standing::Unknown);
+        let silent = statement.functions.iter().all(|function| function.standing != Standing::Unknown);
         let mut known = silent && !statement.settings.is_empty();
         for setting in &statement.settings {
             let Some(name) = setting.name.as_deref() else { return false };
@@ -196,6 +217,35 @@ impl Analyser<'_> {
             }
         }
     }
+}
+
+/// Whether names are looked up in the same schemas after a statement as before it, whatever there is in them.
+fn only_changes_schema(statement: &Statement) -> bool {
+    let mut actions = statement.accesses.iter().map(|access| access.action);
+    let silent = statement.functions.iter().all(|function| function.standing != Standing::Unknown);
+    silent
+        && statement.settings.is_empty()
+        && statement.transaction.is_none()
+        && actions.any(|done| done == Action::Ddl)
+}
+
+/// Whether a statement names no object of the database.
+fn names_nothing(node: &NodeEnum) -> bool {
+    matches!(
+        node,
+        NodeEnum::TransactionStmt(_)
+            | NodeEnum::VariableSetStmt(_)
+            | NodeEnum::VariableShowStmt(_)
+            | NodeEnum::ConstraintsSetStmt(_)
+            | NodeEnum::DeallocateStmt(_)
+            | NodeEnum::FetchStmt(_)
+            | NodeEnum::ClosePortalStmt(_)
+            | NodeEnum::DiscardStmt(_)
+            | NodeEnum::ListenStmt(_)
+            | NodeEnum::UnlistenStmt(_)
+            | NodeEnum::NotifyStmt(_)
+            | NodeEnum::CheckPointStmt(_)
+    )
 }
 
 /// Whether a statement's facts depend on what names mean. Of the others only the object that they name is told, and they

@@ -1,6 +1,6 @@
 //! How a connector loads a snapshot: the queries, and the builder that takes their rows.
 //!
-//! The queries run in one transaction, `REPEATABLE READ, READ ONLY`, after [`PREPARE`], which makes PostgreSQL print every
+//! The queries run in one transaction, `REPEATABLE READ, READ ONLY`, under [`SETTINGS`], which make PostgreSQL print every
 //! name in full. Every column is text; arrays are in PostgreSQL's own text form.
 
 use std::{
@@ -17,8 +17,9 @@ use crate::{
     facts::{Name, Volatility},
 };
 
-/// What runs before the queries, in their transaction.
-pub const PREPARE: &str = "SET LOCAL search_path = ''; SET LOCAL quote_all_identifiers = off";
+/// The settings under which the queries run, for their transaction. The temporary schema comes last, where it would come
+/// first: nothing in it can stand in for what the queries name.
+pub const SETTINGS: [(&str, &str); 2] = [("search_path", "pg_catalog, pg_temp"), ("quote_all_identifiers", "off")];
 
 /// Which of the queries, and so which columns a row has.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -47,9 +48,14 @@ pub enum Query {
 #[must_use]
 pub fn queries(major: u16) -> Vec<(Query, String)> {
     let body = if major >= 14 { "coalesce(pg_get_function_sqlbody(p.oid), p.prosrc)" } else { "p.prosrc" };
+    let multirange = if major >= 14 {
+        "WHEN 'm' THEN (SELECT r.rngtypid FROM pg_catalog.pg_range r WHERE r.rngmultitypid = t.oid)"
+    } else {
+        ""
+    };
     vec![
         (Query::Schemas, SCHEMAS.into()),
-        (Query::Types, TYPES.into()),
+        (Query::Types, TYPES.replace("{multirange}", multirange)),
         (Query::Relations, RELATIONS.into()),
         (Query::Columns, COLUMNS.into()),
         (Query::Routines, ROUTINES.replace("{body}", body)),
@@ -63,7 +69,9 @@ const SCHEMAS: &str = "SELECT oid::text, nspname::text FROM pg_catalog.pg_namesp
 
 const TYPES: &str = "\
 SELECT t.oid::text, n.nspname::text, t.typname::text, t.typtype::text,
-       CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.typelem END::text,
+       CASE t.typtype WHEN 'd' THEN t.typbasetype
+            WHEN 'r' THEN (SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE r.rngtypid = t.oid)
+            {multirange} ELSE t.typelem END::text,
        (t.typcategory = 'A')::text, t.typrelid::text
 FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
 WHERE t.oid::bigint >= $1";

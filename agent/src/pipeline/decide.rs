@@ -1,14 +1,14 @@
 //! Whether a statement may run.
 
-use super::{inspect::Statement, judge::Judge};
+use super::{inspect::Statement, judge::Judge, limits::Limits};
 use postern_proto::v1::StatementKind;
 use postern_wire::error::Report;
 
 /// The answer.
 #[derive(Debug)]
 pub enum Decision {
-    /// It runs.
-    Allow,
+    /// It runs, within limits if there are any.
+    Allow(Option<Box<Limits>>),
     /// It does not, and the client is told this.
     Deny(Report),
 }

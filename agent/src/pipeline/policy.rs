@@ -1,13 +1,17 @@
 //! What the policies in force say of a session's statements.
 
+use super::{ceilings::Ceilings, limits::Limits};
 use crate::rules::{Current, Rules};
-use postern_policy::{Connection, Grant, Moment, Obligations, Outcome, Plan, Principal, PrincipalKind, Subject};
+use postern_policy::{
+    Connection, Decision, Grant, Moment, Obligations, Outcome, Plan, Principal, PrincipalKind, Subject,
+};
 use postern_proto::v1::{self, Ticket};
 use postern_sql::facts::{self, Action, Object};
 use postern_types::time::Micros;
 use postern_wire::error::Report;
 use std::{
     net::{IpAddr, Ipv4Addr},
+    rc::Rc,
     sync::Arc,
 };
 
@@ -18,6 +22,8 @@ pub struct Policy {
     subject: Subject,
     client: IpAddr,
     plan: Plan,
+    /// Of the session, since it began.
+    ceilings: Ceilings,
     /// Whether the plan permits everything there is, with nothing asked for in return.
     everything: bool,
 }
@@ -53,7 +59,19 @@ impl Policy {
         };
         let client = ticket.client_address.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let (plan, everything) = plan(&rules, &mut subject);
-        Ok(Self { current: Arc::clone(current), rules, subject, client, plan, everything })
+        let decision = plan.decide_session(&Moment { now: Micros::now(), offset: 0, client });
+        let ceilings = match &decision.outcome {
+            Outcome::Allow { obligations } => Ceilings::new(obligations, &by(&decision)),
+            // Each statement is told why.
+            Outcome::Review { .. } | Outcome::Deny(_) => Ceilings::default(),
+        };
+        Ok(Self { current: Arc::clone(current), rules, subject, client, plan, ceilings, everything })
+    }
+
+    /// What the session's time-outs may be.
+    #[must_use]
+    pub fn ceilings(&self) -> &Ceilings {
+        &self.ceilings
     }
 
     /// Takes what is in force now. Between two calls nothing changes.
@@ -76,38 +94,57 @@ impl Policy {
         self.subject.connection.freeze
     }
 
-    /// Whether a statement may run.
+    /// Whether a statement may run, and within which limits.
     ///
     /// # Errors
     /// Why not.
-    pub fn admit(&self, statement: &facts::Statement) -> Result<(), Report> {
+    pub fn admit(&self, statement: &facts::Statement, limits: &mut Limits) -> Result<(), Report> {
         let unknown =
             || Report::new("57P03", "the connector does not know this connection's policies", "Connect again.");
         let facts = self.rules.connections.get(&*self.subject.connection.name).ok_or_else(unknown)?;
         let moment = Moment { now: Micros::now(), offset: 0, client: self.client };
         let decision = self.plan.decide(&moment, &without_what_is_told(statement), &facts.objects);
-        let by = decision.policies.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        match decision.outcome {
+        match &decision.outcome {
+            Outcome::Allow { obligations } if *obligations == Obligations::default() => Ok(()),
+            Outcome::Allow { obligations } if obligations.record_binds => Err(not_enforced(&decision, "@record_binds")),
             // Whether there is a reason was decided.
-            Outcome::Allow { obligations }
-                if Obligations { reason_required: false, ..obligations } == Obligations::default() =>
-            {
+            Outcome::Allow { obligations } => {
+                self.ceilings.admit(statement)?;
+                self.ceilings.cover(obligations)?;
+                limits.oblige(obligations, &by(&decision));
                 Ok(())
             }
-            Outcome::Allow { .. } | Outcome::Review { .. } => Err(Report {
-                sqlstate: "0A000".to_owned(),
-                message: "the policies permit this statement with limits or a review".to_owned(),
-                detail: format!("Policies: {by}. Connectors of this version enforce neither."),
-                hint: "Ask for another access role, or have the policies changed.".to_owned(),
-            }),
-            Outcome::Deny(denial) => Err(Report {
-                sqlstate: "42501".to_owned(),
-                message: denial.message,
-                detail: if by.is_empty() { "No policy permits it.".to_owned() } else { format!("Policies: {by}.") },
-                hint: denial.hint,
-            }),
+            Outcome::Review { .. } => Err(not_enforced(&decision, "a review")),
+            Outcome::Deny(denial) => {
+                let by = names(&decision);
+                Err(Report {
+                    sqlstate: "42501".to_owned(),
+                    message: denial.message.clone(),
+                    detail: if by.is_empty() { "No policy permits it.".to_owned() } else { format!("Policies: {by}.") },
+                    hint: denial.hint.clone(),
+                })
+            }
         }
     }
+}
+
+fn not_enforced(decision: &Decision, what: &str) -> Report {
+    Report {
+        sqlstate: "0A000".to_owned(),
+        message: format!("the policies permit this statement with {what}"),
+        detail: format!("Policies: {}. Connectors of this version cannot do that.", names(decision)),
+        hint: "Ask for another access role, or have the policies changed.".to_owned(),
+    }
+}
+
+fn names(decision: &Decision) -> String {
+    decision.policies.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Whose limits they are, as it is told.
+fn by(decision: &Decision) -> Rc<str> {
+    let policies = if decision.policies.len() == 1 { "the policy" } else { "the policies" };
+    format!("{policies} {}", names(decision)).into()
 }
 
 /// What these rules say of a session, and whether they permit it everything.

@@ -1,7 +1,7 @@
 //! Whether what was understood is permitted.
 
 use super::{
-    Judge, MAX_VERDICTS, Statement, Verdict,
+    Judge, Limits, MAX_VERDICTS, Statement, Verdict,
     report::{frozen, more_than_reading, names_have_changed, of_several, prepared_unseen},
     with_statements,
 };
@@ -20,6 +20,7 @@ impl Judge {
         statement: &Statement,
         verdict: &Verdict,
         failed: bool,
+        limits: &mut Limits,
     ) -> Result<(), Report> {
         let mut judged = statement.prepared.judged.borrow_mut();
         let judged = judged.as_mut().ok_or_else(prepared_unseen)?;
@@ -32,21 +33,26 @@ impl Judge {
         }
         for earlier in judged.verdicts.iter().filter(|earlier| !Rc::ptr_eq(earlier, verdict)) {
             if let Ok(analysis) = &**earlier {
-                self.admit(&analysis.script, failed)?;
+                self.admit(&analysis.script, failed, limits)?;
             }
         }
         Ok(())
     }
 
     /// Likewise of what SQL has prepared and executes, unless the string itself has just prepared it.
-    pub(super) fn admit_executed(&mut self, analysis: &Analysis, failed: bool) -> Result<(), Report> {
+    pub(super) fn admit_executed(
+        &mut self,
+        analysis: &Analysis,
+        failed: bool,
+        limits: &mut Limits,
+    ) -> Result<(), Report> {
         let mut here = Vec::new();
         for (statement, handle) in with_statements(analysis) {
             match handle {
                 Handle::Prepare { name, .. } => here.push(name),
                 Handle::Execute(name) if !here.contains(&name) => {
                     for earlier in self.made.planned(name, self.now, statement)? {
-                        self.admit_one(&earlier, failed)?;
+                        self.admit_one(&earlier, failed, limits)?;
                     }
                 }
                 _ => {}
@@ -55,24 +61,24 @@ impl Judge {
         Ok(())
     }
 
-    /// Whether each statement of a string may run.
-    pub(super) fn admit(&self, script: &Script, failed: bool) -> Result<(), Report> {
+    /// Whether each statement of a string may run, and within which limits.
+    pub(super) fn admit(&self, script: &Script, failed: bool, limits: &mut Limits) -> Result<(), Report> {
         for statement in &script.statements {
-            let admitted = self.admit_one(statement, failed);
+            let admitted = self.admit_one(statement, failed, limits);
             let several = script.statements.len() > 1;
             admitted.map_err(|report| if several { of_several(report, statement) } else { report })?;
         }
         Ok(())
     }
 
-    fn admit_one(&self, statement: &facts::Statement, failed: bool) -> Result<(), Report> {
+    fn admit_one(&self, statement: &facts::Statement, failed: bool, limits: &mut Limits) -> Result<(), Report> {
         if self.read_only {
             read_only(statement).map_err(|reason| more_than_reading(&self.role, statement, &reason))?;
         }
         if let Some(prefix) = &self.prefix {
             prefix.admit(statement)?;
         }
-        self.policy.admit(statement)?;
+        self.policy.admit(statement, limits)?;
         match statement.transaction {
             Some(Transaction::Commit) if self.frozen && self.wrote && !failed => {
                 Err(frozen("to commit what this transaction has changed"))

@@ -16,14 +16,15 @@ mod admit;
 mod made;
 pub mod names;
 mod rename;
-mod report;
+pub mod report;
 mod runs;
 pub mod sight;
-mod startup;
+pub mod startup;
 
 use super::{
     decide::Decision,
     inspect::{MadeBySql, Statement},
+    limits::Limits,
     policy::Policy,
     question::{Answer, Question, Row},
 };
@@ -316,18 +317,18 @@ impl Judge {
     pub fn decide(&mut self, statement: &Statement, failed: bool) -> Decision {
         self.put_right = None;
         if self.resting {
-            return Decision::Allow;
+            return Decision::Allow(None);
         }
         match self.judge(statement, failed) {
             Err(report) => Decision::Deny(report),
-            Ok(verdict) => {
+            Ok((verdict, limits)) => {
                 if statement.kind == StatementKind::Parse {
                     let judged = Judged { meaning: self.now, verdicts: vec![verdict] };
                     *statement.prepared.judged.borrow_mut() = Some(judged);
                 } else if let Ok(analysis) = &*verdict {
                     self.runs(analysis);
                 }
-                Decision::Allow
+                Decision::Allow((!limits.is_none()).then(|| Box::new(limits)))
             }
         }
     }
@@ -359,8 +360,8 @@ impl Judge {
         self.judge(statement, failed).map(drop)
     }
 
-    /// What is known of a statement that may run.
-    fn judge(&mut self, statement: &Statement, failed: bool) -> Result<Verdict, Report> {
+    /// What is known of a statement that may run, and its limits.
+    fn judge(&mut self, statement: &Statement, failed: bool) -> Result<(Verdict, Limits), Report> {
         let prepared = &statement.prepared;
         let standing_in = match &prepared.made_by_sql {
             None => None,
@@ -382,17 +383,18 @@ impl Judge {
         self.known_encoding()?;
         let verdict = self.analysed(text, &prepared.types);
         let analysis = verdict.as_ref().as_ref().map_err(|refusal| not_understood(refusal))?;
-        self.admit(&analysis.script, failed)?;
+        let mut limits = Limits::default();
+        self.admit(&analysis.script, failed, &mut limits)?;
         if statement.kind == StatementKind::Execute && prepared.made_by_sql.is_none() {
-            self.admit_as_planned(statement, &verdict, failed)?;
+            self.admit_as_planned(statement, &verdict, failed, &mut limits)?;
         }
-        self.admit_executed(analysis, failed)?;
+        self.admit_executed(analysis, failed, &mut limits)?;
         if statement.kind != StatementKind::Execute
             && let Some(prefix) = &self.prefix
         {
             self.put_right = std::str::from_utf8(text).ok().and_then(|text| prefix.put_right(text, &analysis.script));
         }
-        Ok(verdict)
+        Ok((verdict, limits))
     }
 
     fn analysed(&mut self, text: &[u8], types: &[u32]) -> Verdict {

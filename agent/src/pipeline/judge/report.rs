@@ -6,7 +6,7 @@ use postern_sql::{
 };
 use postern_wire::error::Report;
 
-pub(super) fn not_understood(refusal: &Refusal) -> Report {
+pub fn not_understood(refusal: &Refusal) -> Report {
     let sqlstate = match refusal.cause {
         Cause::Syntax => "42601",
         Cause::Unresolved => "0A000",

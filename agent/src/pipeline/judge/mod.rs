@@ -425,11 +425,12 @@ impl Judge {
         {
             return verdict;
         }
-        if self.remembered_bytes + text.len() > MAX_REMEMBERED {
+        let bytes = text.len() + verdict.as_ref().as_ref().map_or(0, Analysis::bytes);
+        if self.remembered_bytes + bytes > MAX_REMEMBERED {
             self.forget();
         }
-        if text.len() <= MAX_REMEMBERED {
-            self.remembered_bytes += text.len();
+        if bytes <= MAX_REMEMBERED {
+            self.remembered_bytes += bytes;
             self.remembered.entry(text.into()).or_default().push((types.into(), Rc::clone(&verdict)));
         }
         verdict

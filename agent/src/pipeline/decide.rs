@@ -1,16 +1,52 @@
 //! Whether a statement may run.
 
-use super::{inspect::Statement, judge::Judge};
+use super::{basis::Basis, inspect::Statement, judge::Judge};
 use postern_proto::v1::StatementKind;
 use postern_wire::error::Report;
 
-/// The answer.
+/// What was decided.
 #[derive(Debug)]
-pub enum Decision {
+pub struct Decision {
+    /// Whether it runs.
+    pub answer: Answer,
+    /// What policies decided by, where they were asked.
+    pub basis: Option<Basis>,
+}
+
+/// Whether a statement runs.
+#[derive(Debug)]
+pub enum Answer {
     /// It runs.
     Allow,
     /// It does not, and the client is told this.
     Deny(Report),
+}
+
+impl Decision {
+    /// It runs, and policies were not asked.
+    pub const ALLOW: Self = Self { answer: Answer::Allow, basis: None };
+}
+
+impl From<Refused> for Decision {
+    fn from(refused: Refused) -> Self {
+        let Refused { report, basis } = refused;
+        Self { answer: Answer::Deny(*report), basis }
+    }
+}
+
+/// It does not run.
+#[derive(Debug)]
+pub struct Refused {
+    /// What the client is told.
+    pub report: Box<Report>,
+    /// What policies refused it by, if it was them.
+    pub basis: Option<Basis>,
+}
+
+impl From<Report> for Refused {
+    fn from(report: Report) -> Self {
+        Self { report: Box::new(report), basis: None }
+    }
 }
 
 /// Decides one statement. The function-call message is refused: it names a function by number, carries binary
@@ -18,13 +54,12 @@ pub enum Decision {
 /// A read-only session has a judge, who understands each statement; any other may run what its database role may.
 pub fn decide(statement: &Statement, judge: Option<&mut Judge>) -> Decision {
     match (statement.kind, judge) {
-        (StatementKind::FunctionCall, _) => Decision::Deny(Report::new(
-            "0A000",
-            "the function-call message is refused",
-            "Call the function by a SELECT statement instead.",
-        )),
+        (StatementKind::FunctionCall, _) => {
+            let hint = "Call the function by a SELECT statement instead.";
+            Refused::from(Report::new("0A000", "the function-call message is refused", hint)).into()
+        }
         (_, Some(judge)) => judge.decide(statement),
-        (_, None) => Decision::Allow,
+        (_, None) => Decision::ALLOW,
     }
 }
 

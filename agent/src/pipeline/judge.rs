@@ -4,7 +4,12 @@
 //! What names mean is known from two sides: the database's catalog, which a [`Watched`] keeps fresh, and the session's
 //! own settings, which are asked of its backend, in band, whenever a statement may have changed them.
 
-use super::{decide::Decision, inspect::Statement, policy::Policy};
+use super::{
+    basis::{Basis, Last},
+    decide::{Answer, Decision, Refused},
+    inspect::Statement,
+    policy::Policy,
+};
 use crate::catalogs::{Snapshot, Watched};
 use postern_proto::v1::StatementKind;
 use postern_sql::{
@@ -74,7 +79,13 @@ pub enum Obstacle {
     Catalog,
 }
 
-type Verdict = Rc<Result<Analysis, Box<Refusal>>>;
+type Verdict = Rc<Understood>;
+
+/// What is known of a text, and what policies were told of it last.
+struct Understood {
+    analysis: Result<Analysis, Box<Refusal>>,
+    basis: Last,
+}
 
 /// What a session says of what names mean.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +95,41 @@ struct Meaning {
     user: Arc<str>,
     temp_schema: Option<Arc<str>>,
     lexing: Lexing,
+}
+
+impl Meaning {
+    fn of(answer: &[Option<String>]) -> Result<Self, NotUnderstood> {
+        let text = |at: usize| answer.get(at).and_then(Option::as_deref);
+        let list = |at| text(at).map_or(Some(Vec::new()), parse_search_path);
+        let (search_path, unusable) = (list(0).ok_or(NotUnderstood)?, list(6).ok_or(NotUnderstood)?);
+        let (user, temp_schema) = (text(1).ok_or(NotUnderstood)?, text(2));
+        let lexing = Lexing {
+            standard_conforming_strings: text(3).ok_or(NotUnderstood)? == "on",
+            backslash_quote: text(4).ok_or(NotUnderstood)? != "off",
+        };
+        Ok(Self {
+            search_path,
+            unusable: Arc::new(unusable.into_iter().collect()),
+            user: user.into(),
+            temp_schema: temp_schema.map(Into::into),
+            lexing,
+        })
+    }
+
+    fn put(self, context: &mut Context) {
+        let Self { search_path, unusable, user, temp_schema, lexing } = self;
+        *context = Context { search_path, unusable, user, temp_schema, lexing, ..context.clone() };
+    }
+}
+
+/// What names mean in a session that has answered [`QUESTION`] so, and has prepared nothing.
+///
+/// # Errors
+/// When the answer is not understood.
+pub fn context(major: u16, answer: &[Option<String>]) -> Result<Context, NotUnderstood> {
+    let mut context = Context::new(major, "");
+    Meaning::of(answer)?.put(&mut context);
+    Ok(context)
 }
 
 /// What is known of a text, for parameters of these types.
@@ -113,6 +159,8 @@ pub struct Judge {
     unnamed_in: Option<usize>,
     /// The session has changed a setting of which names depend: the end of a transaction may change it back.
     touched: bool,
+    /// Whether policies want the values recorded of anything that PREPARE or DECLARE has made.
+    records_made_by_sql: bool,
     /// By text.
     remembered: HashMap<Box<[u8]>, Vec<Remembered>>,
     remembered_bytes: usize,
@@ -151,6 +199,7 @@ impl Judge {
             prepared_in: HashMap::new(),
             unnamed_in: None,
             touched: false,
+            records_made_by_sql: false,
             remembered: HashMap::new(),
             remembered_bytes: 0,
         };
@@ -163,21 +212,7 @@ impl Judge {
     /// # Errors
     /// When it is not understood.
     pub fn learn(&mut self, answer: &[Option<String>]) -> Result<(), NotUnderstood> {
-        let text = |at: usize| answer.get(at).and_then(Option::as_deref);
-        let list = |at| text(at).map_or(Some(Vec::new()), parse_search_path);
-        let (search_path, unusable) = (list(0).ok_or(NotUnderstood)?, list(6).ok_or(NotUnderstood)?);
-        let (user, temp_schema) = (text(1).ok_or(NotUnderstood)?, text(2));
-        let lexing = Lexing {
-            standard_conforming_strings: text(3).ok_or(NotUnderstood)? == "on",
-            backslash_quote: text(4).ok_or(NotUnderstood)? != "off",
-        };
-        let meaning = Meaning {
-            search_path,
-            unusable: Arc::new(unusable.into_iter().collect()),
-            user: user.into(),
-            temp_schema: temp_schema.map(Into::into),
-            lexing,
-        };
+        let meaning = Meaning::of(answer)?;
         let known = self.meanings.iter().position(|known| *known == meaning);
         let before = std::mem::replace(&mut self.now, known.unwrap_or(self.meanings.len()));
         if known.is_none() {
@@ -189,12 +224,8 @@ impl Judge {
         if before != self.now {
             self.forget();
         }
-        text(5).ok_or(NotUnderstood)?.clone_into(&mut self.encoding);
-        self.context.search_path = meaning.search_path;
-        self.context.unusable = meaning.unusable;
-        self.context.user = meaning.user;
-        self.context.temp_schema = meaning.temp_schema;
-        self.context.lexing = meaning.lexing;
+        answer.get(5).and_then(Option::as_deref).ok_or(NotUnderstood)?.clone_into(&mut self.encoding);
+        meaning.put(&mut self.context);
         self.names = Names::Known;
         Ok(())
     }
@@ -284,54 +315,64 @@ impl Judge {
     /// Whether a statement may run. If it may, and does, what it changes of what names mean is kept in mind.
     pub fn decide(&mut self, statement: &Statement) -> Decision {
         match self.judge(statement) {
-            Err(report) => Decision::Deny(report),
-            Ok(verdict) => {
+            Err(refused) => refused.into(),
+            Ok(judged) => {
+                let Some((verdict, basis)) = judged else { return Decision::ALLOW };
                 if statement.kind != StatementKind::Parse
-                    && let Some(Ok(analysis)) = verdict.as_deref()
+                    && let Ok(analysis) = &verdict.analysis
                 {
                     self.runs(analysis);
                 }
-                Decision::Allow
+                Decision { answer: Answer::Allow, basis }
             }
         }
     }
 
-    /// Whether a statement that was prepared may be planned.
+    /// Whether a statement that was prepared may be planned. If it may, whether the values that it is bound with are to be
+    /// recorded.
     ///
     /// # Errors
     /// Why not.
-    pub fn admit_bind(&mut self, name: &[u8], statement: &Statement) -> Result<(), Report> {
+    pub fn admit_bind(&mut self, name: &[u8], statement: &Statement) -> Result<bool, Refused> {
         self.prepared_now(name)?;
-        self.judge(statement).map(drop)
+        Ok(match self.judge(statement)? {
+            Some((_, basis)) => basis.is_some_and(|basis| basis.record_binds),
+            None => self.records_made_by_sql,
+        })
     }
 
     /// What is known of a statement that may run; nothing, where it was judged when it was made.
-    fn judge(&mut self, statement: &Statement) -> Result<Option<Verdict>, Report> {
+    fn judge(&mut self, statement: &Statement) -> Result<Option<(Verdict, Option<Basis>)>, Refused> {
         if self.names == Names::Unknown {
             self.names = Names::Doubtful(0);
             return Err(Report::new(
                 "0A000",
                 "an earlier statement may have changed what names mean, and its outcome is not known yet",
                 "Send a Sync, or wait for its result, and then send this statement again.",
-            ));
+            )
+            .into());
         }
         self.known_encoding()?;
         let prepared = &statement.prepared;
         if let Some(name) = &prepared.made_by_sql {
-            return self.made_by_sql(name).map(|()| None);
+            self.made_by_sql(name)?;
+            return Ok(None);
         }
         let verdict = self.analysed(prepared.text.bytes(), &prepared.types);
-        let analysis = verdict.as_ref().as_ref().map_err(|refusal| not_understood(refusal))?;
+        let analysis = verdict.analysis.as_ref().map_err(|refusal| not_understood(refusal))?;
         for statement in &analysis.script.statements {
-            read_only(statement).map_err(|reason| self.more_than_reading(statement, &reason))?;
-            self.policy.admit(statement)?;
+            read_only(statement).map_err(|reason| more_than_reading(&self.role, statement, &reason))?;
+        }
+        let basis = self.policy.admit(analysis, &verdict.basis)?;
+        if analysis.handles.iter().any(|handles| !handles.is_empty()) {
+            self.records_made_by_sql |= basis.as_ref().is_some_and(|basis| basis.record_binds);
         }
         for handle in analysis.handles.iter().flatten() {
             if let Handle::Execute(name) = handle {
                 self.prepared_now(name.as_bytes())?;
             }
         }
-        Ok(Some(verdict))
+        Ok(Some((verdict, basis)))
     }
 
     /// Judges a parameter that the client asked for at start-up as the SET that it is; `options` as each of its own.
@@ -361,9 +402,9 @@ impl Judge {
         }
         let text = format!("SET {name} TO '{value}'");
         let verdict = self.analysed(text.as_bytes(), &[]);
-        match &*verdict {
+        match &verdict.analysis {
             Ok(analysis) => analysis.script.statements.iter().try_for_each(|statement| {
-                read_only(statement).map_err(|reason| self.more_than_reading(statement, &reason))
+                read_only(statement).map_err(|reason| more_than_reading(&self.role, statement, &reason))
             }),
             Err(refusal) => Err(not_understood(refusal)),
         }
@@ -377,7 +418,7 @@ impl Judge {
         let context = Context { parameters: types.to_vec(), ..self.context.clone() };
         let analysis =
             text_of(text).and_then(|text| analyse_in_full(text, &self.snapshot.catalog, &context)).map_err(Box::new);
-        let verdict = Rc::new(analysis);
+        let verdict = Rc::new(Understood { analysis, basis: Last::default() });
         if self.remembered_bytes + text.len() > MAX_REMEMBERED {
             self.forget();
         }
@@ -438,20 +479,21 @@ impl Judge {
             "Connect again, and let client_encoding be UTF8.",
         ))
     }
+}
 
-    fn more_than_reading(&self, statement: &facts::Statement, reason: &Reason) -> Report {
-        let writes =
-            statement.accesses.iter().find(|access| access.action != Action::Read && access.action != Action::Call);
-        let what = writes
-            .map_or_else(|| reason.to_string(), |access| format!("{} on {}", access.action.as_str(), access.object));
-        Report {
-            sqlstate: "42501".to_owned(),
-            message: format!("permission denied by Postern: the access role \"{}\" only reads: {what}", self.role),
-            detail: format!("Refused was the {} statement at byte {}.", statement.tag, statement.span.start),
-            hint: "Read only, or ask for an access role that may do this: `postern connections` lists them, `postern \
-                   request` asks."
-                .to_owned(),
-        }
+/// What whoever sent a statement is told, for which an access role that only reads does not do.
+pub fn more_than_reading(role: &str, statement: &facts::Statement, reason: &Reason) -> Report {
+    let writes =
+        statement.accesses.iter().find(|access| access.action != Action::Read && access.action != Action::Call);
+    let what =
+        writes.map_or_else(|| reason.to_string(), |access| format!("{} on {}", access.action.as_str(), access.object));
+    Report {
+        sqlstate: "42501".to_owned(),
+        message: format!("permission denied by Postern: the access role \"{role}\" only reads: {what}"),
+        detail: format!("Refused was the {} statement at byte {}.", statement.tag, statement.span.start),
+        hint: "Read only, or ask for an access role that may do this: `postern connections` lists them, `postern \
+               request` asks."
+            .to_owned(),
     }
 }
 
@@ -485,7 +527,8 @@ fn command_line(options: &str) -> Option<Vec<(String, String)>> {
     Some(settings)
 }
 
-fn not_understood(refusal: &Refusal) -> Report {
+/// What whoever sent a string is told that cannot be understood.
+pub fn not_understood(refusal: &Refusal) -> Report {
     let sqlstate = match refusal.cause {
         Cause::Syntax => "42601",
         Cause::Unresolved => "0A000",

@@ -3,6 +3,8 @@
 //!
 //! Pure but for the record: bytes in, bytes out, no socket and no waiting.
 
+mod basis;
+mod binds;
 mod decide;
 pub mod down;
 mod forward;
@@ -16,15 +18,16 @@ pub mod record;
 mod tests;
 
 use crate::{lease::Lease, outbox::recorder::OutboxError};
-use decide::Decision;
-use inspect::{Inspected, Inspector};
+use binds::Binds;
+use decide::{Answer, Decision, Refused};
+use inspect::{Inspected, Inspector, Statement};
 use judge::{Judge, Obstacle};
 use postern_proto::v1::StatementKind;
 use postern_wire::{
     ProtocolError,
     error::Report,
     frame::{self, HEADER_BYTES, Header},
-    frontend,
+    frontend::{self, Target},
     tracker::{Sent, Tracker},
 };
 use record::Journal;
@@ -108,6 +111,8 @@ pub struct Pipeline {
     said_goodbye: bool,
     /// Of a read-only session.
     judge: Option<Judge>,
+    /// Values to be recorded.
+    binds: Binds,
     /// A statement waits at the start of `partial` until it can be judged.
     held: bool,
     /// A question of ours that the server is answering, with the row that has come.
@@ -134,6 +139,7 @@ impl Pipeline {
             refused: HashMap::new(),
             said_goodbye: false,
             judge,
+            binds: Binds::default(),
             held: false,
             question: None,
             status: b'I',
@@ -188,9 +194,11 @@ impl Pipeline {
                 let over = *left == 0;
                 if let (Input::Passing(_), Some(bytes)) = (&self.input, bytes.get(..taken)) {
                     to_server.extend_from_slice(bytes);
+                    self.binds.pass(bytes);
                 }
                 if over {
                     self.input = Input::Between;
+                    self.binds.end();
                 }
                 return Ok(taken);
             }
@@ -211,6 +219,7 @@ impl Pipeline {
         }
         if let Some(message) = bytes.get(..header.total()) {
             let _ = self.message(header, message, to_server)?;
+            self.binds.end();
             return Ok(header.total());
         }
         let passes = match header.tag {
@@ -318,8 +327,14 @@ impl Pipeline {
         let (statement, sent) = match inspected {
             Inspected::Statement(statement) => statement,
             Inspected::Unrecorded(sent) => {
-                if header.tag == b'B' && !self.may_be_bound(body, to_server)? {
-                    return Ok(false);
+                match header.tag {
+                    b'B' if !self.may_be_bound(body, to_server)? => return Ok(false),
+                    b'C' => {
+                        if let Target::Portal(portal) = frontend::target(header.tag, body)? {
+                            self.binds.take(portal);
+                        }
+                    }
+                    _ => {}
                 }
                 if let Some(sent) = sent {
                     self.sent(sent);
@@ -336,15 +351,20 @@ impl Pipeline {
         let decision = decide::decide(&statement, self.judge.as_mut());
         let seq = self.journal.decided(&statement, &decision)?;
         self.inspector.recorded(&statement, seq);
-        let goes_on = matches!(decision, Decision::Allow);
-        match decision {
-            Decision::Allow => {
+        if header.tag == b'E'
+            && let Some(bound) = self.binds.take(frontend::execute(body)?.0)
+        {
+            self.journal.bound(seq, bound)?;
+        }
+        let goes_on = matches!(decision.answer, Answer::Allow);
+        match decision.answer {
+            Answer::Allow => {
                 to_server.extend_from_slice(message);
                 if let (b'P', Some(judge)) = (header.tag, &mut self.judge) {
                     judge.parsed(frontend::parse(body)?.name);
                 }
             }
-            Decision::Deny(report) => {
+            Answer::Deny(report) => {
                 forward::refuse(statement.kind, to_server);
                 self.refused.insert(seq, report);
             }
@@ -358,28 +378,47 @@ impl Pipeline {
     fn may_be_bound(&mut self, body: &[u8], to_server: &mut Vec<u8>) -> Result<bool, Fatal> {
         let (Some(judge), Some(statement)) = (&mut self.judge, self.inspector.take_bound()) else { return Ok(true) };
         let bind = inspect::bind_names(body)?.ok_or(ProtocolError::Malformed { tag: b'B' })?;
-        let Err(report) = judge.admit_bind(bind.statement, &statement) else { return Ok(true) };
-        let seq = self.journal.decided(&statement, &Decision::Deny(report.clone()))?;
-        forward::refuse(statement.kind, to_server);
-        self.refused.insert(seq, report);
-        self.sent(Sent::Execute(seq));
+        // What it was bound with before is gone.
+        self.binds.take(bind.portal);
+        let admitted = judge.admit_bind(bind.statement, &statement);
+        let admitted = admitted.and_then(|recorded| {
+            if recorded {
+                self.binds.has_room()?;
+                self.binds.begin(bind.portal);
+                self.binds.pass(body.get(bind.length()..).unwrap_or_default());
+            }
+            Ok(())
+        });
+        let Err(refused) = admitted else { return Ok(true) };
+        self.refuse(&statement, refused.into(), Sent::Execute, to_server)?;
         Ok(false)
     }
 
-    fn too_large(&mut self, header: Header, to_server: &mut Vec<u8>) -> Result<(), Fatal> {
-        let statement = inspect::too_large(header.tag);
-        let sent = |seq| if header.tag == b'P' { Sent::Parse(seq) } else { Sent::Query(seq) };
-        if !self.tracker.may_send(&sent(0)) {
-            return Err(ProtocolError::Unexpected { tag: header.tag }.into());
-        }
-        let decision = Decision::Deny(decide::too_large(header.body, MAX_STATEMENT_BYTES));
-        let seq = self.journal.decided(&statement, &decision)?;
+    /// Records a refusal, and has the server play it.
+    fn refuse(
+        &mut self,
+        statement: &Statement,
+        decision: Decision,
+        sent: fn(u64) -> Sent<u64>,
+        to_server: &mut Vec<u8>,
+    ) -> Result<(), Fatal> {
+        let seq = self.journal.decided(statement, &decision)?;
         forward::refuse(statement.kind, to_server);
-        if let Decision::Deny(report) = decision {
+        if let Answer::Deny(report) = decision.answer {
             self.refused.insert(seq, report);
         }
         self.sent(sent(seq));
         Ok(())
+    }
+
+    fn too_large(&mut self, header: Header, to_server: &mut Vec<u8>) -> Result<(), Fatal> {
+        let statement = inspect::too_large(header.tag);
+        let sent = if header.tag == b'P' { Sent::Parse } else { Sent::Query };
+        if !self.tracker.may_send(&sent(0)) {
+            return Err(ProtocolError::Unexpected { tag: header.tag }.into());
+        }
+        let refused = Refused::from(decide::too_large(header.body, MAX_STATEMENT_BYTES));
+        self.refuse(&statement, refused.into(), sent, to_server)
     }
 
     fn sent(&mut self, sent: Sent<u64>) {

@@ -1,15 +1,22 @@
 //! What the policies say of a session's statements, once any were applied.
 
+use super::{
+    basis::{Basis, Last},
+    decide::Refused,
+};
 use crate::rules::{Current, Rules};
-use postern_policy::{Connection, Grant, Moment, Obligations, Outcome, Plan, Principal, PrincipalKind, Subject};
+use postern_policy::{
+    Connection, Decision, Deed, Grant, Moment, Obligations, Outcome, Plan, Principal, PrincipalKind, Subject,
+    objects::Describe,
+};
 use postern_proto::v1::{self, Ticket};
-use postern_sql::facts::{self, Action, Object};
+use postern_sql::{
+    Analysis,
+    facts::{self, Action, Object},
+};
 use postern_types::time::Micros;
 use postern_wire::error::Report;
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    sync::Arc,
-};
+use std::{net::IpAddr, sync::Arc};
 
 /// The policies as they are for one session.
 pub struct Policy {
@@ -49,45 +56,84 @@ impl Policy {
                 task: String::new(),
             },
         };
-        let client = ticket.client_address.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let client = Moment::client(&ticket.client_address);
         let plan = plan(&rules, &mut subject);
         Ok(Self { current: Arc::clone(current), rules, subject, client, plan })
     }
 
-    /// Whether a statement that only reads may run. Before any policy was applied, it may.
+    /// Whether a string whose statements only read may run, and what that rests on. Before any policy was applied, it may.
+    /// `last` is what this was asked for last.
     ///
     /// # Errors
     /// Why not.
-    pub fn admit(&mut self, statement: &facts::Statement) -> Result<(), Report> {
+    pub fn admit(&mut self, analysis: &Analysis, last: &Last) -> Result<Option<Basis>, Refused> {
         let rules = rules(&self.current)?;
         if rules.counter != self.rules.counter {
             self.plan = plan(&rules, &mut self.subject);
             self.rules = rules;
         }
-        if self.rules.version == 0 {
-            return Ok(());
+        let statements = &analysis.script.statements;
+        if self.rules.version == 0 || statements.is_empty() {
+            return Ok(None);
         }
         let unknown =
             || Report::new("57P03", "the connector does not know this connection's policies", "Connect again.");
         let facts = self.rules.connections.get(&*self.subject.connection.name).ok_or_else(unknown)?;
         let moment = Moment { now: Micros::now(), offset: 0, client: self.client };
-        let decision = self.plan.decide(&moment, &without_own_settings(statement), &facts.objects);
-        let by = decision.policies.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        match decision.outcome {
-            Outcome::Allow { obligations } if obligations == Obligations::default() => Ok(()),
-            Outcome::Allow { .. } | Outcome::Review { .. } => Err(Report {
-                sqlstate: "0A000".to_owned(),
-                message: "the policies permit this statement with limits or a review".to_owned(),
-                detail: format!("Policies: {by}. Connectors of this version enforce neither."),
-                hint: "Ask for another access role, or have the policies changed.".to_owned(),
-            }),
-            Outcome::Deny(denial) => Err(Report {
-                sqlstate: "42501".to_owned(),
-                message: denial.message,
-                detail: if by.is_empty() { "No policy permits it.".to_owned() } else { format!("Policies: {by}.") },
-                hint: denial.hint,
-            }),
+        let (mut policies, mut record_binds, mut refusal) = (Vec::new(), false, None);
+        for statement in statements {
+            let decision = self.plan.decide(&moment, &without_own_settings(statement), &facts.objects);
+            record_binds |= decision.obligations().is_some_and(|obligations| obligations.record_binds);
+            refusal = refused(&decision);
+            if refusal.is_some() {
+                policies = decision.policies;
+                break;
+            }
+            policies.extend(decision.policies);
         }
+        policies.sort_unstable();
+        policies.dedup();
+        let kept = last.get(self.rules.counter, policies, |policies| postern_policy::Basis {
+            version: self.rules.version,
+            hash: self.rules.policies.version().to_owned(),
+            policies,
+            subject: self.subject.clone(),
+            statements: deeds(analysis, &facts.objects),
+        })?;
+        let basis = Some(Basis { moment, kept, record_binds });
+        match refusal {
+            None => Ok(basis),
+            Some(report) => Err(Refused { report: Box::new(report), basis }),
+        }
+    }
+}
+
+/// What policies are told of each statement.
+pub fn deeds(analysis: &Analysis, objects: &dyn Describe) -> Vec<Deed> {
+    let statements = analysis.script.statements.iter();
+    statements.map(|statement| Deed::of(&without_own_settings(statement), objects)).collect()
+}
+
+/// What the client is told of a decision, unless the statement may run.
+fn refused(decision: &Decision) -> Option<Report> {
+    let by = decision.policies.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let enforced = |obligations: &Obligations| {
+        *obligations == Obligations { record_binds: obligations.record_binds, ..Obligations::default() }
+    };
+    match &decision.outcome {
+        Outcome::Allow { obligations } if enforced(obligations) => None,
+        Outcome::Allow { .. } | Outcome::Review { .. } => Some(Report {
+            sqlstate: "0A000".to_owned(),
+            message: "the policies permit this statement with limits or a review".to_owned(),
+            detail: format!("Policies: {by}. Connectors of this version enforce neither."),
+            hint: "Ask for another access role, or have the policies changed.".to_owned(),
+        }),
+        Outcome::Deny(denial) => Some(Report {
+            sqlstate: "42501".to_owned(),
+            message: denial.message.clone(),
+            detail: if by.is_empty() { "No policy permits it.".to_owned() } else { format!("Policies: {by}.") },
+            hint: denial.hint.clone(),
+        }),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
         policy::{self, Policy},
     },
     registry::{End, Registration},
-    worker::{Connection, Worker},
+    worker::{Common, Connection, Worker},
 };
 use postern_dial::{DialError, Target, query};
 use postern_ops::secret::Source;
@@ -22,17 +22,11 @@ use postern_wire::{
 use prost::Message;
 use secrecy::SecretString;
 use std::{rc::Rc, time::Duration};
-use tokio::{
-    sync::mpsc::UnboundedSender,
-    time::{sleep, timeout},
-};
+use tokio::{sync::mpsc::UnboundedSender, time::sleep};
 
 /// The control plane's welcome is taken in within three seconds: a large set of policies takes a while to load.
 const TOLD_TRIES: u32 = 30;
 const TOLD_PAUSE: Duration = Duration::from_millis(100);
-
-/// The catalog of a large database takes a while to read.
-const CATALOG_WITHIN: Duration = Duration::from_secs(20);
 
 /// PostgreSQL cuts names to this.
 const MAX_NAME_BYTES: usize = 63;
@@ -140,14 +134,9 @@ async fn judge(
         tracing::warn!(%error, session = ticket.session_id, connection = ticket.connection, "a read-only session cannot be served");
         Fatal::Names.report()
     };
-    let version = connection.parameter("server_version").unwrap_or_default();
-    let major = version.split(|letter: char| !letter.is_ascii_digit()).next().and_then(|major| major.parse().ok());
-    let major = major.ok_or_else(|| failed(&"the server does not say its version"))?;
+    let major = major(connection).ok_or_else(|| failed(&"the server does not say its version"))?;
     let watched = worker.catalogs.watch(&ticket.connection, target, major);
-    let mut snapshots = watched.snapshots();
-    let fresh = snapshots.wait_for(|snapshot| snapshot.as_ref().is_some_and(|snapshot| snapshot.is_fresh()));
-    let snapshot = timeout(CATALOG_WITHIN, fresh).await.map_err(|error| failed(&error))?;
-    let snapshot = snapshot.map_err(|error| failed(&error))?.clone().ok_or_else(unreachable)?;
+    let snapshot = watched.fresh().await.map_err(|error| failed(&error))?;
     let privileges = query::rows(&mut connection.io, PRIVILEGES).await.map_err(|error| failed(&error))?;
     let privileges: Vec<_> = privileges.into_iter().flatten().flatten().collect();
     let accepted = worker.config.connections.get(&ticket.connection).is_some_and(|own| own.privileged_readers);
@@ -163,6 +152,12 @@ async fn judge(
         judge.admit_parameter(&setting.name, &setting.value)?;
     }
     Ok(judge)
+}
+
+/// The server's major version, if it says it.
+pub(crate) fn major(connection: &postern_dial::Connection) -> Option<u16> {
+    let version = connection.parameter("server_version").unwrap_or_default();
+    version.split(|letter: char| !letter.is_ascii_digit()).next().and_then(|major| major.parse().ok())
 }
 
 /// What a read-only session's login could do besides reading, in a few words each. Every name in it is qualified, so that
@@ -189,7 +184,7 @@ fn privileged(user: &str, privileges: &[String]) -> Report {
 }
 
 /// Where to connect, and as whom.
-async fn target(worker: &Rc<Worker>, ticket: &Ticket) -> Result<Target, Report> {
+pub(crate) async fn target(worker: &Common, ticket: &Ticket) -> Result<Target, Report> {
     let hint = "The operators of Postern must mend the connection or the connector's configuration.";
     let misconfigured = |why: String| Report::new("08006", why, hint);
     let connections = worker.connections.load_full();
@@ -282,7 +277,7 @@ fn application_name(ticket: &Ticket, parameters: &[Setting]) -> String {
 }
 
 /// The client's parameters in their order, then Postern's own: the last one counts, and RESET restores it.
-fn parameters(ticket: &Ticket, client: &[Setting], application_name: &str) -> Vec<(String, String)> {
+pub(crate) fn parameters(ticket: &Ticket, client: &[Setting], application_name: &str) -> Vec<(String, String)> {
     let mut parameters: Vec<_> = client
         .iter()
         .filter(|setting| setting.name != "application_name")
@@ -300,7 +295,7 @@ fn parameters(ticket: &Ticket, client: &[Setting], application_name: &str) -> Ve
 
 /// What the client is told. The server's own words are passed on where they are about what the client asked for
 /// (its parameters, the server's state), not where they are about the connector's login.
-fn dial_report(ticket: &Ticket, error: DialError) -> Report {
+pub(crate) fn dial_report(ticket: &Ticket, error: DialError) -> Report {
     tracing::warn!(%error, session = ticket.session_id, connection = ticket.connection, "the database did not let a session in");
     let DialError::Server { sqlstate, response, .. } = error else {
         return unreachable();

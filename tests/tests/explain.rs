@@ -129,10 +129,7 @@ async fn a_statement_is_explained_and_not_run() {
     assert_eq!(outcomes, ["allowed", "allowed", "denied"]);
     assert_eq!(told["statements"][2]["sql"], "delete from products");
     let near = &told["statements"][2]["explanation"]["accesses"][1]["near"][0];
-    assert_eq!(
-        (&near["policy"], &near["unmet"][0]),
-        (&json!("writers"), &json!("(context[\"statement\"])[\"filtered\"]"))
-    );
+    assert_eq!((&near["policy"], &near["unmet"][0]), (&json!("writers"), &json!("context.statement.filtered")));
     let facts = &told["statements"][1]["explanation"]["facts"];
     assert_eq!((&facts["statement"]["tag"], &facts["statement"]["filtered"]), (&json!("DELETE"), &json!(true)));
     // Nothing of it was run.
@@ -195,7 +192,7 @@ async fn names_mean_what_they_mean_to_the_login() {
     for (sql, code, words) in [
         ("selekt 1", "42601", "at or near"),
         ("select * from nothing", "42P01", "nothing"),
-        ("select 'é', * from nothing", "42P01", "at character 18"),
+        ("select 'é', * from nothing", "42P01", "at character 20"),
     ] {
         let done = of(sql, &[]);
         assert!(done.code == 1 && done.stderr.contains(code) && done.stderr.contains(words), "{done:#?}");

@@ -272,7 +272,7 @@ pub async fn everybody_sees_their_own(store: &Store) {
 }
 
 const READ: &str = "@id(\"read\")\npermit (principal, action in [Action::\"connect\", Action::\"read\"], resource)\n\
-    when { context.time.hour < 23 };\n";
+    when { context.time.hour == 23 };\n";
 const NONE: &str = "@id(\"no-orders\")\nforbid (principal in Group::\"agents\", action == Action::\"read\", resource)\n\
     when { resource.name == \"orders\" };\n";
 

@@ -1,7 +1,7 @@
 //! What policies decided by, as it is recorded: written out once for a text, and referred to from then on.
 
 use crate::outbox::recorder::Text;
-use postern_policy::{self as policy, Moment, PolicyName};
+use postern_policy::{self as policy, Decision, Moment, PolicyName};
 use postern_wire::error::Report;
 use std::{cell::RefCell, rc::Rc};
 
@@ -17,6 +17,38 @@ pub struct Basis {
     pub kept: Rc<Kept>,
     /// Policies want the values recorded with which it is run.
     pub record_binds: bool,
+}
+
+/// What policies have said of the statements of one string so far.
+#[derive(Debug)]
+pub struct Ruled {
+    /// When, from where.
+    pub moment: Moment,
+    /// Those that decided; none while none was asked.
+    pub policies: Option<Vec<PolicyName>>,
+    /// See [`Basis::record_binds`].
+    pub record_binds: bool,
+}
+
+impl Ruled {
+    /// Nothing yet.
+    #[must_use]
+    pub fn at(moment: Moment) -> Self {
+        Self { moment, policies: None, record_binds: false }
+    }
+
+    /// A statement was decided. What refuses one of them decides alone.
+    pub fn add(&mut self, decision: Decision, refused: bool) {
+        self.record_binds |= decision.obligations().is_some_and(|obligations| obligations.record_binds);
+        match &mut self.policies {
+            Some(policies) if !refused => {
+                policies.extend(decision.policies);
+                policies.sort_unstable();
+                policies.dedup();
+            }
+            _ => self.policies = Some(decision.policies),
+        }
+    }
 }
 
 /// What does not change from one execution to the next, written out.

@@ -363,7 +363,13 @@ impl Judge {
         for statement in &analysis.script.statements {
             read_only(statement).map_err(|reason| more_than_reading(&self.role, statement, &reason))?;
         }
-        let basis = self.policy.admit(analysis, &verdict.basis)?;
+        let mut ruled = self.policy.begin()?;
+        let admitted =
+            analysis.script.statements.iter().try_for_each(|statement| self.policy.admit(statement, &mut ruled));
+        let basis = self.policy.basis(ruled, analysis, &verdict.basis)?;
+        if let Err(report) = admitted {
+            return Err(Refused { report: Box::new(report), basis });
+        }
         if analysis.handles.iter().any(|handles| !handles.is_empty()) {
             self.records_made_by_sql |= basis.as_ref().is_some_and(|basis| basis.record_binds);
         }

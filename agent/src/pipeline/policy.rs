@@ -1,10 +1,10 @@
 //! What the policies say of a session's statements, once any were applied.
 
 use super::{
-    basis::{Basis, Last},
+    basis::{Basis, Last, Ruled},
     decide::Refused,
 };
-use crate::rules::{Current, Rules};
+use crate::rules::{Current, Facts, Rules};
 use postern_policy::{
     Connection, Decision, Deed, Grant, Moment, Obligations, Outcome, Plan, Principal, PrincipalKind, Subject,
     objects::Describe,
@@ -61,50 +61,56 @@ impl Policy {
         Ok(Self { current: Arc::clone(current), rules, subject, client, plan })
     }
 
-    /// Whether a string whose statements only read may run, and what that rests on. Before any policy was applied, it may.
-    /// `last` is what this was asked for last.
+    /// Takes what is in force now: the statements of one string are decided by the same policies, at one moment.
     ///
     /// # Errors
-    /// Why not.
-    pub fn admit(&mut self, analysis: &Analysis, last: &Last) -> Result<Option<Basis>, Refused> {
+    /// When that is not known.
+    pub fn begin(&mut self) -> Result<Ruled, Report> {
         let rules = rules(&self.current)?;
         if rules.counter != self.rules.counter {
             self.plan = plan(&rules, &mut self.subject);
             self.rules = rules;
         }
-        let statements = &analysis.script.statements;
-        if self.rules.version == 0 || statements.is_empty() {
-            return Ok(None);
+        Ok(Ruled::at(Moment { now: Micros::now(), offset: 0, client: self.client }))
+    }
+
+    /// Whether a statement that only reads may run. Before any policy was applied, it may.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn admit(&self, statement: &facts::Statement, ruled: &mut Ruled) -> Result<(), Report> {
+        if self.rules.version == 0 {
+            return Ok(());
         }
-        let unknown =
-            || Report::new("57P03", "the connector does not know this connection's policies", "Connect again.");
-        let facts = self.rules.connections.get(&*self.subject.connection.name).ok_or_else(unknown)?;
-        let moment = Moment { now: Micros::now(), offset: 0, client: self.client };
-        let (mut policies, mut record_binds, mut refusal) = (Vec::new(), false, None);
-        for statement in statements {
-            let decision = self.plan.decide(&moment, &without_own_settings(statement), &facts.objects);
-            record_binds |= decision.obligations().is_some_and(|obligations| obligations.record_binds);
-            refusal = refused(&decision);
-            if refusal.is_some() {
-                policies = decision.policies;
-                break;
-            }
-            policies.extend(decision.policies);
-        }
-        policies.sort_unstable();
-        policies.dedup();
+        let objects = &self.facts()?.objects;
+        let decision = self.plan.decide(&ruled.moment, &without_own_settings(statement), objects);
+        let refusal = refused(&decision);
+        ruled.add(decision, refusal.is_some());
+        refusal.map_or(Ok(()), Err)
+    }
+
+    /// What was decided by, for the record; nothing, where policies were not asked. `last` is what this was for the same
+    /// statements last.
+    ///
+    /// # Errors
+    /// When it cannot be recorded.
+    pub fn basis(&self, ruled: Ruled, analysis: &Analysis, last: &Last) -> Result<Option<Basis>, Report> {
+        let Ruled { moment, policies: Some(policies), record_binds } = ruled else { return Ok(None) };
+        let objects = &self.facts()?.objects;
         let kept = last.get(self.rules.counter, policies, |policies| postern_policy::Basis {
             version: self.rules.version,
             hash: self.rules.policies.version().to_owned(),
             policies,
             subject: self.subject.clone(),
-            statements: deeds(analysis, &facts.objects),
+            statements: deeds(analysis, objects),
         })?;
-        let basis = Some(Basis { moment, kept, record_binds });
-        match refusal {
-            None => Ok(basis),
-            Some(report) => Err(Refused { report: Box::new(report), basis }),
-        }
+        Ok(Some(Basis { moment, kept, record_binds }))
+    }
+
+    fn facts(&self) -> Result<&Facts, Report> {
+        let unknown =
+            || Report::new("57P03", "the connector does not know this connection's policies", "Connect again.");
+        self.rules.connections.get(&*self.subject.connection.name).ok_or_else(unknown)
     }
 }
 

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use postern_dial::{DialError, Target, query};
 use postern_sql::{
     Catalog,
-    catalog::{Builder, FIRST_USER_OID, PREPARE, queries},
+    catalog::{Builder, FIRST_USER_OID, Part, Query, SETTINGS, queries},
 };
 use std::{
     collections::HashMap,
@@ -41,7 +41,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// Differs whenever a row was added, changed or removed that says what a name means, and from database to database and
 /// server to server. What is only counted there (`relpages` and its kind) is changed in place and does not show.
-const FINGERPRINT: &str = "\
+pub const FINGERPRINT: &str = "\
 SELECT pg_catalog.version() || pg_catalog.pg_postmaster_start_time() || \
 (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) || pg_catalog.string_agg(kind || ':' || n || ':' || coalesce(h, 0), ',' ORDER BY kind) FROM (
 SELECT 'namespace', pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(xmin::text || ctid::text, oid::bigint)) FROM pg_catalog.pg_namespace UNION ALL
@@ -67,6 +67,8 @@ SELECT 'event trigger', pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtexte
 pub struct Snapshot {
     /// What it says.
     pub catalog: Catalog,
+    /// What the database answered to [`FINGERPRINT`] then.
+    pub fingerprint: Arc<str>,
     /// It said so then, or later.
     pub verified_at: Instant,
 }
@@ -132,7 +134,7 @@ pub struct Catalogs {
 /// A catalog, and the fingerprint that the database had before it was read.
 #[derive(Clone, Debug)]
 struct Known {
-    fingerprint: String,
+    fingerprint: Arc<str>,
     catalog: Catalog,
 }
 
@@ -192,17 +194,17 @@ async fn follow(
     while let Some(current) = watched.upgrade() {
         let asked_at = Instant::now();
         let fingerprint = ask(&mut database.io, FINGERPRINT).await?;
-        let fingerprint = fingerprint.into_iter().flatten().next().flatten().unwrap_or_default();
+        let fingerprint: Arc<str> = fingerprint.into_iter().flatten().next().flatten().unwrap_or_default().into();
         let catalog = match &*known {
             Some(known) if known.fingerprint == fingerprint => known.catalog.clone(),
             _ => {
                 let catalog = load(&mut database.io, system.take(), major).await?;
-                *known = Some(Known { fingerprint, catalog: catalog.clone() });
+                *known = Some(Known { fingerprint: Arc::clone(&fingerprint), catalog: catalog.clone() });
                 catalog
             }
         };
         system = Some(catalog.system());
-        current.snapshots.send_replace(Some(Arc::new(Snapshot { catalog, verified_at: asked_at })));
+        current.snapshots.send_replace(Some(Arc::new(Snapshot { catalog, fingerprint, verified_at: asked_at })));
         let wanted = Arc::clone(&current.wanted);
         drop(current);
         tokio::select! {
@@ -217,19 +219,30 @@ async fn ask(io: &mut postern_dial::Io, sql: &str) -> Result<Vec<query::Row>, Di
     timeout(ANSWER_WITHIN, query::rows(io, sql)).await.map_err(io::Error::from)?
 }
 
-async fn load(
-    io: &mut postern_dial::Io,
-    system: Option<Arc<postern_sql::catalog::Part>>,
-    major: u16,
-) -> Result<Catalog, DialError> {
-    let from = if system.is_some() { FIRST_USER_OID } else { 0 };
-    ask(io, &format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {PREPARE}")).await?;
+async fn load(io: &mut postern_dial::Io, system: Option<Arc<Part>>, major: u16) -> Result<Catalog, DialError> {
+    ask(io, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    for (name, value) in SETTINGS {
+        ask(io, &format!("SELECT pg_catalog.set_config('{name}', '{value}', true)")).await?;
+    }
     let mut answers = Vec::new();
-    for (query, sql) in queries(major) {
-        answers.push((query, ask(io, &sql.replace("$1", &from.to_string())).await?));
+    for (query, sql) in questions(system.is_some(), major) {
+        answers.push((query, ask(io, &sql).await?));
     }
     ask(io, "COMMIT").await?;
-    // A large one takes a while.
+    build(system, answers).await.map_err(DialError::from)
+}
+
+/// The queries that give a catalog, or the half of it that users made.
+pub fn questions(users_only: bool, major: u16) -> Vec<(Query, String)> {
+    let from = if users_only { FIRST_USER_OID } else { 0 };
+    queries(major).into_iter().map(|(query, sql)| (query, sql.replace("$1", &from.to_string()))).collect()
+}
+
+/// A catalog from what the database answered to [`questions`]. A large one takes a while.
+///
+/// # Errors
+/// When an answer is not understood.
+pub async fn build(system: Option<Arc<Part>>, answers: Vec<(Query, Vec<query::Row>)>) -> io::Result<Catalog> {
     let built = spawn_blocking(move || {
         let mut builder = Builder::new(system);
         for (query, rows) in answers {
@@ -240,5 +253,5 @@ async fn load(
         }
         Ok::<_, io::Error>(builder.build())
     });
-    Ok(built.await.map_err(io::Error::other)??)
+    built.await.map_err(io::Error::other)?
 }

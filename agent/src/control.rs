@@ -1,7 +1,6 @@
 //! The control stream: the lease, the connections to serve, the gateways to attach to, and what is to end.
 
 use crate::{
-    pipeline::policy,
     registry::End,
     trial,
     worker::{Common, Connection},
@@ -219,7 +218,6 @@ async fn decide_by(common: &Common, signed: SignedPolicyBundle) {
     match tokio::task::spawn_blocking(move || rules.take(&signed, &keys)).await {
         Ok(Ok(rules)) => {
             tracing::info!(version = rules.version, hash = rules.policies.version(), "policies are in force");
-            common.registry.end_writers(|connection| policy::refusal_of_writers(&rules, connection));
         }
         Ok(Err(error)) => {
             tracing::error!(error = &error as &dyn std::error::Error, "policies were refused; those before them stay")

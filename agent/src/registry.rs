@@ -27,8 +27,6 @@ pub struct End {
 #[derive(Debug)]
 struct Entry {
     grant: String,
-    connection: String,
-    read_only: bool,
     end: UnboundedSender<End>,
 }
 
@@ -74,7 +72,7 @@ impl Registry {
         if let Some((report, _)) = tables.ended_grants.get(&grant) {
             return Err(report.clone());
         }
-        let entry = Entry { grant, connection: ticket.connection.clone(), read_only: ticket.read_only, end };
+        let entry = Entry { grant, end };
         tables.sessions.insert(id.clone(), entry);
         Ok(Registration { registry: self.clone(), id })
     }
@@ -93,16 +91,6 @@ impl Registry {
         tables.ended_grants.insert(grant.to_owned(), (end.report.clone(), Instant::now()));
         for entry in tables.sessions.values().filter(|entry| entry.grant == grant) {
             let _ = entry.end.send(end.clone());
-        }
-    }
-
-    /// Ends the sessions that may do more than read, on connections of which `why` says why.
-    pub fn end_writers(&self, why: impl Fn(&str) -> Option<Report>) {
-        for entry in self.tables.lock().sessions.values().filter(|entry| !entry.read_only) {
-            if let Some(report) = why(&entry.connection) {
-                let report = Report { sqlstate: "57P01".to_owned(), ..report };
-                let _ = entry.end.send(End { reason: "policy", report });
-            }
         }
     }
 

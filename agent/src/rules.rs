@@ -87,6 +87,12 @@ impl Current {
         Self { connector_id, incarnation, rules: ArcSwapOption::empty(), taking: Mutex::new(()) }
     }
 
+    /// These, as if they had been taken.
+    #[cfg(test)]
+    pub fn put(&self, rules: Rules) {
+        self.rules.store(Some(Arc::new(rules)));
+    }
+
     /// What is in force at this moment. None: nothing may run that policies decide.
     #[must_use]
     pub fn load(&self) -> Guard<Option<Arc<Rules>>> {

@@ -5,7 +5,13 @@
 //! settings, its privileges on schemas.
 
 use crate::{
-    pipeline::{judge, policy},
+    pipeline::{
+        judge::{
+            names::{Answered, QUESTION},
+            report,
+        },
+        policy,
+    },
     session::open,
     worker::Common,
 };
@@ -63,7 +69,7 @@ async fn analysed(common: &Common, asked: Analyse) -> Result<Answer, Report> {
     target.parameters = open::parameters(&ticket, path.as_slice(), "postern");
     let asking = async {
         let mut connection = postern_dial::connect(&target).await?;
-        let rows = query::rows(&mut connection.io, judge::QUESTION).await?;
+        let rows = query::rows(&mut connection.io, QUESTION).await?;
         Ok::<_, postern_dial::DialError>((open::major(&connection), rows))
     };
     let (major, rows) = timeout(ANSWER_WITHIN, asking)
@@ -73,8 +79,9 @@ async fn analysed(common: &Common, asked: Analyse) -> Result<Answer, Report> {
     let major = major.ok_or_else(|| failed(&"the server does not say its version"))?;
     let watched = common.catalogs.watch(&asked.connection, &target, major);
     let snapshot = watched.fresh().await.map_err(|error| failed(&error))?;
-    let answer = rows.first().map(Vec::as_slice).unwrap_or_default();
-    let context = judge::context(major, answer).map_err(|_| failed(&"its answer is not understood"))?;
+    let answered = rows.first().and_then(Answered::read).ok_or_else(|| failed(&"its answer is not understood"))?;
+    let mut context = Context::new(major, "");
+    answered.meaning.put(&mut context);
     let catalog = snapshot.catalog.clone();
     let analysis = on_a_deep_stack(asked.sql, catalog, context).await.map_err(|error| failed(&error))?;
     let analysis = match analysis {
@@ -114,7 +121,7 @@ fn statements(analysis: &Analysis, deeds: &[Deed], role: Option<&str>) -> Vec<An
     let told = |(statement, deed): (&postern_sql::facts::Statement, &Deed)| {
         let refused = role.and_then(|role| {
             let reason = read_only(statement).err()?;
-            Some(error(judge::more_than_reading(role, statement, &reason)))
+            Some(error(report::more_than_reading(role, statement, &reason)))
         });
         AnalysedStatement {
             start: statement.span.start as u64,
@@ -128,7 +135,7 @@ fn statements(analysis: &Analysis, deeds: &[Deed], role: Option<&str>) -> Vec<An
 
 fn not_understood(refusal: &Refusal) -> Answer {
     let position = refusal.position.map(|at| at as u64);
-    Answer::NotUnderstood(NotUnderstood { error: Some(error(judge::not_understood(refusal))), position })
+    Answer::NotUnderstood(NotUnderstood { error: Some(error(report::not_understood(refusal))), position })
 }
 
 fn error(report: Report) -> ClientError {

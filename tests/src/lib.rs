@@ -4,7 +4,8 @@
 //! test), [`cluster`] (a throwaway PostgreSQL that the test owns), [`dev`] (`postern dev`), [`parts`] (the three
 //! parts as processes of their own), [`client`] (tokio-postgres as drivers use it), [`raw`] (a hand-written
 //! client that sees, and can send, any byte), [`link`] (a network that can be taken away), [`packages`] (other people's
-//! programs), [`scenario`] (several checks on one set-up).
+//! programs), [`scenario`] (several checks on one set-up), [`shop`] (a database of its own behind
+//! `postern dev`).
 
 // This is test code: whatever goes wrong here is to be a panic with a good text.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -18,4 +19,5 @@ pub mod parts;
 pub mod process;
 pub mod raw;
 pub mod scenario;
+pub mod shop;
 pub mod wait;

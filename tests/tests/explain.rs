@@ -259,9 +259,12 @@ async fn what_decided_is_on_record_and_can_be_replayed() {
         reader.query("select 'often' from orders where id = $1", &[&7_i32]).await.unwrap();
     }
 
-    // Before any was applied, policies were not asked.
+    // Before any was applied, those of Postern's own decide.
     let before = recorded(&admin, "'before'", 1);
-    assert!(before[0]["policies"].is_null() && before[0]["policy_version"].is_null(), "{before:#?}");
+    assert_eq!(
+        (&before[0]["policy_version"], &before[0]["policies"]),
+        (&json!(0), &json!(["default-connect", "default-read"]))
+    );
     let allowed = recorded(&admin, "'allowed'", 1);
     assert_eq!((&allowed[0]["policy_version"], &allowed[0]["policies"]), (&json!(1), &json!(["readers"])));
     let facts = allowed[0]["facts"].as_array().unwrap();
@@ -280,11 +283,14 @@ async fn what_decided_is_on_record_and_can_be_replayed() {
     assert!(bare[0].get("facts").is_none() && bare[0]["policies"] == json!(["no-payments"]), "{bare:#}");
 
     // The same policies decide the same, changed ones do not.
-    let replayed = admin.run(&["policy", "replay", "--json"]).json();
-    assert!(replayed["decided"].as_u64().unwrap() >= 6 && replayed["undecided"].as_u64().unwrap() >= 1, "{replayed:#}");
+    let refused = ["audit", "search", "--text", "select 1 from payments", "--sqlstate", "42501", "--json"];
+    let since = admin.run(&refused).json()[0]["at"].as_str().unwrap().to_owned();
+    let replay = |more: &[&str]| admin.run(&[&["policy", "replay", "--since", &since, "--json"], more].concat()).json();
+    let replayed = replay(&[]);
+    assert_eq!((&replayed["decided"], &replayed["undecided"]), (&json!(6), &json!(0)), "{replayed:#}");
     assert_eq!(replayed["differing"], json!([]));
     let more = file(&dev, "more.cedar", NO_ORDERS);
-    let replayed = admin.run(&["policy", "replay", "--on", "demo", more.to_str().unwrap(), "--json"]).json();
+    let replayed = replay(&["--on", "demo", more.to_str().unwrap()]);
     let differing = replayed["differing"].as_array().unwrap();
     assert_eq!(differing.len(), 4, "{replayed:#}");
     for one in differing {
@@ -299,9 +305,9 @@ async fn what_decided_is_on_record_and_can_be_replayed() {
         "@id(\"nothing\") forbid (principal, action == Action::\"ddl\", resource);",
     )
     .unwrap();
-    let args =
-        ["policy", "replay", looser.join("readers.cedar").to_str().unwrap(), open.to_str().unwrap()].map(str::to_owned);
-    let told = admin.run(&args.iter().map(String::as_str).collect::<Vec<_>>()).ok();
+    let looser = looser.join("readers.cedar");
+    let args = ["policy", "replay", "--since", &since, looser.to_str().unwrap(), open.to_str().unwrap()];
+    let told = admin.run(&args).ok();
     assert!(told.contains("was denied: read on public.payments") && told.contains("would be allowed (all)"), "{told}");
     let elsewhere = admin.run(&["policy", "replay", "--on", "elsewhere", "--json"]).json();
     assert_eq!((&elsewhere["decided"], &elsewhere["undecided"]), (&json!(0), &json!(0)));
@@ -317,17 +323,19 @@ async fn bound_values_are_recorded_where_a_policy_says_so() {
         "@id(\"connect\") permit (principal, action == Action::\"connect\", resource);\n\
          @id(\"read\") permit (principal, action == Action::\"read\", resource);\n\
          @id(\"keep\") @record_binds permit (principal, action == Action::\"read\", \
-         resource == Table::\"demo/public.orders\");",
+         resource == Table::\"demo/public.orders\");\n\
+         @id(\"no\") forbid (principal, action, resource == Table::\"demo/public.payments\");",
     );
     let url = dev.grant("read", "30m").url;
     let reader = client::connect(&url).await;
     // Off by default, and where no policy says so.
     reader.query("select 'default' from orders where id = $1", &[&7_i32]).await.unwrap();
     let _ = admin.run(&["apply", policies.to_str().unwrap()]).ok();
-    wait::until_now("it is in force", IN_FORCE_WITHIN, || {
-        (test(&admin, "read", "select 1 from orders", &[]).stdout.contains("bound values are recorded")).then_some(())
-    });
-    let reader = client::connect(&url).await;
+    wait::until("it is in force", IN_FORCE_WITHIN, || async {
+        reader.batch_execute("select 1 from payments").await.is_err().then_some(())
+    })
+    .await;
+    assert!(test(&admin, "read", "select 1 from orders", &[]).stdout.contains("bound values are recorded"));
     reader.query("select 'other' from products where id = $1", &[&7_i32]).await.unwrap();
     let statement = reader.prepare("select 'kept' from orders where id = $1 and status = $2").await.unwrap();
     for id in [7_i32, 8] {

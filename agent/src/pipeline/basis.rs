@@ -1,7 +1,7 @@
 //! What policies decided by, as it is recorded: written out once for a text, and referred to from then on.
 
 use crate::outbox::recorder::Text;
-use postern_policy::{self as policy, Decision, Moment, PolicyName};
+use postern_policy::{self as policy, Decision, Deed, Moment, PolicyName};
 use postern_wire::error::Report;
 use std::{cell::RefCell, rc::Rc};
 
@@ -26,6 +26,8 @@ pub struct Ruled {
     pub moment: Moment,
     /// Those that decided; none while none was asked.
     pub policies: Option<Vec<PolicyName>>,
+    /// The statement that they refused.
+    pub refused: Option<Deed>,
     /// See [`Basis::record_binds`].
     pub record_binds: bool,
 }
@@ -34,20 +36,22 @@ impl Ruled {
     /// Nothing yet.
     #[must_use]
     pub fn at(moment: Moment) -> Self {
-        Self { moment, policies: None, record_binds: false }
+        Self { moment, policies: None, refused: None, record_binds: false }
     }
 
-    /// A statement was decided. What refuses one of them decides alone.
-    pub fn add(&mut self, decision: Decision, refused: bool) {
+    /// A statement may run.
+    pub fn permitted(&mut self, decision: Decision) {
         self.record_binds |= decision.obligations().is_some_and(|obligations| obligations.record_binds);
-        match &mut self.policies {
-            Some(policies) if !refused => {
-                policies.extend(decision.policies);
-                policies.sort_unstable();
-                policies.dedup();
-            }
-            _ => self.policies = Some(decision.policies),
-        }
+        let policies = self.policies.get_or_insert_default();
+        policies.extend(decision.policies);
+        policies.sort_unstable();
+        policies.dedup();
+    }
+
+    /// A statement may not run: what refuses one of them decides alone.
+    pub fn refused(&mut self, decision: Decision, deed: Deed) {
+        self.policies = Some(decision.policies);
+        self.refused = Some(deed);
     }
 }
 
@@ -57,6 +61,7 @@ pub struct Kept {
     /// Of which counter the rules were.
     counter: u64,
     policies: Vec<PolicyName>,
+    refused: Option<Deed>,
     /// As JSON.
     pub text: Text,
 }
@@ -66,7 +71,7 @@ pub struct Kept {
 pub struct Last(RefCell<Option<Rc<Kept>>>);
 
 impl Last {
-    /// What was written out, if by rules of this counter the same policies decided; else it is written out.
+    /// What was written out, if by rules of this counter the same policies decided the same; else it is written out.
     ///
     /// # Errors
     /// When it is too large to be recorded.
@@ -74,18 +79,21 @@ impl Last {
         &self,
         counter: u64,
         policies: Vec<PolicyName>,
-        make: impl FnOnce(Vec<PolicyName>) -> policy::Basis,
+        refused: Option<Deed>,
+        make: impl FnOnce(Vec<PolicyName>, Option<&Deed>) -> policy::Basis,
     ) -> Result<Rc<Kept>, Report> {
         let mut last = self.0.borrow_mut();
-        if let Some(kept) = last.as_ref().filter(|kept| kept.counter == counter && kept.policies == policies) {
+        let is_same =
+            |kept: &&Rc<Kept>| kept.counter == counter && kept.policies == policies && kept.refused == refused;
+        if let Some(kept) = last.as_ref().filter(is_same) {
             return Ok(Rc::clone(kept));
         }
-        let json = make(policies.clone()).to_json();
+        let json = make(policies.clone(), refused.as_ref()).to_json();
         if json.len() > MAX_BYTES {
             let message = "the statement touches more than can be recorded with its decision, so it is refused";
             return Err(Report::new("54001", message, "Send it in parts."));
         }
-        let kept = Rc::new(Kept { counter, policies, text: Text::new(&json) });
+        let kept = Rc::new(Kept { counter, policies, refused, text: Text::new(&json) });
         *last = Some(Rc::clone(&kept));
         Ok(kept)
     }
@@ -120,14 +128,15 @@ mod tests {
     #[test]
     fn it_is_written_out_once() {
         let last = Last::default();
-        let get = |counter, name: &str| last.get(counter, vec![name.into()], |policies| made(policies, "")).unwrap();
+        let get =
+            |counter, name: &str| last.get(counter, vec![name.into()], None, |policies, _| made(policies, "")).unwrap();
         let first = get(1, "a");
         assert!(Rc::ptr_eq(&first, &get(1, "a")));
         let decided_by_others = get(1, "b");
         assert!(!Rc::ptr_eq(&first, &decided_by_others));
         assert!(!Rc::ptr_eq(&decided_by_others, &get(2, "b")), "the rules are others");
         let large = "x".repeat(MAX_BYTES);
-        let refused = last.get(3, Vec::new(), |policies| made(policies, &large)).unwrap_err();
+        let refused = last.get(3, Vec::new(), None, |policies, _| made(policies, &large)).unwrap_err();
         assert_eq!(refused.sqlstate, "54001");
     }
 

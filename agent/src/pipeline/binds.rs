@@ -327,4 +327,39 @@ mod tests {
         binds.take(b"p3").unwrap();
         assert!(binds.has_room().is_ok());
     }
+
+    mod fuzz {
+        use super::*;
+        use postern_fuzz::{Cuts, cuts, mangled, proptest, target};
+        use proptest::{collection::vec, option, prelude::*};
+
+        fn bodies() -> impl Strategy<Value = Vec<u8>> {
+            let value = option::weighted(0.8, vec(any::<u8>(), 0..40));
+            let parts = (vec(0_u16..2, 0..4), vec(value, 0..6));
+            mangled(
+                parts.prop_map(|(formats, values)| {
+                    body(&formats, &values.iter().map(Option::as_deref).collect::<Vec<_>>())
+                }),
+            )
+        }
+
+        target!(
+            /// What stands behind a Bind's names, however it comes.
+            fuzz_binds,
+            (bodies(), cuts()),
+            |(body, cuts): (Vec<u8>, Cuts)| {
+                let read = |pieces: Vec<&[u8]>| {
+                    let mut reader = Reader::default();
+                    pieces.into_iter().for_each(|piece| reader.take(piece));
+                    reader.finish()
+                };
+                let whole = read(vec![&body]);
+                prop_assert_eq!(&whole, &read(cuts.pieces(&body)));
+                let kept: usize = whole.values.iter().map(|value| value.value.as_ref().map_or(0, |value| value.len())).sum();
+                prop_assert!(kept <= body.len() && whole.cost <= MAX_BIND_BYTES);
+                prop_assert!(whole.values.len() + whole.omitted as usize <= 65_535);
+                Ok(())
+            }
+        );
+    }
 }

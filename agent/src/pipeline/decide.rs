@@ -49,18 +49,14 @@ impl From<Report> for Refused {
     }
 }
 
-/// Decides one statement. The function-call message is refused: it names a function by number, carries binary
+/// Decides one statement, by its judge. The function-call message is refused: it names a function by number, carries binary
 /// arguments, and no driver has used it for twenty years.
-/// A read-only session has a judge, who understands each statement; any other may run what its database role may.
-pub fn decide(statement: &Statement, judge: Option<&mut Judge>) -> Decision {
-    match (statement.kind, judge) {
-        (StatementKind::FunctionCall, _) => {
-            let hint = "Call the function by a SELECT statement instead.";
-            Refused::from(Report::new("0A000", "the function-call message is refused", hint)).into()
-        }
-        (_, Some(judge)) => judge.decide(statement),
-        (_, None) => Decision::ALLOW,
+pub fn decide(statement: &Statement, judge: &mut Judge, failed: bool) -> Decision {
+    if statement.kind == StatementKind::FunctionCall {
+        let hint = "Call the function by a SELECT statement instead.";
+        return Refused::from(Report::new("0A000", "the function-call message is refused", hint)).into();
     }
+    judge.decide(statement, failed)
 }
 
 /// The refusal of a statement that is too large to be looked at.

@@ -1,9 +1,9 @@
 //! The server's messages: followed by their headers, looked into where they end something, passed on as they
 //! come.
 
-use super::Pipeline;
+use super::{Pipeline, ended};
 use postern_wire::{
-    ProtocolError, backend,
+    ProtocolError,
     error::Severity,
     frame::{self, HEADER_BYTES, Header},
     tracker::Sent,
@@ -12,9 +12,6 @@ use postern_wire::{
 /// A message that ends something is awaited whole up to this size. Of a longer error the start is enough, and no
 /// other message that long is looked into.
 const MAX_AWAITED: usize = 32 * 1024;
-
-/// A message that comes while a question of ours is answered. Notices and notifications are this long at most.
-const MAX_HEARD: usize = 256 * 1024;
 
 /// Where in the server's stream we are.
 #[derive(Debug, Default)]
@@ -71,10 +68,14 @@ impl Pipeline {
         let mut done = 0;
         loop {
             let rest = bytes.get(done..).unwrap_or_default();
-            if self.question.is_some() {
-                match self.hear(rest, &mut out)? {
-                    0 => return Ok(done),
-                    heard => done += heard,
+            if let Some(question) = &mut self.question {
+                if rest.is_empty() {
+                    return Ok(done);
+                }
+                let (heard, status) = question.hear(rest, &mut out)?;
+                done += heard;
+                if let Some(status) = status {
+                    self.answered(status);
                 }
                 continue;
             }
@@ -115,9 +116,6 @@ impl Pipeline {
                 break;
             };
             if header.tag == b'E' {
-                if let Some(judge) = &mut self.judge {
-                    judge.failed();
-                }
                 down.fatal = postern_wire::error::field(body, b'V') == Some(b"FATAL");
                 if let Some(report) = self.refusal() {
                     let from = copied.unwrap_or(0);
@@ -156,31 +154,6 @@ impl Pipeline {
         Ok(Some(header))
     }
 
-    /// Takes what answers a question of ours, and passes on what is not about it. Says how many bytes are done with.
-    fn hear(&mut self, bytes: &[u8], out: &mut impl FnMut(&[u8])) -> Result<usize, ProtocolError> {
-        let Some(header) = frame::header(bytes)? else { return Ok(0) };
-        if header.total() > MAX_HEARD {
-            return Err(ProtocolError::TooLarge { tag: header.tag, length: header.body, limit: MAX_HEARD });
-        }
-        let Some(message) = bytes.get(..header.total()) else { return Ok(0) };
-        let body = message.get(HEADER_BYTES..).unwrap_or_default();
-        match header.tag {
-            b'A' | b'N' | b'S' => out(message),
-            b'D' => {
-                let text = |value: Option<&[u8]>| value.map(|value| String::from_utf8_lossy(value).into_owned());
-                let row = backend::data_row(body)?.into_iter().map(text).collect();
-                self.question = Some(Some(row));
-            }
-            b'Z' => {
-                self.status = body.first().copied().unwrap_or(b'I');
-                self.answered();
-            }
-            // An error leaves it without an answer.
-            _ => {}
-        }
-        Ok(header.total())
-    }
-
     fn plays_refusal(&self) -> bool {
         matches!(self.tracker.front(), Some(Sent::Query(seq) | Sent::Parse(seq) | Sent::Execute(seq)) if self.refused.contains_key(&seq))
     }
@@ -194,10 +167,11 @@ impl Pipeline {
     }
 
     fn follow(&mut self, tag: u8, body: &[u8]) {
-        let (journal, refused) = (&mut self.journal, &mut self.refused);
-        self.tracker.received(tag, body, |end| {
-            refused.remove(&end.statement);
-            journal.ended(end);
-        });
+        if let (b'1', Some(Sent::Parse(seq))) = (tag, self.tracker.front()) {
+            self.inspector.parsed(seq);
+        }
+        let Self { tracker, journal, refused, inspector, judge, .. } = self;
+        tracker.received(tag, body, |end| ended(end, journal, refused, inspector, judge));
+        self.forget_renamed();
     }
 }

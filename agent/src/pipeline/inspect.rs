@@ -1,5 +1,6 @@
 //! What a client's message asks for: which statement it brings, or to which earlier one it refers.
 
+use super::judge::Judged;
 use crate::outbox::recorder::Text;
 use postern_proto::v1::StatementKind;
 use postern_wire::{
@@ -8,7 +9,11 @@ use postern_wire::{
     frontend::{self, Bind, Target},
     tracker::Sent,
 };
-use std::{cell::Cell, collections::HashMap, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+};
 
 /// Prepared statements and portals of a session: PostgreSQL has no bound, a client that leaks them has.
 const MAX_NAMES: usize = 100_000;
@@ -26,10 +31,25 @@ pub struct Prepared {
     pub text: Text,
     /// The types that its parameters were declared to have, by object id.
     pub types: Box<[u32]>,
-    /// Its name, where it was not made by a message.
-    pub made_by_sql: Option<Box<str>>,
+    /// What it is, where it was not made by a message.
+    pub made_by_sql: Option<MadeBySql>,
+    /// What it was understood to do; nothing where it was not looked at.
+    pub judged: RefCell<Option<Judged>>,
     /// The number under which its Parse was recorded, until the first Execute takes it over.
     parse: Cell<Option<u64>>,
+    /// The number of its Parse, whoever has it.
+    number: Cell<u64>,
+    /// Which batch its Parse was in.
+    batch: u64,
+}
+
+/// What a message runs that no message has made, by name.
+#[derive(Debug)]
+pub enum MadeBySql {
+    /// A prepared statement.
+    Statement(Box<str>),
+    /// A cursor.
+    Cursor(Box<str>),
 }
 
 /// Something that is decided and recorded.
@@ -76,6 +96,14 @@ pub struct Inspector {
     portals: HashMap<Box<[u8]>, Rc<Prepared>>,
     bound: Option<Rc<Prepared>>,
     abandoned: Option<u64>,
+    /// What a name stood for before a Parse of which it is not known yet whether it took effect, by that Parse's number.
+    replaced: HashMap<u64, (Box<[u8]>, Rc<Prepared>)>,
+    /// The last replaced by a Parse that has no number yet.
+    replacing: Option<(Box<[u8]>, Rc<Prepared>)>,
+    /// Counts Sync: messages of one batch are passed over together once one of them fails.
+    batch: u64,
+    /// Each Parse up to this number has taken effect, or has failed.
+    parsed: u64,
 }
 
 impl Inspector {
@@ -94,10 +122,13 @@ impl Inspector {
                 let parse = frontend::parse(body)?;
                 let types =
                     parse.types.chunks_exact(4).map(|oid| oid.iter().fold(0, |all, byte| all << 8 | u32::from(*byte)));
-                let statement = Prepared { types: types.collect(), ..Prepared::new(parse.text) };
+                let statement = Prepared { types: types.collect(), batch: self.batch, ..Prepared::new(parse.text) };
                 let statement = Rc::new(statement);
                 bounded(tag, parse.name, self.statements.len())?;
                 let replaced = self.statements.insert(parse.name.into(), Rc::clone(&statement));
+                // The unnamed one goes whether or not the Parse succeeds.
+                let kept = replaced.clone().filter(|_| !parse.name.is_empty());
+                self.replacing = kept.map(|kept| (parse.name.into(), kept));
                 self.abandon(replaced);
                 Ok(decidable(StatementKind::Parse, statement, Sent::Parse))
             }
@@ -106,7 +137,7 @@ impl Inspector {
                 bounded(tag, bind.portal, self.portals.len())?;
                 // A name that is not there may be one that SQL's PREPARE has made, or none: the server knows.
                 let statement = self.statements.get(bind.statement).cloned();
-                let statement = statement.unwrap_or_else(|| unseen(bind.statement));
+                let statement = statement.unwrap_or_else(|| unseen(bind.statement, MadeBySql::Statement));
                 self.portals.insert(bind.portal.into(), Rc::clone(&statement));
                 self.bound = Some(statement);
                 unrecorded(Some(Sent::Bind))
@@ -115,7 +146,7 @@ impl Inspector {
                 let (portal, _) = frontend::execute(body)?;
                 let statement = match self.portals.get(portal) {
                     Some(statement) => Rc::clone(statement),
-                    None => unseen(portal),
+                    None => unseen(portal, MadeBySql::Cursor),
                 };
                 Ok(decidable(StatementKind::Execute, statement, Sent::Execute))
             }
@@ -130,7 +161,10 @@ impl Inspector {
                 unrecorded(Some(Sent::Close))
             }
             b'D' => frontend::target(tag, body).and_then(|_| unrecorded(Some(Sent::Describe))),
-            b'S' => empty(tag, body).and_then(|()| unrecorded(Some(Sent::Sync))),
+            b'S' => {
+                self.batch += 1;
+                empty(tag, body).and_then(|()| unrecorded(Some(Sent::Sync)))
+            }
             b'H' | b'X' => empty(tag, body).and_then(|()| unrecorded(None)),
             b'd' => unrecorded(Some(Sent::CopyData)),
             b'c' | b'f' => unrecorded(Some(Sent::CopyEnd)),
@@ -161,13 +195,82 @@ impl Inspector {
     pub fn recorded(&mut self, statement: &Statement, seq: u64) {
         if statement.kind == StatementKind::Parse {
             statement.prepared.parse.set(Some(seq));
+            statement.prepared.number.set(seq);
+            if let Some(replaced) = self.replacing.take() {
+                self.replaced.insert(seq, replaced);
+            }
         }
+    }
+
+    /// The Parse of this number has taken effect.
+    pub fn parsed(&mut self, seq: u64) {
+        self.parsed = seq;
+        self.replaced.remove(&seq);
+    }
+
+    /// A statement of this number has failed or was passed over. If it was a Parse, its name stands for what it stood for
+    /// before.
+    pub fn failed(&mut self, seq: u64) {
+        if seq <= self.parsed {
+            return;
+        }
+        let before = self.replaced.remove(&seq);
+        if let Some((_, (_, later))) = self.replaced.iter_mut().find(|(_, (_, kept))| kept.number.get() == seq) {
+            // It was replaced again meanwhile.
+            if let Some((_, kept)) = before {
+                *later = kept;
+            }
+            return;
+        }
+        let name = self.statements.iter().find(|(_, statement)| statement.number.get() == seq);
+        let Some(name) = name.map(|(name, _)| name.clone()) else { return };
+        match before {
+            Some((_, kept)) => drop(self.statements.insert(name, kept)),
+            None => drop(self.statements.remove(&name)),
+        }
+    }
+
+    /// Whether it is not known yet what a Bind of this name would be for: the last Parse of the name was of an earlier batch,
+    /// so that the Bind is not passed over when that fails.
+    pub fn awaits(&self, name: &[u8]) -> bool {
+        self.statements
+            .get(name)
+            .is_some_and(|statement| statement.batch != self.batch && statement.number.get() > self.parsed)
+    }
+
+    /// A name means something else now than what a Parse has made.
+    pub fn forget(&mut self, name: &[u8]) {
+        let statement = self.statements.remove(name);
+        self.abandon(statement);
+    }
+
+    /// What portals are for is not known any more.
+    pub fn forget_portals(&mut self) {
+        self.portals.clear();
+    }
+
+    /// The text that a Bind of this name would run.
+    pub fn text_of_statement(&self, name: &[u8]) -> Option<&[u8]> {
+        self.statements.get(name).map(|statement| statement.text.bytes())
+    }
+
+    /// The text that an Execute of this portal would run.
+    pub fn text_of_portal(&self, name: &[u8]) -> Option<&[u8]> {
+        self.portals.get(name).map(|statement| statement.text.bytes())
     }
 }
 
 impl Prepared {
     fn new(text: &[u8]) -> Self {
-        Self { text: Text::new(text), types: Box::default(), made_by_sql: None, parse: Cell::new(None) }
+        Self {
+            text: Text::new(text),
+            types: Box::default(),
+            made_by_sql: None,
+            judged: RefCell::new(None),
+            parse: Cell::new(None),
+            number: Cell::new(0),
+            batch: 0,
+        }
     }
 }
 
@@ -177,10 +280,10 @@ fn prepared(text: &[u8]) -> Rc<Prepared> {
 
 /// A statement that was not seen to be prepared by a message: the record says so, since its text is elsewhere
 /// (in a PREPARE or DECLARE that was recorded when it ran).
-fn unseen(name: &[u8]) -> Rc<Prepared> {
+fn unseen(name: &[u8], made: fn(Box<str>) -> MadeBySql) -> Rc<Prepared> {
     let name = String::from_utf8_lossy(name);
     let text = format!("<prepared by SQL as {name:?}>");
-    Rc::new(Prepared { made_by_sql: Some(name.into()), ..Prepared::new(text.as_bytes()) })
+    Rc::new(Prepared { made_by_sql: Some(made(name.into())), ..Prepared::new(text.as_bytes()) })
 }
 
 fn decidable(kind: StatementKind, prepared: Rc<Prepared>, sent: fn(u64) -> Sent<u64>) -> Inspected {

@@ -13,6 +13,7 @@ mod fuzz;
 mod inspect;
 pub mod judge;
 pub mod policy;
+pub mod question;
 pub mod record;
 #[cfg(test)]
 mod tests;
@@ -26,10 +27,11 @@ use postern_proto::v1::StatementKind;
 use postern_wire::{
     ProtocolError,
     error::Report,
-    frame::{self, HEADER_BYTES, Header},
-    frontend::{self, Target},
-    tracker::{Sent, Tracker},
+    frame::{self, HEADER_BYTES, Header, put_cstr, put_message},
+    frontend::{self, Target, put_query},
+    tracker::{Ended, Outcome, Sent, Tracker},
 };
+use question::Question;
 use record::Journal;
 use std::{
     collections::HashMap,
@@ -39,6 +41,9 @@ use thiserror::Error;
 
 /// A statement that is longer is refused; PostgreSQL's own bound is 1 GiB.
 const MAX_STATEMENT_BYTES: usize = 128 << 20;
+
+/// Of a message that is no longer the whole is looked at before it is known whether it has to wait.
+const MAX_SHORT_BYTES: usize = 64;
 
 /// Messages whose answer is awaited, for one session. A client that sends more ahead is not read until some
 /// have been answered.
@@ -56,7 +61,7 @@ pub enum Fatal {
     /// The control plane has not been heard for too long.
     #[error("the control plane has not been heard for too long")]
     Lease,
-    /// A read-only session's statements cannot be understood: the database does not say what names mean.
+    /// The session's statements cannot be understood: the database does not say what names mean.
     #[error("the database does not say what names mean")]
     Names,
 }
@@ -109,18 +114,19 @@ pub struct Pipeline {
     /// Refusals that the server is about to play, by statement.
     refused: HashMap<u64, Report>,
     said_goodbye: bool,
-    /// Of a read-only session.
-    judge: Option<Judge>,
+    judge: Judge,
     /// Values to be recorded.
     binds: Binds,
     /// A statement waits at the start of `partial` until it can be judged.
     held: bool,
-    /// A question of ours that the server is answering, with the row that has come.
-    question: Option<Option<Vec<Option<String>>>>,
+    /// A question of ours that the server is answering.
+    question: Option<Question>,
     /// The transaction's, as the last ReadyForQuery said.
     status: u8,
     /// Whether something that runs was sent since.
     ran: bool,
+    /// Whether something of the extended protocol was sent since the last Sync: a Sync of ours would end what it began.
+    in_batch: bool,
     /// Something has come for which a held statement may have waited.
     may_go_on: bool,
 }
@@ -128,7 +134,7 @@ pub struct Pipeline {
 impl Pipeline {
     /// For one session.
     #[must_use]
-    pub fn new(journal: Journal, lease: Lease, judge: Option<Judge>) -> Self {
+    pub fn new(journal: Journal, lease: Lease, judge: Judge) -> Self {
         Self {
             input: Input::Between,
             partial: Vec::new(),
@@ -144,6 +150,7 @@ impl Pipeline {
             question: None,
             status: b'I',
             ran: false,
+            in_batch: false,
             may_go_on: false,
         }
     }
@@ -213,7 +220,10 @@ impl Pipeline {
             self.input = Input::Dropping(header.body);
             return Ok(HEADER_BYTES);
         }
-        if self.is_to_wait(header) {
+        if bytes.len() < header.total() && is_awaited(header, bytes)? {
+            return Ok(0);
+        }
+        if self.is_to_wait(header, bytes)? {
             self.held = true;
             return Ok(0);
         }
@@ -238,10 +248,49 @@ impl Pipeline {
     }
 
     /// Whether a message cannot be judged yet. While the server answers a question of ours, everything waits.
-    fn is_to_wait(&self, header: Header) -> bool {
-        let Some(judge) = &self.judge else { return false };
-        let is_judged = matches!(header.tag, b'Q' | b'P' | b'B' | b'E');
-        self.question.is_some() || (is_judged && judge.obstacle(self.is_failed()).is_some())
+    fn is_to_wait(&mut self, header: Header, bytes: &[u8]) -> Result<bool, ProtocolError> {
+        if self.question.is_some() {
+            return Ok(true);
+        }
+        if !matches!(header.tag, b'Q' | b'P' | b'B' | b'E') || !self.begin() {
+            return Ok(false);
+        }
+        let body = bytes.get(HEADER_BYTES..header.total()).or(bytes.get(HEADER_BYTES..)).unwrap_or_default();
+        if self.awaits_parse(header.tag, body)? {
+            return Ok(true);
+        }
+        let stands = self.judge.obstacle(self.status, self.is_failed()).is_some();
+        let is_short = header.tag == b'B' || header.body <= MAX_SHORT_BYTES;
+        Ok(stands && !(is_short && self.judge.needs_no_names(self.text_of(header.tag, body)?)))
+    }
+
+    /// Takes the policies in force. Whether statements have to be understood.
+    fn begin(&mut self) -> bool {
+        let rested = self.judge.is_resting();
+        let judges = self.judge.begin();
+        if judges && rested {
+            self.inspector.forget_portals();
+        }
+        judges
+    }
+
+    /// Whether a Bind is for a name of which it is not known yet what it stands for.
+    fn awaits_parse(&self, tag: u8, body: &[u8]) -> Result<bool, ProtocolError> {
+        if tag != b'B' || self.tracker.is_idle() {
+            return Ok(false);
+        }
+        Ok(inspect::bind_names(body)?.is_some_and(|bind| self.inspector.awaits(bind.statement)))
+    }
+
+    /// What a short message would run; nothing where that is not known.
+    fn text_of<'a>(&'a self, tag: u8, body: &'a [u8]) -> Result<&'a [u8], ProtocolError> {
+        let text = match tag {
+            b'Q' => Some(frontend::query(body)?),
+            b'P' => Some(frontend::parse(body)?.text),
+            b'B' => inspect::bind_names(body)?.and_then(|bind| self.inspector.text_of_statement(bind.statement)),
+            _ => self.inspector.text_of_portal(frontend::execute(body)?.0),
+        };
+        Ok(text.unwrap_or_default())
     }
 
     /// Whether the transaction has failed, and nothing is under way that may end it.
@@ -267,46 +316,56 @@ impl Pipeline {
     /// When the session has to end.
     pub fn poll_held(&mut self, cx: &mut Context<'_>, to_server: &mut Vec<u8>) -> Poll<Result<(), Fatal>> {
         let failed = self.is_failed();
-        while let Some(judge) = &mut self.judge
-            && self.question.is_none()
-        {
-            match judge.obstacle(failed) {
+        while self.question.is_none() {
+            match self.judge.obstacle(self.status, failed) {
                 None => break,
                 Some(Obstacle::Catalog) => {
-                    if ready!(judge.poll_snapshot(cx)).is_err() {
+                    if ready!(self.judge.poll_catalog(self.status, cx)).is_err() {
                         return Poll::Ready(Err(Fatal::Names));
                     }
                 }
-                Some(Obstacle::Names) if self.tracker.is_idle() => {
-                    judge::put_question(to_server);
-                    self.question = Some(None);
+                Some(Obstacle::Ask) if self.tracker.is_idle() && !self.in_batch => {
+                    self.question = Some(self.judge.ask(to_server));
                     return Poll::Ready(Ok(()));
                 }
                 // Its outcome comes with the ReadyForQuery that is under way.
-                Some(Obstacle::Names) if self.tracker.will_be_ready() => return Poll::Pending,
+                Some(Obstacle::Ask) if self.tracker.will_be_ready() => return Poll::Pending,
                 // The client would wait for ever: the server says nothing before a Sync.
-                Some(Obstacle::Names) => {
-                    judge.give_up_names();
+                Some(Obstacle::Ask) => {
+                    self.judge.give_up_names();
                     break;
                 }
             }
         }
-        if self.question.is_some() {
+        if self.question.is_some() || self.held_awaits_parse()? {
             return Poll::Pending;
         }
         self.held = false;
         Poll::Ready(self.client(&[], to_server))
     }
 
-    /// The server has answered a question of ours, or failed to.
-    fn answered(&mut self) {
-        let answer = self.question.take().flatten();
-        let Some(judge) = &mut self.judge else { return };
-        let learnt = answer.is_some_and(|answer| judge.learn(&answer).is_ok());
-        if !learnt && !judge.asked_in_vain() {
-            judge.give_up_names();
+    fn held_awaits_parse(&self) -> Result<bool, ProtocolError> {
+        match frame::header(&self.partial)? {
+            Some(header) => self.awaits_parse(header.tag, self.partial.get(HEADER_BYTES..).unwrap_or_default()),
+            None => Ok(false),
         }
+    }
+
+    /// The server has answered a question of ours, or failed to.
+    fn answered(&mut self, status: u8) {
+        self.status = status;
+        if let Some(question) = self.question.take() {
+            self.judge.answered(question.answer(), status);
+        }
+        self.forget_renamed();
         self.may_go_on = true;
+    }
+
+    /// Names that SQL has given to something else are not those of a Parse any more.
+    fn forget_renamed(&mut self) {
+        for name in self.judge.take_renamed() {
+            self.inspector.forget(name.as_bytes());
+        }
     }
 
     /// One message, whole (or whole as far as it is looked at). Says whether it goes on.
@@ -321,6 +380,11 @@ impl Pipeline {
             return Err(ProtocolError::Unexpected { tag: header.tag }.into());
         }
         self.said_goodbye |= header.tag == b'X';
+        self.in_batch = match header.tag {
+            b'P' | b'B' | b'E' | b'D' | b'C' => true,
+            b'S' | b'Q' | b'F' => false,
+            _ => self.in_batch,
+        };
         if let Some(seq) = self.inspector.take_abandoned() {
             self.journal.never_executed(seq);
         }
@@ -347,8 +411,9 @@ impl Pipeline {
         if !self.lease.holds() {
             return Err(Fatal::Lease);
         }
+        let failed = self.is_failed();
         self.ran |= statement.kind != StatementKind::Parse;
-        let decision = decide::decide(&statement, self.judge.as_mut());
+        let decision = decide::decide(&statement, &mut self.judge, failed);
         let seq = self.journal.decided(&statement, &decision)?;
         self.inspector.recorded(&statement, seq);
         if header.tag == b'E'
@@ -359,9 +424,10 @@ impl Pipeline {
         let goes_on = matches!(decision.answer, Answer::Allow);
         match decision.answer {
             Answer::Allow => {
-                to_server.extend_from_slice(message);
-                if let (b'P', Some(judge)) = (header.tag, &mut self.judge) {
-                    judge.parsed(frontend::parse(body)?.name);
+                self.judge.sent(seq);
+                match self.judge.take_put_right() {
+                    Some(text) => put_text(header.tag, body, &text, to_server)?,
+                    None => to_server.extend_from_slice(message),
                 }
             }
             Answer::Deny(report) => {
@@ -376,11 +442,11 @@ impl Pipeline {
     /// Whether what a Bind is for may be planned: a function that calls itself immutable runs then. What may not is
     /// refused and recorded in the place of its Execute.
     fn may_be_bound(&mut self, body: &[u8], to_server: &mut Vec<u8>) -> Result<bool, Fatal> {
-        let (Some(judge), Some(statement)) = (&mut self.judge, self.inspector.take_bound()) else { return Ok(true) };
+        let Some(statement) = self.inspector.take_bound() else { return Ok(true) };
         let bind = inspect::bind_names(body)?.ok_or(ProtocolError::Malformed { tag: b'B' })?;
         // What it was bound with before is gone.
         self.binds.take(bind.portal);
-        let admitted = judge.admit_bind(bind.statement, &statement);
+        let admitted = self.judge.admit_bind(&statement, self.is_failed());
         let admitted = admitted.and_then(|recorded| {
             if recorded {
                 self.binds.has_room()?;
@@ -422,11 +488,8 @@ impl Pipeline {
     }
 
     fn sent(&mut self, sent: Sent<u64>) {
-        let (journal, refused) = (&mut self.journal, &mut self.refused);
-        self.tracker.sent(sent, |end| {
-            refused.remove(&end.statement);
-            journal.ended(end);
-        });
+        let Self { tracker, journal, refused, inspector, judge, .. } = self;
+        tracker.sent(sent, |end| ended(end, journal, refused, inspector, judge));
     }
 
     /// Whether more of the client may be read.
@@ -451,4 +514,45 @@ impl Pipeline {
     pub fn finish(mut self, reason: &str) {
         self.journal.finish(reason);
     }
+}
+
+/// Whether more of a message has to come before it is known whether it has to wait.
+fn is_awaited(header: Header, bytes: &[u8]) -> Result<bool, ProtocolError> {
+    match header.tag {
+        b'B' => Ok(inspect::bind_names(bytes.get(HEADER_BYTES..).unwrap_or_default())?.is_none()),
+        b'Q' | b'P' | b'E' => Ok(header.body <= MAX_SHORT_BYTES),
+        _ => Ok(false),
+    }
+}
+
+/// A statement has ended.
+fn ended(
+    end: Ended<u64>,
+    journal: &mut Journal,
+    refused: &mut HashMap<u64, Report>,
+    inspector: &mut Inspector,
+    judge: &mut Judge,
+) {
+    refused.remove(&end.statement);
+    if end.outcome != Outcome::Ok {
+        inspector.failed(end.statement);
+    }
+    judge.ended(&end);
+    journal.ended(end);
+}
+
+/// A Query or Parse with another text.
+fn put_text(tag: u8, body: &[u8], text: &str, to_server: &mut Vec<u8>) -> Result<(), ProtocolError> {
+    if tag == b'Q' {
+        put_query(to_server, text);
+        return Ok(());
+    }
+    let parse = frontend::parse(body)?;
+    let types = body.get(parse.name.len() + parse.text.len() + 2..).unwrap_or_default();
+    put_message(to_server, b'P', |out| {
+        put_cstr(out, parse.name);
+        put_cstr(out, text.as_bytes());
+        out.extend_from_slice(types);
+    });
+    Ok(())
 }

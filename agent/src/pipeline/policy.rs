@@ -1,9 +1,6 @@
-//! What the policies say of a session's statements, once any were applied.
+//! What the policies in force say of a session's statements.
 
-use super::{
-    basis::{Basis, Last, Ruled},
-    decide::Refused,
-};
+use super::basis::{Basis, Last, Ruled};
 use crate::rules::{Current, Facts, Rules};
 use postern_policy::{
     Connection, Decision, Deed, Grant, Moment, Obligations, Outcome, Plan, Principal, PrincipalKind, Subject,
@@ -25,6 +22,8 @@ pub struct Policy {
     subject: Subject,
     client: IpAddr,
     plan: Plan,
+    /// Whether the plan permits everything there is, with nothing asked for in return.
+    everything: bool,
 }
 
 impl Policy {
@@ -57,36 +56,49 @@ impl Policy {
             },
         };
         let client = Moment::client(&ticket.client_address);
-        let plan = plan(&rules, &mut subject);
-        Ok(Self { current: Arc::clone(current), rules, subject, client, plan })
+        let (plan, everything) = plan(&rules, &mut subject);
+        Ok(Self { current: Arc::clone(current), rules, subject, client, plan, everything })
     }
 
-    /// Takes what is in force now: the statements of one string are decided by the same policies, at one moment.
-    ///
-    /// # Errors
-    /// When that is not known.
-    pub fn begin(&mut self) -> Result<Ruled, Report> {
-        let rules = rules(&self.current)?;
-        if rules.counter != self.rules.counter {
-            self.plan = plan(&rules, &mut self.subject);
-            self.rules = rules;
-        }
-        Ok(Ruled::at(Moment { now: Micros::now(), offset: 0, client: self.client }))
+    /// Takes what is in force now. Between two calls nothing changes.
+    pub fn refresh(&mut self) {
+        let current = self.current.load();
+        let Some(rules) = current.as_ref().filter(|rules| rules.counter != self.rules.counter) else { return };
+        (self.plan, self.everything) = plan(rules, &mut self.subject);
+        self.rules = Arc::clone(rules);
     }
 
-    /// Whether a statement that only reads may run. Before any policy was applied, it may.
+    /// Whether everything is permitted, whatever it is and does, so that statements need not be understood.
+    #[must_use]
+    pub fn permits_everything(&self) -> bool {
+        self.everything
+    }
+
+    /// Whether changes are frozen on the connection.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        self.subject.connection.freeze
+    }
+
+    /// The statements of one string are decided at one moment.
+    #[must_use]
+    pub fn begin(&self) -> Ruled {
+        Ruled::at(Moment { now: Micros::now(), offset: 0, client: self.client })
+    }
+
+    /// Whether a statement may run.
     ///
     /// # Errors
     /// Why not.
     pub fn admit(&self, statement: &facts::Statement, ruled: &mut Ruled) -> Result<(), Report> {
-        if self.rules.version == 0 {
+        let (statement, objects) = (without_own_settings(statement), &self.facts()?.objects);
+        let decision = self.plan.decide(&ruled.moment, &statement, objects);
+        let Some(report) = refused(&decision) else {
+            ruled.permitted(decision);
             return Ok(());
-        }
-        let objects = &self.facts()?.objects;
-        let decision = self.plan.decide(&ruled.moment, &without_own_settings(statement), objects);
-        let refusal = refused(&decision);
-        ruled.add(decision, refusal.is_some());
-        refusal.map_or(Ok(()), Err)
+        };
+        ruled.refused(decision, Deed::of(&statement, objects));
+        Err(report)
     }
 
     /// What was decided by, for the record; nothing, where policies were not asked. `last` is what this was for the same
@@ -95,14 +107,19 @@ impl Policy {
     /// # Errors
     /// When it cannot be recorded.
     pub fn basis(&self, ruled: Ruled, analysis: &Analysis, last: &Last) -> Result<Option<Basis>, Report> {
-        let Ruled { moment, policies: Some(policies), record_binds } = ruled else { return Ok(None) };
+        let Ruled { moment, policies: Some(policies), refused, record_binds } = ruled else { return Ok(None) };
         let objects = &self.facts()?.objects;
-        let kept = last.get(self.rules.counter, policies, |policies| postern_policy::Basis {
-            version: self.rules.version,
-            hash: self.rules.policies.version().to_owned(),
-            policies,
-            subject: self.subject.clone(),
-            statements: deeds(analysis, objects),
+        let kept = last.get(self.rules.counter, policies, refused, |policies, refused| {
+            let mut statements = deeds(analysis, objects);
+            // What the string stood for when it was prepared is not among them.
+            statements.extend(refused.filter(|refused| !statements.contains(refused)).cloned());
+            postern_policy::Basis {
+                version: self.rules.version,
+                hash: self.rules.policies.version().to_owned(),
+                policies,
+                subject: self.subject.clone(),
+                statements,
+            }
         })?;
         Ok(Some(Basis { moment, kept, record_binds }))
     }
@@ -123,8 +140,10 @@ pub fn deeds(analysis: &Analysis, objects: &dyn Describe) -> Vec<Deed> {
 /// What the client is told of a decision, unless the statement may run.
 fn refused(decision: &Decision) -> Option<Report> {
     let by = decision.policies.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    // Whether there is a reason was decided, and values are recorded when they come.
     let enforced = |obligations: &Obligations| {
-        *obligations == Obligations { record_binds: obligations.record_binds, ..Obligations::default() }
+        let Obligations { reason_required, record_binds, .. } = *obligations;
+        *obligations == Obligations { reason_required, record_binds, ..Obligations::default() }
     };
     match &decision.outcome {
         Outcome::Allow { obligations } if enforced(obligations) => None,
@@ -143,11 +162,12 @@ fn refused(decision: &Decision) -> Option<Report> {
     }
 }
 
-/// What these rules say of a session.
-fn plan(rules: &Rules, subject: &mut Subject) -> Plan {
+/// What these rules say of a session, and whether they permit it everything.
+fn plan(rules: &Rules, subject: &mut Subject) -> (Plan, bool) {
     let facts = rules.connections.get(&*subject.connection.name);
     subject.connection.freeze = facts.is_some_and(|facts| facts.frozen);
-    Plan::for_grant(Arc::clone(&rules.policies), Arc::new(subject.clone()))
+    let everything = facts.is_some() && rules.policies.permit_everything(subject);
+    (Plan::for_grant(Arc::clone(&rules.policies), Arc::new(subject.clone())), everything)
 }
 
 fn rules(current: &Current) -> Result<Arc<Rules>, Report> {
@@ -156,39 +176,7 @@ fn rules(current: &Current) -> Result<Arc<Rules>, Report> {
     current.load().as_ref().map(Arc::clone).ok_or_else(unknown)
 }
 
-/// Whether a session that may do more than read can be served: its statements are not decided by policies in this version.
-///
-/// # Errors
-/// Why not.
-pub fn admit_writer(current: &Current, connection: &str) -> Result<(), Report> {
-    let rules = rules(current)?;
-    match refusal_of_writers(&rules, connection) {
-        Some(report) => Err(report),
-        None => Ok(()),
-    }
-}
-
-/// Why no session that may do more than read can be served on a connection.
-pub fn refusal_of_writers(rules: &Rules, connection: &str) -> Option<Report> {
-    let frozen = rules.connections.get(connection).is_some_and(|facts| facts.frozen);
-    if frozen {
-        let hint = "Wait until an admin ends the freeze, or ask for an access role that only reads.";
-        return Some(Report::new(
-            "42501",
-            format!("the connection {connection} is frozen: nobody may change anything"),
-            hint,
-        ));
-    }
-    (rules.version != 0).then(|| {
-        Report::new(
-            "0A000",
-            "while policies are applied, only read-only access roles are served in this version",
-            "Ask for an access role that only reads.",
-        )
-    })
-}
-
-/// A setting of one's own results, made by `set_config`, was judged as the setting that it is.
+/// `set_config` is judged as the setting that it changes: it needs no permit for the call, and `admin` where the setting does.
 fn without_own_settings(statement: &facts::Statement) -> facts::Statement {
     let is_set_config = |name: &facts::Name| &*name.schema == "pg_catalog" && &*name.name == "set_config";
     let mut statement = statement.clone();

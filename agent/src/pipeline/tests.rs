@@ -1,6 +1,12 @@
 //! The pipeline on bytes: what goes on, what is recorded, and that no split of the stream changes either.
 
-use super::{Fatal, Pipeline, down::Down, record::Journal};
+use super::{
+    Fatal, Pipeline,
+    down::Down,
+    judge::{Judge, sight::Sight},
+    policy::Policy,
+    record::Journal,
+};
 use crate::{
     config,
     lease::Lease,
@@ -8,9 +14,11 @@ use crate::{
         Outbox,
         recorder::{OutboxError, Recorder},
     },
+    rules::{Current, Facts, Rules},
 };
 use postern_audit::segment;
-use postern_proto::v1::{AuditRecord, Decision, Outcome, SessionFacts, audit_record::Record};
+use postern_policy::{Policies, builtin};
+use postern_proto::v1::{AuditRecord, Decision, Outcome, SessionFacts, Ticket, audit_record::Record};
 use postern_types::id::SegmentId;
 use postern_wire::{
     ProtocolError,
@@ -21,6 +29,7 @@ use postern_wire::{
 use std::{
     fs,
     rc::Rc,
+    sync::{Arc, LazyLock},
     task::{Context, Poll, Waker},
 };
 use tempfile::TempDir;
@@ -34,6 +43,19 @@ struct Session {
     _done: UnboundedReceiver<SegmentId>,
 }
 
+/// What is in force where nothing was applied.
+static DEFAULT: LazyLock<Arc<Policies>> = LazyLock::new(|| Arc::new(Policies::load(&[builtin::DEFAULT]).unwrap()));
+
+/// Of a session that may do everything, so that its statements need not be understood.
+fn judge() -> Judge {
+    let current = Arc::new(Current::new("con_a".into(), "i1".into()));
+    let connections = [("demo".to_owned(), Facts::default())].into();
+    current.put(Rules { counter: 1, version: 0, policies: Arc::clone(&DEFAULT), connections });
+    let ticket = Ticket { connection: "demo".into(), access_role: "all".into(), ..Ticket::default() };
+    let sight = Sight::new(18, Box::new(|| panic!("no catalog is needed")));
+    Judge::new("all".into(), false, Policy::new(&current, &ticket).unwrap(), None, sight)
+}
+
 fn session_with(outbox: config::Outbox) -> Session {
     let folder = TempDir::new().unwrap();
     let (outbox, done) = Outbox::open(folder.path().to_owned(), outbox).unwrap();
@@ -41,7 +63,7 @@ fn session_with(outbox: config::Outbox) -> Session {
     let lease = Lease::default();
     lease.renew(60);
     let facts = SessionFacts { session_id: "ses_x".into(), ..SessionFacts::default() };
-    let pipeline = Pipeline::new(Journal::new(Rc::clone(&recorder), facts), lease, None);
+    let pipeline = Pipeline::new(Journal::new(Rc::clone(&recorder), facts), lease, judge());
     Session { pipeline, down: Down::default(), folder, recorder, _done: done }
 }
 

@@ -4,8 +4,8 @@ use crate::{
     config::Credentials,
     pipeline::{
         Fatal,
-        judge::{self, Judge},
-        policy::{self, Policy},
+        judge::{Judge, names::QUESTION, sight::Sight},
+        policy::Policy,
     },
     registry::{End, Registration},
     worker::{Common, Connection, Worker},
@@ -21,7 +21,7 @@ use postern_wire::{
 };
 use prost::Message;
 use secrecy::SecretString;
-use std::{rc::Rc, time::Duration};
+use std::{rc::Rc, sync::Arc, time::Duration};
 use tokio::{sync::mpsc::UnboundedSender, time::sleep};
 
 /// The control plane's welcome is taken in within three seconds: a large set of policies takes a while to load.
@@ -38,13 +38,13 @@ pub struct Opened {
     /// The database.
     pub connection: postern_dial::Connection,
     /// How it was reached: to cancel.
-    pub target: Target,
+    pub target: Arc<Target>,
     /// Ends the session at the grant's end.
     pub ends_at: Micros,
     /// In the registry while it lives.
     pub registration: Registration,
-    /// Understands its statements, if it is read-only.
-    pub judge: Option<Judge>,
+    /// Judges its statements.
+    pub judge: Judge,
 }
 
 /// What a client is told when the database does not answer. Without addresses.
@@ -75,20 +75,13 @@ pub async fn open(
         worker.verifier.take(&signed, &keys, gateway_id, Micros::now()).map_err(|error| refused(error.to_string()))?;
     let registration = worker.registry.register(&ticket, end)?;
     told_enough(worker, &ticket.connection).await;
-    // After it is registered, so that what is put in force meanwhile ends it.
-    if !ticket.read_only {
-        policy::admit_writer(&worker.rules, &ticket.connection)?;
-    }
     let mut target = target(worker, &ticket).await?;
     let application_name = application_name(&ticket, &preamble.startup_parameters);
     target.parameters = parameters(&ticket, &preamble.startup_parameters, &application_name);
     target.minor = u16::try_from(preamble.protocol_minor).unwrap_or(0);
     let mut connection = postern_dial::connect(&target).await.map_err(|error| dial_report(&ticket, error))?;
-    let judge = if ticket.read_only {
-        Some(judge(worker, &ticket, &target, &mut connection, &preamble.startup_parameters).await?)
-    } else {
-        None
-    };
+    let target = Arc::new(target);
+    let judge = judge(worker, &ticket, &target, &mut connection, &preamble.startup_parameters).await?;
     let facts = SessionFacts {
         r#ref: 0,
         session_id: ticket.session_id,
@@ -121,33 +114,40 @@ async fn told_enough(worker: &Rc<Worker>, connection: &str) {
     }
 }
 
-/// Whoever understands a read-only session's statements: knows the database's catalog, and what the session itself says
-/// of what names mean. What the client asked for at start-up is judged first.
+/// Whoever judges a session's statements. Unless the policies permit it everything, it has to know the database's catalog and
+/// what the session itself says of what names mean, and what the client asked for at start-up is judged first.
 async fn judge(
     worker: &Rc<Worker>,
     ticket: &Ticket,
-    target: &Target,
+    target: &Arc<Target>,
     connection: &mut postern_dial::Connection,
     parameters: &[Setting],
 ) -> Result<Judge, Report> {
     let failed = |error: &dyn std::fmt::Display| {
-        tracing::warn!(%error, session = ticket.session_id, connection = ticket.connection, "a read-only session cannot be served");
+        tracing::warn!(%error, session = ticket.session_id, connection = ticket.connection, "a session cannot be served");
         Fatal::Names.report()
     };
     let major = major(connection).ok_or_else(|| failed(&"the server does not say its version"))?;
-    let watched = worker.catalogs.watch(&ticket.connection, target, major);
-    let snapshot = watched.fresh().await.map_err(|error| failed(&error))?;
-    let privileges = query::rows(&mut connection.io, PRIVILEGES).await.map_err(|error| failed(&error))?;
-    let privileges: Vec<_> = privileges.into_iter().flatten().flatten().collect();
-    let accepted = worker.config.connections.get(&ticket.connection).is_some_and(|own| own.privileged_readers);
-    if !privileges.is_empty() && !accepted {
-        return Err(privileged(&target.user, &privileges));
-    }
-    let rows = query::rows(&mut connection.io, judge::QUESTION).await.map_err(|error| failed(&error))?;
-    let answer = rows.first().map(Vec::as_slice).unwrap_or_default();
+    let (catalogs, name, target) = (worker.catalogs.clone(), ticket.connection.clone(), Arc::clone(target));
+    let user = target.user.clone();
+    let sight = Sight::new(major, Box::new(move || catalogs.watch(&name, &target, major)));
     let policy = Policy::new(&worker.rules, ticket)?;
-    let judge = Judge::new(ticket.access_role.clone(), policy, watched, snapshot, major, answer);
-    let mut judge = judge.map_err(|_| failed(&"its answer is not understood"))?;
+    let prefix = ticket.prefix_application_name.then(|| prefix(ticket));
+    let mut judge = Judge::new(ticket.access_role.clone(), ticket.read_only, policy, prefix, sight);
+    judge.begin();
+    let Some(watched) = judge.watched() else { return Ok(judge) };
+    let snapshot = watched.fresh().await.map_err(|error| failed(&error))?;
+    if ticket.read_only {
+        let privileges = query::rows(&mut connection.io, PRIVILEGES).await.map_err(|error| failed(&error))?;
+        let privileges: Vec<_> = privileges.into_iter().flatten().flatten().collect();
+        let accepted = worker.config.connections.get(&ticket.connection).is_some_and(|own| own.privileged_readers);
+        if !privileges.is_empty() && !accepted {
+            return Err(privileged(&user, &privileges));
+        }
+    }
+    let rows = query::rows(&mut connection.io, QUESTION).await.map_err(|error| failed(&error))?;
+    let answer = rows.into_iter().next().unwrap_or_default();
+    judge.prime(snapshot, &answer).map_err(|_| failed(&"its answer is not understood"))?;
     for setting in parameters {
         judge.admit_parameter(&setting.name, &setting.value)?;
     }
@@ -262,6 +262,11 @@ fn login<'a>(
     Ok(Login { user, password })
 }
 
+/// What a session's `application_name` begins with.
+fn prefix(ticket: &Ticket) -> String {
+    format!("postern:{}:", ticket.grant_id)
+}
+
 /// `postern:<grant>:<client's>`, unless the access role must be indistinguishable from a direct connection.
 fn application_name(ticket: &Ticket, parameters: &[Setting]) -> String {
     let own = parameters.iter().rev().find(|setting| setting.name == "application_name");
@@ -269,7 +274,7 @@ fn application_name(ticket: &Ticket, parameters: &[Setting]) -> String {
     if !ticket.prefix_application_name {
         return own.to_owned();
     }
-    let mut name = format!("postern:{}:{own}", ticket.grant_id);
+    let mut name = prefix(ticket) + own;
     while name.len() > MAX_NAME_BYTES {
         name.pop();
     }

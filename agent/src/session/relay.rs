@@ -23,6 +23,7 @@ use std::{
     io,
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -177,7 +178,7 @@ async fn rest_of_message(io: &mut Io, pipeline: &mut Pipeline, down: &mut Down, 
 
 /// Cancels what one backend runs.
 struct Canceller {
-    target: Target,
+    target: Arc<Target>,
     host: postern_dial::Host,
     key: BackendKey,
 }

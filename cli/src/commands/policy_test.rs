@@ -108,6 +108,10 @@ fn text(tested: &PolicyTested) -> String {
         }
         lines.extend(statement.text.lines().map(str::to_owned));
     }
+    if let (PolicyOutcome::Allowed, Some(problem)) = (tested.outcome, &tested.problem) {
+        lines.push("allowed: this grant may do everything, whether it is understood or not".to_owned());
+        lines.push(format!("  not understood: {}", problem.message));
+    }
     lines.extend(tested.warnings.iter().map(|warning| format!("warning: {}", failure::place(warning))));
     lines.iter().map(|line| format!("{}\n", output::printable(line))).collect()
 }

@@ -5,6 +5,7 @@ use crate::{
     bounds, builtin,
     cedar::{Fault, Types},
     decision::PolicyName,
+    everything::Prefix,
     reads::Reads,
 };
 use aws_lc_rs::digest::{SHA256, digest};
@@ -84,6 +85,8 @@ pub(crate) struct Rule {
     pub(crate) effect: Effect,
     pub(crate) duties: Duties,
     pub(crate) reads: Reads,
+    /// What of it is the same for everything that a grant may ask.
+    pub(crate) prefix: Prefix,
     /// In Cedar's JSON, for taking it apart.
     pub(crate) json: Value,
 }
@@ -100,6 +103,8 @@ pub struct Policies {
     pub(crate) forbids: PolicySet,
     /// The scopes alone of the policies that read what changes, as permits.
     pub(crate) changing_scopes: PolicySet,
+    /// The prefixes of all policies.
+    pub(crate) prefixes: PolicySet,
     /// Those that read nothing that changes: permits and forbids.
     pub(crate) fixed: [PolicySet; 2],
     pub(crate) types: Types,
@@ -309,8 +314,9 @@ impl Reader {
             Duties::default()
         });
         let policy = policy.new_id(id.clone());
-        match policy.to_json() {
-            Ok(json) => {
+        let taken_apart = policy.to_json().map_err(Fault::new);
+        match taken_apart.and_then(|json| Ok((Prefix::of(&policy, &json)?, json))) {
+            Ok((prefix, json)) => {
                 let reads = Reads::of(json.get("conditions").unwrap_or(&Value::Null));
                 self.rules.push(Rule {
                     name: name.clone(),
@@ -318,6 +324,7 @@ impl Reader {
                     policy: policy.clone(),
                     duties,
                     reads,
+                    prefix,
                     json,
                 });
             }
@@ -369,11 +376,13 @@ impl Reader {
                 [of(Effect::Permit, false)?, of(Effect::Forbid, false)?],
                 [of(Effect::Permit, true)?, of(Effect::Forbid, true)?],
                 PolicySet::from_policies(scopes).map_err(Fault::new)?,
+                PolicySet::from_policies(self.rules.iter().map(|rule| rule.prefix.policy.clone()))
+                    .map_err(Fault::new)?,
                 Types::new()?,
                 schema.action_entities().map_err(Fault::new)?,
             ))
         };
-        let ([permits, forbids], fixed, changing_scopes, types, actions) =
+        let ([permits, forbids], fixed, changing_scopes, prefixes, types, actions) =
             build().map_err(|error| self.fault(&error))?;
         let positions = self.rules.iter().enumerate().map(|(n, rule)| (rule.policy.id().clone(), n)).collect();
         Ok(Policies {
@@ -385,6 +394,7 @@ impl Reader {
             permits,
             forbids,
             changing_scopes,
+            prefixes,
             fixed,
             types,
             actions,

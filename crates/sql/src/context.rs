@@ -53,6 +53,8 @@ pub struct Context {
     pub unusable: Arc<BTreeSet<Arc<str>>>,
     /// The open cursors of the session: by name, the facts of the query that they were opened for.
     pub cursors: Arc<BTreeMap<String, Arc<Statement>>>,
+    /// The transaction that is open may have changed what names mean, so that its end may change it back.
+    pub uncommitted: bool,
 }
 
 impl Context {
@@ -69,6 +71,7 @@ impl Context {
             parameters: Vec::new(),
             unusable: Arc::default(),
             cursors: Arc::default(),
+            uncommitted: false,
         }
     }
 

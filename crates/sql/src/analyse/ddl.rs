@@ -111,6 +111,9 @@ impl<'a> Analyser<'a> {
             self.access(Action::Ddl, Object::Relation(name));
             return Ok(None);
         }
+        if self.lost.is_some() && range_schema(range).is_none() {
+            self.behind(&range.relname);
+        }
         match self.relation(range) {
             Ok(relation) => {
                 let relation = match (relation.kind, relation.belongs_to) {
@@ -130,6 +133,16 @@ impl<'a> Analyser<'a> {
                 Ok(None)
             }
             Err(refusal) => Err(refusal),
+        }
+    }
+
+    /// An earlier statement of the string may have taken away or renamed what a name meant, so that it means the next of
+    /// that name in the path: it may be any of them.
+    fn behind(&mut self, name: &str) {
+        let found: Vec<_> = self.path().iter().filter_map(|schema| self.catalog.relation(schema, name)).collect();
+        for relation in found {
+            let name = self.facts_name(relation);
+            self.access(Action::Ddl, Object::Relation(name));
         }
     }
 
@@ -164,8 +177,15 @@ impl<'a> Analyser<'a> {
             Some(schema) => schema.into(),
             None => {
                 let path = self.function_path();
-                let known = self.catalog.routines(name).find(|routine| path.contains(&routine.name.schema));
-                known.map_or_else(|| self.creation_schema(), |routine| routine.name.schema.clone())
+                let known = self.catalog.routines(name).filter(|routine| path.contains(&routine.name.schema));
+                let schemas: Vec<_> = known.map(|routine| routine.name.schema.clone()).collect();
+                if self.lost.is_some() {
+                    for schema in &schemas {
+                        let name = Name { schema: schema.clone(), name: name.into() };
+                        self.access(Action::Ddl, Object::Function(name));
+                    }
+                }
+                schemas.into_iter().next().unwrap_or_else(|| self.creation_schema())
             }
         };
         self.access(Action::Ddl, Object::Function(Name { schema, name: name.into() }));

@@ -127,6 +127,8 @@ struct Analyser<'a> {
     made: BTreeMap<Name, script::Made>,
     /// Whether an earlier statement of the string made it unknown what names mean.
     lost: Option<&'static str>,
+    /// Whether it is unknown, too, in which schemas names are looked up.
+    lost_path: bool,
     /// The arguments of the function whose body this is.
     arguments: Option<Rc<Arguments>>,
     /// The relations, types and functions whose definitions are being read, outermost first.
@@ -156,6 +158,7 @@ impl<'a> Analyser<'a> {
             judged: HashSet::new(),
             made: BTreeMap::new(),
             lost: None,
+            lost_path: false,
             setting_name: None,
             new_schema: None,
             local: false,

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     catalog::Catalog,
     context::{Context, parse_search_path},
-    facts::{Barrier, Function, Name, Refusal, Script, Statement, Transaction},
+    facts::{Action, Barrier, Function, Name, Refusal, Script, Standing, Statement, Transaction},
     parse, settings,
 };
 
@@ -114,7 +114,7 @@ impl Analyser<'_> {
     /// Whether a statement can be judged at all after those that stand before it in the same string.
     fn in_time(&self, node: &NodeEnum) -> Step {
         let Some(earlier) = self.lost else { return Ok(()) };
-        if !looks_names_up(node) {
+        if if self.lost_path { names_nothing(node) } else { !looks_names_up(node) } {
             return Ok(());
         }
         Err(unresolved(
@@ -125,9 +125,10 @@ impl Analyser<'_> {
 
     /// What a statement changes for those that follow it in the same string.
     fn go_on(&mut self, node: &NodeEnum, statement: &Statement) {
-        if statement.transaction == Some(Transaction::Commit) && self.local {
-            // What was set for the transaction only is as it was before.
-            self.lost = Some(statement.tag);
+        // What was set for the transaction only is as it was before, and a temporary table may go with it.
+        let fleeting = self.local || self.context.uncommitted || self.made.keys().any(|name| *name.schema == *TEMP);
+        if statement.transaction == Some(Transaction::Commit) && fleeting {
+            (self.lost, self.lost_path) = (Some(statement.tag), true);
         }
         if statement.barrier == Barrier::None {
             return;
@@ -140,12 +141,13 @@ impl Analyser<'_> {
         };
         if !known {
             self.lost = Some(statement.tag);
+            self.lost_path |= !only_changes_schema(statement);
         }
     }
 
     /// Follows changes of settings that are plain in the text.
     fn follow_settings(&mut self, statement: &Statement) -> bool {
-        let silent = statement.functions.iter().all(|function| function.standing != crate::facts::Standing::Unknown);
+        let silent = statement.functions.iter().all(|function| function.standing != Standing::Unknown);
         let mut known = silent && !statement.settings.is_empty();
         for setting in &statement.settings {
             let Some(name) = setting.name.as_deref() else { return false };
@@ -196,6 +198,35 @@ impl Analyser<'_> {
             }
         }
     }
+}
+
+/// Whether names are looked up in the same schemas after a statement as before it, whatever there is in them.
+fn only_changes_schema(statement: &Statement) -> bool {
+    let mut actions = statement.accesses.iter().map(|access| access.action);
+    let silent = statement.functions.iter().all(|function| function.standing != Standing::Unknown);
+    silent
+        && statement.settings.is_empty()
+        && statement.transaction.is_none()
+        && actions.any(|done| done == Action::Ddl)
+}
+
+/// Whether a statement names no object of the database.
+fn names_nothing(node: &NodeEnum) -> bool {
+    matches!(
+        node,
+        NodeEnum::TransactionStmt(_)
+            | NodeEnum::VariableSetStmt(_)
+            | NodeEnum::VariableShowStmt(_)
+            | NodeEnum::ConstraintsSetStmt(_)
+            | NodeEnum::DeallocateStmt(_)
+            | NodeEnum::FetchStmt(_)
+            | NodeEnum::ClosePortalStmt(_)
+            | NodeEnum::DiscardStmt(_)
+            | NodeEnum::ListenStmt(_)
+            | NodeEnum::UnlistenStmt(_)
+            | NodeEnum::NotifyStmt(_)
+            | NodeEnum::CheckPointStmt(_)
+    )
 }
 
 /// Whether a statement's facts depend on what names mean. Of the others only the object that they name is told, and they

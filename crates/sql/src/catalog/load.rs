@@ -1,6 +1,6 @@
 //! How a connector loads a snapshot: the queries, and the builder that takes their rows.
 //!
-//! The queries run in one transaction, `REPEATABLE READ, READ ONLY`, after [`PREPARE`], which makes PostgreSQL print every
+//! The queries run in one transaction, `REPEATABLE READ, READ ONLY`, under [`SETTINGS`], which make PostgreSQL print every
 //! name in full. Every column is text; arrays are in PostgreSQL's own text form.
 
 use std::{
@@ -17,8 +17,9 @@ use crate::{
     facts::{Name, Volatility},
 };
 
-/// What runs before the queries, in their transaction.
-pub const PREPARE: &str = "SET LOCAL search_path = ''; SET LOCAL quote_all_identifiers = off";
+/// The settings under which the queries run, for their transaction. The temporary schema comes last, where it would come
+/// first: nothing in it can stand in for what the queries name.
+pub const SETTINGS: [(&str, &str); 2] = [("search_path", "pg_catalog, pg_temp"), ("quote_all_identifiers", "off")];
 
 /// Which of the queries, and so which columns a row has.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

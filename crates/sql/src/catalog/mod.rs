@@ -12,7 +12,7 @@ mod parts;
 
 use std::{collections::HashMap, sync::Arc};
 
-pub use load::{Builder, LoadError, PREPARE, Query, queries};
+pub use load::{Builder, LoadError, Query, SETTINGS, queries};
 pub use parts::{
     Cast, Column, ForeignKey, FunctionKind, Generated, Operator, Persistence, Policy, Relation, RelationKind, Routine,
     Rule, Trigger, Type, TypeKind,

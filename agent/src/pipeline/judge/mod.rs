@@ -1,0 +1,584 @@
+//! Whether a statement may run. It is understood first: parsed with PostgreSQL's grammar, its names resolved as the session
+//! would resolve them; then the policies in force decide.
+//!
+//! - [`names`]: what names mean in the session, which is asked in band
+//! - [`sight`]: by which catalog statements are understood
+//! - [`made`]: prepared statements and cursors that SQL makes
+//! - [`rename`]: `application_name` keeps its prefix
+//! - `startup`: what a client asks for at start-up
+//! - [`report`]: what a client is told
+//!
+//! While the policies permit a grant everything, its statements are not looked at. When that changes, what the session did
+//! meanwhile is not known: names are asked for, and what was prepared meanwhile is refused.
+
+mod made;
+pub mod names;
+mod rename;
+pub mod report;
+pub mod sight;
+mod startup;
+
+use super::{
+    basis::{Basis, Last, Ruled},
+    decide::{Answer as Decided, Decision, Refused},
+    inspect::{MadeBySql, Statement},
+    policy::Policy,
+    question::{Answer, Question, Row},
+};
+use made::Made;
+use names::{Answered, Meaning, Names, QUESTION, Why};
+use postern_proto::v1::StatementKind;
+use postern_sql::{
+    Analysis, Context, Handle, analyse_in_full,
+    facts::{self, Barrier, Refusal, Script, Standing, Transaction},
+    parse::text_of,
+    read_only,
+};
+use postern_wire::{error::Report, tracker::Ended};
+use rename::Prefix;
+use report::{frozen, more_than_reading, names_have_changed, not_understood, of_several, prepared_unseen};
+use sight::{Need, Sight};
+use std::{
+    collections::HashMap,
+    rc::Rc,
+    sync::Arc,
+    task::{self, Poll},
+};
+
+use crate::catalogs::{Snapshot, Watched};
+
+/// Texts whose analysis is remembered, in bytes for one session.
+const MAX_REMEMBERED: usize = 256 * 1024;
+
+/// Search paths and their kind that one session may have had.
+const MAX_MEANINGS: usize = 1_000;
+
+/// Meanings that one prepared statement may have had.
+const MAX_VERDICTS: usize = 8;
+
+/// What stands in the way of judging the next statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The session has to be asked.
+    Ask,
+    /// A catalog is on its way.
+    Catalog,
+}
+
+type Verdict = Rc<Understood>;
+
+/// What is known of a text, and what was recorded last of what policies decided on it.
+#[derive(Debug)]
+struct Understood {
+    analysis: Result<Analysis, Box<Refusal>>,
+    basis: Last,
+}
+
+/// What is known of a text, for parameters of these types.
+type Remembered = (Box<[u32]>, Verdict);
+
+/// What is known of a prepared statement: what names meant when it was prepared, and what it was understood to do whenever
+/// it may have been planned. PostgreSQL plans anew when names may have changed, and not whenever they have: each of these
+/// has to be permitted.
+#[derive(Debug)]
+pub struct Judged {
+    meaning: usize,
+    verdicts: Vec<Verdict>,
+}
+
+/// Judges the statements of one session.
+pub struct Judge {
+    role: String,
+    read_only: bool,
+    policy: Policy,
+    prefix: Option<Prefix>,
+    /// The policies permit everything: nothing is looked at.
+    resting: bool,
+    frozen: bool,
+    sight: Sight,
+    context: Context,
+    /// Text in another encoding may be read otherwise by the server.
+    encoding: String,
+    names: Names,
+    /// What names have meant so far, and which of it they mean now.
+    meanings: Vec<Meaning>,
+    now: usize,
+    made: Made,
+    /// The session has changed a setting of which names depend: the end of a transaction may change it back.
+    touched: bool,
+    /// The transaction has changed something, as of the last question.
+    wrote: bool,
+    /// By text.
+    remembered: HashMap<Box<[u8]>, Vec<Remembered>>,
+    remembered_bytes: usize,
+    /// What goes on in place of the text that was judged last.
+    put_right: Option<String>,
+}
+
+/// The session's answer is not understood.
+#[derive(Clone, Copy, Debug)]
+pub struct NotUnderstood;
+
+impl Judge {
+    /// For one session of which nothing is known yet.
+    #[must_use]
+    pub fn new(role: String, read_only: bool, policy: Policy, prefix: Option<String>, sight: Sight) -> Self {
+        Self {
+            role,
+            read_only,
+            policy,
+            prefix: prefix.map(Prefix),
+            resting: true,
+            frozen: false,
+            context: Context::new(sight.major(), ""),
+            sight,
+            encoding: String::new(),
+            names: Names::DOUBTFUL,
+            meanings: Vec::new(),
+            now: 0,
+            made: Made::default(),
+            touched: false,
+            wrote: false,
+            remembered: HashMap::new(),
+            remembered_bytes: 0,
+            put_right: None,
+        }
+    }
+
+    /// Whether nothing is looked at.
+    #[must_use]
+    pub fn is_resting(&self) -> bool {
+        self.resting
+    }
+
+    /// Takes the policies that are in force now. Whether statements have to be understood.
+    pub fn begin(&mut self) -> bool {
+        self.policy.refresh();
+        let rests = self.policy.permits_everything();
+        if rests != self.resting {
+            self.resting = rests;
+            self.forget();
+            self.made = Made::default();
+            self.context.prepared = Arc::default();
+            self.context.cursors = Arc::default();
+            if rests {
+                self.sight.close();
+            } else {
+                self.sight.open();
+                self.names = Names::DOUBTFUL;
+                self.touched = true;
+                self.context.uncommitted = true;
+                self.encoding.clear();
+            }
+        }
+        let was_frozen = std::mem::replace(&mut self.frozen, self.policy.is_frozen());
+        if self.frozen && !was_frozen {
+            // Whether the transaction has changed anything already, it must not commit.
+            self.names = Names::DOUBTFUL;
+        }
+        !rests
+    }
+
+    /// The database, to wait for its catalog before the session begins.
+    #[must_use]
+    pub fn watched(&self) -> Option<Arc<Watched>> {
+        self.sight.watched()
+    }
+
+    /// Takes what is known before the session begins: a catalog, and the session's answer to [`QUESTION`].
+    ///
+    /// # Errors
+    /// When the answer is not understood.
+    pub fn prime(&mut self, snapshot: Arc<Snapshot>, answer: &Row) -> Result<(), NotUnderstood> {
+        self.sight.take(snapshot);
+        self.learn_names(answer, b'I')
+    }
+
+    fn learn_names(&mut self, answer: &Row, status: u8) -> Result<(), NotUnderstood> {
+        let Answered { meaning, encoding, prepared, wrote } = Answered::read(answer).ok_or(NotUnderstood)?;
+        let before = (self.now, self.context.uncommitted, self.sight.hash());
+        let known = self.meanings.iter().position(|known| *known == meaning);
+        self.now = known.unwrap_or(self.meanings.len());
+        if known.is_none() {
+            if self.meanings.len() >= MAX_MEANINGS {
+                return Err(NotUnderstood);
+            }
+            self.meanings.push(meaning.clone());
+        }
+        let lost = self.made.agree(prepared, &mut self.context);
+        self.sight.settle(status);
+        self.encoding = encoding;
+        self.wrote = wrote;
+        meaning.put(&mut self.context);
+        self.context.uncommitted = self.sight.is_own();
+        self.names = Names::Known;
+        if lost || before != (self.now, self.context.uncommitted, self.sight.hash()) {
+            self.forget();
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self) {
+        self.remembered.clear();
+        self.remembered_bytes = 0;
+    }
+
+    /// What stands in the way, in a transaction of this state. In a failed one the server runs nothing but what ends it, so
+    /// that it does not matter what names mean.
+    #[must_use]
+    pub fn obstacle(&self, status: u8, failed: bool) -> Option<Obstacle> {
+        if self.resting {
+            return None;
+        }
+        match self.names {
+            Names::Doubtful(_) if !failed => Some(Obstacle::Ask),
+            // It is about to be refused.
+            Names::Unknown(_) => None,
+            _ => self.sight.need(status).map(|need| match need {
+                Need::Ask => Obstacle::Ask,
+                Need::Shared | Need::Build => Obstacle::Catalog,
+            }),
+        }
+    }
+
+    /// Whether a statement of this text needs no names, so that it need not wait until they are known.
+    #[must_use]
+    pub fn needs_no_names(&self, text: &[u8]) -> bool {
+        // Of what has been changed before a freeze it has to be known whether it was.
+        !self.frozen && !self.encoding.is_empty() && self.sight.catalog().is_some() && only_ends_or_begins(text)
+    }
+
+    /// Takes a newer catalog. Pending where there is none newer, and then wakes once there is.
+    ///
+    /// # Errors
+    /// When none has come for too long.
+    pub fn poll_catalog(&mut self, status: u8, cx: &mut task::Context<'_>) -> Poll<Result<(), sight::Blind>> {
+        let before = self.sight.hash();
+        let polled = match self.sight.need(status) {
+            Some(Need::Build) => self.sight.poll_built(cx).map(Ok),
+            _ => self.sight.poll_shared(cx),
+        };
+        if self.sight.hash() != before {
+            self.forget();
+        }
+        self.context.uncommitted |= self.sight.is_own();
+        polled
+    }
+
+    /// Puts the question whose answer stands in the way.
+    pub fn ask(&mut self, out: &mut Vec<u8>) -> Question {
+        if matches!(self.names, Names::Doubtful(_)) {
+            return Question::ask(QUESTION, out);
+        }
+        Question::ask_apart(&self.sight.question(), out)
+    }
+
+    /// Takes the answer, and the transaction's state after it.
+    pub fn answered(&mut self, answer: Answer, status: u8) {
+        if matches!(self.names, Names::Doubtful(_)) {
+            let row = answer.and_then(|mut answers| answers.pop()?.pop());
+            if !row.is_some_and(|row| self.learn_names(&row, status).is_ok()) {
+                self.names.asked_in_vain();
+            }
+            return;
+        }
+        let before = self.sight.hash();
+        if let Err(why) = self.sight.learn(answer, &self.encoding) {
+            self.names = Names::Unknown(why);
+        }
+        if self.sight.hash() != before {
+            self.forget();
+        }
+        if self.context.uncommitted != self.sight.is_own() {
+            self.context.uncommitted = self.sight.is_own();
+            self.forget();
+        }
+    }
+
+    /// It cannot be learnt now what names mean: what depends on it is refused.
+    pub fn give_up_names(&mut self) {
+        self.names = Names::Unknown(Why::Unsynced);
+    }
+
+    /// What goes on in place of the text that was judged last, if that is another one.
+    pub fn take_put_right(&mut self) -> Option<String> {
+        self.put_right.take()
+    }
+
+    /// Names that mean another prepared statement now than the one that a Parse has made under it, or none.
+    pub fn take_renamed(&mut self) -> Vec<String> {
+        self.made.take_renamed()
+    }
+
+    /// Whether a statement may run. If it may, and does, what it changes of what names mean is kept in mind.
+    pub fn decide(&mut self, statement: &Statement, failed: bool) -> Decision {
+        self.put_right = None;
+        if self.resting {
+            return Decision::ALLOW;
+        }
+        match self.judge(statement, failed) {
+            Err(refused) => refused.into(),
+            Ok((verdict, basis)) => {
+                if statement.kind == StatementKind::Parse {
+                    let judged = Judged { meaning: self.now, verdicts: vec![verdict] };
+                    *statement.prepared.judged.borrow_mut() = Some(judged);
+                } else if let Ok(analysis) = &verdict.analysis {
+                    self.runs(analysis);
+                }
+                Decision { answer: Decided::Allow, basis }
+            }
+        }
+    }
+
+    /// A statement that was decided goes on under this number.
+    pub fn sent(&mut self, seq: u64) {
+        self.made.sent(seq);
+    }
+
+    /// A statement has ended.
+    pub fn ended(&mut self, end: &Ended<u64>) {
+        if self.made.ended(end, &mut self.context) {
+            self.forget();
+        }
+    }
+
+    /// Whether a statement that was prepared may be planned. If it may, whether the values that it is bound with are to be
+    /// recorded.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn admit_bind(&mut self, statement: &Statement, failed: bool) -> Result<bool, Refused> {
+        if self.resting {
+            return Ok(false);
+        }
+        let (_, basis) = self.judge(statement, failed)?;
+        match &*statement.prepared.judged.borrow() {
+            Some(judged) if judged.meaning != self.now => Err(names_have_changed().into()),
+            // What SQL has made has a table of its own.
+            _ => Ok(basis.is_some_and(|basis| basis.record_binds)),
+        }
+    }
+
+    /// What is known of a statement that may run, and what that rests on.
+    fn judge(&mut self, statement: &Statement, failed: bool) -> Result<(Verdict, Option<Basis>), Refused> {
+        let prepared = &statement.prepared;
+        let standing_in = match &prepared.made_by_sql {
+            None => None,
+            Some(MadeBySql::Statement(name)) if self.context.prepared.contains_key(&**name) => {
+                Some(format!("EXECUTE {}", quoted(name)))
+            }
+            Some(MadeBySql::Cursor(name)) if self.context.cursors.contains_key(&**name) => {
+                Some(format!("FETCH ALL FROM {}", quoted(name)))
+            }
+            Some(MadeBySql::Statement(name) | MadeBySql::Cursor(name)) => return Err(report::made_unseen(name).into()),
+        };
+        let text = standing_in.as_deref().map_or(prepared.text.bytes(), str::as_bytes);
+        if let Names::Unknown(why) = self.names
+            && !self.needs_no_names(text)
+        {
+            self.names = Names::DOUBTFUL;
+            return Err(why.report().into());
+        }
+        self.known_encoding()?;
+        let verdict = self.analysed(text, &prepared.types);
+        let analysis = verdict.analysis.as_ref().map_err(|refusal| not_understood(refusal))?;
+        let mut ruled = self.policy.begin();
+        let admitted = self.admit_all(statement, &verdict, analysis, failed, &mut ruled);
+        let by_policies = admitted.is_ok() || ruled.refused.is_some();
+        let basis = self.policy.basis(ruled, analysis, &verdict.basis)?.filter(|_| by_policies);
+        if let Err(report) = admitted {
+            return Err(Refused { report: Box::new(report), basis });
+        }
+        if statement.kind != StatementKind::Execute
+            && let Some(prefix) = &self.prefix
+        {
+            self.put_right = std::str::from_utf8(text).ok().and_then(|text| prefix.put_right(text, &analysis.script));
+        }
+        Ok((verdict, basis))
+    }
+
+    /// Whether everything may run that a statement may stand for.
+    fn admit_all(
+        &mut self,
+        statement: &Statement,
+        verdict: &Verdict,
+        analysis: &Analysis,
+        failed: bool,
+        ruled: &mut Ruled,
+    ) -> Result<(), Report> {
+        self.admit(&analysis.script, failed, ruled)?;
+        if statement.kind == StatementKind::Execute && statement.prepared.made_by_sql.is_none() {
+            self.admit_as_planned(statement, verdict, failed, ruled)?;
+        }
+        self.admit_executed(analysis, failed, ruled)
+    }
+
+    /// A prepared statement may have been planned when it meant something else: that has to be permitted as well.
+    fn admit_as_planned(
+        &self,
+        statement: &Statement,
+        verdict: &Verdict,
+        failed: bool,
+        ruled: &mut Ruled,
+    ) -> Result<(), Report> {
+        let mut judged = statement.prepared.judged.borrow_mut();
+        let judged = judged.as_mut().ok_or_else(prepared_unseen)?;
+        let known = |known: &Verdict| Rc::ptr_eq(known, verdict) || known.analysis == verdict.analysis;
+        match judged.verdicts.last() {
+            Some(last) if Rc::ptr_eq(last, verdict) => {}
+            _ if judged.verdicts.iter().any(known) => {}
+            _ if judged.verdicts.len() >= MAX_VERDICTS => return Err(names_have_changed()),
+            _ => judged.verdicts.push(Rc::clone(verdict)),
+        }
+        for earlier in judged.verdicts.iter().filter(|earlier| !Rc::ptr_eq(earlier, verdict)) {
+            if let Ok(analysis) = &earlier.analysis {
+                self.admit(&analysis.script, failed, ruled)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Likewise of what SQL has prepared and executes, unless the string itself has just prepared it.
+    fn admit_executed(&mut self, analysis: &Analysis, failed: bool, ruled: &mut Ruled) -> Result<(), Report> {
+        let mut here = Vec::new();
+        for (statement, handle) in with_statements(analysis) {
+            match handle {
+                Handle::Prepare { name, .. } => here.push(name),
+                Handle::Execute(name) if !here.contains(&name) => {
+                    for earlier in self.made.planned(name, self.now, statement)? {
+                        self.admit_one(&earlier, failed, ruled)?;
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether each statement of a string may run.
+    fn admit(&self, script: &Script, failed: bool, ruled: &mut Ruled) -> Result<(), Report> {
+        for statement in &script.statements {
+            let admitted = self.admit_one(statement, failed, ruled);
+            let several = script.statements.len() > 1;
+            admitted.map_err(|report| if several { of_several(report, statement) } else { report })?;
+        }
+        Ok(())
+    }
+
+    fn admit_one(&self, statement: &facts::Statement, failed: bool, ruled: &mut Ruled) -> Result<(), Report> {
+        if self.read_only {
+            read_only(statement).map_err(|reason| more_than_reading(&self.role, statement, &reason))?;
+        }
+        if let Some(prefix) = &self.prefix {
+            prefix.admit(statement)?;
+        }
+        self.policy.admit(statement, ruled)?;
+        match statement.transaction {
+            Some(Transaction::Commit) if self.frozen && self.wrote && !failed => {
+                Err(frozen("to commit what this transaction has changed"))
+            }
+            Some(Transaction::TwoPhase) if self.frozen => Err(frozen("a two-phase commit")),
+            _ => Ok(()),
+        }
+    }
+
+    fn analysed(&mut self, text: &[u8], types: &[u32]) -> Verdict {
+        let mut remembered = self.remembered.get(text).into_iter().flatten();
+        if let Some((_, verdict)) = remembered.find(|(of, _)| **of == *types) {
+            return Rc::clone(verdict);
+        }
+        let context = Context { parameters: types.to_vec(), ..self.context.clone() };
+        let analysis = match self.sight.catalog() {
+            Some(catalog) => text_of(text).and_then(|text| analyse_in_full(text, catalog, &context)),
+            // INVARIANT: a missing catalog is an obstacle, so that nothing is judged without one.
+            None => Err(Refusal {
+                cause: facts::Cause::Unresolved,
+                message: "the database's catalog is not known yet".to_owned(),
+                hint: "Send the statement again.".to_owned(),
+                position: None,
+            }),
+        };
+        let verdict = Rc::new(Understood { analysis: analysis.map_err(Box::new), basis: Last::default() });
+        if self.remembered_bytes + text.len() > MAX_REMEMBERED {
+            self.forget();
+        }
+        if text.len() <= MAX_REMEMBERED {
+            self.remembered_bytes += text.len();
+            self.remembered.entry(text.into()).or_default().push((types.into(), Rc::clone(&verdict)));
+        }
+        verdict
+    }
+
+    /// Keeps whether names may mean something else after the statements, and what they make.
+    fn runs(&mut self, analysis: &Analysis) {
+        if self.made.runs(analysis, self.now) {
+            self.names = Names::DOUBTFUL;
+        }
+        for statement in &analysis.script.statements {
+            let names = statement.barrier == Barrier::Names;
+            self.touched |= names && !statement.settings.is_empty();
+            let ends = matches!(
+                statement.transaction,
+                Some(Transaction::Commit | Transaction::Rollback | Transaction::RollbackTo(_))
+            );
+            let fleeting = self.touched || self.context.uncommitted || self.wrote;
+            if if ends { fleeting } else { names } {
+                self.names = Names::DOUBTFUL;
+            }
+            if let Some(surely) = changes_catalog(statement) {
+                self.sight.may_change(surely);
+            } else if ends && self.context.uncommitted {
+                self.sight.may_change(false);
+            }
+        }
+        if self.sight.is_own() && !self.context.uncommitted {
+            self.context.uncommitted = true;
+            self.forget();
+        }
+    }
+
+    /// Encodings in which a byte of ASCII may be a part of another letter are not read as the server reads them.
+    fn known_encoding(&self) -> Result<(), Report> {
+        const ASCII_IS_ASCII: [&str; 7] = ["UTF8", "SQL_ASCII", "LATIN", "WIN", "ISO_8859", "KOI8", "UNICODE"];
+        // In a transaction that has failed it may not be known yet, and nothing runs.
+        if self.encoding.is_empty() || ASCII_IS_ASCII.iter().any(|prefix| self.encoding.starts_with(prefix)) {
+            return Ok(());
+        }
+        Err(Report::new(
+            "0A000",
+            format!("statements in the client encoding {} are not understood", self.encoding),
+            "Connect again, and let client_encoding be UTF8.",
+        ))
+    }
+}
+
+/// What the statements of a string do to prepared statements and cursors.
+fn with_statements(analysis: &Analysis) -> impl Iterator<Item = (&facts::Statement, &Handle)> {
+    let statements = analysis.script.statements.iter().zip(&analysis.handles);
+    statements.flat_map(|(statement, handles)| handles.iter().map(move |handle| (statement, handle)))
+}
+
+/// Whether a statement changes the catalog, surely or maybe; `None`: it does not. What it does to settings alone is asked of
+/// the session, and the end of a transaction is judged by what was done in it.
+fn changes_catalog(statement: &facts::Statement) -> Option<bool> {
+    if statement.barrier != Barrier::Names {
+        return None;
+    }
+    let surely = statement.accesses.iter().any(|access| access.action == facts::Action::Ddl);
+    let unknown = statement.functions.iter().any(|function| function.standing == Standing::Unknown);
+    let ends = matches!(statement.transaction, Some(Transaction::Rollback | Transaction::RollbackTo(_)));
+    let only_sets = !statement.settings.is_empty() && !statement.tag.starts_with("DISCARD");
+    (surely || unknown || !(ends || only_sets)).then_some(surely)
+}
+
+/// Whether a text is nothing but the beginning or end of a transaction.
+fn only_ends_or_begins(text: &[u8]) -> bool {
+    const THESE: [&[u8]; 6] = [b"begin", b"commit", b"end", b"rollback", b"abort", b"start transaction"];
+    let text = text.trim_ascii();
+    let text = text.strip_suffix(b";").unwrap_or(text).trim_ascii_end();
+    THESE.iter().any(|this| text.eq_ignore_ascii_case(this))
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

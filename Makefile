@@ -38,7 +38,7 @@ test-long: test regress fuzz ## run all tests and those that take long: PostgreS
 # A target for each parser of untrusted bytes. `make test` runs each for a second or two.
 FUZZ_SECONDS ?= 60
 FUZZED := postern-wire postern-tunnel postern-types postern-audit postern-peer postern-dial postern-agent \
-	postern-gateway postern-control-plane postern-cli
+	postern-gateway postern-control-plane postern-cli postern-sql postern-policy
 
 fuzz: setup ## run each fuzz target for FUZZ_SECONDS (60), from FUZZ_SEED if it is given
 	FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --locked --no-fail-fast --quiet $(addprefix --package ,$(FUZZED)) \
@@ -63,9 +63,12 @@ advisories: ## look for known vulnerabilities in dependencies (fetches the advis
 fmt: ## format all code
 	$(CARGO) fmt --all
 
-bench: ## measure against PgBouncer and a direct connection, and what recording costs
+bench: ## measure against PgBouncer and a direct connection, and what recording and deciding cost
 	@./.ci/setup bench
 	$(CARGO) build --release --locked
 	python3 tests/bench/bench.py
 	@echo; echo "Recording, microseconds a statement on one thread:"; echo "| protocol | off | on | cost |"; echo "|---|---|---|---|"
 	@$(CARGO) test --release --locked --quiet --package postern-agent --lib -- --ignored --nocapture recording_cost | grep '^|'
+	@echo; echo "Deciding by the starter policies, microseconds a statement on one thread:"
+	@echo "| statement | new | its analysis | the policies | known by its shape |"; echo "|---|---|---|---|---|"
+	@$(CARGO) test --release --locked --quiet --package postern-policy --test deciding -- --ignored --nocapture | grep '^|'

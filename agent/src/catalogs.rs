@@ -92,6 +92,20 @@ pub struct Watched {
 }
 
 impl Watched {
+    /// One whose database is looked at by nobody.
+    #[cfg(test)]
+    pub fn with(snapshot: Snapshot) -> Arc<Self> {
+        let target = Target::parse("postgresql://localhost/x").unwrap_or_else(|error| panic!("{error}"));
+        let (snapshots, _) = watch::channel(Some(Arc::new(snapshot)));
+        Arc::new(Self { target: Mutex::new(target), snapshots, wanted: Arc::default() })
+    }
+
+    /// As if the database had been compared now.
+    #[cfg(test)]
+    pub fn put(&self, snapshot: Snapshot) {
+        self.snapshots.send_replace(Some(Arc::new(snapshot)));
+    }
+
     /// The newest snapshot, and those that follow.
     pub fn snapshots(&self) -> watch::Receiver<Option<Arc<Snapshot>>> {
         self.snapshots.subscribe()

@@ -17,7 +17,7 @@ const SCHEMA: &str = "
     insert into orders select n, 'order ' || n from generate_series(1, 10) n;
     create table secrets (id int, word text);
     insert into secrets values (1, 'xyzzy');
-    create table items (id int primary key, order_id int references orders on delete cascade);
+    create table lines (id int primary key, order_id int references orders on delete cascade);
     create function dark() returns int language plpgsql as 'begin return 1; end';
     create table noted (id int);
     create function note() returns trigger language plpgsql as 'begin return new; end';
@@ -48,7 +48,8 @@ impl Shop {
         client::connect(&url).await.batch_execute(SCHEMA).await.unwrap();
         let config = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
         let role = "migrate: { mode: shared, max_duration: 1h, reviewers: [dba] }";
-        std::fs::write(config.path(), format!("kind: Connection\nname: demo\nroles:\n  {role}\n")).unwrap();
+        let tags = "tags:\n  public.orders: open\n";
+        std::fs::write(config.path(), format!("kind: Connection\nname: demo\nroles:\n  {role}\n{tags}")).unwrap();
         let url = url.replace(&format!(":{SUPERUSER_PASSWORD}"), "");
         let args = ["--postgres", &url, "--config", config.path().to_str().unwrap()];
         let dev = Dev::start_with(&args, &[("PGPASSWORD", SUPERUSER_PASSWORD)]);

@@ -35,8 +35,8 @@ async fn by_default_a_role_does_what_it_is_for() {
             "insert into orders values (100)",
             "update orders set total = 1 where id = 100",
             "delete from orders where id = 100",
-            "insert into items select 1, 1",
-            "delete from items",
+            "insert into lines select 1, 1",
+            "delete from lines",
             "select nextval('tickets')",
             "set search_path = public",
             "select set_config('work_mem', '8MB', false)",
@@ -91,7 +91,7 @@ async fn a_string_is_decided_statement_by_statement() {
     writer.batch_execute("begin; update orders set total = 1 where id = 1; commit").await.unwrap();
     assert_eq!(writer.text("select total from orders where id = 1").await, "1");
     let told = refusal(&writer, "update orders set total = 2 where id = 1; drop table orders").await.unwrap();
-    for word in ["42501", "ddl on public.orders", "DROP TABLE statement at byte 43", "insert, update, delete"] {
+    for word in ["42501", "ddl on public.orders", "DROP TABLE statement at byte 42", "insert, update, delete"] {
         assert!(told.contains(word), "{word}: {told}");
     }
     assert_eq!(writer.text("select total from orders where id = 1").await, "1", "none of it ran");
@@ -177,9 +177,6 @@ async fn the_starter_set_for_writers() {
     let told = refusal(&migrate, "create table new (a int)").await.unwrap();
     assert!(told.starts_with("0A000") && told.contains("migrations"), "a review cannot be had: {told}");
 
-    let document = shop.dev.data().join("tags.yaml");
-    std::fs::write(&document, "kind: Connection\nname: demo\ntags: { public.orders: open }\n").unwrap();
-    let _ = shop.dev.admin().run(&["apply", document.to_str().unwrap()]).ok();
     shop.apply(&(write + &other + &file("40-tagged-schemas.cedar")));
     let told = until(&writer, "select * from secrets", true).await;
     assert!(told.starts_with("42501") && told.contains("only-tagged-schemas"), "{told}");

@@ -351,3 +351,64 @@ pub fn admit(header: Header) -> Result<(), ProtocolError> {
         _ => Err(ProtocolError::Unexpected { tag }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A Parse that goes on under this number.
+    fn parse(inspector: &mut Inspector, name: &str, text: &str, seq: u64) {
+        let body = [name.as_bytes(), b"\0", text.as_bytes(), b"\0\0\0"].concat();
+        let Ok(Inspected::Statement(statement)) = inspector.inspect(b'P', &body) else { panic!("{name}") };
+        inspector.recorded(&statement.parts().0, seq);
+    }
+
+    fn text<'a>(inspector: &'a Inspector, name: &str) -> Option<&'a str> {
+        inspector.text_of_statement(name.as_bytes()).map(|text| std::str::from_utf8(text).unwrap())
+    }
+
+    #[test]
+    fn a_name_is_what_it_was_when_a_second_parse_of_it_fails() {
+        let mut inspector = Inspector::default();
+        for (seq, text) in [(1, "one"), (2, "two"), (3, "three")] {
+            parse(&mut inspector, "s", text, seq);
+        }
+        inspector.parsed(1);
+        inspector.failed(2);
+        assert_eq!(text(&inspector, "s"), Some("three"), "as long as it may be that");
+        inspector.failed(3);
+        assert_eq!(text(&inspector, "s"), Some("one"));
+        // The end of its Execute has the number of its Parse.
+        inspector.failed(1);
+        assert_eq!(text(&inspector, "s"), Some("one"));
+        // It was closed between, so that the second takes effect.
+        parse(&mut inspector, "s", "four", 4);
+        inspector.parsed(4);
+        inspector.failed(4);
+        assert_eq!(text(&inspector, "s"), Some("four"));
+    }
+
+    #[test]
+    fn what_failed_has_no_name() {
+        let mut inspector = Inspector::default();
+        parse(&mut inspector, "s", "one", 1);
+        parse(&mut inspector, "", "two", 2);
+        parse(&mut inspector, "", "three", 3);
+        inspector.failed(1);
+        assert_eq!((text(&inspector, "s"), text(&inspector, "")), (None, Some("three")));
+        inspector.parsed(2);
+        inspector.failed(3);
+        assert_eq!(text(&inspector, ""), None, "the unnamed one is gone, whatever took its place");
+    }
+
+    #[test]
+    fn a_bind_waits_for_a_parse_that_does_not_fail_with_it() {
+        let mut inspector = Inspector::default();
+        parse(&mut inspector, "s", "one", 1);
+        assert!(!inspector.awaits(b"s"), "within a batch both are passed over");
+        inspector.inspect(b'S', b"").unwrap();
+        assert!(inspector.awaits(b"s") && !inspector.awaits(b"other"));
+        inspector.parsed(1);
+        assert!(!inspector.awaits(b"s"));
+    }
+}

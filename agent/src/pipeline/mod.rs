@@ -12,6 +12,8 @@ mod forward;
 mod fuzz;
 mod inspect;
 pub mod judge;
+#[cfg(test)]
+mod judged;
 pub mod policy;
 pub mod question;
 pub mod record;

@@ -91,7 +91,7 @@ impl Policy {
     /// # Errors
     /// Why not.
     pub fn admit(&self, statement: &facts::Statement, ruled: &mut Ruled) -> Result<(), Report> {
-        let (statement, objects) = (without_own_settings(statement), &self.facts()?.objects);
+        let (statement, objects) = (without_what_is_told(statement), &self.facts()?.objects);
         let decision = self.plan.decide(&ruled.moment, &statement, objects);
         let Some(report) = refused(&decision) else {
             ruled.permitted(decision);
@@ -134,7 +134,7 @@ impl Policy {
 /// What policies are told of each statement.
 pub fn deeds(analysis: &Analysis, objects: &dyn Describe) -> Vec<Deed> {
     let statements = analysis.script.statements.iter();
-    statements.map(|statement| Deed::of(&without_own_settings(statement), objects)).collect()
+    statements.map(|statement| Deed::of(&without_what_is_told(statement), objects)).collect()
 }
 
 /// What the client is told of a decision, unless the statement may run.
@@ -176,13 +176,16 @@ fn rules(current: &Current) -> Result<Arc<Rules>, Report> {
     current.load().as_ref().map(Arc::clone).ok_or_else(unknown)
 }
 
-/// `set_config` is judged as the setting that it changes: it needs no permit for the call, and `admin` where the setting does.
-fn without_own_settings(statement: &facts::Statement) -> facts::Statement {
-    let is_set_config = |name: &facts::Name| &*name.schema == "pg_catalog" && &*name.name == "set_config";
+/// What these functions do is told by accesses and settings of their own: a setting that is changed, a sequence that is updated.
+const TOLD: [&str; 3] = ["set_config", "nextval", "setval"];
+
+/// A statement without the calls that are judged by what they do.
+fn without_what_is_told(statement: &facts::Statement) -> facts::Statement {
+    let is_told = |name: &facts::Name| &*name.schema == "pg_catalog" && TOLD.contains(&&*name.name);
     let mut statement = statement.clone();
-    statement.functions.retain(|function| !is_set_config(&function.name));
+    statement.functions.retain(|function| !is_told(&function.name));
     statement.accesses.retain(|access| match &access.object {
-        Object::Function(name) => access.action != Action::Call || !is_set_config(name),
+        Object::Function(name) => access.action != Action::Call || !is_told(name),
         _ => true,
     });
     statement

@@ -35,8 +35,8 @@ use std::{
 use tempfile::TempDir;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-struct Session {
-    pipeline: Pipeline,
+pub(super) struct Session {
+    pub(super) pipeline: Pipeline,
     down: Down,
     folder: TempDir,
     recorder: Rc<Recorder>,
@@ -44,7 +44,8 @@ struct Session {
 }
 
 /// What is in force where nothing was applied.
-static DEFAULT: LazyLock<Arc<Policies>> = LazyLock::new(|| Arc::new(Policies::load(&[builtin::DEFAULT]).unwrap()));
+pub(super) static DEFAULT: LazyLock<Arc<Policies>> =
+    LazyLock::new(|| Arc::new(Policies::load(&[builtin::DEFAULT]).unwrap()));
 
 /// Of a session that may do everything, so that its statements need not be understood.
 fn judge() -> Judge {
@@ -57,13 +58,17 @@ fn judge() -> Judge {
 }
 
 fn session_with(outbox: config::Outbox) -> Session {
+    session_of(outbox, judge())
+}
+
+pub(super) fn session_of(outbox: config::Outbox, judge: Judge) -> Session {
     let folder = TempDir::new().unwrap();
     let (outbox, done) = Outbox::open(folder.path().to_owned(), outbox).unwrap();
     let recorder = Rc::new(Recorder::new(outbox));
     let lease = Lease::default();
     lease.renew(60);
     let facts = SessionFacts { session_id: "ses_x".into(), ..SessionFacts::default() };
-    let pipeline = Pipeline::new(Journal::new(Rc::clone(&recorder), facts), lease, judge());
+    let pipeline = Pipeline::new(Journal::new(Rc::clone(&recorder), facts), lease, judge);
     Session { pipeline, down: Down::default(), folder, recorder, _done: done }
 }
 
@@ -72,7 +77,7 @@ fn session() -> Session {
 }
 
 impl Session {
-    fn client(&mut self, bytes: &[u8]) -> Vec<u8> {
+    pub(super) fn client(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         self.pipeline.client(bytes, &mut out).unwrap();
         self.recorded().unwrap();
@@ -91,7 +96,7 @@ impl Session {
     }
 
     /// What the client gets of these bytes of the server, offered one piece after another.
-    fn server(&mut self, bytes: &[u8], piece: usize) -> Vec<u8> {
+    pub(super) fn server(&mut self, bytes: &[u8], piece: usize) -> Vec<u8> {
         let mut out = Vec::new();
         let carry = self.offer(bytes.chunks(piece), &mut out).unwrap();
         assert!(carry.is_empty(), "the stream ends at a message's bound");
@@ -141,7 +146,7 @@ pub(super) fn parse(name: &str, text: &str) -> Vec<u8> {
     out
 }
 
-fn bind_execute(name: &str) -> Vec<u8> {
+pub(super) fn bind_execute(name: &str) -> Vec<u8> {
     let mut out = Vec::new();
     put_message(&mut out, b'B', |out| {
         put_cstr(out, b"");

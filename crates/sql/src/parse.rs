@@ -10,7 +10,7 @@ use pg_query::{NodeEnum, ParserOptions, protobuf};
 use crate::{
     context::Lexing,
     facts::{Cause, Refusal},
-    version,
+    guards, version,
 };
 
 /// The stack that a thread needs to parse and analyse. With it the parser gave a tree or a clean error for every shape
@@ -79,8 +79,11 @@ pub(crate) fn parse(text: &str, lexing: Lexing, major: u16) -> Result<Tree, Refu
         hint: "Put it in another way.".into(),
         position: None,
     })?;
-    let tree = parsed.map_err(|error| syntax(&error))?;
-    let statements = tree.protobuf.stmts;
+    let statements = match parsed {
+        Ok(tree) => tree.protobuf.stmts,
+        Err(error) if guards::stops(guards::GRAMMAR) => return Err(syntax(&error)),
+        Err(_) => Vec::new(),
+    };
     if statements.len() > MAX_STATEMENTS {
         return Err(Refusal {
             cause: Cause::TooComplex,

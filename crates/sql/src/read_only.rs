@@ -4,7 +4,7 @@
 
 use crate::{
     facts::{Action, Manner, Object, Standing, Statement, Transaction},
-    settings,
+    guards, settings,
 };
 
 /// Why a statement is not read-only.
@@ -33,6 +33,21 @@ pub enum Reason {
     TwoPhase,
 }
 
+impl Reason {
+    /// The guard that gives it.
+    fn guard(&self) -> &'static str {
+        match self {
+            Self::Action(action) => action,
+            Self::Locks => "locks",
+            Self::Effectful(_) => "functions with effects",
+            Self::Unknown(_) => "functions that are not known",
+            Self::Setting(_) => "settings",
+            Self::ReadWrite => "transactions that may write",
+            Self::TwoPhase => "two-phase commit",
+        }
+    }
+}
+
 /// Whether a statement can change nothing at all.
 ///
 /// # Errors
@@ -41,11 +56,11 @@ pub enum Reason {
 pub fn read_only(statement: &Statement) -> Result<(), Reason> {
     for access in &statement.accesses {
         match (access.action, access.manner) {
-            (Action::Read, Manner::Locking) => return Err(Reason::Locks),
+            (Action::Read, Manner::Locking) => stop(Reason::Locks)?,
             (Action::Read, Manner::Plain | Manner::Copy) => {}
             // Told below, by the function's name.
             (Action::Call, _) if matches!(access.object, Object::Function(_)) => {}
-            (action, _) => return Err(Reason::Action(action.as_str())),
+            (action, _) => stop(Reason::Action(action.as_str()))?,
         }
     }
     for function in &statement.functions {
@@ -53,8 +68,8 @@ pub fn read_only(statement: &Statement) -> Result<(), Reason> {
         match function.standing {
             Standing::Harmless | Standing::Analysed => {}
             Standing::Effectful if statement_sets(statement, &function.name.name) => {}
-            Standing::Effectful => return Err(Reason::Effectful(name())),
-            Standing::Unknown => return Err(Reason::Unknown(name())),
+            Standing::Effectful => stop(Reason::Effectful(name()))?,
+            Standing::Unknown => stop(Reason::Unknown(name()))?,
         }
     }
     for setting in &statement.settings {
@@ -62,15 +77,19 @@ pub fn read_only(statement: &Statement) -> Result<(), Reason> {
             // What it resets to is what the session began with.
             Some("*") => {}
             Some(name) if settings::is_readers(name, setting.value.as_deref()) => {}
-            Some(name) => return Err(Reason::Setting(name.to_owned())),
-            None => return Err(Reason::Setting("whose name is computed".to_owned())),
+            Some(name) => stop(Reason::Setting(name.to_owned()))?,
+            None => stop(Reason::Setting("whose name is computed".to_owned()))?,
         }
     }
     match statement.transaction {
-        Some(Transaction::Begin { read_only: Some(false) }) => Err(Reason::ReadWrite),
-        Some(Transaction::TwoPhase) => Err(Reason::TwoPhase),
+        Some(Transaction::Begin { read_only: Some(false) }) => stop(Reason::ReadWrite),
+        Some(Transaction::TwoPhase) => stop(Reason::TwoPhase),
         _ => Ok(()),
     }
+}
+
+fn stop(reason: Reason) -> Result<(), Reason> {
+    if guards::stops(reason.guard()) { Err(reason) } else { Ok(()) }
 }
 
 /// `set_config` with a constant name is judged by the setting.

@@ -9,6 +9,7 @@ use pg_query::protobuf::Token;
 use crate::{
     context::Lexing,
     facts::{Cause, Refusal},
+    guards,
 };
 
 /// The newest major version whose grammar the parser knows.
@@ -32,7 +33,7 @@ pub(crate) fn check_lexemes(text: &str, lexing: Lexing, major: u16) -> Result<()
         let (Ok(start), Ok(end)) = (usize::try_from(token.start), usize::try_from(token.end)) else { continue };
         let lexeme = text.get(start..end).unwrap_or_default();
         let new = lexeme.contains('_') || lexeme.get(1..2).is_some_and(|c| "xXoObB".contains(c));
-        if numeric && new {
+        if numeric && new && guards::stops(guards::NUMBERS) {
             return Err(newer(&format!("the number {lexeme}"), 16, major, Some(start)));
         }
     }
@@ -48,7 +49,7 @@ fn may_have_new_number(bytes: &[u8]) -> bool {
 
 /// Refuses a construct where the server is older than it.
 pub(crate) fn require(what: &str, since: u16, major: u16) -> Result<(), Refusal> {
-    if major >= since { Ok(()) } else { Err(newer(what, since, major, None)) }
+    if major >= since || !guards::stops(guards::WORDS) { Ok(()) } else { Err(newer(what, since, major, None)) }
 }
 
 fn newer(what: &str, since: u16, major: u16, position: Option<usize>) -> Refusal {

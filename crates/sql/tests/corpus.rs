@@ -5,10 +5,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
+#[path = "corpus/different.rs"]
+mod different;
+#[path = "corpus/shapes.rs"]
+mod shapes;
 
 use std::fmt::Write as _;
 
-use common::{Cluster, Entry, assert_different, entries, on_deep_stack};
+use common::{Cluster, Entry, entries, on_deep_stack};
+use different::assert_different;
 use postern_sql::{
     Catalog, Context, analyse, analyse_in_full,
     facts::{Barrier, Manner, Name, Object, Place, Refusal, Script, Standing, Statement},
@@ -152,32 +157,6 @@ fn check_accepted(cluster: &Cluster, corpus: &[Entry], reads: &dyn Fn(&str) -> b
         }
     }
     assert!(wrong.is_empty(), "the server refuses:\n{}", wrong.join("\n"));
-}
-
-fn check_evasions(catalog: &Catalog, context: &Context) {
-    let corpus = entries(&std::fs::read_to_string(folder().join("evasions.txt")).unwrap());
-    let mut wrong = Vec::new();
-    let mut bless = String::new();
-    for entry in &corpus {
-        let guard = match analyse(&entry.sql, catalog, context) {
-            Err(refusal) => format!("refused {:?}", refusal.cause),
-            Ok(script) => match script.statements.iter().find_map(|statement| read_only(statement).err()) {
-                Some(reason) => reason.to_string(),
-                None => format!("PASSES {:?}", facts(&Ok(script))),
-            },
-        };
-        write!(bless, "## {}\n{}\n= {guard}\n\n", entry.title, entry.sql).unwrap();
-        if entry.expect != [guard.clone()] {
-            wrong.push(format!("{}: {}\n  {:?}, not {guard}", entry.title, entry.sql, entry.expect));
-        }
-    }
-    if std::env::var_os("POSTERN_BLESS").is_some() {
-        std::fs::write(folder().join("evasions.txt"), format!("{}\n", bless.trim_end())).unwrap();
-        return;
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert_different(&corpus);
-    assert!(corpus.len() >= 120, "there are {} evasions", corpus.len());
 }
 
 fn check_readers(catalog: &Catalog, context: &Context) {
@@ -414,9 +393,10 @@ fn the_corpora_hold_against_a_real_server() {
             run(&|| check_facts(&catalog, &context, "facts.txt", 300)),
             run(&|| check_facts(&again, &context, "facts.txt", 300)),
             run(&|| check_facts(&catalog, &newest, "newer.txt", 20)),
-            run(&|| check_evasions(&catalog, &context)),
             run(&|| check_readers(&catalog, &context)),
             run(&|| check_mutations(&catalog, &context)),
+            run(&|| shapes::check(&catalog, &context)),
+            run(&|| shapes::check_put_together(&catalog, &context)),
         ]
     });
     let reads = |sql: &str| {

@@ -6,9 +6,10 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{on_deep_stack, small_catalog};
+use common::{on_deep_stack, small_catalog, small_catalog_with};
 use postern_sql::{
     Context, Handle, analyse, analyse_in_full,
+    catalog::Query,
     context::Lexing,
     facts::{Action, Cause, Object, Refusal, Script, Setting},
     read_only,
@@ -167,4 +168,81 @@ fn declared_parameters_count() {
     assert!(ask("SELECT lower($1), $2 + 1", &session).is_ok());
     let script = ask("SELECT a FROM t WHERE a = $2", &session).unwrap();
     assert_eq!(read_only(&script.statements[0]), Ok(()));
+}
+
+/// A function of a user's, of which nothing is known.
+fn dark(oid: &'static str, arguments: &'static str) -> [&'static str; 19] {
+    let null = "NULL";
+    [
+        oid, "public", "dark", "f", "plpgsql", "v", "false", arguments, "0", "0", "25", "false", null, null, null,
+        null, null, null, null,
+    ]
+}
+
+#[test]
+fn values_of_declared_types_are_made_even_if_they_are_not_used() {
+    let catalog = small_catalog_with(&[
+        (Query::Routines, &dark("30000", "25")),
+        (Query::Types, &["20500", "public", "checked", "d", "25", "false", "0"]),
+        (Query::Types, &["20501", "public", "_checked", "b", "20500", "true", "0"]),
+        (Query::Extras, &["domain", "20500", "c", "NULL", "NULL", "public.dark(VALUE)"]),
+    ]);
+    let ask = |text: &str, parameters: &[u32]| {
+        let context = Context { parameters: parameters.to_vec(), ..session() };
+        on_deep_stack(|| analyse(text, &catalog, &context))
+    };
+    for parameters in [vec![20_500], vec![25, 20_501]] {
+        let script = ask("SELECT 1", &parameters).unwrap();
+        assert!(read_only(&script.statements[0]).is_err(), "{parameters:?}");
+        assert_eq!(ask("", &parameters).unwrap_err().cause, Cause::Unresolved, "{parameters:?}");
+    }
+    let script = ask("SELECT 1", &[25, 0]).unwrap();
+    assert_eq!(read_only(&script.statements[0]), Ok(()));
+    assert_eq!(ask("", &[25]).unwrap().statements.len(), 0);
+}
+
+#[test]
+fn event_triggers_run_on_all_that_makes_relations() {
+    let catalog = small_catalog_with(&[
+        (Query::Routines, &dark("30000", "")),
+        (Query::Extras, &["event trigger", "NULL", "watch", "30000", "NULL", "NULL"]),
+    ]);
+    let calls = |text: &str| {
+        let script = on_deep_stack(|| analyse(text, &catalog, &session())).unwrap();
+        script.statements[0].functions.iter().any(|function| &*function.name.name == "dark")
+    };
+    for text in
+        ["CREATE TABLE x (a int)", "CREATE TABLE x AS SELECT a FROM t", "SELECT a INTO x FROM t", "DROP TABLE t"]
+    {
+        assert!(calls(text), "{text}");
+    }
+    assert!(!calls("SELECT a FROM t") && !calls("INSERT INTO t VALUES (1, 'x')"));
+}
+
+#[test]
+fn what_a_string_takes_away_hides_nothing() {
+    let mut session = session();
+    session.search_path = vec!["first".into(), "public".into()];
+    for text in ["DROP TABLE t; DROP TABLE t", "ALTER TABLE t RENAME TO u; ALTER TABLE t ADD COLUMN x int"] {
+        assert_eq!(relations(text, &session), ["first.t", "public.t"], "{text}");
+    }
+    let lost =
+        |text: &str, session: &Context| matches!(ask(text, session), Err(Refusal { cause: Cause::Unresolved, .. }));
+    for then in ["DROP TABLE t", "DELETE FROM t"] {
+        for first in [
+            "ROLLBACK",
+            "SELECT set_config('search_path', 'a' || 'b', false)",
+            "DISCARD TEMP",
+            "BEGIN; CREATE TEMP TABLE t (a int) ON COMMIT DROP; COMMIT",
+        ] {
+            assert!(lost(&format!("{first}; {then}"), &session), "{first}; {then}");
+        }
+        // The end of a transaction that has changed something may change it back.
+        assert!(!lost(&format!("COMMIT; {then}"), &session), "{then}");
+        session.uncommitted = true;
+        assert!(lost(&format!("COMMIT; {then}"), &session), "{then}");
+        session.uncommitted = false;
+    }
+    // What names nothing can follow anything.
+    assert!(ask("ROLLBACK; BEGIN; SET work_mem = 1; COMMIT", &session).is_ok());
 }

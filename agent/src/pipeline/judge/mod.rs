@@ -5,38 +5,41 @@
 //! - [`sight`]: by which catalog statements are understood
 //! - [`made`]: prepared statements and cursors that SQL makes
 //! - [`rename`]: `application_name` keeps its prefix
+//! - `admit`: whether what was understood is permitted; `runs`: what it changes of what names mean
 //! - `startup`: what a client asks for at start-up
 //! - [`report`]: what a client is told
 //!
 //! While the policies permit a grant everything, its statements are not looked at. When that changes, what the session did
 //! meanwhile is not known: names are asked for, and what was prepared meanwhile is refused.
 
+mod admit;
 mod made;
 pub mod names;
 mod rename;
 pub mod report;
+mod runs;
 pub mod sight;
 mod startup;
 
 use super::{
-    basis::{Basis, Last, Ruled},
+    basis::{Basis, Last},
     decide::{Answer as Decided, Decision, Refused},
     inspect::{MadeBySql, Statement},
     policy::Policy,
     question::{Answer, Question, Row},
 };
+use crate::catalogs::{Snapshot, Watched};
 use made::Made;
 use names::{Answered, Meaning, Names, QUESTION, Why};
 use postern_proto::v1::StatementKind;
 use postern_sql::{
     Analysis, Context, Handle, analyse_in_full,
-    facts::{self, Barrier, Refusal, Script, Standing, Transaction},
+    facts::{self, Refusal},
     parse::text_of,
-    read_only,
 };
 use postern_wire::{error::Report, tracker::Ended};
 use rename::Prefix;
-use report::{frozen, more_than_reading, names_have_changed, not_understood, of_several, prepared_unseen};
+use report::{names_have_changed, not_understood};
 use sight::{Need, Sight};
 use std::{
     collections::HashMap,
@@ -44,8 +47,6 @@ use std::{
     sync::Arc,
     task::{self, Poll},
 };
-
-use crate::catalogs::{Snapshot, Watched};
 
 /// Texts whose analysis is remembered, in bytes for one session.
 const MAX_REMEMBERED: usize = 256 * 1024;
@@ -191,6 +192,7 @@ impl Judge {
     /// When the answer is not understood.
     pub fn prime(&mut self, snapshot: Arc<Snapshot>, answer: &Row) -> Result<(), NotUnderstood> {
         self.sight.take(snapshot);
+        self.touched = false;
         self.learn_names(answer, b'I')
     }
 
@@ -397,91 +399,6 @@ impl Judge {
         Ok((verdict, basis))
     }
 
-    /// Whether everything may run that a statement may stand for.
-    fn admit_all(
-        &mut self,
-        statement: &Statement,
-        verdict: &Verdict,
-        analysis: &Analysis,
-        failed: bool,
-        ruled: &mut Ruled,
-    ) -> Result<(), Report> {
-        self.admit(&analysis.script, failed, ruled)?;
-        if statement.kind == StatementKind::Execute && statement.prepared.made_by_sql.is_none() {
-            self.admit_as_planned(statement, verdict, failed, ruled)?;
-        }
-        self.admit_executed(analysis, failed, ruled)
-    }
-
-    /// A prepared statement may have been planned when it meant something else: that has to be permitted as well.
-    fn admit_as_planned(
-        &self,
-        statement: &Statement,
-        verdict: &Verdict,
-        failed: bool,
-        ruled: &mut Ruled,
-    ) -> Result<(), Report> {
-        let mut judged = statement.prepared.judged.borrow_mut();
-        let judged = judged.as_mut().ok_or_else(prepared_unseen)?;
-        let known = |known: &Verdict| Rc::ptr_eq(known, verdict) || known.analysis == verdict.analysis;
-        match judged.verdicts.last() {
-            Some(last) if Rc::ptr_eq(last, verdict) => {}
-            _ if judged.verdicts.iter().any(known) => {}
-            _ if judged.verdicts.len() >= MAX_VERDICTS => return Err(names_have_changed()),
-            _ => judged.verdicts.push(Rc::clone(verdict)),
-        }
-        for earlier in judged.verdicts.iter().filter(|earlier| !Rc::ptr_eq(earlier, verdict)) {
-            if let Ok(analysis) = &earlier.analysis {
-                self.admit(&analysis.script, failed, ruled)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Likewise of what SQL has prepared and executes, unless the string itself has just prepared it.
-    fn admit_executed(&mut self, analysis: &Analysis, failed: bool, ruled: &mut Ruled) -> Result<(), Report> {
-        let mut here = Vec::new();
-        for (statement, handle) in with_statements(analysis) {
-            match handle {
-                Handle::Prepare { name, .. } => here.push(name),
-                Handle::Execute(name) if !here.contains(&name) => {
-                    for earlier in self.made.planned(name, self.now, statement)? {
-                        self.admit_one(&earlier, failed, ruled)?;
-                    }
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether each statement of a string may run.
-    fn admit(&self, script: &Script, failed: bool, ruled: &mut Ruled) -> Result<(), Report> {
-        for statement in &script.statements {
-            let admitted = self.admit_one(statement, failed, ruled);
-            let several = script.statements.len() > 1;
-            admitted.map_err(|report| if several { of_several(report, statement) } else { report })?;
-        }
-        Ok(())
-    }
-
-    fn admit_one(&self, statement: &facts::Statement, failed: bool, ruled: &mut Ruled) -> Result<(), Report> {
-        if self.read_only {
-            read_only(statement).map_err(|reason| more_than_reading(&self.role, statement, &reason))?;
-        }
-        if let Some(prefix) = &self.prefix {
-            prefix.admit(statement)?;
-        }
-        self.policy.admit(statement, ruled)?;
-        match statement.transaction {
-            Some(Transaction::Commit) if self.frozen && self.wrote && !failed => {
-                Err(frozen("to commit what this transaction has changed"))
-            }
-            Some(Transaction::TwoPhase) if self.frozen => Err(frozen("a two-phase commit")),
-            _ => Ok(()),
-        }
-    }
-
     fn analysed(&mut self, text: &[u8], types: &[u32]) -> Verdict {
         let mut remembered = self.remembered.get(text).into_iter().flatten();
         if let Some((_, verdict)) = remembered.find(|(of, _)| **of == *types) {
@@ -509,34 +426,6 @@ impl Judge {
         verdict
     }
 
-    /// Keeps whether names may mean something else after the statements, and what they make.
-    fn runs(&mut self, analysis: &Analysis) {
-        if self.made.runs(analysis, self.now) {
-            self.names = Names::DOUBTFUL;
-        }
-        for statement in &analysis.script.statements {
-            let names = statement.barrier == Barrier::Names;
-            self.touched |= names && !statement.settings.is_empty();
-            let ends = matches!(
-                statement.transaction,
-                Some(Transaction::Commit | Transaction::Rollback | Transaction::RollbackTo(_))
-            );
-            let fleeting = self.touched || self.context.uncommitted || self.wrote;
-            if if ends { fleeting } else { names } {
-                self.names = Names::DOUBTFUL;
-            }
-            if let Some(surely) = changes_catalog(statement) {
-                self.sight.may_change(surely);
-            } else if ends && self.context.uncommitted {
-                self.sight.may_change(false);
-            }
-        }
-        if self.sight.is_own() && !self.context.uncommitted {
-            self.context.uncommitted = true;
-            self.forget();
-        }
-    }
-
     /// Encodings in which a byte of ASCII may be a part of another letter are not read as the server reads them.
     fn known_encoding(&self) -> Result<(), Report> {
         const ASCII_IS_ASCII: [&str; 7] = ["UTF8", "SQL_ASCII", "LATIN", "WIN", "ISO_8859", "KOI8", "UNICODE"];
@@ -556,19 +445,6 @@ impl Judge {
 fn with_statements(analysis: &Analysis) -> impl Iterator<Item = (&facts::Statement, &Handle)> {
     let statements = analysis.script.statements.iter().zip(&analysis.handles);
     statements.flat_map(|(statement, handles)| handles.iter().map(move |handle| (statement, handle)))
-}
-
-/// Whether a statement changes the catalog, surely or maybe; `None`: it does not. What it does to settings alone is asked of
-/// the session, and the end of a transaction is judged by what was done in it.
-fn changes_catalog(statement: &facts::Statement) -> Option<bool> {
-    if statement.barrier != Barrier::Names {
-        return None;
-    }
-    let surely = statement.accesses.iter().any(|access| access.action == facts::Action::Ddl);
-    let unknown = statement.functions.iter().any(|function| function.standing == Standing::Unknown);
-    let ends = matches!(statement.transaction, Some(Transaction::Rollback | Transaction::RollbackTo(_)));
-    let only_sets = !statement.settings.is_empty() && !statement.tag.starts_with("DISCARD");
-    (surely || unknown || !(ends || only_sets)).then_some(surely)
 }
 
 /// Whether a text is nothing but the beginning or end of a transaction.

@@ -1,4 +1,4 @@
-//! Functions, operators and casts: which of them a call may mean.
+//! Functions and operators: which of them a call may mean.
 //!
 //! PostgreSQL chooses among functions of one name by the types of the arguments. Where nobody but the server's makers
 //! defined functions of that name, the choice does not matter here. Where a user did, all that the types do not rule out
@@ -17,18 +17,17 @@ use super::{
 };
 use crate::{
     builtin,
-    catalog::{Cast, FIRST_USER_OID, Operator, Routine, TypeKind},
+    catalog::{FIRST_USER_OID, Operator, Routine, TypeKind},
     facts::{Access, Action, Function, Manner, Name, Object, Place, Setting, Standing, Volatility},
-    settings, version,
+    guards, settings, version,
 };
 
 /// The type text, which literals prefer.
 const TEXT_OID: u32 = 25;
-/// The types json and jsonb.
-const JSON_OID: u32 = 114;
-const JSONB_OID: u32 = 3802;
 /// Types that stand for any.
 const POLYMORPHIC: &[u32] = &[2276, 2277, 2283, 2776, 3500, 3831, 4537, 4538, 5077, 5078, 5079, 5080, 2249, 2287];
+/// Those of them that take literals as what the other arguments are: all but `"any"` and rows.
+const ADAPTING: &[u32] = &[2277, 2283, 2776, 3500, 3831, 4537, 4538, 5077, 5078, 5079, 5080];
 
 impl<'a> Analyser<'a> {
     /// A call as the grammar has it, aggregates and window functions included.
@@ -88,9 +87,17 @@ impl<'a> Analyser<'a> {
             {
                 return self.cast_to_oid(ty, *from);
             }
+            if !guards::stops(guards::FUNCTIONS) {
+                return Ok(Ty::Opaque);
+            }
             return Err(missing(format!("function {name} does not exist for such arguments"), at));
         }
         self.implicit_casts(types);
+        if types.contains(&Ty::Literal)
+            && candidates.iter().any(|routine| routine.args.iter().any(|arg| ADAPTING.contains(arg)))
+        {
+            types.iter().try_for_each(|ty| if let Ty::Known(oid) = ty { self.type_checks(*oid) } else { Ok(()) })?;
+        }
         // A function that takes a row can make another of its type.
         for ty in types {
             if let Ty::Known(oid) = ty
@@ -230,9 +237,9 @@ impl<'a> Analyser<'a> {
         match &*routine.name.name {
             "set_config" => self.set_config(args),
             name if builtin::changes_sequence(name) => {
-                if let Some(sequence) = args.first().and_then(constant_text).and_then(|text| self.sequence(text)) {
-                    self.access(Action::Update, Object::Relation(sequence));
-                }
+                let sequence = args.first().and_then(constant_text).and_then(|text| self.sequence(text));
+                // One that is computed could be any.
+                self.access(Action::Update, sequence.map_or(Object::Database, Object::Relation));
             }
             _ => {}
         }
@@ -280,6 +287,9 @@ impl<'a> Analyser<'a> {
         if found.is_empty() {
             return Err(missing(format!("operator {name} does not exist for such operands"), -1));
         }
+        let operands = [left.unwrap_or(right), right];
+        self.implicit_casts(&operands);
+        self.literals_beside(&operands)?;
         if found.iter().any(|operator| operator.function >= FIRST_USER_OID) {
             let fits = |operator: &&Operator| {
                 self.may_become(right, operator.right) && left.is_none_or(|left| self.may_become(left, operator.left))
@@ -302,8 +312,6 @@ impl<'a> Analyser<'a> {
             let result = result.or(common.filter(|oid| *oid != 0));
             return Ok(result.filter(|oid| !POLYMORPHIC.contains(oid)).map_or(Ty::Opaque, Ty::Known));
         }
-        let operands: Vec<Ty> = left.into_iter().chain([right]).collect();
-        self.implicit_casts(&operands);
         let mut result: Option<Ty> = None;
         for operator in &found {
             if operator.function >= FIRST_USER_OID {
@@ -346,134 +354,6 @@ impl<'a> Analyser<'a> {
             found.iter().filter(exact).min_by_key(place).copied()
         };
         matches(true).or_else(|| matches(false))
-    }
-
-    /// `x::t`.
-    pub(super) fn cast(&mut self, cast: &protobuf::TypeCast, scope: &Scope<'_, 'a>, flow: &mut Flow) -> Step<Ty> {
-        let from = self.maybe(cast.arg.as_deref(), scope, flow)?;
-        match &cast.type_name {
-            Some(name) => self.cast_to(name, from),
-            None => Ok(Ty::Opaque),
-        }
-    }
-
-    /// A conversion to a named type, from one that may be known.
-    pub(super) fn cast_to(&mut self, name: &protobuf::TypeName, from: Ty) -> Step<Ty> {
-        let Some(ty) = self.type_of(name)? else {
-            // An array of a user's type whose own name was taken, `%TYPE`, or nothing.
-            if name.pct_type || !name.array_bounds.is_empty() {
-                return Ok(Ty::Opaque);
-            }
-            let name = names::parts(&name.names)?.join(".");
-            return Err(missing(format!("type \"{name}\" does not exist"), -1));
-        };
-        self.cast_to_oid(ty.oid, from)
-    }
-
-    pub(super) fn cast_to_oid(&mut self, target: u32, from: Ty) -> Step<Ty> {
-        self.enter()?;
-        if target >= FIRST_USER_OID {
-            self.facts.types.insert(target);
-        }
-        let base = self.base_type(target);
-        let source = match from {
-            Ty::Known(oid) => Some(self.base_type(oid)),
-            Ty::Literal => Some(0),
-            Ty::Opaque => None,
-        };
-        let may = |cast: &&Cast| cast.target == base && source.is_none_or(|source| cast.source == source);
-        let functions: Vec<u32> = self.catalog.user_casts().filter(may).map(|cast| cast.function).collect();
-        self.facts.called.extend(functions);
-        self.type_checks(target)?;
-        self.leave();
-        Ok(Ty::Known(target))
-    }
-
-    /// Casts of users' making that are made unasked: any of them whose source may be among the operands.
-    fn implicit_casts(&mut self, types: &[Ty]) {
-        let may =
-            |cast: &&Cast| cast.implicit && types.iter().any(|ty| *ty == Ty::Opaque || *ty == Ty::Known(cast.source));
-        let functions: Vec<u32> = self.catalog.user_casts().filter(may).map(|cast| cast.function).collect();
-        self.facts.called.extend(functions);
-    }
-
-    /// What becomes JSON goes by way of a cast to it where a user made one, however deep in a row the value lies. So each
-    /// such cast is called whose source is the type of anything that the statement reads or makes.
-    pub(super) fn casts_to_json(&mut self) {
-        let casts: Vec<&Cast> =
-            self.catalog.user_casts().filter(|cast| matches!(cast.target, JSON_OID | JSONB_OID)).collect();
-        for cast in casts {
-            let read = self.facts.accesses.iter().any(|access| match &access.object {
-                Object::Relation(name) => {
-                    let relation = self.catalog.relation(&self.real_schema(&name.schema), &name.name);
-                    // What the string itself made may have columns of any type.
-                    relation.is_none_or(|relation| match relation.is_builtin() {
-                        true => self.uses_any(relation),
-                        false => self.holds(relation, cast.source, 8),
-                    })
-                }
-                _ => false,
-            });
-            let made = self.facts.types.iter().any(|oid| self.contains(*oid, cast.source, 8));
-            let returned = || {
-                let called = self.facts.called.iter().chain(&self.judged);
-                let mut results = called.filter_map(|oid| self.catalog.routine_by_oid(*oid));
-                results.any(|routine| !routine.is_builtin() && self.contains(routine.result, cast.source, 8))
-            };
-            if read || made || returned() {
-                self.facts.called.push(cast.function);
-            }
-        }
-    }
-
-    /// Whether one of the server's own columns is used that can hold values of any type: those of statistics, mostly.
-    fn uses_any(&self, relation: &crate::catalog::Relation) -> bool {
-        self.facts.columns.iter().filter(|used| used.relation == relation.name).any(|used| {
-            let mut columns = relation.columns.iter();
-            columns.any(|column| {
-                used.column.as_ref().is_none_or(|name| *name == column.name) && self.is_polymorphic(column.ty)
-            })
-        })
-    }
-
-    fn holds(&self, relation: &crate::catalog::Relation, wanted: u32, depth: u32) -> bool {
-        relation.columns.iter().any(|column| self.contains(column.ty, wanted, depth))
-    }
-
-    /// Whether values of a type may have values of another in them. What is too deep to tell may.
-    fn contains(&self, oid: u32, wanted: u32, depth: u32) -> bool {
-        if oid == wanted || depth == 0 {
-            return true;
-        }
-        let Some(ty) = self.catalog.type_by_oid(oid) else { return true };
-        let element = (ty.array || ty.kind == TypeKind::Domain) && self.contains(ty.of, wanted, depth - 1);
-        // `record` says nothing of what is in it.
-        let unknown = ty.kind == TypeKind::Pseudo && oid != 2278;
-        let relation = self.catalog.relation_by_oid(ty.relation);
-        element || unknown || relation.is_some_and(|relation| self.holds(relation, wanted, depth - 1))
-    }
-
-    /// Casts that assignment to whichever type makes.
-    pub(super) fn casts_of_assignment(&mut self, from: Ty) {
-        let may = |cast: &&Cast| cast.assignment && (from == Ty::Opaque || from == Ty::Known(cast.source));
-        let functions: Vec<u32> = self.catalog.user_casts().filter(may).map(|cast| cast.function).collect();
-        self.facts.called.extend(functions);
-    }
-
-    /// A value that is written to a column: casts that assignment makes, and the constraints of its domain.
-    pub(super) fn assigned(&mut self, target: u32, from: Ty) -> Step {
-        let base = self.base_type(target);
-        let may = |cast: &&Cast| {
-            let source = match from {
-                Ty::Known(oid) => cast.source == self.base_type(oid),
-                Ty::Literal => false,
-                Ty::Opaque => true,
-            };
-            cast.assignment && cast.target == base && source
-        };
-        let functions: Vec<u32> = self.catalog.user_casts().filter(may).map(|cast| cast.function).collect();
-        self.facts.called.extend(functions);
-        self.type_checks(target)
     }
 
     /// Judges what a built-in or user's function does, and records it.

@@ -29,6 +29,17 @@ pub(super) enum Event {
     Truncate = 32,
 }
 
+impl Event {
+    fn action(self) -> Action {
+        match self {
+            Self::Insert => Action::Insert,
+            Self::Delete => Action::Delete,
+            Self::Update => Action::Update,
+            Self::Truncate => Action::Truncate,
+        }
+    }
+}
+
 /// A text of the catalog, with what is in sight of it.
 type Definition<'d, 'a> = &'d dyn Fn(&mut Analyser<'a>) -> Step;
 
@@ -248,10 +259,12 @@ impl<'a> Analyser<'a> {
         self.through(&started, event, seen)
     }
 
+    /// Whoever may make a view of what it reads must not thereby write it.
     fn through(&mut self, started: &Started, event: Event, seen: &mut Vec<(u32, Event)>) -> Step {
         for name in &started.relations {
-            if let Some(base) = self.catalog.relation(&name.schema, &name.name) {
+            if let Some(base) = self.catalog.relation(&self.real_schema(&name.schema), &name.name) {
                 self.effect(format!("writes through to {}.{}", name.schema, name.name));
+                self.access(event.action(), Object::Relation(name.clone()));
                 self.write_starts(base, event, seen)?;
             }
         }
@@ -371,6 +384,7 @@ impl<'a> Analyser<'a> {
             // What the definition reads is known here; what uses it sees only the result.
             inner.casts_to_json();
         }
+        inner.casts_of_unknown();
         let started = match done {
             Ok(()) => Started {
                 routines: inner.facts.called.iter().copied().collect(),
@@ -420,6 +434,8 @@ impl<'a> Analyser<'a> {
         self.facts.settings.extend(inner.facts.settings);
         self.facts.effects.extend(inner.facts.effects);
         self.facts.unfiltered |= inner.facts.unfiltered;
+        self.facts.unknown_operand |= inner.facts.unknown_operand;
+        self.facts.unknown_used |= inner.facts.unknown_used;
         self.facts.unknown |= inner.facts.unknown;
         if inner.facts.barrier == Barrier::Names {
             self.barrier();

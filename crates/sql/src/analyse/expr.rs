@@ -36,17 +36,35 @@ impl<'a> Analyser<'a> {
     }
 
     pub(super) fn each(&mut self, nodes: &[Node], scope: &Scope<'_, 'a>, flow: &mut Flow) -> Step<Ty> {
-        let mut common = Ty::Literal;
+        let mut types = Vec::with_capacity(nodes.len());
         for node in nodes {
-            common = common.or(self.expr(node, scope, flow)?);
+            types.push(self.expr(node, scope, flow)?);
         }
-        Ok(common)
+        self.alternatives(&types)
+    }
+
+    /// Expressions that are taken as numbers or truth values, by whichever casts that takes.
+    fn coerced<'n>(
+        &mut self,
+        nodes: impl IntoIterator<Item = &'n Node>,
+        scope: &Scope<'_, 'a>,
+        flow: &mut Flow,
+    ) -> Step {
+        for node in nodes {
+            let ty = self.expr(node, scope, flow)?;
+            self.casts_of_use(ty);
+        }
+        Ok(())
     }
 
     /// An expression whose columns are used in this place, and flow no further.
     pub(super) fn used(&mut self, node: Option<&Node>, scope: &Scope<'_, 'a>, place: Place) -> Step<Ty> {
         let mut flow = Flow::default();
         let ty = self.maybe(node, scope, &mut flow)?;
+        // A condition is taken as a truth value, LIMIT as a number.
+        if matches!(place, Place::Filter | Place::Join) {
+            self.casts_of_use(ty);
+        }
         self.use_flow(flow, place);
         Ok(ty)
     }
@@ -59,7 +77,7 @@ impl<'a> Analyser<'a> {
             NodeEnum::FuncCall(call) => self.function_call(call, scope, flow),
             NodeEnum::AExpr(expr) => self.operator_expr(expr, scope, flow),
             NodeEnum::BoolExpr(expr) => {
-                self.each(&expr.args, scope, flow)?;
+                self.coerced(&expr.args, scope, flow)?;
                 Ok(BOOL)
             }
             NodeEnum::NullTest(test) => {
@@ -67,7 +85,7 @@ impl<'a> Analyser<'a> {
                 Ok(BOOL)
             }
             NodeEnum::BooleanTest(test) => {
-                self.maybe(test.arg.as_deref(), scope, flow)?;
+                self.coerced(test.arg.as_deref(), scope, flow)?;
                 Ok(BOOL)
             }
             NodeEnum::SubLink(link) => self.sub_link(link, scope, flow),
@@ -77,8 +95,8 @@ impl<'a> Analyser<'a> {
             NodeEnum::TypeCast(cast) => self.cast(cast, scope, flow),
             NodeEnum::CollateClause(clause) => self.maybe(clause.arg.as_deref(), scope, flow),
             NodeEnum::AArrayExpr(array) => {
-                self.each(&array.elements, scope, flow)?;
-                Ok(Ty::Opaque)
+                let element = self.each(&array.elements, scope, flow)?;
+                Ok(self.array_of(element.settled()))
             }
             NodeEnum::RowExpr(row) => {
                 self.row(&row.args, scope, flow)?;
@@ -244,16 +262,17 @@ impl<'a> Analyser<'a> {
             Some(arg) => Some(self.used(Some(arg), scope, Place::Filter)?),
             None => None,
         };
-        let mut common = Ty::Literal;
+        let mut results = Vec::with_capacity(case.args.len() + 1);
         for arm in &case.args {
             let Some(NodeEnum::CaseWhen(when)) = &arm.node else { return Err(unexpected("a part of CASE")) };
             let condition = self.used(when.expr.as_deref(), scope, Place::Filter)?;
             if let Some(subject) = subject {
                 self.operator_call(None, "=", Some(subject), condition)?;
             }
-            common = common.or(self.maybe(when.result.as_deref(), scope, flow)?);
+            results.push(self.maybe(when.result.as_deref(), scope, flow)?);
         }
-        Ok(common.or(self.maybe(case.defresult.as_deref(), scope, flow)?).settled())
+        results.push(self.maybe(case.defresult.as_deref(), scope, flow)?);
+        Ok(self.alternatives(&results)?.settled())
     }
 
     fn operator_expr(&mut self, expr: &protobuf::AExpr, scope: &Scope<'_, 'a>, flow: &mut Flow) -> Step<Ty> {
@@ -312,6 +331,17 @@ impl<'a> Analyser<'a> {
         }
     }
 
+    /// The type of arrays with such elements.
+    fn array_of(&self, element: Ty) -> Ty {
+        let Ty::Known(oid) = element else { return Ty::Opaque };
+        let Some(ty) = self.catalog.type_by_oid(oid) else { return Ty::Opaque };
+        if ty.array {
+            return element;
+        }
+        let array = self.catalog.type_in(&ty.schema, &format!("_{}", ty.name));
+        array.filter(|array| array.array && array.of == oid).map_or(Ty::Opaque, |array| Ty::Known(array.oid))
+    }
+
     fn sub_link(&mut self, link: &protobuf::SubLink, scope: &Scope<'_, 'a>, flow: &mut Flow) -> Step<Ty> {
         let Some(NodeEnum::SelectStmt(select)) = link.subselect.as_ref().and_then(|node| node.node.as_ref()) else {
             return Err(unexpected("a sub-query"));
@@ -322,7 +352,11 @@ impl<'a> Analyser<'a> {
         };
         let columns = self.query(select, scope)?;
         let kind = SubLinkType::try_from(link.sub_link_type).map_err(|_| unexpected("a sub-query"))?;
-        let first = columns.columns.first().map_or(Ty::Opaque, |column| column.ty);
+        // Rows are compared column by column.
+        let first = match columns.columns.as_slice() {
+            [only] if !columns.open => only.ty,
+            _ => Ty::Opaque,
+        };
         if kind == SubLinkType::ExistsSublink {
             for column in columns.columns {
                 self.use_flow(column.flow, Place::Filter);
@@ -353,8 +387,7 @@ impl<'a> Analyser<'a> {
         for step in &indirection.indirection {
             ty = match &step.node {
                 Some(NodeEnum::AIndices(indices)) => {
-                    self.maybe(indices.lidx.as_deref(), scope, flow)?;
-                    self.maybe(indices.uidx.as_deref(), scope, flow)?;
+                    self.coerced(indices.lidx.as_deref().into_iter().chain(indices.uidx.as_deref()), scope, flow)?;
                     if indices.is_slice { ty } else { self.element_of(ty) }
                 }
                 Some(NodeEnum::String(field)) => self.field(ty, &field.sval)?,

@@ -4,12 +4,13 @@
 //! - `names`: relations, functions, types by the session's search path
 //! - `statement`: each kind of statement, one treatment each; `utility`, `session`, `ddl`, `alter` hold them
 //! - `query`, `labels`, `from`, `write`: SELECT, FROM, INSERT to MERGE
-//! - `expr`, `call`, `json`: expressions; functions, operators and casts
+//! - `expr`, `call`, `casts`, `json`: expressions; functions, operators and casts
 //! - `effects`, `routines`: what a relation or function starts besides what the text says
 //! - `script`: a query string of several statements
 
 mod alter;
 mod call;
+mod casts;
 mod ddl;
 mod effects;
 mod expr;
@@ -40,6 +41,7 @@ use crate::{
         Setting, Statement, Transaction,
     },
     parse::too_complex,
+    shape::Free,
 };
 use scope::{Arguments, Flow, Scope};
 
@@ -58,6 +60,30 @@ pub struct Analysis {
     pub script: Script,
     /// For each statement in the script's order.
     pub handles: Vec<Vec<Handle>>,
+    /// Which literals could have other values with the same facts. `None`: it cannot be told.
+    pub free: Option<Free>,
+}
+
+impl Analysis {
+    /// The memory that it takes, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let of = |statement: &Statement| {
+            let texts = statement.settings.iter().flat_map(|setting| [&setting.name, &setting.value]).flatten();
+            let texts: usize = texts.chain(&statement.effects).map(|text| text.len() + size_of::<String>()).sum();
+            size_of_val(statement.accesses.as_slice())
+                + size_of_val(statement.functions.as_slice())
+                + size_of_val(statement.columns.as_slice())
+                + texts
+                + size_of::<Statement>()
+        };
+        let handles = self.handles.iter().flatten().map(|handle| match handle {
+            Handle::Prepare { query, .. } => query.len(),
+            Handle::Declare { facts, .. } => of(facts),
+            _ => size_of::<Handle>(),
+        });
+        self.script.statements.iter().map(of).chain(handles).sum()
+    }
 }
 
 /// What a statement does to the session's prepared statements and cursors. The caller keeps the tables in [`Context`].
@@ -106,6 +132,10 @@ struct Facts {
     makes_json: bool,
     /// Users' types of which the statement makes values by casts.
     types: BTreeSet<u32>,
+    /// Whether a value of a type that is not known is an operand, so that any implicit cast may be made of it.
+    unknown_operand: bool,
+    /// Whether one is a condition, a limit or a subscript, by whichever cast that takes.
+    unknown_used: bool,
     /// Functions that are called and not yet judged.
     called: Vec<u32>,
     /// Whether something could not be understood that does not stop the statement from running.
@@ -141,6 +171,8 @@ struct Analyser<'a> {
     local: bool,
     /// The text of the statement at hand, for what quotes it.
     text: Arc<str>,
+    /// Whether the value of a literal that stands in a condition says what is done.
+    reads_values: bool,
 }
 
 /// The result of a step that may refuse.
@@ -165,6 +197,7 @@ impl<'a> Analyser<'a> {
             arguments: None,
             active: Vec::new(),
             text,
+            reads_values: false,
         }
     }
 

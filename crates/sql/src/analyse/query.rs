@@ -50,6 +50,11 @@ impl<'a> Analyser<'a> {
                 };
                 let left = self.query(left, scope)?;
                 let right = self.query(right, scope)?;
+                // A literal that a part puts out is read as what the other part has there.
+                let as_literal = |ty: Ty| if ty == Ty::Literal.settled() { Ty::Literal } else { ty };
+                for (one, other) in left.columns.iter().zip(&right.columns) {
+                    self.alternatives(&[as_literal(one.ty), as_literal(other.ty)])?;
+                }
                 let output = merge(left, right);
                 if !select.all {
                     self.grouped(&output.columns);
@@ -70,7 +75,7 @@ impl<'a> Analyser<'a> {
                 let ty = self.expr(item, scope, &mut flow)?;
                 match output.columns.get_mut(at) {
                     Some(column) => {
-                        column.ty = column.ty.or(ty);
+                        column.ty = self.alternatives(&[column.ty, ty])?;
                         column.flow.extend(&flow);
                     }
                     None => {
@@ -88,7 +93,9 @@ impl<'a> Analyser<'a> {
         let mut scope = Scope::inside(outer);
         self.from(&select.from_clause, &mut scope)?;
         self.used(select.where_clause.as_deref(), &scope, Place::Filter)?;
-        let outer_name = std::mem::replace(&mut self.setting_name, pinned_setting(select, &scope));
+        let pinned = pinned_setting(select, &scope);
+        self.reads_values |= pinned.is_some();
+        let outer_name = std::mem::replace(&mut self.setting_name, pinned);
         let output = self.targets(&select.target_list, &scope)?;
         self.setting_name = outer_name;
         for group in &select.group_clause {
@@ -228,8 +235,10 @@ impl<'a> Analyser<'a> {
             self.used(Some(node), scope, Place::Window)?;
         }
         self.sorted(&window.order_clause, scope, Place::Window)?;
-        self.used(window.start_offset.as_deref(), scope, Place::Window)?;
-        self.used(window.end_offset.as_deref(), scope, Place::Window)?;
+        for offset in [&window.start_offset, &window.end_offset] {
+            let ty = self.used(offset.as_deref(), scope, Place::Window)?;
+            self.casts_of_use(ty);
+        }
         Ok(())
     }
 

@@ -25,9 +25,9 @@ impl<'a> Analyser<'a> {
         self.judge_called()?;
         if self.facts.makes_json {
             self.casts_to_json();
-            self.judge_called()?;
         }
-        Ok(())
+        self.casts_of_unknown();
+        self.judge_called()
     }
 
     fn judge_called(&mut self) -> Step {
@@ -108,7 +108,11 @@ impl<'a> Analyser<'a> {
         let Ok(tree) = parse::parse(text, context.lexing, crate::version::NEWEST) else { return Ok(false) };
         let mut inner = self.inner(context, routine.oid);
         inner.arguments = Some(Rc::new(arguments(self, routine)));
-        match inner.body_statements(&tree).and_then(|()| inner.settle()) {
+        let done = inner.body_statements(&tree).and_then(|()| {
+            inner.casts_of_result(routine.result);
+            inner.settle()
+        });
+        match done {
             // What a body does to transactions or prepared statements is not for it to do.
             Ok(()) if inner.facts.transaction.is_none() && inner.facts.handles.is_empty() => {
                 self.absorb(inner);
@@ -165,6 +169,8 @@ impl<'a> Analyser<'a> {
             match name.to_ascii_lowercase().as_str() {
                 "search_path" => context.search_path = parse_search_path(value)?,
                 "role" | "session_authorization" => return None,
+                // The body is read by them.
+                "standard_conforming_strings" | "backslash_quote" => return None,
                 _ => {}
             }
         }

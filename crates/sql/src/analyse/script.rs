@@ -14,7 +14,7 @@ use crate::{
     catalog::Catalog,
     context::{Context, parse_search_path},
     facts::{Action, Barrier, Function, Name, Refusal, Script, Standing, Statement, Transaction},
-    parse, settings,
+    guards, parse, settings, shape,
 };
 
 /// The columns of what an earlier statement of the string made; `None`: not known.
@@ -43,6 +43,7 @@ pub fn analyse_in_full(text: &str, catalog: &Catalog, context: &Context) -> Resu
     let mut analyser = Analyser::new(catalog, context.clone(), "".into());
     let mut analysis = Analysis::default();
     let last = tree.statements.len().saturating_sub(1);
+    analyser.parameters(&tree)?;
     for (at, raw) in tree.statements.iter().enumerate() {
         let span = span(raw, text);
         let Some(node) = raw.stmt.as_ref().and_then(|node| node.node.as_ref()) else { continue };
@@ -65,6 +66,9 @@ pub fn analyse_in_full(text: &str, catalog: &Catalog, context: &Context) -> Resu
         }
         analysis.script.statements.push(statement);
         analysis.handles.push(handles);
+    }
+    if !analyser.reads_values {
+        analysis.free = shape::free(text, &tree.statements, context);
     }
     Ok(analysis)
 }
@@ -93,6 +97,20 @@ fn span(raw: &protobuf::RawStmt, text: &str) -> Range<usize> {
 }
 
 impl Analyser<'_> {
+    /// What a client sends for parameters is turned into their declared types, whether or not the text uses them.
+    fn parameters(&mut self, tree: &parse::Tree) -> Step {
+        for oid in self.context.parameters.clone() {
+            self.type_checks(oid)?;
+        }
+        if tree.statements.is_empty() && !self.facts.called.is_empty() {
+            return Err(unresolved(
+                "a parameter of an empty statement has a type that runs functions",
+                "Declare the parameters of a statement that uses them.",
+            ));
+        }
+        Ok(())
+    }
+
     fn finish(&mut self, tag: &'static str, span: Range<usize>) -> Statement {
         let bound = self.bound();
         let facts = std::mem::take(&mut self.facts);
@@ -114,7 +132,8 @@ impl Analyser<'_> {
     /// Whether a statement can be judged at all after those that stand before it in the same string.
     fn in_time(&self, node: &NodeEnum) -> Step {
         let Some(earlier) = self.lost else { return Ok(()) };
-        if if self.lost_path { names_nothing(node) } else { !looks_names_up(node) } {
+        let unnamed = if self.lost_path { names_nothing(node) } else { !looks_names_up(node) };
+        if unnamed || !guards::stops(guards::ORDER) {
             return Ok(());
         }
         Err(unresolved(

@@ -10,7 +10,7 @@ use pg_query::{
 use super::{Analyser, Handle, Step, names::string, scope::Ty, unexpected, unresolved};
 use crate::{
     facts::{Place, Setting, Statement, Transaction},
-    parse, settings,
+    guards, parse, settings,
 };
 
 impl Analyser<'_> {
@@ -155,6 +155,9 @@ impl Analyser<'_> {
             self.casts_of_assignment(ty);
         }
         let Some(prepared) = self.context.prepared.get(&execute.name).cloned() else {
+            if !guards::stops(guards::PREPARED) {
+                return Ok(());
+            }
             return Err(unresolved(
                 format!("the prepared statement \"{}\" was not seen prepared", execute.name),
                 "Prepare it in this session, as a statement of its own.",
@@ -211,6 +214,9 @@ impl Analyser<'_> {
 
     pub(super) fn fetch(&mut self, fetch: &protobuf::FetchStmt) -> Step<&'static str> {
         let Some(facts) = self.context.cursors.get(&fetch.portalname).cloned() else {
+            if !guards::stops(guards::CURSORS) {
+                return Ok("FETCH");
+            }
             return Err(unresolved(
                 format!("the cursor \"{}\" was not seen opened", fetch.portalname),
                 "Declare it in this session, as a statement of its own.",

@@ -164,14 +164,19 @@ impl<'a> Analyser<'a> {
         tag
     }
 
-    /// DDL. Names may mean something else after any of it, and event triggers run on it.
-    fn schema_change(&mut self, node: &NodeEnum) -> Step<&'static str> {
-        self.barrier();
+    /// What runs on DDL, also on that which makes a relation of a query's rows.
+    pub(super) fn event_triggers(&mut self) {
         let triggers: Vec<u32> = self.catalog.event_triggers().map(|routine| routine.oid).collect();
         for oid in triggers {
             self.facts.called.push(oid);
             self.effect("an event trigger runs".into());
         }
+    }
+
+    /// DDL. Names may mean something else after any of it, and event triggers run on it.
+    fn schema_change(&mut self, node: &NodeEnum) -> Step<&'static str> {
+        self.barrier();
+        self.event_triggers();
         let tag = match self.creation(node)? {
             Some(tag) => tag,
             None => match self.alteration(node)? {

@@ -147,6 +147,7 @@ impl<'a> Analyser<'a> {
         let name = self.new_name(range);
         self.access(Action::Ddl, Object::Relation(name.clone()));
         self.barrier();
+        self.event_triggers();
         let mut made = None;
         match create.query.as_ref().and_then(|node| node.node.as_ref()) {
             Some(NodeEnum::SelectStmt(select)) => {
@@ -180,6 +181,7 @@ impl<'a> Analyser<'a> {
         let name = self.new_name(range);
         self.access(Action::Ddl, Object::Relation(name.clone()));
         self.barrier();
+        self.event_triggers();
         for column in columns {
             self.use_flow(column.flow.clone(), Place::Source);
         }
@@ -192,6 +194,7 @@ impl<'a> Analyser<'a> {
         let relation = self.relation(range)?;
         let name = self.facts_name(relation);
         self.access(Action::Ddl, Object::Relation(name));
+        self.event_triggers();
         self.started_by_refreshing(relation)
     }
 
@@ -236,6 +239,7 @@ impl<'a> Analyser<'a> {
     }
 
     pub(super) fn reindex(&mut self, reindex: &protobuf::ReindexStmt) -> Step {
+        self.event_triggers();
         match ReindexObjectType::try_from(reindex.kind) {
             Ok(ReindexObjectType::ReindexObjectIndex | ReindexObjectType::ReindexObjectTable) => {
                 self.kept_up(reindex.relation.as_ref())

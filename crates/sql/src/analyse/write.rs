@@ -190,8 +190,10 @@ impl<'a> Analyser<'a> {
         self.use_column(&target.name, Some(&name), Place::Write);
         for step in &column.indirection {
             if let Some(NodeEnum::AIndices(indices)) = &step.node {
-                self.used(indices.lidx.as_deref(), scope, Place::Source)?;
-                self.used(indices.uidx.as_deref(), scope, Place::Source)?;
+                for index in [&indices.lidx, &indices.uidx] {
+                    let ty = self.used(index.as_deref(), scope, Place::Source)?;
+                    self.casts_of_use(ty);
+                }
             }
         }
         Ok(if column.indirection.is_empty() { ty } else { Ty::Opaque })

@@ -48,9 +48,14 @@ pub enum Query {
 #[must_use]
 pub fn queries(major: u16) -> Vec<(Query, String)> {
     let body = if major >= 14 { "coalesce(pg_get_function_sqlbody(p.oid), p.prosrc)" } else { "p.prosrc" };
+    let multirange = if major >= 14 {
+        "WHEN 'm' THEN (SELECT r.rngtypid FROM pg_catalog.pg_range r WHERE r.rngmultitypid = t.oid)"
+    } else {
+        ""
+    };
     vec![
         (Query::Schemas, SCHEMAS.into()),
-        (Query::Types, TYPES.into()),
+        (Query::Types, TYPES.replace("{multirange}", multirange)),
         (Query::Relations, RELATIONS.into()),
         (Query::Columns, COLUMNS.into()),
         (Query::Routines, ROUTINES.replace("{body}", body)),
@@ -64,7 +69,9 @@ const SCHEMAS: &str = "SELECT oid::text, nspname::text FROM pg_catalog.pg_namesp
 
 const TYPES: &str = "\
 SELECT t.oid::text, n.nspname::text, t.typname::text, t.typtype::text,
-       CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.typelem END::text,
+       CASE t.typtype WHEN 'd' THEN t.typbasetype
+            WHEN 'r' THEN (SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE r.rngtypid = t.oid)
+            {multirange} ELSE t.typelem END::text,
        (t.typcategory = 'A')::text, t.typrelid::text
 FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
 WHERE t.oid::bigint >= $1";

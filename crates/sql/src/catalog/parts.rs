@@ -299,7 +299,7 @@ pub struct Type {
     pub name: Arc<str>,
     /// Its kind.
     pub kind: TypeKind,
-    /// What a domain is over, or the element of an array; 0 for others.
+    /// What a domain is over, the element of an array, what a range has bounds of; 0 for others.
     pub of: u32,
     /// Whether it is an array.
     pub array: bool,

@@ -190,31 +190,13 @@ pub fn entries(text: &str) -> Vec<Entry> {
     entries
 }
 
-/// No two entries may differ only in literals, letters' case or white space.
-pub fn assert_different(entries: &[Entry]) {
-    let mut seen = std::collections::HashMap::new();
-    for entry in entries {
-        let mut plain = String::new();
-        let mut chars = entry.sql.chars().peekable();
-        while let Some(c) = chars.next() {
-            if c == '\'' {
-                while chars.next().is_some_and(|c| c != '\'') {}
-                plain.push('?');
-            } else if c.is_ascii_digit() {
-                while chars.next_if(char::is_ascii_digit).is_some() {}
-                plain.push('?');
-            } else if !c.is_whitespace() {
-                plain.extend(c.to_lowercase());
-            }
-        }
-        if let Some(other) = seen.insert(plain, entry.title.clone()) {
-            panic!("\"{}\" differs from \"{other}\" in literals or spelling only", entry.title);
-        }
-    }
-}
-
 /// A catalog by hand, for tests that need no server.
 pub fn small_catalog() -> Catalog {
+    small_catalog_with(&[])
+}
+
+/// The same with more in it.
+pub fn small_catalog_with(more: &[(Query, &[&str])]) -> Catalog {
     let mut builder = Builder::new(None);
     let mut row = |query: Query, row: &[&str]| {
         let row: Vec<Option<&str>> = row.iter().map(|field| (*field != "NULL").then_some(*field)).collect();
@@ -237,6 +219,7 @@ pub fn small_catalog() -> Catalog {
     for name in ["+", "-", "*", "=", "<", ">", "||"] {
         row(Query::Operators, &[name, "pg_catalog", "23", "23", "23", "100", "100"]);
     }
+    more.iter().for_each(|(query, fields)| row(*query, fields));
     let function = |oid: &str, name: &str, args: &str| {
         let fields = [oid, "pg_catalog", name, "f", "internal", "i", "false", args, "0", "0", "25", "false", "NULL"];
         fields.map(str::to_owned).to_vec()

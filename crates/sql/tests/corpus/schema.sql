@@ -71,6 +71,21 @@ CREATE TABLE parcels (id int, what parcel);
 CREATE FUNCTION parcel_json(parcel) RETURNS json LANGUAGE plpgsql AS 'BEGIN RETURN ''1''; END';
 CREATE CAST (parcel AS json) WITH FUNCTION parcel_json(parcel);
 
+-- Casts that nobody asks for, and domains inside of what is read from literals.
+CREATE TYPE grade AS ENUM ('one', 'two');
+CREATE FUNCTION grade_int(grade) RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN 1; END';
+CREATE CAST (grade AS int) WITH FUNCTION grade_int(grade) AS IMPLICIT;
+CREATE FUNCTION grade_bool(grade) RETURNS bool LANGUAGE plpgsql AS 'BEGIN RETURN true; END';
+CREATE CAST (grade AS bool) WITH FUNCTION grade_bool(grade) AS ASSIGNMENT;
+CREATE TYPE box_size AS (size int);
+CREATE FUNCTION parcel_box(parcel) RETURNS box_size LANGUAGE plpgsql AS 'BEGIN RETURN ROW(1); END';
+CREATE CAST (parcel AS box_size) WITH FUNCTION parcel_box(parcel) AS IMPLICIT;
+CREATE TYPE shorts AS RANGE (subtype = short);
+CREATE TABLE marks (id int, mark grade, labels short[], span shorts);
+CREATE FUNCTION mark_of(int) RETURNS int LANGUAGE sql AS 'SELECT mark FROM shop.marks WHERE id = $1';
+CREATE FUNCTION crafted() RETURNS void LANGUAGE sql SET standard_conforming_strings = off
+    AS $$SELECT '\''; DELETE FROM shop.log; --'$$;
+
 CREATE FUNCTION on_order() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO shop.log (what) VALUES (''x''); RETURN NEW; END';
 CREATE TRIGGER note_order AFTER INSERT OR UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION on_order();
 CREATE RULE keep AS ON DELETE TO log DO INSTEAD UPDATE queue SET job = 'kept' WHERE id = 0;

@@ -1,0 +1,293 @@
+//! Sessions whose statements are understood, with a server that says what a test says: what waits for what.
+
+use super::{
+    judge::{Judge, sight::Sight},
+    policy::Policy,
+    question::Row,
+    tests::{DEFAULT, Session, backend, bind_execute, parse, query, session_of},
+};
+use crate::{
+    catalogs::{Snapshot, Watched},
+    config,
+    rules::{Current, Facts, Rules},
+};
+use postern_policy::Policies;
+use postern_proto::v1::Ticket;
+use postern_sql::{
+    Catalog,
+    catalog::{Builder, Query},
+};
+use postern_wire::error::{Report, Severity, field};
+use std::{
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Instant,
+};
+
+/// `public.orders (id int)`, and `secrets` like it.
+fn catalog() -> Catalog {
+    let mut builder = Builder::new(None);
+    let mut rows = |query: Query, row: &[&str]| {
+        let row: Vec<_> = row.iter().map(|value| Some(*value).filter(|value| *value != "NULL")).collect();
+        builder.row(query, &row).unwrap();
+    };
+    rows(Query::Schemas, &["11", "pg_catalog"]);
+    rows(Query::Schemas, &["2200", "public"]);
+    rows(Query::Types, &["23", "pg_catalog", "int4", "b", "0", "false", "0"]);
+    for (oid, name) in [("16400", "orders"), ("16410", "secrets")] {
+        rows(Query::Relations, &[oid, "public", name, "r", "p", "u", "false", "16402", "NULL", "NULL", "NULL"]);
+        rows(Query::Columns, &[oid, "1", "id", "23", "NULL", "", "false"]);
+    }
+    builder.build()
+}
+
+fn snapshot(fingerprint: &str) -> Snapshot {
+    Snapshot { catalog: catalog(), fingerprint: fingerprint.into(), verified_at: Instant::now() }
+}
+
+/// The session's answer to the question what names mean.
+fn names(prepared: Option<&str>, wrote: bool) -> Row {
+    let row =
+        ["public", "u", "NULL", "on", "on", "UTF8", "NULL", prepared.unwrap_or("NULL"), if wrote { "t" } else { "f" }];
+    row.iter().map(|value| Some((*value).to_owned()).filter(|value| value != "NULL")).collect()
+}
+
+struct Fixture {
+    session: Session,
+    current: Arc<Current>,
+    watched: Arc<Watched>,
+    counter: u64,
+}
+
+impl Fixture {
+    fn new(role: &str) -> Self {
+        let current = Arc::new(Current::new("con_a".into(), "i1".into()));
+        let watched = Watched::with(snapshot("f1"));
+        let shared = Arc::clone(&watched);
+        let sight = Sight::new(18, Box::new(move || Arc::clone(&shared)));
+        put(&current, 1, Arc::clone(&DEFAULT), false);
+        let ticket = Ticket { connection: "demo".into(), access_role: role.into(), ..Ticket::default() };
+        let policy = Policy::new(&current, &ticket).unwrap();
+        let mut judge = Judge::new(role.into(), false, policy, None, sight);
+        if judge.begin() {
+            judge.prime(Arc::new(snapshot("f1")), &names(None, false)).unwrap();
+        }
+        let session = session_of(config::Outbox::default(), judge);
+        Self { session, current, watched, counter: 1 }
+    }
+
+    fn apply(&mut self, text: &str) {
+        self.counter += 1;
+        put(&self.current, self.counter, Arc::new(Policies::load(&[("a.cedar", text)]).unwrap()), false);
+    }
+
+    fn freeze(&mut self) {
+        self.counter += 1;
+        put(&self.current, self.counter, Arc::clone(&DEFAULT), true);
+    }
+
+    /// What goes to the server now of what is held; nothing while it has to wait.
+    fn held(&mut self) -> Vec<u8> {
+        let (mut out, mut cx) = (Vec::new(), Context::from_waker(Waker::noop()));
+        while self.session.pipeline.is_held() && out.is_empty() {
+            match self.session.pipeline.poll_held(&mut cx, &mut out) {
+                Poll::Ready(done) => done.unwrap(),
+                Poll::Pending => break,
+            }
+        }
+        out
+    }
+
+    /// What the server answers to one statement, and that it is ready.
+    fn done(&mut self, tag: &str, status: u8) {
+        let bytes = [backend(b'C', format!("{tag}\0").as_bytes()), backend(b'Z', &[status])].concat();
+        assert_eq!(self.session.server(&bytes, 7), bytes);
+    }
+
+    /// What the server answers to a question: nothing of it is the client's.
+    fn answers(&mut self, rows: &[Row], status: u8) {
+        let mut bytes = Vec::new();
+        for row in rows {
+            bytes.extend(backend(b'1', b""));
+            bytes.extend(data_row(row));
+            bytes.extend(backend(b'C', b"SELECT 1\0"));
+        }
+        bytes.extend(backend(b'Z', &[status]));
+        assert_eq!(self.session.server(&bytes, 5), b"");
+    }
+
+    fn refused(&mut self, stand_in: &[u8], code: &str) {
+        assert!(stand_in.windows(7).any(|window| window == b"REFUSED"), "{}", String::from_utf8_lossy(stand_in));
+        let failed = Report::new("42601", "syntax error", "").encode(Severity::Error);
+        let told = self.session.server(&failed, 4096);
+        assert_eq!(field(&told[5..], b'C'), Some(code.as_bytes()), "{}", String::from_utf8_lossy(&told));
+    }
+}
+
+fn put(current: &Current, counter: u64, policies: Arc<Policies>, frozen: bool) {
+    let facts = Facts { frozen, ..Facts::default() };
+    current.put(Rules { counter, version: 1, policies, connections: [("demo".to_owned(), facts)].into() });
+}
+
+fn data_row(row: &Row) -> Vec<u8> {
+    let mut body = u16::try_from(row.len()).unwrap().to_be_bytes().to_vec();
+    for value in row {
+        match value {
+            Some(value) => {
+                body.extend(i32::try_from(value.len()).unwrap().to_be_bytes());
+                body.extend(value.as_bytes());
+            }
+            None => body.extend((-1_i32).to_be_bytes()),
+        }
+    }
+    backend(b'D', &body)
+}
+
+fn asks(bytes: &[u8], what: &str) -> bool {
+    bytes.windows(what.len()).any(|window| window == what.as_bytes())
+}
+
+const DELETE: &str = "DELETE FROM orders";
+
+#[tokio::test]
+async fn a_statement_waits_until_it_is_known_what_names_mean() {
+    let mut fixture = Fixture::new("write");
+    let set = query("SET search_path = public");
+    assert_eq!(fixture.session.client(&set), set);
+    assert_eq!(fixture.session.client(&query(DELETE)), b"", "it is held");
+    assert_eq!(fixture.held(), b"", "the outcome is under way");
+    fixture.done("SET", b'I');
+    assert!(asks(&fixture.held(), "current_setting('search_path')"));
+    assert_eq!(fixture.held(), b"");
+    fixture.answers(&[names(None, false)], b'I');
+    assert_eq!(fixture.held(), query(DELETE));
+    fixture.done("DELETE 0", b'I');
+    // In a batch without a Sync nobody would ever answer.
+    let batch = [parse("", "SET search_path = public"), bind_execute("")].concat();
+    let batch = &batch[..batch.len() - 5];
+    assert_eq!(fixture.session.client(batch), batch);
+    assert_eq!(fixture.session.client(&parse("", DELETE)), b"");
+    let stand_in = fixture.held();
+    let before = [backend(b'1', b""), backend(b'2', b""), backend(b'C', b"SET\0")].concat();
+    assert_eq!(fixture.session.server(&before, 64), before);
+    fixture.refused(&stand_in, "0A000");
+}
+
+#[tokio::test]
+async fn a_changed_catalog_is_read_within_the_transaction() {
+    let mut fixture = Fixture::new("migrate");
+    for (sql, tag) in [("BEGIN", "BEGIN"), ("CREATE TABLE t (id int)", "CREATE TABLE")] {
+        assert_eq!(fixture.session.client(&query(sql)), query(sql));
+        fixture.done(tag, b'T');
+    }
+    assert_eq!(fixture.session.client(&query(DELETE)), b"");
+    assert!(asks(&fixture.held(), "current_setting('search_path')"));
+    fixture.answers(&[names(None, true)], b'T');
+    let question = fixture.held();
+    for part in ["SAVEPOINT", "pg_catalog.pg_class", "ROLLBACK TO SAVEPOINT", "RELEASE"] {
+        assert!(asks(&question, part), "{part}");
+    }
+    // It is asked again when it changed meanwhile, or failed; not for ever.
+    for _ in 0..6 {
+        let failed = Report::new("57014", "canceled", "").encode(Severity::Error);
+        fixture.session.server(&[failed, backend(b'Z', b"E"), backend(b'Z', b"T")].concat(), 9);
+        if !fixture.session.pipeline.is_held() {
+            break;
+        }
+        let next = fixture.held();
+        if asks(&next, "REFUSED") {
+            return fixture.refused(&next, "0A000");
+        }
+        assert!(asks(&next, "SAVEPOINT"));
+    }
+    panic!("it was never given up");
+}
+
+#[tokio::test]
+async fn after_a_commit_the_shared_catalog_has_to_be_newer() {
+    let mut fixture = Fixture::new("migrate");
+    assert_eq!(fixture.session.client(&query("DROP TABLE secrets")), query("DROP TABLE secrets"));
+    fixture.done("DROP TABLE", b'I');
+    assert_eq!(fixture.session.client(&query(DELETE)), b"");
+    assert!(asks(&fixture.held(), "current_setting('search_path')"));
+    fixture.answers(&[names(None, false)], b'I');
+    assert_eq!(fixture.held(), b"", "the one that is there was compared before");
+    fixture.watched.put(snapshot("f2"));
+    assert_eq!(fixture.held(), query(DELETE));
+}
+
+#[tokio::test]
+async fn the_end_of_a_transaction_needs_no_names() {
+    let mut fixture = Fixture::new("migrate");
+    for (sql, tag, status) in
+        [("BEGIN", "BEGIN", b'T'), ("CREATE TABLE t ()", "CREATE TABLE", b'T'), ("commit;", "COMMIT", b'I')]
+    {
+        assert_eq!(fixture.session.client(&query(sql)), query(sql));
+        fixture.done(tag, status);
+    }
+    let bytes = query("COMMIT");
+    for at in 1..bytes.len() {
+        let out = [fixture.session.client(&bytes[..at]), fixture.session.client(&bytes[at..])].concat();
+        assert_eq!(out, bytes, "split at {at}");
+        fixture.done("COMMIT", b'I');
+    }
+}
+
+#[tokio::test]
+async fn what_was_prepared_unseen_is_refused_once_it_matters() {
+    let mut fixture = Fixture::new("all");
+    let unseen = [parse("s", "anything at all"), bind_execute("s")].concat();
+    assert_eq!(fixture.session.client(&unseen), unseen);
+    let answer = [backend(b'1', b""), backend(b'2', b""), backend(b'C', b"SELECT 0\0"), backend(b'Z', b"I")].concat();
+    fixture.session.server(&answer, 64);
+    fixture.apply("@id(\"a\") permit (principal, action, resource) unless { resource.name == \"secrets\" };");
+    assert_eq!(fixture.session.client(&query(DELETE)), b"");
+    assert!(asks(&fixture.held(), "current_setting('search_path')"));
+    // A function may have prepared something of that name, too.
+    fixture.answers(&[names(Some("\"1.5@s\""), false)], b'I');
+    fixture.watched.put(snapshot("f1"));
+    assert_eq!(fixture.held(), query(DELETE));
+    fixture.done("DELETE 0", b'I');
+    let stand_in = fixture.session.client(&bind_execute("s"));
+    fixture.refused(&stand_in, "26000");
+    fixture.session.server(&backend(b'Z', b"I"), 64);
+    let stand_in = fixture.session.client(&query("DELETE FROM secrets"));
+    fixture.refused(&stand_in, "42501");
+    fixture.session.server(&backend(b'Z', b"I"), 64);
+    // Nothing is looked at again.
+    fixture.apply("@id(\"a\") permit (principal, action, resource);");
+    assert_eq!(fixture.session.client(&query("selekt")), query("selekt"));
+}
+
+#[tokio::test]
+async fn what_was_changed_before_a_freeze_does_not_commit() {
+    let mut fixture = Fixture::new("write");
+    for (sql, tag) in [("BEGIN", "BEGIN"), (DELETE, "DELETE 1")] {
+        assert_eq!(fixture.session.client(&query(sql)), query(sql));
+        fixture.done(tag, b'T');
+    }
+    fixture.freeze();
+    assert_eq!(fixture.session.client(&query("COMMIT")), b"");
+    assert!(asks(&fixture.held(), "pg_current_xact_id_if_assigned"));
+    fixture.answers(&[names(None, true)], b'T');
+    let stand_in = fixture.held();
+    fixture.refused(&stand_in, "42501");
+    fixture.session.server(&backend(b'Z', b"E"), 64);
+    // In a transaction that has failed it is a rollback.
+    assert_eq!(fixture.session.client(&query("COMMIT")), query("COMMIT"));
+    fixture.done("ROLLBACK", b'I');
+    for (sql, tag, status) in
+        [("BEGIN", "BEGIN", b'T'), ("SELECT id FROM orders", "SELECT 0", b'T'), ("COMMIT", "COMMIT", b'I')]
+    {
+        let mut out = fixture.session.client(&query(sql));
+        if out.is_empty() {
+            assert!(asks(&fixture.held(), "pg_current_xact_id_if_assigned"));
+            fixture.answers(&[names(None, false)], b'I');
+            out = fixture.held();
+        }
+        assert_eq!(out, query(sql));
+        fixture.done(tag, status);
+    }
+    let stand_in = fixture.session.client(&query(DELETE));
+    fixture.refused(&stand_in, "42501");
+}

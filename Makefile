@@ -32,7 +32,7 @@ else
 endif
 	@echo "All tests have passed."
 
-test-long: test regress fuzz ## run all tests and those that take long: PostgreSQL's regression suite, each fuzz target for FUZZ_SECONDS
+test-long: test versions regress fuzz ## run all tests and those that take long: PostgreSQL 13 to 18, its regression suite, each fuzz target for FUZZ_SECONDS
 	@echo "All tests have passed, also those that take long."
 
 # A target for each parser of untrusted bytes. `make test` runs each for a second or two.
@@ -43,6 +43,15 @@ FUZZED := postern-wire postern-tunnel postern-types postern-audit postern-peer p
 fuzz: setup ## run each fuzz target for FUZZ_SECONDS (60), from FUZZ_SEED if it is given
 	FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --locked --no-fail-fast --quiet $(addprefix --package ,$(FUZZED)) \
 		fuzz_ -- --nocapture
+
+.PHONY: versions
+versions: setup ## run drivers, ORMs and the analysis's corpora on PostgreSQL 13, 14, 16, 17 and 18
+	$(CARGO) build --locked --package postern-cli
+ifdef NEXTEST
+	$(CARGO) nextest run --locked --package postern-e2e --test versions --run-ignored all
+else
+	$(CARGO) test --locked --package postern-e2e --test versions -- --include-ignored
+endif
 
 .PHONY: regress
 regress: setup ## run PostgreSQL's own regression suite directly and through Postern, and compare

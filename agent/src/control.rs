@@ -1,6 +1,7 @@
 //! The control stream: the lease, the connections to serve, the gateways to attach to, and what is to end.
 
 use crate::{
+    gates::Bound,
     registry::End,
     trial,
     worker::{Common, Connection},
@@ -202,6 +203,11 @@ fn end(reason: &'static str, error: Option<ClientError>) -> End {
 }
 
 fn serve(common: &Common, set: ConnectionSet) {
+    let bound = |spec: &ConnectionSpec| {
+        let most = usize::try_from(spec.max_backends).ok().filter(|most| *most > 0);
+        (spec.name.clone(), Bound { most, wait: Duration::from_millis(spec.queue_wait_ms.into()) })
+    };
+    common.gates.set(set.connections.iter().map(bound));
     let secret = |(login, password): (String, String)| (login, SecretString::from(password));
     let connection = |spec: ConnectionSpec| {
         let logins = spec.logins.into_iter().map(secret).collect();

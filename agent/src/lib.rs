@@ -4,11 +4,13 @@
 //!
 //! In reading order: [`control`] (what the control plane says) and [`gateways`] → [`tunnels`] → [`session`]
 //! (ticket, database, relay) → [`pipeline`] (inspect, decide, record, forward) → [`outbox`]; beside them
-//! [`worker`] (threads), [`rules`] (what statements are decided by), [`trial`] (what a statement would do, for whoever tries policies), [`registry`] (how sessions are ended), [`lease`], [`ticket`], [`config`].
+//! [`worker`] (threads), [`rules`] (what statements are decided by), [`trial`] (what a statement would do, for whoever tries policies), [`registry`] (how sessions are ended), [`budgets`] (what grants may use up), [`gates`] (how many sessions a connection has), [`lease`], [`ticket`], [`config`].
 
+mod budgets;
 mod catalogs;
 pub mod config;
 mod control;
+mod gates;
 mod gateways;
 mod lease;
 mod outbox;
@@ -113,6 +115,8 @@ pub async fn start(config: Config, metrics: Option<PrometheusHandle>) -> Result<
         rules: Arc::new(rules),
         catalogs: catalogs::Catalogs::new(),
         connections: Arc::new(ArcSwap::from_pointee(HashMap::new())),
+        budgets: budgets::Budgets::default(),
+        gates: gates::Gates::default(),
         registry: registry::Registry::default(),
         lease: lease::Lease::default(),
         control: control.clone(),

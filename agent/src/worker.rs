@@ -1,9 +1,11 @@
 //! A thread of the data path: its tunnels, their sessions, its recorder.
 
 use crate::{
+    budgets::Budgets,
     catalogs::Catalogs,
     config::Config,
     control::Control,
+    gates::Gates,
     lease::Lease,
     outbox::{
         Outbox,
@@ -56,6 +58,10 @@ pub struct Common {
     pub catalogs: Catalogs,
     /// The connections by name, as the control plane says.
     pub connections: Arc<ArcSwap<HashMap<String, Connection>>>,
+    /// What grants may use up.
+    pub budgets: Budgets,
+    /// How many sessions each connection has.
+    pub gates: Gates,
     /// All sessions.
     pub registry: Registry,
     /// Whether statements may start.

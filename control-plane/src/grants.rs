@@ -2,6 +2,7 @@
 
 use crate::{
     audit::{self, Event},
+    budgets::Balance,
     effects::Effect,
     identity::{Actor, scram::Verifier},
     problem::{Problem, shorten},
@@ -72,6 +73,8 @@ pub struct LoginGrant {
     pub ticket: Option<String>,
     /// The groups of the principal.
     pub groups: Vec<String>,
+    /// The grant's budget, if it has one.
+    pub balance: Option<Balance>,
 }
 
 /// What stands behind a user name: a grant's id, or a further credential's. None: unknown, or a grant whose URL
@@ -126,6 +129,7 @@ pub async fn login(store: &Store, user: &str, now: Micros) -> Result<Option<Logi
         reason: grant.reason,
         ticket,
         groups,
+        balance: grant.balance,
     }))
 }
 
@@ -142,6 +146,8 @@ fn gone(name: &str, now: Micros) -> ConnectionRow {
         roles: BTreeMap::new(),
         tags: BTreeMap::new(),
         masks: BTreeMap::new(),
+        max_backends: None,
+        queue_wait: None,
     };
     ConnectionRow { document, created_at: now, updated_at: now }
 }
@@ -381,6 +387,7 @@ impl GrantRow {
             revoked_at: self.revoked_at,
             revoked_by: self.revoked_by.clone(),
             revoke_reason: self.revoke_reason.clone(),
+            budget: self.balance.as_ref().map(Balance::to_api),
         }
     }
 }

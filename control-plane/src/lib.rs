@@ -2,7 +2,7 @@
 //! serves the REST API to people and programs and gRPC to connectors and gateways.
 //!
 //! In reading order: [`config`]; [`store`] (the database; only it speaks SQL); [`identity`] (who acts) and
-//! [`rights`] (who may do what); [`requests`] and [`grants`] (how access begins and ends), [`connections`],
+//! [`rights`] (who may do what); [`requests`] and [`grants`] (how access begins and ends), [`budgets`], [`connections`],
 //! [`credentials`], [`sessions`], [`fleet`], [`policies`] and [`freezes`], [`apply`]; [`audit`]; [`effects`] (what is told after a change); [`hub`], [`rpc`]
 //! (connectors and gateways) with [`ca`], [`seal`], [`ticket`]; [`api`] (REST); [`start()`].
 
@@ -10,6 +10,7 @@ pub mod api;
 pub mod apply;
 pub mod audit;
 mod bootstrap;
+pub mod budgets;
 pub mod ca;
 pub mod config;
 pub mod connections;

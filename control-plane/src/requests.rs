@@ -5,6 +5,7 @@
 
 use crate::{
     audit::{self, Event},
+    budgets::Balance,
     effects::Effect,
     grants::{checked_reason, parse_id},
     identity::Actor,
@@ -241,6 +242,9 @@ async fn grant(
     duration: Duration,
     now: Micros,
 ) -> Result<(), StoreError> {
+    let connection = connections::by_name(tx, &row.connection).await?;
+    let role = connection.as_ref().and_then(|connection| connection.document.roles.get(&row.role));
+    let budget = role.and_then(|role| role.budget.clone());
     let grant = GrantRow {
         id: GrantId::new(),
         request_id: row.id.clone(),
@@ -256,12 +260,14 @@ async fn grant(
         revoked_by: None,
         revoke_reason: None,
         ended_at: None,
+        balance: budget.map(|budget| Balance { budget, ..Balance::default() }),
     };
     access::insert_grant(tx, &grant).await?;
     access::decide_request(tx, &row.id, RequestStatus::Approved, now, Some((&grant.id, duration))).await?;
     let detail = json!({
         "request": row.id, "connection": row.connection, "role": row.role, "principal": row.requester,
         "on_behalf_of": row.on_behalf_of, "expires_at": grant.ends_at, "rule": row.policy_reason,
+        "budget": grant.balance.as_ref().map(|balance| &balance.budget),
     });
     audit::append_control(tx, Event::new(now, "grant.created", by, grant.id.as_str(), &detail)).await
 }

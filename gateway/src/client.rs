@@ -4,12 +4,17 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
+    time::sleep,
 };
 use tokio_rustls::server::TlsStream;
+
+/// How often it is looked whether a client is still there that is waiting for its session.
+const GONE_EVERY: Duration = Duration::from_millis(500);
 
 /// Bytes to and from a client.
 pub enum Client {
@@ -20,6 +25,18 @@ pub enum Client {
 }
 
 impl Client {
+    /// Waits until the client will send nothing more, without taking anything of what it has sent.
+    pub async fn gone(&self) {
+        let tcp = match self {
+            Self::Plain(io) => io,
+            Self::Tls(io) => io.get_ref().0,
+        };
+        // What was sent ahead makes it ready all the time, and hides its end.
+        while !tcp.ready(Interest::READABLE).await.is_ok_and(|ready| ready.is_read_closed()) {
+            sleep(GONE_EVERY).await;
+        }
+    }
+
     /// Whether it is under TLS.
     pub fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))

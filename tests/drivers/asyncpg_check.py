@@ -265,7 +265,7 @@ async def pooled():
     for conn in connections:
         pids.add(await conn.fetchval("select pg_backend_pid()"))
         # What the pool resets between users is reset.
-        equal(await conn.fetchval("show search_path"), '"$user", public')
+        equal(await conn.fetchval("select setting = reset_val from pg_settings where name = 'search_path'"), True)
         await pool.release(conn)
     equal(len(pids), 20)
     await pool.close()

@@ -2,6 +2,7 @@
 
 use crate::{
     client::{self, Client},
+    packages,
     process::{Process, free_port},
     wait,
 };
@@ -23,6 +24,7 @@ const START_WITHIN: Duration = Duration::from_secs(30);
 /// A running cluster. Its passwords are easily found by a search, wherever they should not be.
 pub struct Cluster {
     folder: TempDir,
+    bin: PathBuf,
     server: Process,
     settings: Vec<String>,
     /// Its port on loopback.
@@ -46,10 +48,22 @@ impl Cluster {
 
     /// The same, with settings of its own, as `name=value`.
     pub async fn start_with(settings: &[&str]) -> Self {
-        let folder = tempfile::Builder::new().prefix("postern-e2e-").tempdir_in("/tmp").unwrap();
+        Self::start_in(folder(), binaries(), settings).await
+    }
+
+    /// The same, of this major version, whichever is installed.
+    pub async fn start_major(major: u16, settings: &[&str]) -> Self {
+        let folder = folder();
+        // The user that runs it cannot reach the cache.
+        let programs = folder.path().join("programs");
+        let mut copy = Command::new("cp");
+        copy.arg("-R").arg(packages::server(major)).arg(&programs);
+        assert!(copy.status().unwrap().success(), "{copy:?}");
+        Self::start_in(folder, programs.join("bin"), settings).await
+    }
+
+    async fn start_in(folder: TempDir, bin: PathBuf, settings: &[&str]) -> Self {
         let user = service_user();
-        let bin = binaries();
-        give(folder.path(), user.as_ref());
         let password = folder.path().join("password");
         fs::write(&password, SUPERUSER_PASSWORD).unwrap();
         give(&password, user.as_ref());
@@ -65,9 +79,9 @@ impl Cluster {
         let made = initdb.output().unwrap();
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
         let port = free_port();
-        let server = launch(folder.path(), port, settings);
+        let server = launch(&bin, folder.path(), port, settings);
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
-        let cluster = Self { folder, server, settings, port };
+        let cluster = Self { folder, bin, server, settings, port };
         cluster.set_up().await;
         cluster
     }
@@ -122,7 +136,7 @@ impl Cluster {
         let end = std::time::Instant::now() + START_WITHIN;
         // It does not start while a process of its predecessor still lives.
         loop {
-            self.server = launch(self.folder.path(), self.port, &settings);
+            self.server = launch(&self.bin, self.folder.path(), self.port, &settings);
             loop {
                 if client::try_connect(&url).await.is_ok() {
                     return;
@@ -135,6 +149,12 @@ impl Cluster {
             }
             assert!(std::time::Instant::now() < end, "PostgreSQL comes back");
         }
+    }
+
+    /// The folder with its data.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
     }
 
     /// What the server logged.
@@ -152,8 +172,15 @@ impl Drop for Cluster {
     }
 }
 
-fn launch(folder: &Path, port: u16, settings: &[&str]) -> Process {
-    let mut server = command(&binaries().join("postgres"), folder, service_user().as_ref());
+/// A folder that the user who runs it can reach.
+fn folder() -> TempDir {
+    let folder = tempfile::Builder::new().prefix("postern-e2e-").tempdir_in("/tmp").unwrap();
+    give(folder.path(), service_user().as_ref());
+    folder
+}
+
+fn launch(bin: &Path, folder: &Path, port: u16, settings: &[&str]) -> Process {
+    let mut server = command(&bin.join("postgres"), folder, service_user().as_ref());
     server.arg("-D").arg(folder.join("data"));
     let own = [
         format!("port={port}"),

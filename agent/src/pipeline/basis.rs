@@ -1,5 +1,6 @@
 //! What policies decided by, as it is recorded: written out once for a text, and referred to from then on.
 
+use super::limits::Limits;
 use crate::outbox::recorder::Text;
 use postern_policy::{self as policy, Decision, Deed, Moment, PolicyName};
 use postern_wire::error::Report;
@@ -28,6 +29,8 @@ pub struct Ruled {
     pub policies: Option<Vec<PolicyName>>,
     /// The statement that they refused.
     pub refused: Option<Deed>,
+    /// What the statements may do.
+    pub limits: Limits,
     /// See [`Basis::record_binds`].
     pub record_binds: bool,
 }
@@ -36,7 +39,7 @@ impl Ruled {
     /// Nothing yet.
     #[must_use]
     pub fn at(moment: Moment) -> Self {
-        Self { moment, policies: None, refused: None, record_binds: false }
+        Self { moment, policies: None, refused: None, limits: Limits::default(), record_binds: false }
     }
 
     /// A statement may run.

@@ -1,6 +1,6 @@
 //! Whether a statement may run.
 
-use super::{basis::Basis, inspect::Statement, judge::Judge};
+use super::{basis::Basis, inspect::Statement, judge::Judge, limits::Limits};
 use postern_proto::v1::StatementKind;
 use postern_wire::error::Report;
 
@@ -16,15 +16,15 @@ pub struct Decision {
 /// Whether a statement runs.
 #[derive(Debug)]
 pub enum Answer {
-    /// It runs.
-    Allow,
+    /// It runs, within limits if there are any.
+    Allow(Option<Box<Limits>>),
     /// It does not, and the client is told this.
     Deny(Report),
 }
 
 impl Decision {
     /// It runs, and policies were not asked.
-    pub const ALLOW: Self = Self { answer: Answer::Allow, basis: None };
+    pub const ALLOW: Self = Self { answer: Answer::Allow(None), basis: None };
 }
 
 impl From<Refused> for Decision {

@@ -1,11 +1,11 @@
 //! The server's messages: followed by their headers, looked into where they end something, passed on as they
 //! come.
 
-use super::{Pipeline, ended};
+use super::{Pipeline, ended, guard::Fate};
 use postern_wire::{
     ProtocolError,
     error::Severity,
-    frame::{self, HEADER_BYTES, Header},
+    frame::{self, HEADER_BYTES, Header, put_message},
     tracker::Sent,
 };
 
@@ -18,6 +18,8 @@ const MAX_AWAITED: usize = 32 * 1024;
 pub struct Down {
     /// Bytes of the current message's body still to be passed on.
     passing: usize,
+    /// Bytes of a message still to come of which the client sees nothing.
+    dropping: usize,
     /// The last message was a FATAL error: the server says nothing more.
     fatal: bool,
 }
@@ -40,6 +42,18 @@ impl Down {
     pub fn saw_fatal(&self) -> bool {
         self.fatal
     }
+}
+
+/// Gives `out` a message that was held back.
+fn put(tag: u8, body: &[u8], out: &mut impl FnMut(&[u8])) {
+    let mut message = Vec::new();
+    put_message(&mut message, tag, |out| out.extend_from_slice(body));
+    out(&message);
+}
+
+/// A row of a result, or a part of COPY data.
+fn is_row(header: Header) -> bool {
+    matches!(header.tag, b'D' | b'd')
 }
 
 /// As much of a message's body as is looked into, which depends on nothing but the message, or `None` while that is
@@ -67,6 +81,9 @@ impl Pipeline {
     ) -> Result<usize, ProtocolError> {
         let mut done = 0;
         loop {
+            let dropped = down.dropping.min(bytes.len() - done);
+            down.dropping -= dropped;
+            done += dropped;
             let rest = bytes.get(done..).unwrap_or_default();
             if let Some(question) = &mut self.question {
                 if rest.is_empty() {
@@ -76,6 +93,13 @@ impl Pipeline {
                 done += heard;
                 if let Some(status) = status {
                     self.answered(status);
+                }
+                continue;
+            }
+            if down.passing == 0 && self.is_guarded_now() {
+                match self.guarded(down, rest, &mut out)? {
+                    0 => return Ok(done),
+                    met => done += met,
                 }
                 continue;
             }
@@ -99,6 +123,9 @@ impl Pipeline {
             let skip = down.passing.min(bytes.len() - at);
             at += skip;
             down.passing -= skip;
+            if self.is_guarded_now() {
+                break;
+            }
             let rest = bytes.get(at..).unwrap_or_default();
             let header = match self.next_header(rest) {
                 Ok(Some(header)) => header,
@@ -106,7 +133,7 @@ impl Pipeline {
                 Err(error) if at == 0 => return Err(error),
                 Ok(None) | Err(_) => break,
             };
-            if matches!(header.tag, b'D' | b'd') {
+            if is_row(header) {
                 self.tracker.data(header.tag == b'D', header.total());
                 at += HEADER_BYTES;
                 down.passing = header.body;
@@ -115,28 +142,95 @@ impl Pipeline {
             let Some(body) = looked_into(header, rest) else {
                 break;
             };
-            if header.tag == b'E' {
-                down.fatal = postern_wire::error::field(body, b'V') == Some(b"FATAL");
-                if let Some(report) = self.refusal() {
-                    let from = copied.unwrap_or(0);
-                    rewritten.extend_from_slice(bytes.get(from..at).unwrap_or_default());
-                    report.put(rewritten, Severity::Error);
-                    copied = Some(at + header.total());
-                }
+            if header.tag == b'E'
+                && let Some(report) = self.refusal()
+            {
+                let from = copied.unwrap_or(0);
+                rewritten.extend_from_slice(bytes.get(from..at).unwrap_or_default());
+                report.put(rewritten, Severity::Error);
+                copied = Some(at + header.total());
             }
-            self.follow(header.tag, body);
+            self.took(down, header.tag, body);
             at += HEADER_BYTES;
             down.passing = header.body;
-            if header.tag == b'Z' {
-                self.status = body.first().copied().unwrap_or(b'I');
-                self.ran = !self.tracker.is_idle();
-                self.may_go_on = true;
-            }
         }
         if let Some(from) = copied {
             rewritten.extend_from_slice(bytes.get(from..at).unwrap_or_default());
         }
         Ok(at)
+    }
+
+    /// Takes one message, or some rows, of the answer to the statement that is watched. Says how many bytes are done with.
+    fn guarded(&mut self, down: &mut Down, bytes: &[u8], out: &mut impl FnMut(&[u8])) -> Result<usize, ProtocolError> {
+        let Some(header) = self.next_header(bytes)? else { return Ok(0) };
+        if let Some(description) = self.guard.take_description(header.tag) {
+            put(b'T', &description, out);
+        }
+        let rows = self.rows_within(down, bytes);
+        if rows > 0 {
+            out(bytes.get(..rows).unwrap_or_default());
+            return Ok(rows);
+        }
+        if is_row(header) {
+            down.dropping = header.body;
+            return Ok(HEADER_BYTES);
+        }
+        let Some(body) = looked_into(header, bytes) else { return Ok(0) };
+        let seen = HEADER_BYTES + body.len();
+        match self.guard.meet(header.tag, body) {
+            Fate::Drop => down.dropping = header.total() - seen,
+            Fate::Replace(report) => {
+                let error = report.encode(Severity::Error);
+                self.took(down, header.tag, error.get(HEADER_BYTES..).unwrap_or_default());
+                out(&error);
+                down.dropping = header.total() - seen;
+            }
+            Fate::Pass => {
+                self.took(down, header.tag, body);
+                out(bytes.get(..seen).unwrap_or_default());
+                down.passing = header.total() - seen;
+            }
+            Fate::After(complete) => {
+                self.took(down, b'C', &complete);
+                put(b'C', &complete, out);
+                self.took(down, header.tag, body);
+                out(bytes.get(..seen).unwrap_or_default());
+                down.passing = header.total() - seen;
+            }
+        }
+        self.may_go_on |= !self.waits_for_outcome();
+        Ok(seen)
+    }
+
+    /// How many bytes at the front are rows that may go on.
+    fn rows_within(&mut self, down: &mut Down, bytes: &[u8]) -> usize {
+        let mut at = 0;
+        while let Ok(Some(header)) = frame::header(bytes.get(at..).unwrap_or_default())
+            && is_row(header)
+            && self.guard.takes_row(header)
+        {
+            self.tracker.data(header.tag == b'D', header.total());
+            let end = at + header.total();
+            if end > bytes.len() {
+                down.passing = end - bytes.len();
+                return bytes.len();
+            }
+            at = end;
+        }
+        at
+    }
+
+    /// A message that is not a row was taken.
+    fn took(&mut self, down: &mut Down, tag: u8, body: &[u8]) {
+        if tag == b'E' {
+            down.fatal = postern_wire::error::field(body, b'V') == Some(b"FATAL");
+        }
+        self.follow(tag, body);
+        if tag == b'Z' {
+            self.status = body.first().copied().unwrap_or(b'I');
+            self.ran = !self.tracker.is_idle();
+            self.may_go_on = true;
+        }
     }
 
     /// The next message's header, once it is there.
@@ -170,8 +264,8 @@ impl Pipeline {
         if let (b'1', Some(Sent::Parse(seq))) = (tag, self.tracker.front()) {
             self.inspector.parsed(seq);
         }
-        let Self { tracker, journal, refused, inspector, judge, .. } = self;
-        tracker.received(tag, body, |end| ended(end, journal, refused, inspector, judge));
+        let Self { tracker, journal, refused, inspector, judge, guard, .. } = self;
+        tracker.received(tag, body, |end| ended(end, journal, refused, inspector, judge, guard));
         self.forget_renamed();
     }
 }

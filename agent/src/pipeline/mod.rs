@@ -1,19 +1,23 @@
 //! What happens to each message of a client: inspect → decide → record → forward. And to each message of the
-//! server: follow, and rewrite where a refusal was played by the server ([`down`]).
+//! server: follow, and rewrite where a refusal was played by the server ([`down`]), or where a statement crosses a limit
+//! ([`guard`]).
 //!
 //! Pure but for the record: bytes in, bytes out, no socket and no waiting.
 
 mod basis;
 mod binds;
+mod ceilings;
 mod decide;
 pub mod down;
 mod forward;
 #[cfg(test)]
 mod fuzz;
+pub mod guard;
 mod inspect;
 pub mod judge;
 #[cfg(test)]
 mod judged;
+pub mod limits;
 pub mod policy;
 pub mod question;
 pub mod record;
@@ -23,6 +27,7 @@ mod tests;
 use crate::{lease::Lease, outbox::recorder::OutboxError};
 use binds::Binds;
 use decide::{Answer, Decision, Refused};
+use guard::{Begins, Guard, Way};
 use inspect::{Inspected, Inspector, Statement};
 use judge::{Judge, Obstacle};
 use postern_proto::v1::StatementKind;
@@ -66,6 +71,9 @@ pub enum Fatal {
     /// The session's statements cannot be understood: the database does not say what names mean.
     #[error("the database does not say what names mean")]
     Names,
+    /// A statement that has crossed a limit cannot be stopped.
+    #[error("a statement that has crossed a limit cannot be stopped")]
+    Unstoppable,
 }
 
 impl Fatal {
@@ -85,6 +93,11 @@ impl Fatal {
                 "57P03",
                 "the connector cannot tell what names mean in the database, so no statement may run",
                 again,
+            ),
+            Self::Unstoppable => Report::new(
+                "57P01",
+                "a statement has crossed a limit and could not be stopped, so the session ends",
+                "Connect again, and ask for less at once.",
             ),
             Self::Lease => {
                 Report::new("08006", "the connector has lost the control plane, so no statement may start", again)
@@ -119,6 +132,8 @@ pub struct Pipeline {
     judge: Judge,
     /// Values to be recorded.
     binds: Binds,
+    /// Of a session whose statements may have limits.
+    guard: Guard,
     /// A statement waits at the start of `partial` until it can be judged.
     held: bool,
     /// A question of ours that the server is answering.
@@ -136,7 +151,7 @@ pub struct Pipeline {
 impl Pipeline {
     /// For one session.
     #[must_use]
-    pub fn new(journal: Journal, lease: Lease, judge: Judge) -> Self {
+    pub fn new(journal: Journal, lease: Lease, judge: Judge, guard: Guard) -> Self {
         Self {
             input: Input::Between,
             partial: Vec::new(),
@@ -148,6 +163,7 @@ impl Pipeline {
             said_goodbye: false,
             judge,
             binds: Binds::default(),
+            guard,
             held: false,
             question: None,
             status: b'I',
@@ -249,9 +265,10 @@ impl Pipeline {
         Ok(bytes.len())
     }
 
-    /// Whether a message cannot be judged yet. While the server answers a question of ours, everything waits.
+    /// Whether a message cannot be judged yet. While the server answers a question of ours, everything waits; while a
+    /// statement is watched, everything but the data that it takes.
     fn is_to_wait(&mut self, header: Header, bytes: &[u8]) -> Result<bool, ProtocolError> {
-        if self.question.is_some() {
+        if self.question.is_some() || self.waits_for_outcome() {
             return Ok(true);
         }
         if !matches!(header.tag, b'Q' | b'P' | b'B' | b'E') || !self.begin() {
@@ -295,6 +312,11 @@ impl Pipeline {
         Ok(text.unwrap_or_default())
     }
 
+    /// Whether the outcome of a statement is awaited before anything goes on but the data that it takes.
+    fn waits_for_outcome(&self) -> bool {
+        self.guard.is_busy() && !self.tracker.takes_data()
+    }
+
     /// Whether the transaction has failed, and nothing is under way that may end it.
     fn is_failed(&self) -> bool {
         self.status == b'E' && !self.ran
@@ -317,6 +339,10 @@ impl Pipeline {
     /// # Errors
     /// When the session has to end.
     pub fn poll_held(&mut self, cx: &mut Context<'_>, to_server: &mut Vec<u8>) -> Poll<Result<(), Fatal>> {
+        // Its outcome comes from the server.
+        if self.waits_for_outcome() {
+            return Poll::Pending;
+        }
         let failed = self.is_failed();
         while self.question.is_none() {
             match self.judge.obstacle(self.status, failed) {
@@ -402,10 +428,16 @@ impl Pipeline {
                     }
                     _ => {}
                 }
+                if header.tag == b'B' {
+                    self.guard.bound(|| inspect::bind_names(body).ok().flatten().map(|bind| bind.portal));
+                }
                 if let Some(sent) = sent {
                     self.sent(sent);
                 }
                 to_server.extend_from_slice(message);
+                if matches!(header.tag, b'c' | b'f') {
+                    self.guard.fed(to_server);
+                }
                 return Ok(true);
             }
         }
@@ -415,7 +447,7 @@ impl Pipeline {
         }
         let failed = self.is_failed();
         self.ran |= statement.kind != StatementKind::Parse;
-        let decision = decide::decide(&statement, &mut self.judge, failed);
+        let (decision, way) = self.decide(&statement, failed);
         let seq = self.journal.decided(&statement, &decision)?;
         self.inspector.recorded(&statement, seq);
         if header.tag == b'E'
@@ -423,22 +455,49 @@ impl Pipeline {
         {
             self.journal.bound(seq, bound)?;
         }
-        let goes_on = matches!(decision.answer, Answer::Allow);
+        let goes_on = matches!(decision.answer, Answer::Allow(_));
         match decision.answer {
-            Answer::Allow => {
+            Answer::Allow(limits) => {
                 self.judge.sent(seq);
-                match self.judge.take_put_right() {
-                    Some(text) => put_text(header.tag, body, &text, to_server)?,
-                    None => to_server.extend_from_slice(message),
+                let put_right = match self.judge.take_put_right() {
+                    Some(text) => {
+                        let mut message = Vec::new();
+                        put_text(header.tag, body, &text, &mut message)?;
+                        Some((text, message))
+                    }
+                    None => None,
+                };
+                let (text, message) =
+                    put_right.as_ref().map_or((statement.prepared.text.bytes(), message), |(text, message)| {
+                        (text.as_bytes(), message.as_slice())
+                    });
+                match way {
+                    Way::Free => to_server.extend_from_slice(message),
+                    _ => {
+                        let portal = if way == Way::Execute { frontend::execute(body)?.0 } else { Default::default() };
+                        self.guard.begin(Begins { seq, way, text, portal, limits }, message, to_server);
+                    }
                 }
             }
             Answer::Deny(report) => {
+                // What was understood of it, where the guard refuses it, ends as what has failed.
+                self.judge.sent(seq);
                 forward::refuse(statement.kind, to_server);
                 self.refused.insert(seq, report);
             }
         }
         self.sent(sent(seq));
         Ok(goes_on)
+    }
+
+    /// Whether a statement may run, and how it is sent.
+    fn decide(&mut self, statement: &inspect::Statement, failed: bool) -> (Decision, Way) {
+        let decision = decide::decide(statement, &mut self.judge, failed);
+        let Answer::Allow(limits) = &decision.answer else { return (decision, Way::Free) };
+        match self.guard.admit(statement, limits.as_deref()) {
+            Ok(way) => (decision, way),
+            Err(report) => (Refused::from(report).into(), Way::Free),
+        }
     }
 
     /// Whether what a Bind is for may be planned: a function that calls itself immutable runs then. What may not is
@@ -490,8 +549,46 @@ impl Pipeline {
     }
 
     fn sent(&mut self, sent: Sent<u64>) {
-        let Self { tracker, journal, refused, inspector, judge, .. } = self;
-        tracker.sent(sent, |end| ended(end, journal, refused, inspector, judge));
+        let Self { tracker, journal, refused, inspector, judge, guard, .. } = self;
+        tracker.sent(sent, |end| ended(end, journal, refused, inspector, judge, guard));
+    }
+
+    /// Goes on with what the watched statement needs besides its own messages. Whether a cancel request is to be sent
+    /// for it; [`cancelled`](Self::cancelled) is to be called once that can hit nothing any more.
+    pub fn poll_guard(&mut self, cx: &mut Context<'_>, to_server: &mut Vec<u8>) -> bool {
+        let is_running = self.is_guarded_now();
+        self.take_due(to_server);
+        if is_running {
+            self.guard.poll_time(cx);
+        }
+        self.guard.take_cancel()
+    }
+
+    /// Appends what the watched statement needs to have sent.
+    pub fn take_due(&mut self, to_server: &mut Vec<u8>) {
+        self.guard.take_due(to_server);
+    }
+
+    /// The cancel request that was asked for can hit nothing any more.
+    pub fn cancelled(&mut self) {
+        self.guard.cancelled();
+        self.may_go_on = true;
+    }
+
+    /// Whether something is to be done for the watched statement.
+    #[must_use]
+    pub fn has_due(&self) -> bool {
+        self.guard.has_due() || (self.guard.wants_timer() && self.is_guarded_now())
+    }
+
+    /// Whether the server is answering the statement that is watched.
+    fn is_guarded_now(&self) -> bool {
+        let watched = self.guard.watched();
+        let answered = || match self.tracker.front() {
+            Some(Sent::Query(seq) | Sent::Execute(seq)) => Some(seq),
+            _ => None,
+        };
+        watched.is_some() && watched == answered()
     }
 
     /// Whether more of the client may be read.
@@ -514,6 +611,9 @@ impl Pipeline {
 
     /// The session is over: what has not ended, has now.
     pub fn finish(mut self, reason: &str) {
+        if let Some(seq) = self.guard.watched() {
+            self.journal.unfinished(seq, self.guard.ended(seq));
+        }
         self.journal.finish(reason);
     }
 }
@@ -534,13 +634,15 @@ fn ended(
     refused: &mut HashMap<u64, Report>,
     inspector: &mut Inspector,
     judge: &mut Judge,
+    guard: &mut Guard,
 ) {
     refused.remove(&end.statement);
     if end.outcome != Outcome::Ok {
         inspector.failed(end.statement);
     }
     judge.ended(&end);
-    journal.ended(end);
+    let used = guard.ended(end.statement);
+    journal.ended(end, used);
 }
 
 /// A Query or Parse with another text.

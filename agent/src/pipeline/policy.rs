@@ -1,6 +1,9 @@
 //! What the policies in force say of a session's statements.
 
-use super::basis::{Basis, Last, Ruled};
+use super::{
+    basis::{Basis, Last, Ruled},
+    ceilings::Ceilings,
+};
 use crate::rules::{Current, Facts, Rules};
 use postern_policy::{
     Connection, Decision, Deed, Grant, Moment, Obligations, Outcome, Plan, Principal, PrincipalKind, Subject,
@@ -13,7 +16,7 @@ use postern_sql::{
 };
 use postern_types::time::Micros;
 use postern_wire::error::Report;
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, rc::Rc, sync::Arc};
 
 /// The policies as they are for one session.
 pub struct Policy {
@@ -22,6 +25,8 @@ pub struct Policy {
     subject: Subject,
     client: IpAddr,
     plan: Plan,
+    /// Of the session, since it began.
+    ceilings: Ceilings,
     /// Whether the plan permits everything there is, with nothing asked for in return.
     everything: bool,
 }
@@ -57,7 +62,19 @@ impl Policy {
         };
         let client = Moment::client(&ticket.client_address);
         let (plan, everything) = plan(&rules, &mut subject);
-        Ok(Self { current: Arc::clone(current), rules, subject, client, plan, everything })
+        let decision = plan.decide_session(&Moment { now: Micros::now(), offset: 0, client });
+        let ceilings = match &decision.outcome {
+            Outcome::Allow { obligations } => Ceilings::new(obligations, &by(&decision)),
+            // Each statement is told why.
+            Outcome::Review { .. } | Outcome::Deny(_) => Ceilings::default(),
+        };
+        Ok(Self { current: Arc::clone(current), rules, subject, client, plan, ceilings, everything })
+    }
+
+    /// What the session's time-outs may be.
+    #[must_use]
+    pub fn ceilings(&self) -> &Ceilings {
+        &self.ceilings
     }
 
     /// Takes what is in force now. Between two calls nothing changes.
@@ -91,14 +108,39 @@ impl Policy {
     /// # Errors
     /// Why not.
     pub fn admit(&self, statement: &facts::Statement, ruled: &mut Ruled) -> Result<(), Report> {
-        let (statement, objects) = (without_what_is_told(statement), &self.facts()?.objects);
-        let decision = self.plan.decide(&ruled.moment, &statement, objects);
-        let Some(report) = refused(&decision) else {
-            ruled.permitted(decision);
-            return Ok(());
-        };
-        ruled.refused(decision, Deed::of(&statement, objects));
-        Err(report)
+        let (told, objects) = (without_what_is_told(statement), &self.facts()?.objects);
+        let decision = self.plan.decide(&ruled.moment, &told, objects);
+        if let Err(report) = self.enforce(statement, &decision, ruled) {
+            ruled.refused(decision, Deed::of(&told, objects));
+            return Err(report);
+        }
+        ruled.permitted(decision);
+        Ok(())
+    }
+
+    /// What comes of a decision: limits of the statement, or a refusal.
+    fn enforce(&self, statement: &facts::Statement, decision: &Decision, ruled: &mut Ruled) -> Result<(), Report> {
+        match &decision.outcome {
+            // Whether there is a reason was decided, and values are recorded when they come.
+            Outcome::Allow { obligations } => {
+                if *obligations != Obligations::default() {
+                    self.ceilings.admit(statement)?;
+                    self.ceilings.cover(obligations)?;
+                    ruled.limits.oblige(obligations, &by(decision));
+                }
+                Ok(())
+            }
+            Outcome::Review { .. } => Err(not_enforced(decision, "a review")),
+            Outcome::Deny(denial) => {
+                let by = names(decision);
+                Err(Report {
+                    sqlstate: "42501".to_owned(),
+                    message: denial.message.clone(),
+                    detail: if by.is_empty() { "No policy permits it.".to_owned() } else { format!("Policies: {by}.") },
+                    hint: denial.hint.clone(),
+                })
+            }
+        }
     }
 
     /// What was decided by, for the record; nothing, where policies were not asked. `last` is what this was for the same
@@ -107,7 +149,9 @@ impl Policy {
     /// # Errors
     /// When it cannot be recorded.
     pub fn basis(&self, ruled: Ruled, analysis: &Analysis, last: &Last) -> Result<Option<Basis>, Report> {
-        let Ruled { moment, policies: Some(policies), refused, record_binds } = ruled else { return Ok(None) };
+        let Ruled { moment, policies: Some(policies), refused, record_binds, limits: _ } = ruled else {
+            return Ok(None);
+        };
         let objects = &self.facts()?.objects;
         let kept = last.get(self.rules.counter, policies, refused, |policies, refused| {
             let mut statements = deeds(analysis, objects);
@@ -137,29 +181,23 @@ pub fn deeds(analysis: &Analysis, objects: &dyn Describe) -> Vec<Deed> {
     statements.map(|statement| Deed::of(&without_what_is_told(statement), objects)).collect()
 }
 
-/// What the client is told of a decision, unless the statement may run.
-fn refused(decision: &Decision) -> Option<Report> {
-    let by = decision.policies.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    // Whether there is a reason was decided, and values are recorded when they come.
-    let enforced = |obligations: &Obligations| {
-        let Obligations { reason_required, record_binds, .. } = *obligations;
-        *obligations == Obligations { reason_required, record_binds, ..Obligations::default() }
-    };
-    match &decision.outcome {
-        Outcome::Allow { obligations } if enforced(obligations) => None,
-        Outcome::Allow { .. } | Outcome::Review { .. } => Some(Report {
-            sqlstate: "0A000".to_owned(),
-            message: "the policies permit this statement with limits or a review".to_owned(),
-            detail: format!("Policies: {by}. Connectors of this version enforce neither."),
-            hint: "Ask for another access role, or have the policies changed.".to_owned(),
-        }),
-        Outcome::Deny(denial) => Some(Report {
-            sqlstate: "42501".to_owned(),
-            message: denial.message.clone(),
-            detail: if by.is_empty() { "No policy permits it.".to_owned() } else { format!("Policies: {by}.") },
-            hint: denial.hint.clone(),
-        }),
+fn not_enforced(decision: &Decision, what: &str) -> Report {
+    Report {
+        sqlstate: "0A000".to_owned(),
+        message: format!("the policies permit this statement with {what}"),
+        detail: format!("Policies: {}. Connectors of this version cannot do that.", names(decision)),
+        hint: "Ask for another access role, or have the policies changed.".to_owned(),
     }
+}
+
+fn names(decision: &Decision) -> String {
+    decision.policies.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Whose limits they are, as it is told.
+fn by(decision: &Decision) -> Rc<str> {
+    let policies = if decision.policies.len() == 1 { "the policy" } else { "the policies" };
+    format!("{policies} {}", names(decision)).into()
 }
 
 /// What these rules say of a session, and whether they permit it everything.

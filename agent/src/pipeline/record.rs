@@ -8,7 +8,7 @@ use super::{
 use crate::outbox::recorder::{OutboxError, Recorder, Refers};
 use postern_proto::v1::{
     self as proto, Outcome, SessionEnded, SessionFacts, StatementBound, StatementDecided, StatementEnded,
-    StatementKind, audit_record::Record,
+    StatementKind, Usage, audit_record::Record,
 };
 use postern_types::time::Micros;
 use postern_wire::tracker::{self, Ended};
@@ -38,6 +38,24 @@ struct Open {
     refused: Option<String>,
 }
 
+/// How a statement ended.
+struct End {
+    seq: u64,
+    started: Instant,
+    outcome: Outcome,
+    rows: u64,
+    bytes: u64,
+    sqlstate: String,
+    used: Option<Usage>,
+}
+
+impl End {
+    /// Without more than that.
+    fn of(open: &Open, outcome: Outcome) -> Self {
+        Self { seq: open.seq, started: open.started, outcome, rows: 0, bytes: 0, sqlstate: String::new(), used: None }
+    }
+}
+
 impl Journal {
     /// Begins a session's records.
     #[must_use]
@@ -51,7 +69,7 @@ impl Journal {
     /// # Errors
     /// When it cannot be recorded: the statement must not run.
     pub fn decided(&mut self, statement: &Statement, decision: &Decision) -> Result<u64, OutboxError> {
-        if let (Some(seq), Answer::Allow) = (statement.adopted, &decision.answer)
+        if let (Some(seq), Answer::Allow(_)) = (statement.adopted, &decision.answer)
             && let Some(open) = self.find(seq).and_then(|index| self.open.get_mut(index))
         {
             open.kind = StatementKind::Execute;
@@ -61,7 +79,7 @@ impl Journal {
         self.seq += 1;
         let seq = self.seq;
         let (code, reason, sqlstate) = match &decision.answer {
-            Answer::Allow => (proto::Decision::Allow, String::new(), String::new()),
+            Answer::Allow(_) => (proto::Decision::Allow, String::new(), String::new()),
             Answer::Deny(report) => (proto::Decision::Deny, report.message.clone(), report.sqlstate.clone()),
         };
         let refused = (code == proto::Decision::Deny).then(|| sqlstate.clone());
@@ -114,19 +132,28 @@ impl Journal {
         Poll::Ready(flushed)
     }
 
-    /// Records an end. It rides along with the next write.
-    pub fn ended(&mut self, ended: Ended<u64>) {
+    /// Records an end, and what it took of the grant's budget. It rides along with the next write.
+    pub fn ended(&mut self, ended: Ended<u64>, used: Option<Usage>) {
         let Some(open) = self.take(ended.statement) else {
             return;
         };
-        let (outcome, sqlstate) = match (ended.outcome, open.refused) {
+        let (outcome, sqlstate) = match (ended.outcome, open.refused.clone()) {
             (tracker::Outcome::Ok, _) => (Outcome::Ok, String::new()),
             // What the server said of the message that stood in for it is of no interest.
             (tracker::Outcome::Error(_), Some(sqlstate)) => (Outcome::Error, sqlstate),
             (tracker::Outcome::Error(code), None) => (Outcome::Error, String::from_utf8_lossy(&code).into_owned()),
             (tracker::Outcome::Skipped, _) => (Outcome::Skipped, String::new()),
         };
-        self.put_end(open.seq, open.started, outcome, ended.rows, ended.bytes, sqlstate);
+        let end = End { rows: ended.rows, bytes: ended.bytes, sqlstate, used, ..End::of(&open, outcome) };
+        self.put_end(end);
+    }
+
+    /// The session is over, and nobody knows what became of a statement; only what it took of the grant's budget.
+    pub fn unfinished(&mut self, seq: u64, used: Option<Usage>) {
+        if let Some(open) = self.take(seq) {
+            let Usage { rows_read: rows, bytes_out: bytes, .. } = used.unwrap_or_default();
+            self.put_end(End { rows, bytes, used, ..End::of(&open, Outcome::Unknown) });
+        }
     }
 
     fn find(&self, seq: u64) -> Option<usize> {
@@ -140,16 +167,17 @@ impl Journal {
     /// What a Parse prepared is gone, and was never executed.
     pub fn never_executed(&mut self, seq: u64) {
         if let Some(open) = self.take(seq) {
-            self.put_end(seq, open.started, Outcome::Prepared, 0, 0, String::new());
+            self.put_end(End::of(&open, Outcome::Prepared));
         }
     }
 
-    fn put_end(&mut self, seq: u64, started: Instant, outcome: Outcome, rows: u64, bytes: u64, sqlstate: String) {
+    fn put_end(&mut self, end: End) {
+        let End { seq, started, outcome, rows, bytes, sqlstate, used } = end;
         let duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let outcome = outcome.into();
         let recorded = self.recorder.record(self.session, &self.facts, Refers::default(), |references| {
             let session_ref = references.session;
-            Record::Ended(StatementEnded { session_ref, seq, duration_us, outcome, rows, bytes, sqlstate })
+            Record::Ended(StatementEnded { session_ref, seq, duration_us, outcome, rows, bytes, sqlstate, used })
         });
         if let Err(error) = recorded {
             // The decision is on record; the next one will fail and end the session.
@@ -161,7 +189,7 @@ impl Journal {
     pub fn finish(&mut self, reason: &str) {
         for open in std::mem::take(&mut self.open) {
             let outcome = if open.kind == StatementKind::Parse { Outcome::Prepared } else { Outcome::Unknown };
-            self.put_end(open.seq, open.started, outcome, 0, 0, String::new());
+            self.put_end(End::of(&open, outcome));
         }
         let (at_us, statements, reason) = (Micros::now().0, self.seq, reason.to_owned());
         let recorded = self.recorder.record(self.session, &self.facts, Refers::default(), |references| {

@@ -9,11 +9,17 @@ use postern_proto::v1::{SessionClosed, SessionOpened, connector_message::Message
 use postern_tunnel::Stream;
 use postern_types::time::Micros;
 use postern_wire::error::Severity;
-use std::{rc::Rc, time::Duration};
-use tokio::{sync::mpsc, time::timeout};
+use std::{future::poll_fn, rc::Rc, task::Poll, time::Duration};
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
 
 /// The database has this long to let us in; the gateway waits a little longer.
 const OPEN_DEADLINE: Duration = Duration::from_secs(25);
+
+/// How often it is looked whether a client still waits for its session.
+const GONE_EVERY: Duration = Duration::from_millis(500);
 
 /// A client that is being refused has this long to take the answer.
 const REFUSAL_DEADLINE: Duration = Duration::from_secs(5);
@@ -21,8 +27,12 @@ const REFUSAL_DEADLINE: Duration = Duration::from_secs(5);
 /// Serves one stream to its end.
 pub async fn serve(worker: Rc<Worker>, stream: Stream, preamble: Vec<u8>, gateway_id: Rc<str>) {
     let (end, ends) = mpsc::unbounded_channel::<End>();
-    let opening = timeout(OPEN_DEADLINE, open::open(&worker, &preamble, &gateway_id, end)).await;
-    let opening = opening.unwrap_or_else(|_| Err(open::unreachable()));
+    let opening = timeout(OPEN_DEADLINE, open::open(&worker, &preamble, &gateway_id, end));
+    let opening = tokio::select! {
+        opening = opening => opening.unwrap_or_else(|_| Err(open::unreachable())),
+        // Nobody waits for it any more.
+        () = gone(&stream) => return,
+    };
     // The preamble is of no more use, and sessions are many.
     drop(preamble);
     match opening {
@@ -35,6 +45,18 @@ pub async fn serve(worker: Rc<Worker>, stream: Stream, preamble: Vec<u8>, gatewa
                 "session refused"
             );
             let _ = timeout(REFUSAL_DEADLINE, drain(&stream, &report.encode(Severity::Fatal))).await;
+        }
+    }
+}
+
+/// Waits until the stream is no more. What the client sends ahead stays in it, and hides its end from whoever waits for
+/// that: so it is looked at now and then.
+async fn gone(stream: &Stream) {
+    loop {
+        sleep(GONE_EVERY).await;
+        let closed = poll_fn(|cx| Poll::Ready(stream.poll_writable(cx))).await;
+        if matches!(closed, Poll::Ready(Err(_))) {
+            return;
         }
     }
 }

@@ -1,7 +1,9 @@
 //! From a preamble to a database connection.
 
 use crate::{
+    budgets::Ledger,
     config::Credentials,
+    gates::Place,
     pipeline::{
         Fatal,
         judge::{Judge, names::QUESTION, sight::Sight},
@@ -45,6 +47,12 @@ pub struct Opened {
     pub registration: Registration,
     /// Judges its statements.
     pub judge: Judge,
+    /// Whether its access role only reads.
+    pub read_only: bool,
+    /// Among the sessions that the connection may have at once.
+    pub place: Place,
+    /// What its grant may still use up, if it has a budget.
+    pub ledger: Option<Arc<Ledger>>,
 }
 
 /// What a client is told when the database does not answer. Without addresses.
@@ -78,10 +86,14 @@ pub async fn open(
     let mut target = target(worker, &ticket).await?;
     let application_name = application_name(&ticket, &preamble.startup_parameters);
     target.parameters = parameters(&ticket, &preamble.startup_parameters, &application_name);
+    let policy = Policy::new(&worker.rules, &ticket)?;
+    policy.ceilings().put_parameters(&preamble.startup_parameters, &ticket.settings, &mut target.parameters);
     target.minor = u16::try_from(preamble.protocol_minor).unwrap_or(0);
+    let place = worker.gates.enter(&ticket.connection).await?;
     let mut connection = postern_dial::connect(&target).await.map_err(|error| dial_report(&ticket, error))?;
     let target = Arc::new(target);
-    let judge = judge(worker, &ticket, &target, &mut connection, &preamble.startup_parameters).await?;
+    let judge = judge(worker, &ticket, &target, &mut connection, (policy, &preamble.startup_parameters)).await?;
+    let (ledger, read_only) = (worker.budgets.of(&ticket, Micros::now()), ticket.read_only);
     let facts = SessionFacts {
         r#ref: 0,
         session_id: ticket.session_id,
@@ -100,7 +112,17 @@ pub async fn open(
         opened_at_us: Micros::now().0,
         policy_version: ticket.policy_version,
     };
-    Ok(Opened { facts, connection, target, ends_at: Micros(ticket.grant_ends_at_us), registration, judge })
+    Ok(Opened {
+        facts,
+        connection,
+        target,
+        ends_at: Micros(ticket.grant_ends_at_us),
+        registration,
+        place,
+        judge,
+        read_only,
+        ledger,
+    })
 }
 
 /// Waits for a moment until the control plane has said what is served and what is in force: its ticket may come before it
@@ -121,7 +143,7 @@ async fn judge(
     ticket: &Ticket,
     target: &Arc<Target>,
     connection: &mut postern_dial::Connection,
-    parameters: &[Setting],
+    (policy, parameters): (Policy, &[Setting]),
 ) -> Result<Judge, Report> {
     let failed = |error: &dyn std::fmt::Display| {
         tracing::warn!(%error, session = ticket.session_id, connection = ticket.connection, "a session cannot be served");
@@ -131,7 +153,6 @@ async fn judge(
     let (catalogs, name, target) = (worker.catalogs.clone(), ticket.connection.clone(), Arc::clone(target));
     let user = target.user.clone();
     let sight = Sight::new(major, Box::new(move || catalogs.watch(&name, &target, major)));
-    let policy = Policy::new(&worker.rules, ticket)?;
     let prefix = ticket.prefix_application_name.then(|| prefix(ticket));
     let mut judge = Judge::new(ticket.access_role.clone(), ticket.read_only, policy, prefix, sight);
     judge.begin();

@@ -5,7 +5,7 @@ use super::{
     open::{self, Opened},
 };
 use crate::{
-    pipeline::{Fatal, Pipeline, down::Down, record::Journal},
+    pipeline::{Fatal, Pipeline, down::Down, guard::Guard, record::Journal},
     registry::End,
     worker::Worker,
 };
@@ -19,7 +19,7 @@ use postern_wire::{
 };
 use std::{
     cell::RefCell,
-    future::poll_fn,
+    future::{Future, poll_fn},
     io,
     pin::Pin,
     rc::Rc,
@@ -70,7 +70,7 @@ pub async fn relay(
     opened: Opened,
     mut ends: UnboundedReceiver<End>,
 ) -> &'static str {
-    let Opened { facts, mut connection, target, ends_at, registration, judge } = opened;
+    let Opened { facts, mut connection, target, ends_at, registration, place, judge, read_only, ledger } = opened;
     let greeting = open::greeting(&mut connection);
     let journal = Journal::new(Rc::clone(&worker.recorder), facts);
     let postern_dial::Connection { io, key, host, .. } = connection;
@@ -78,13 +78,14 @@ pub async fn relay(
     let relay = Rc::new(RefCell::new(Relay {
         io,
         stream,
-        pipeline: Pipeline::new(journal, worker.lease.clone(), judge),
+        pipeline: Pipeline::new(journal, worker.lease.clone(), judge, Guard::new(ledger, read_only)),
         down: Down::default(),
         to_server: Vec::new(),
         to_client: greeting,
         carry: Vec::new(),
         written: 0,
         cancelling: None,
+        stopping: None,
     }));
     // A task of its own: what would end the session is not asked for again with each message.
     let (shared, on, with) = (Rc::clone(&relay), Rc::clone(worker), canceller.clone());
@@ -101,7 +102,7 @@ pub async fn relay(
     }
     let Some(mut relay) = Rc::into_inner(relay).map(RefCell::into_inner) else { return "tunnel" };
     if matches!(ended, Ended::Client) && !relay.pipeline.said_goodbye() {
-        let answers = poll_fn(|cx| match relay.poll_down(cx, worker) {
+        let answers = poll_fn(|cx| match relay.poll_answers(cx, worker) {
             Poll::Pending if !relay.pipeline.is_idle() => Poll::Pending,
             _ => Poll::Ready(()),
         });
@@ -111,7 +112,7 @@ pub async fn relay(
         }
     }
     let reason = close(relay, ended, canceller.as_ref()).await;
-    drop(registration);
+    drop((registration, place));
     reason
 }
 
@@ -184,15 +185,18 @@ struct Canceller {
 }
 
 impl Canceller {
-    async fn cancel(&self) {
-        if let Err(error) = postern_dial::cancel(&self.target, &self.host, &self.key).await {
+    /// Whether the server has passed it on.
+    async fn cancel(&self) -> bool {
+        let sent = postern_dial::cancel(&self.target, &self.host, &self.key).await;
+        if let Err(error) = &sent {
             tracing::warn!(%error, pid = self.key.pid, "a cancel request could not be sent");
         }
+        sent.is_ok()
     }
 }
 
 /// A cancel request under way, and the bound on waiting for it.
-type Cancelling = Timeout<JoinHandle<Result<(), Elapsed>>>;
+type Cancelling = Timeout<JoinHandle<Result<bool, Elapsed>>>;
 
 struct Relay {
     io: Io,
@@ -209,6 +213,8 @@ struct Relay {
     written: usize,
     /// A cancel request that is being sent. What the client says meanwhile waits.
     cancelling: Option<Pin<Box<Cancelling>>>,
+    /// A cancel request of our own, for a statement that has crossed a limit.
+    stopping: Option<JoinHandle<Result<bool, Elapsed>>>,
 }
 
 /// Empties a buffer, and gives it back to the system unless it is small: most sessions are idle.
@@ -231,7 +237,7 @@ impl Relay {
                 return Poll::Ready(ended);
             }
             let has_more_room = !had_room && self.pipeline.has_room();
-            if !has_more_room && !self.pipeline.may_go_on() {
+            if !has_more_room && !self.pipeline.may_go_on() && !self.pipeline.has_due() {
                 return Poll::Pending;
             }
         }
@@ -243,6 +249,9 @@ impl Relay {
     /// not take it, the request passes it: it is what the client waits for.
     fn poll_up(&mut self, cx: &mut Context<'_>, canceller: Option<&Rc<Canceller>>) -> Poll<Ended> {
         loop {
+            if let Err(fatal) = self.guard(cx, canceller) {
+                return self.broken(fatal);
+            }
             if let Err(fatal) = ready!(self.pipeline.poll_recorded(cx)) {
                 return self.broken(fatal);
             }
@@ -285,6 +294,36 @@ impl Relay {
                 let sent = spawn_local(async move { timeout(LINGER, canceller.cancel()).await });
                 self.cancelling = Some(Box::pin(timeout(CANCEL_WITHIN, sent)));
             }
+        }
+    }
+
+    /// Does what the watched statement needs. Where it cannot be stopped, the session ends: a request that comes late
+    /// would hit another.
+    fn guard(&mut self, cx: &mut Context<'_>, canceller: Option<&Rc<Canceller>>) -> Result<(), Fatal> {
+        if self.pipeline.poll_guard(cx, &mut self.to_server) {
+            let canceller = Rc::clone(canceller.ok_or(Fatal::Unstoppable)?);
+            self.stopping = Some(spawn_local(async move { timeout(LINGER, canceller.cancel()).await }));
+        }
+        if let Some(stopping) = &mut self.stopping
+            && let Poll::Ready(sent) = Pin::new(stopping).poll(cx)
+        {
+            self.stopping = None;
+            if !matches!(sent, Ok(Ok(true))) {
+                return Err(Fatal::Unstoppable);
+            }
+            self.pipeline.cancelled();
+        }
+        Ok(())
+    }
+
+    /// The server's answers to a client that sends nothing more.
+    fn poll_answers(&mut self, cx: &mut Context<'_>, worker: &Rc<Worker>) -> Poll<Ended> {
+        let ended = self.poll_down(cx, worker);
+        // What they call for is what commits a statement, or undoes it.
+        self.pipeline.take_due(&mut self.to_server);
+        match self.poll_write(cx) {
+            Poll::Ready(Err(_)) => Poll::Ready(Ended::Database),
+            _ => ended,
         }
     }
 

@@ -6,7 +6,9 @@ use crate::{
     failure::Failure,
     output::{self, Column},
 };
-use postern_api::access::{BecauseOf, CreateCredential, Credential, CredentialUse, Grant, GrantStatus, GrantsQuery};
+use postern_api::access::{
+    Account, BecauseOf, CreateCredential, Credential, CredentialUse, Grant, GrantBudget, GrantStatus, GrantsQuery,
+};
 use postern_types::id::GrantId;
 
 /// List your open grants
@@ -50,9 +52,24 @@ pub async fn grants(context: &Context, args: GrantsArgs) -> Result<(), Failure> 
         Column::text("CONNECTION", |grant| grant.connection.clone()),
         Column::text("ROLE", |grant| grant.role.clone()),
         Column::text("UNTIL", |grant| output::time(grant.revoked_at.unwrap_or(grant.expires_at))),
+        Column::text("LEFT", |grant| grant.budget.as_ref().map(left).unwrap_or_default()),
         Column::text("REASON", |grant| output::shortened(&grant.reason, 50)),
     ];
     output::list(context.format, &grants, &columns, "There are no open grants. Ask with `postern request`.")
+}
+
+/// What is left of a budget: `9 of 10 statements`.
+fn left(budget: &GrantBudget) -> String {
+    let accounts = [
+        (budget.statements, "statements"),
+        (budget.rows_read, "rows read"),
+        (budget.rows_written, "rows written"),
+        (budget.bytes_out, "bytes out"),
+    ];
+    let told = |(account, what): (Option<Account>, &str)| {
+        account.map(|account| format!("{} of {} {what}", account.left, account.total))
+    };
+    accounts.into_iter().filter_map(told).collect::<Vec<_>>().join(", ")
 }
 
 /// Runs `revoke`.

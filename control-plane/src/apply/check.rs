@@ -1,11 +1,11 @@
 //! What a document's types do not say: names, URLs, durations, settings.
 
 use crate::problem::{Problem, shorten};
-use postern_api::document::{AccessRole, ConnectionDocument, RoleMode};
-use postern_types::time::parse_duration;
+use postern_api::document::{AccessRole, Budget, ConnectionDocument, RoleMode};
+use postern_types::{size::parse_bytes, time::parse_duration};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 /// The longest name: connections and roles appear as database and role names, of at most 63 bytes.
 const MAX_NAME: usize = 63;
@@ -15,6 +15,9 @@ const MAX_ENTRIES: usize = 10_000;
 
 /// The most reviewers that a role can ask for.
 const MAX_APPROVALS: u32 = 20;
+
+/// The longest that a session may wait for another to end: gateways give up soon after.
+const MAX_QUEUE_WAIT: Duration = Duration::from_secs(15);
 
 /// Settings that Postern itself decides.
 const OWN_SETTINGS: [&str; 5] =
@@ -72,6 +75,18 @@ pub(super) fn connection(document: &ConnectionDocument) -> Result<(), Problem> {
         let field = format!("roles.{name}");
         named(&field, name)?;
         access_role(&field, role)?;
+    }
+    if document.max_backends == Some(0) {
+        return Err(Problem::invalid("max_backends", "must be at least 1; leave it out for no bound"));
+    }
+    if let Some(wait) = &document.queue_wait {
+        let wait = parse_duration(wait).map_err(|error| Problem::invalid("queue_wait", error.to_string()))?;
+        if wait > MAX_QUEUE_WAIT {
+            return Err(Problem::invalid("queue_wait", format!("at most {}s", MAX_QUEUE_WAIT.as_secs())));
+        }
+        if document.max_backends.is_none() {
+            return Err(Problem::invalid("queue_wait", "has no meaning without `max_backends`"));
+        }
     }
     for (column, tag) in &document.tags {
         let field = format!("tags.{column}");
@@ -141,7 +156,32 @@ fn access_role(field: &str, role: &AccessRole) -> Result<(), Problem> {
     for (list, groups) in [("groups", &role.groups), ("reviewers", &role.reviewers)] {
         groups.iter().try_for_each(|group| named(&format!("{field}.{list}"), group))?;
     }
+    if let Some(budget) = &role.budget {
+        self::budget(&format!("{field}.budget"), budget)?;
+    }
     settings(&format!("{field}.settings"), &role.settings)
+}
+
+/// Amounts that are stored as 64-bit integers. With 0 a grant would be of no use.
+fn budget(field: &str, budget: &Budget) -> Result<(), Problem> {
+    let Budget { statements, rows_read, rows_written, bytes_out, sessions } = budget;
+    let bytes = bytes_out.as_deref().map(parse_bytes).transpose();
+    let bytes = bytes.map_err(|error| Problem::invalid(format!("{field}.bytes_out"), error.to_string()))?;
+    let sessions = sessions.map(u64::from);
+    for (name, amount) in [
+        ("statements", *statements),
+        ("rows_read", *rows_read),
+        ("rows_written", *rows_written),
+        ("bytes_out", bytes),
+        ("sessions", sessions),
+    ] {
+        // Nothing may be written, or nothing read.
+        let least = u64::from(!name.starts_with("rows"));
+        if amount.is_some_and(|amount| amount < least || i64::try_from(amount).is_err()) {
+            return Err(Problem::invalid(format!("{field}.{name}"), format!("must be a number of at least {least}")));
+        }
+    }
+    Ok(())
 }
 
 fn settings(field: &str, settings: &BTreeMap<String, String>) -> Result<(), Problem> {
@@ -195,6 +235,18 @@ mod tests {
         check(of(url, json!({ "mode": "shared", "max_durration": "1h" })), Some("max_durration"));
         check(of(url, json!({ "mode": "shared", "settings": { "role": "x" } })), Some("roles.read.settings.role"));
         check(json!({ "name": "demo", "connector": "dev" }), Some("database"));
+        let budget = |budget: Value| of(url, json!({ "mode": "shared", "budget": budget }));
+        check(budget(json!({ "statements": 10, "rows_written": 0, "bytes_out": "64MiB", "sessions": 2 })), None);
+        check(budget(json!({ "statements": 0 })), Some("roles.read.budget.statements"));
+        check(budget(json!({ "rows_read": u64::MAX })), Some("roles.read.budget.rows_read"));
+        check(budget(json!({ "bytes_out": "much" })), Some("roles.read.budget.bytes_out"));
+        check(budget(json!({ "sessions": 0 })), Some("roles.read.budget.sessions"));
+        check(budget(json!({ "rows": 1 })), Some("rows"));
+        let backends = |most: Value, wait: Value| json!({ "name": "demo", "database": url, "connector": "dev", "max_backends": most, "queue_wait": wait });
+        check(backends(json!(5), json!("5s")), None);
+        check(backends(json!(0), Value::Null), Some("max_backends"));
+        check(backends(json!(5), json!("1h")), Some("queue_wait"));
+        check(backends(Value::Null, json!("5s")), Some("queue_wait"));
     }
 
     #[test]

@@ -8,10 +8,10 @@ pub mod search;
 use crate::store::{self, Store, StoreError, Tx};
 use postern_api::identity::{PrincipalKind, PrincipalRef};
 use postern_audit::segment;
-use postern_proto::v1::{self, AuditRecord, ControlEvent, audit_record::Record};
+use postern_proto::v1::{self, AuditRecord, ControlEvent, Usage, audit_record::Record};
 use postern_types::{id::SegmentId, time::Micros};
 use serde_json::Value;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// The source of the control plane's own segments.
 pub const CONTROL_PLANE: &str = "control-plane";
@@ -137,9 +137,10 @@ pub async fn append_segment(
         if records.iter().any(|record| matches!(record.record, Some(Record::Control(_)))) {
             return Err(StoreError::corrupt("audit segment", "it holds an event of the control plane"));
         }
-        Ok((span(&records, now), sessions(records), payload))
+        Ok((span(&records, now), usage(&records), sessions(records), payload))
     });
-    let (span, sessions, payload) = checked.await.map_err(|error| StoreError::corrupt("audit segment", error))??;
+    let (span, usage, sessions, payload) =
+        checked.await.map_err(|error| StoreError::corrupt("audit segment", error))??;
     let mut tx = store.begin().await?;
     source.check(&mut tx, &sessions).await?;
     let segment = store::audit::NewSegment {
@@ -151,6 +152,11 @@ pub async fn append_segment(
         payload: &payload,
     };
     let stored = store::audit::insert(&mut tx, &segment).await?;
+    if stored {
+        for (session, used) in usage {
+            store::access::use_up(&mut tx, &session, &used).await?;
+        }
+    }
     tx.commit().await?;
     Ok(if stored { Appended::Stored } else { Appended::Duplicate })
 }
@@ -162,6 +168,28 @@ fn sessions(records: Vec<AuditRecord>) -> HashSet<String> {
         _ => None,
     };
     records.into_iter().filter_map(id).collect()
+}
+
+/// What each session of a segment has used of its grant's budget, where it has one.
+fn usage(records: &[AuditRecord]) -> BTreeMap<String, Usage> {
+    let mut ids = HashMap::new();
+    let mut usage: BTreeMap<String, Usage> = BTreeMap::new();
+    for record in records.iter().filter_map(|record| record.record.as_ref()) {
+        match record {
+            Record::Session(facts) => drop(ids.insert(facts.r#ref, &facts.session_id)),
+            Record::Ended(ended) => {
+                if let (Some(id), Some(used)) = (ids.get(&ended.session_ref), &ended.used) {
+                    let sum = usage.entry((*id).clone()).or_default();
+                    sum.statements = sum.statements.saturating_add(used.statements);
+                    sum.rows_read = sum.rows_read.saturating_add(used.rows_read);
+                    sum.rows_written = sum.rows_written.saturating_add(used.rows_written);
+                    sum.bytes_out = sum.bytes_out.saturating_add(used.bytes_out);
+                }
+            }
+            _ => {}
+        }
+    }
+    usage
 }
 
 struct Span {

@@ -9,11 +9,15 @@ use crate::{
     seal::Sealer,
     store::{Store, StoreError, bus, connections, identities, sessions},
 };
+use postern_api::document::{ConnectionDocument, DEFAULT_QUEUE_WAIT};
 use postern_proto::v1::{
     ClientError, ConnectionSet, ConnectionSpec, ConnectorCommand, EndSession, GatewayAddress, GatewaySet, PolicyBundle,
     connector_command::Command,
 };
-use postern_types::{id::SessionId, time::Micros};
+use postern_types::{
+    id::SessionId,
+    time::{Micros, parse_duration},
+};
 use std::{sync::atomic::Ordering, time::Duration};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -268,6 +272,8 @@ pub async fn sets(
     let gateways = identities::reachable_gateways(&mut tx, Micros::now()).await?;
     let mut spec = |row: connections::ConnectionRow| ConnectionSpec {
         logins: logins.remove(row.name()).unwrap_or_default(),
+        max_backends: row.document.max_backends.unwrap_or(0),
+        queue_wait_ms: queue_wait_ms(&row.document),
         name: row.document.name,
         database_url: row.document.database,
     };
@@ -278,6 +284,12 @@ pub async fn sets(
         gateways: GatewaySet { gateways: gateways.into_iter().filter_map(address).collect() },
         policies,
     })
+}
+
+fn queue_wait_ms(document: &ConnectionDocument) -> u32 {
+    // Checked when it was applied. What cannot be read waits for nothing.
+    let wait = parse_duration(document.queue_wait.as_deref().unwrap_or(DEFAULT_QUEUE_WAIT)).unwrap_or_default();
+    u32::try_from(wait.as_millis()).unwrap_or(u32::MAX)
 }
 
 async fn keep_house(hub: &Hub) {

@@ -7,11 +7,12 @@ use super::store_failed;
 use crate::{
     Core,
     audit::{self, Event},
+    budgets::Balance,
     grants::{self, LoginGrant, ask_again},
     identity::scram::{Challenge, ClientFirst, Mechanism, Proved, ScramError, Verifier},
     problem::shorten,
     store::{
-        StoreError, identities, policies,
+        StoreError, access, identities, policies,
         sessions::{self, NewSession},
     },
     ticket,
@@ -43,6 +44,9 @@ const MAX_NAME: usize = 256;
 /// A connector whose control stream broke has it again within two seconds, unless something is wrong.
 const REATTACH_TRIES: u32 = 20;
 const REATTACH_PAUSE: Duration = Duration::from_millis(100);
+
+/// A session that has not begun within this will not: its ticket is over, and so is the time to open it.
+const UNOPENED: Duration = Duration::from_secs(60);
 
 /// Most connectors of one gateway that are looked at.
 const MAX_ATTACHED: usize = 4096;
@@ -199,9 +203,10 @@ impl Attempt {
             Err(error) => return Err(self.refuse(begin, &login, error, &proved).await?.into()),
         };
         let session_id = SessionId::new();
-        let Some(policy_version) = self.authorize(begin, &login, &proved, &session_id, &connector, now).await? else {
-            let error = over(&login, "the grant ended just now".to_owned());
-            return Err(self.refuse(begin, &login, error, &proved).await?.into());
+        let authorized = self.authorize(begin, &login, &proved, &session_id, &connector, now).await?;
+        let policy_version = match authorized {
+            Ok(version) => version,
+            Err(error) => return Err(self.refuse(begin, &login, error, &proved).await?.into()),
         };
         let ticket = self.ticket(begin, &login, &proved, &session_id, &connector, now)?;
         let ticket = Ticket { policy_version, ..ticket };
@@ -215,7 +220,7 @@ impl Attempt {
         })
     }
 
-    /// Writes the session and its event; gives the version of the policies, or none if the grant is over.
+    /// Writes the session and its event; gives the version of the policies, or why there can be no session.
     async fn authorize(
         &self,
         begin: &AuthBegin,
@@ -224,7 +229,7 @@ impl Attempt {
         session_id: &SessionId,
         connector: &AttachedConnector,
         now: Micros,
-    ) -> Result<Option<u64>, StoreError> {
+    ) -> Result<Result<u64, ClientError>, StoreError> {
         let client_address = super::enrolment::bounded(&begin.client_address);
         let session = NewSession {
             id: session_id,
@@ -247,13 +252,19 @@ impl Attempt {
         });
         let mut tx = self.core.store.begin().await?;
         if !sessions::authorize(&mut tx, &session, now).await? {
-            return Ok(None);
+            return Ok(Err(over(login, "the grant ended just now".to_owned())));
+        }
+        if let Some(most) = login.balance.as_ref().and_then(|balance| balance.budget.sessions) {
+            let since = Micros(now.0.saturating_sub(i64::try_from(UNOPENED.as_micros()).unwrap_or(i64::MAX)));
+            if access::lock_sessions(&mut tx, &login.grant_id, session_id, since).await? >= i64::from(most) {
+                return Ok(Err(too_many(login, most)));
+            }
         }
         let version = policies::state(&mut tx).await?.version;
         let event = Event::new(now, "session.authorized", Some(&login.principal), session_id.as_str(), &detail);
         audit::append_control(&mut tx, event).await?;
         tx.commit().await?;
-        u64::try_from(version).map(Some).map_err(|error| StoreError::corrupt("policy version", error))
+        u64::try_from(version).map(Ok).map_err(|error| StoreError::corrupt("policy version", error))
     }
 
     fn ticket(
@@ -299,6 +310,7 @@ impl Attempt {
             reason: login.reason.clone(),
             groups: login.groups.clone(),
             request_ticket: login.ticket.clone().unwrap_or_default(),
+            budget: login.balance.as_ref().and_then(Balance::of_ticket),
         })
     }
 
@@ -473,6 +485,18 @@ fn over(login: &LoginGrant, message: String) -> ClientError {
         message,
         detail: String::new(),
         hint: ask_again(login.connection.name(), &login.role_name),
+    }
+}
+
+fn too_many(login: &LoginGrant, most: u32) -> ClientError {
+    ClientError {
+        sqlstate: "53300".to_owned(),
+        message: format!("the grant's budget is {most} sessions at once, and there are as many"),
+        detail: String::new(),
+        hint: format!(
+            "end one of them (`postern sessions`), or {}",
+            ask_again(login.connection.name(), &login.role_name)
+        ),
     }
 }
 

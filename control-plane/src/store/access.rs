@@ -1,13 +1,14 @@
 //! Requests, votes, grants and their credentials.
 
 use super::{Row, StoreError, Tx};
-use crate::values;
+use crate::{budgets::Balance, values};
 use postern_api::{
     access::{GrantStatus, RequestStatus, Verdict, Vote},
     identity::PrincipalRef,
 };
+use postern_proto::v1::Usage;
 use postern_types::{
-    id::{CredentialId, GrantId, PrincipalId, RequestId},
+    id::{CredentialId, GrantId, PrincipalId, RequestId, SessionId},
     time::Micros,
 };
 use std::time::Duration;
@@ -83,6 +84,8 @@ pub struct GrantRow {
     pub revoke_reason: Option<String>,
     /// When its end was recorded.
     pub ended_at: Option<Micros>,
+    /// Its budget, if it has one.
+    pub balance: Option<Balance>,
 }
 
 impl GrantRow {
@@ -138,7 +141,8 @@ macro_rules! select_grants {
     ($rest:literal) => {
         concat!(
             "SELECT g.id, g.request_id, g.connection, g.access_role, g.reason, g.starts_at, g.ends_at, g.verifier, ",
-            "g.revoked_at, g.revoke_reason, g.ended_at, ",
+            "g.revoked_at, g.revoke_reason, g.ended_at, g.budget, g.used_statements, g.used_rows_read, ",
+            "g.used_rows_written, g.used_bytes_out, ",
             "p.id AS p_id, p.kind AS p_kind, p.name AS p_name, o.id AS o_id, o.kind AS o_kind, o.name AS o_name, ",
             "b.id AS b_id, b.kind AS b_kind, b.name AS b_name ",
             "FROM grants g JOIN principals p ON p.id = g.principal_id LEFT JOIN principals o ON o.id = g.on_behalf_of_id ",
@@ -207,7 +211,23 @@ fn read_grant(row: &Row) -> Result<GrantRow, StoreError> {
         revoked_by: read_principal_opt(row, "b_id", "b_kind", "b_name")?,
         revoke_reason: row.get("revoke_reason")?,
         ended_at: row.time_opt("ended_at")?,
+        balance: read_balance(row)?,
     })
+}
+
+fn read_balance(row: &Row) -> Result<Option<Balance>, StoreError> {
+    let Some(budget) = row.get::<Option<String>>("budget")? else { return Ok(None) };
+    let count = |column| {
+        let count = row.get::<i64>(column)?;
+        u64::try_from(count).map_err(|error| StoreError::corrupt(column, error))
+    };
+    let used = Usage {
+        statements: count("used_statements")?,
+        rows_read: count("used_rows_read")?,
+        rows_written: count("used_rows_written")?,
+        bytes_out: count("used_bytes_out")?,
+    };
+    Balance::read(&budget, used).map(Some)
 }
 
 /// Writes a new request.
@@ -365,9 +385,11 @@ pub async fn votes(tx: &mut Tx, request: &RequestId) -> Result<Vec<Vote>, StoreE
 
 /// Writes a new grant.
 pub async fn insert_grant(tx: &mut Tx, row: &GrantRow) -> Result<(), StoreError> {
+    let budget = row.balance.as_ref().map(|balance| serde_json::to_string(&balance.budget)).transpose();
+    let budget = budget.map_err(|error| StoreError::corrupt("budget", error))?;
     tx.execute(
-        "INSERT INTO grants (id, request_id, connection, access_role, principal_id, on_behalf_of_id, reason, starts_at, ends_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "INSERT INTO grants (id, request_id, connection, access_role, principal_id, on_behalf_of_id, reason, starts_at, \
+         ends_at, budget) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         values![
             &row.id,
             &row.request_id,
@@ -378,10 +400,49 @@ pub async fn insert_grant(tx: &mut Tx, row: &GrantRow) -> Result<(), StoreError>
             &row.reason,
             row.starts_at,
             row.ends_at,
+            budget,
         ],
     )
     .await?;
     Ok(())
+}
+
+/// Adds what a session has used to its grant's account.
+pub async fn use_up(tx: &mut Tx, session: &str, used: &Usage) -> Result<(), StoreError> {
+    let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    tx.execute(
+        "UPDATE grants SET used_statements = used_statements + $2, used_rows_read = used_rows_read + $3, \
+         used_rows_written = used_rows_written + $4, used_bytes_out = used_bytes_out + $5 \
+         WHERE id = (SELECT grant_id FROM sessions WHERE id = $1)",
+        values![
+            session,
+            count(used.statements),
+            count(used.rows_read),
+            count(used.rows_written),
+            count(used.bytes_out),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// How many sessions a grant has, but for one; nobody else can open another until the transaction is over. Those that
+/// were let in before `since` and have not begun do not count: their tickets are worth nothing any more.
+pub async fn lock_sessions(
+    tx: &mut Tx,
+    grant: &GrantId,
+    but_for: &SessionId,
+    since: Micros,
+) -> Result<i64, StoreError> {
+    tx.execute("UPDATE grants SET ended_at = ended_at WHERE id = $1", values![grant]).await?;
+    let row = tx
+        .row(
+            "SELECT COUNT(*) AS n FROM sessions WHERE grant_id = $1 AND id <> $2 \
+             AND (status = 'active' OR (status = 'authorized' AND started_at > $3))",
+            values![grant, but_for, since],
+        )
+        .await?;
+    row.map_or(Ok(0), |row| row.get("n"))
 }
 
 /// The grant of that id.

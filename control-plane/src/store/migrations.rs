@@ -20,6 +20,7 @@ migrations! {
     2 "0002_fleet",
     3 "0003_credentials",
     4 "0004_policies",
+    5 "0005_budgets",
 }
 
 /// Brings the schema up to date. Replicas that start together wait for each other.

@@ -114,6 +114,8 @@ impl Plane {
             roles: BTreeMap::from([("read".to_owned(), role)]),
             tags: BTreeMap::new(),
             masks: BTreeMap::new(),
+            max_backends: None,
+            queue_wait: None,
         };
         let mut tx = self.running.core.store.begin().await.unwrap();
         connections::put(&mut tx, &document, Micros::now()).await.unwrap();
@@ -166,6 +168,7 @@ impl Plane {
             revoked_by: None,
             revoke_reason: None,
             ended_at: None,
+            balance: None,
         };
         let secret = token::generate("").unwrap();
         let mut tx = self.running.core.store.begin().await.unwrap();

@@ -64,6 +64,7 @@ fn ended(seq: u64, outcome: Outcome, sqlstate: &str) -> Record {
         rows: seq,
         bytes: 10,
         sqlstate: sqlstate.to_owned(),
+        used: None,
     })
 }
 

@@ -270,6 +270,40 @@ pub struct Grant {
     pub revoked_by: Option<PrincipalRef>,
     /// Why.
     pub revoke_reason: Option<String>,
+    /// What it may use up, and what of that was used, as far as connectors have reported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<GrantBudget>,
+}
+
+/// What a grant may use up. What is absent has no bound.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct GrantBudget {
+    /// Statements.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statements: Option<Account>,
+    /// Rows that are returned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_read: Option<Account>,
+    /// Rows that are written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_written: Option<Account>,
+    /// Bytes that are returned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_out: Option<Account>,
+    /// Sessions at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<u32>,
+}
+
+/// So much of something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Account {
+    /// There was at first.
+    pub total: u64,
+    /// Was used.
+    pub used: u64,
+    /// Is left.
+    pub left: u64,
 }
 
 /// The query of `GET /grants`.

@@ -146,6 +146,29 @@ pub struct AccessRole {
     pub settings: BTreeMap<String, String>,
     /// What becomes of the client's `application_name`.
     pub application_name: ApplicationName,
+    /// What a grant of it may use up.
+    pub budget: Option<Budget>,
+}
+
+/// What all sessions of a grant may use up together. What is absent has no bound.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Budget {
+    /// Statements that run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub statements: Option<u64>,
+    /// Rows that are returned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows_read: Option<u64>,
+    /// Rows that are written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows_written: Option<u64>,
+    /// Bytes that are returned: `64MiB`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_out: Option<String>,
+    /// Sessions at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<u32>,
 }
 
 /// The longest that can be asked for where an access role does not say.
@@ -163,6 +186,7 @@ impl Default for AccessRole {
             approvals: 1,
             settings: BTreeMap::new(),
             application_name: ApplicationName::default(),
+            budget: None,
         }
     }
 }
@@ -187,6 +211,9 @@ pub enum Mask {
     Noise,
 }
 
+/// How long a session waits for another to end, where a connection does not say.
+pub const DEFAULT_QUEUE_WAIT: &str = "10s";
+
 /// A named PostgreSQL database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -197,6 +224,12 @@ pub struct ConnectionDocument {
     pub database: String,
     /// The name of the connector that serves it.
     pub connector: String,
+    /// The most sessions with the database at once, of each connector process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_backends: Option<u32>,
+    /// How long a session beyond it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_wait: Option<String>,
     /// The ways in, by name.
     #[serde(default)]
     pub roles: BTreeMap<String, AccessRole>,

@@ -5,7 +5,7 @@ use crate::{
     obligations::{Obligations, Review},
 };
 use cedar_policy::{ActionConstraint, Effect, EntityUid, Policy};
-use postern_types::time::parse_duration;
+use postern_types::{size::parse_bytes, time::parse_duration};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// All annotations that there are.
@@ -147,18 +147,8 @@ fn count(name: &str, value: &str) -> Result<u64, (String, String)> {
 }
 
 fn bytes(name: &str, value: &str) -> Result<u64, (String, String)> {
-    let digits = value.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let unit: Option<u64> = match value.strip_prefix(digits).map(str::trim) {
-        Some("" | "B") => Some(1),
-        Some("KiB" | "kB") => Some(1 << 10),
-        Some("MiB" | "MB") => Some(1 << 20),
-        Some("GiB" | "GB") => Some(1 << 30),
-        _ => None,
-    };
-    let number = digits.parse::<u64>().ok().zip(unit).and_then(|(number, unit)| number.checked_mul(unit));
-    number.filter(|number| *number > 0).ok_or_else(|| {
-        (format!("`{value}` is not a number of bytes"), format!("write for example `@{name}(\"64MiB\")`"))
-    })
+    parse_bytes(value)
+        .map_err(|_| (format!("`{value}` is not a number of bytes"), format!("write for example `@{name}(\"64MiB\")`")))
 }
 
 fn timeout(name: &str, value: &str) -> Result<u64, (String, String)> {

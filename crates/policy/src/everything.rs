@@ -74,7 +74,7 @@ impl Prefix {
         Ok(Self {
             policy: Policy::from_json(Some(policy.id().clone()), prefix).map_err(Fault::new)?,
             whole: rest.is_empty() && is_any("action") && is_any("resource"),
-            may_fail: !rest.iter().all(cannot_fail),
+            may_fail: !rest.iter().all(|condition| cannot_fail(condition, MAX_DEPTH)),
         })
     }
 }
@@ -154,16 +154,18 @@ fn is_of_subject(node: &Value, depth: usize) -> bool {
     }
 }
 
-/// Whether evaluating it gives a truth value, whatever it is asked about.
-fn cannot_fail(node: &Value) -> bool {
-    let Value::Object(fields) = node else { return false };
+/// Whether evaluating it gives a truth value, whatever it is asked about. What is deep may find too little stack.
+fn cannot_fail(node: &Value, depth: usize) -> bool {
+    let (Value::Object(fields), Some(depth)) = (node, depth.checked_sub(1)) else { return false };
     fields.iter().all(|(operator, arguments)| {
         CANNOT_FAIL.contains(&operator.as_str())
             && match (operator.as_str(), arguments) {
                 // What they hold are values and names, not expressions.
                 ("Value" | "Var", _) => true,
-                ("Set", Value::Array(items)) => items.iter().all(cannot_fail),
-                (_, Value::Object(arguments)) => arguments.values().filter(|value| value.is_object()).all(cannot_fail),
+                ("Set", Value::Array(items)) => items.iter().all(|item| cannot_fail(item, depth)),
+                (_, Value::Object(arguments)) => {
+                    arguments.values().filter(|value| value.is_object()).all(|value| cannot_fail(value, depth))
+                }
                 _ => false,
             }
     })

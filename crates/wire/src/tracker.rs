@@ -146,6 +146,12 @@ impl<T: Copy> Tracker<T> {
         }
     }
 
+    /// Whether the server takes COPY data whose end has not been sent.
+    #[must_use]
+    pub fn takes_data(&self) -> bool {
+        matches!(self.copy, CopyIn::Wanted { .. })
+    }
+
     /// What was sent ahead of the server's asking for COPY data was such that nobody can tell what the server makes
     /// of it: data, and then neither its end nor more of it.
     #[must_use]

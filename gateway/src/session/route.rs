@@ -12,7 +12,7 @@ use postern_wire::{
     startup::{MAX_MINOR, StartupMessage},
 };
 use prost::Message;
-use std::{rc::Rc, time::Duration};
+use std::{io, rc::Rc, time::Duration};
 use tokio::{io::AsyncWriteExt, time::timeout};
 
 /// The connector has this long to open the database.
@@ -48,7 +48,11 @@ pub(super) async fn route(
     let connector = accepted.connector.as_ref().ok_or_else(no_connector)?;
     let tunnel = worker.tunnels.get(connector).ok_or_else(no_connector)?;
     let stream = tunnel.open(&open.encode_to_vec()).map_err(|_| no_connector())?;
-    let greeting = timeout(OPEN_DEADLINE, greeting(&stream)).await.map_err(|_| no_connector())??;
+    let greeting = tokio::select! {
+        greeting = timeout(OPEN_DEADLINE, greeting(&stream)) => greeting.map_err(|_| no_connector())??,
+        // It may have been waiting in a queue.
+        () = client.gone() => return Err(io::Error::from(io::ErrorKind::ConnectionReset).into()),
+    };
     let mut out = Vec::new();
     put_authentication(&mut out, 0, |_| {});
     rewrite_greeting(&greeting, minor, registration, &mut out)?;

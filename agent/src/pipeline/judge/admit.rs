@@ -74,7 +74,7 @@ impl Judge {
         Ok(())
     }
 
-    /// Whether each statement of a string may run.
+    /// Whether each statement of a string may run, and within which limits.
     pub(super) fn admit(&self, script: &Script, failed: bool, ruled: &mut Ruled) -> Result<(), Report> {
         for statement in &script.statements {
             let admitted = self.admit_one(statement, failed, ruled);

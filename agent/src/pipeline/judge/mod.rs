@@ -19,12 +19,13 @@ mod rename;
 pub mod report;
 mod runs;
 pub mod sight;
-mod startup;
+pub mod startup;
 
 use super::{
     basis::{Basis, Last},
     decide::{Answer as Decided, Decision, Refused},
     inspect::{MadeBySql, Statement},
+    limits::Limits,
     policy::Policy,
     question::{Answer, Question, Row},
 };
@@ -33,7 +34,7 @@ use made::Made;
 use names::{Answered, Meaning, Names, QUESTION, Why};
 use postern_proto::v1::StatementKind;
 use postern_sql::{
-    Analysis, Context, Handle, analyse_in_full,
+    Analysis, Context, Handle, Shapes, analyse_in_full,
     facts::{self, Refusal},
     parse::text_of,
 };
@@ -48,7 +49,7 @@ use std::{
     task::{self, Poll},
 };
 
-/// Texts whose analysis is remembered, in bytes for one session.
+/// Texts and shapes whose analysis is remembered, in bytes of each for one session.
 const MAX_REMEMBERED: usize = 256 * 1024;
 
 /// Search paths and their kind that one session may have had.
@@ -109,7 +110,9 @@ pub struct Judge {
     touched: bool,
     /// The transaction has changed something, as of the last question.
     wrote: bool,
-    /// By text.
+    /// By shape, for statements without declared parameters.
+    shapes: Shapes<Verdict>,
+    /// By text, for all others.
     remembered: HashMap<Box<[u8]>, Vec<Remembered>>,
     remembered_bytes: usize,
     /// What goes on in place of the text that was judged last.
@@ -140,6 +143,7 @@ impl Judge {
             made: Made::default(),
             touched: false,
             wrote: false,
+            shapes: Shapes::new(MAX_REMEMBERED),
             remembered: HashMap::new(),
             remembered_bytes: 0,
             put_right: None,
@@ -221,6 +225,7 @@ impl Judge {
     }
 
     fn forget(&mut self) {
+        self.shapes.clear();
         self.remembered.clear();
         self.remembered_bytes = 0;
     }
@@ -279,7 +284,7 @@ impl Judge {
     pub fn answered(&mut self, answer: Answer, status: u8) {
         if matches!(self.names, Names::Doubtful(_)) {
             let row = answer.and_then(|mut answers| answers.pop()?.pop());
-            if !row.is_some_and(|row| self.learn_names(&row, status).is_ok()) {
+            if row.is_none_or(|row| self.learn_names(&row, status).is_err()) {
                 self.names.asked_in_vain();
             }
             return;
@@ -320,14 +325,15 @@ impl Judge {
         }
         match self.judge(statement, failed) {
             Err(refused) => refused.into(),
-            Ok((verdict, basis)) => {
+            Ok((verdict, limits, basis)) => {
                 if statement.kind == StatementKind::Parse {
                     let judged = Judged { meaning: self.now, verdicts: vec![verdict] };
                     *statement.prepared.judged.borrow_mut() = Some(judged);
                 } else if let Ok(analysis) = &verdict.analysis {
                     self.runs(analysis);
                 }
-                Decision { answer: Decided::Allow, basis }
+                let limits = (!limits.is_none()).then(|| Box::new(limits));
+                Decision { answer: Decided::Allow(limits), basis }
             }
         }
     }
@@ -353,16 +359,16 @@ impl Judge {
         if self.resting {
             return Ok(false);
         }
-        let (_, basis) = self.judge(statement, failed)?;
-        match &*statement.prepared.judged.borrow() {
-            Some(judged) if judged.meaning != self.now => Err(names_have_changed().into()),
-            // What SQL has made has a table of its own.
-            _ => Ok(basis.is_some_and(|basis| basis.record_binds)),
+        let meant = statement.prepared.judged.borrow().as_ref().map(|judged| judged.meaning);
+        if meant.is_some_and(|meaning| meaning != self.now) {
+            return Err(names_have_changed().into());
         }
+        let (_, _, basis) = self.judge(statement, failed)?;
+        Ok(basis.is_some_and(|basis| basis.record_binds))
     }
 
-    /// What is known of a statement that may run, and what that rests on.
-    fn judge(&mut self, statement: &Statement, failed: bool) -> Result<(Verdict, Option<Basis>), Refused> {
+    /// What is known of a statement that may run, its limits, and what that rests on.
+    fn judge(&mut self, statement: &Statement, failed: bool) -> Result<(Verdict, Limits, Option<Basis>), Refused> {
         let prepared = &statement.prepared;
         let standing_in = match &prepared.made_by_sql {
             None => None,
@@ -386,6 +392,7 @@ impl Judge {
         let analysis = verdict.analysis.as_ref().map_err(|refusal| not_understood(refusal))?;
         let mut ruled = self.policy.begin();
         let admitted = self.admit_all(statement, &verdict, analysis, failed, &mut ruled);
+        let limits = std::mem::take(&mut ruled.limits);
         let by_policies = admitted.is_ok() || ruled.refused.is_some();
         let basis = self.policy.basis(ruled, analysis, &verdict.basis)?.filter(|_| by_policies);
         if let Err(report) = admitted {
@@ -396,10 +403,15 @@ impl Judge {
         {
             self.put_right = std::str::from_utf8(text).ok().and_then(|text| prefix.put_right(text, &analysis.script));
         }
-        Ok((verdict, basis))
+        Ok((verdict, limits, basis))
     }
 
     fn analysed(&mut self, text: &[u8], types: &[u32]) -> Verdict {
+        if types.is_empty()
+            && let Some(verdict) = self.shapes.lookup(text)
+        {
+            return Rc::clone(verdict);
+        }
         let mut remembered = self.remembered.get(text).into_iter().flatten();
         if let Some((_, verdict)) = remembered.find(|(of, _)| **of == *types) {
             return Rc::clone(verdict);
@@ -416,6 +428,12 @@ impl Judge {
             }),
         };
         let verdict = Rc::new(Understood { analysis: analysis.map_err(Box::new), basis: Last::default() });
+        if types.is_empty()
+            && let Ok(analysis) = &verdict.analysis
+            && self.shapes.keep(text, analysis, Rc::clone(&verdict))
+        {
+            return verdict;
+        }
         if self.remembered_bytes + text.len() > MAX_REMEMBERED {
             self.forget();
         }

@@ -81,7 +81,7 @@ mod tests {
         assert_eq!(right("SET application_name = 'it''s \\ é'"), set("it?s ? ?"));
         assert_eq!(right("SET application_name = ''"), set(""));
         let several = right("BEGIN; SET LOCAL application_name = 'a' ; SET application_name = 'b'; COMMIT;");
-        let expected = "BEGIN; SET LOCAL application_name = 'postern:gr_1:a' ; \
+        let expected = "BEGIN; SET LOCAL application_name = 'postern:gr_1:a'; \
                         SET SESSION application_name = 'postern:gr_1:b'; COMMIT;";
         assert_eq!(several.as_deref(), Some(expected));
         for untouched in [

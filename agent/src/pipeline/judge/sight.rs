@@ -27,6 +27,9 @@ const MAX_READS: u8 = 5;
 /// Bounds of a reading within the client's transaction. What it locks is unlocked at its end.
 const BOUNDS: [(&str, &str); 2] = [("statement_timeout", "15s"), ("lock_timeout", "5s")];
 
+/// The snapshots of a database, the newest first.
+type Changes = WatchStream<Option<Arc<Snapshot>>>;
+
 /// Makes one's own part of watching a database; called once a session's statements have to be understood.
 pub type Watch = Box<dyn Fn() -> Arc<Watched>>;
 
@@ -81,7 +84,7 @@ struct Building {
 pub struct Sight {
     watch: Watch,
     major: u16,
-    watched: Option<(Arc<Watched>, WatchStream<Option<Arc<Snapshot>>>)>,
+    watched: Option<(Arc<Watched>, Changes)>,
     shared: Option<Arc<Snapshot>>,
     /// The shared one counts if it was compared then or later.
     since: Option<Instant>,

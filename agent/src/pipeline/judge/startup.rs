@@ -1,6 +1,6 @@
 //! What a client asks for at start-up, judged as the SETs that it is.
 
-use super::{Judge, report::not_understood};
+use super::{Judge, Limits, report::not_understood};
 use postern_wire::error::Report;
 
 impl Judge {
@@ -39,7 +39,7 @@ impl Judge {
 }
 
 /// The settings in `options`, as PostgreSQL reads its command line: words, in which a backslash quotes a letter.
-fn command_line(options: &str) -> Option<Vec<(String, String)>> {
+pub fn command_line(options: &str) -> Option<Vec<(String, String)>> {
     let mut words: Vec<String> = Vec::new();
     let (mut word, mut quoted) = (None::<String>, false);
     for letter in options.chars() {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
-use pg_query::{NodeEnum, protobuf};
+use pg_query::{Node, NodeEnum, protobuf};
 
 use super::{
     Analyser, Analysis, Facts, Step,
@@ -156,6 +156,8 @@ impl Analyser<'_> {
             NodeEnum::VariableSetStmt(_) | NodeEnum::SelectStmt(_) => self.follow_settings(statement),
             // They make a relation whose columns are known, or were noted as unknown.
             NodeEnum::CreateStmt(_) | NodeEnum::CreateTableAsStmt(_) => true,
+            // Of columns alone it computes nothing that a later write would run.
+            NodeEnum::IndexStmt(index) => index.where_clause.is_none() && index.index_params.iter().all(is_column),
             _ => false,
         };
         if !known {
@@ -217,6 +219,11 @@ impl Analyser<'_> {
             }
         }
     }
+}
+
+/// Whether a part of an index is a column as it stands.
+fn is_column(node: &Node) -> bool {
+    matches!(&node.node, Some(NodeEnum::IndexElem(element)) if element.expr.is_none())
 }
 
 /// Whether names are looked up in the same schemas after a statement as before it, whatever there is in them.

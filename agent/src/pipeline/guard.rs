@@ -1,0 +1,509 @@
+//! Keeps statements within their limits, and grants within their budgets.
+//!
+//! One statement at a time is watched: nothing of the client's goes to the server before its outcome is known. So a
+//! cancel request of ours cannot hit the statement after it, and a write is not committed before its rows are counted.
+//!
+//! INVARIANT: where the client is told that a statement failed, it has failed at the server: it was cancelled, or a
+//! statement that is certain to fail was put after it, within the same transaction. The one exception is a string of
+//! statements that has run to its end before it could be cancelled: the error says so.
+
+use super::{
+    forward,
+    inspect::Statement,
+    judge::report::not_understood,
+    limits::{Bound, Limits},
+};
+use crate::budgets::{Amount, Ledger};
+use postern_proto::v1::{StatementKind, Usage};
+use postern_sql::{counting, counting::Counting};
+use postern_wire::{
+    backend,
+    error::{self, Report},
+    frame::{Header, put_cstr, put_message},
+};
+use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc, task::Context, time::Duration};
+use tokio::time::{Sleep, sleep};
+
+/// How a statement is sent, and watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// As it came, and not at all.
+    Free,
+    /// As an Execute. Its transaction stays open until a Sync, which waits.
+    Execute,
+    /// As a Query, which is no single write.
+    Query,
+    /// A Query that is one statement, sent by messages of the extended protocol, so that its transaction stays open.
+    Alone,
+}
+
+/// Where a statement is.
+#[derive(Debug)]
+enum Stage {
+    Running,
+    /// It has crossed a limit. What still comes of it is dropped.
+    Over(Report),
+    /// It has run to its end. What is certain to fail was sent after it.
+    Failing(Report),
+    /// Its outcome is known, and a ReadyForQuery is on its way. What says that it is complete waits for that.
+    Settling(Vec<u8>),
+}
+
+/// A cancel request of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cancel {
+    No,
+    Wanted,
+    UnderWay,
+}
+
+/// What becomes of a message of the server.
+#[derive(Debug)]
+pub enum Fate {
+    /// It goes on.
+    Pass,
+    /// It does not.
+    Drop,
+    /// This error goes on instead.
+    Replace(Report),
+    /// This CommandComplete goes on before it.
+    After(Vec<u8>),
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    rows: u64,
+    bytes: u64,
+}
+
+#[derive(Debug)]
+struct Watch {
+    seq: u64,
+    way: Way,
+    portal: Box<[u8]>,
+    limits: Limits,
+    stage: Stage,
+    /// Of the statement, in all executions of its portal.
+    seen: Seen,
+    /// Rows in this execution.
+    rows: u64,
+    /// It takes data.
+    copies_in: bool,
+    /// A RowDescription. A simple Query shows it once the statement has run, and not where that failed.
+    description: Option<Vec<u8>>,
+    used: Usage,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// Watches the statements of one session.
+#[derive(Debug)]
+pub struct Guard {
+    ledger: Option<Arc<Ledger>>,
+    /// Its statements are known to write nothing.
+    read_only: bool,
+    watch: Option<Box<Watch>>,
+    /// What was seen of portals that were executed in part.
+    suspended: HashMap<Box<[u8]>, Seen>,
+    /// For the server.
+    due: Vec<u8>,
+    cancel: Cancel,
+}
+
+/// A statement that begins.
+pub struct Begins<'a> {
+    /// Its number.
+    pub seq: u64,
+    /// How it is sent.
+    pub way: Way,
+    /// Its text, where it is a Query.
+    pub text: &'a [u8],
+    /// The portal that it executes, if it does.
+    pub portal: &'a [u8],
+    /// Its limits.
+    pub limits: Option<Box<Limits>>,
+}
+
+impl Guard {
+    /// For a session, whose grant may have a budget.
+    #[must_use]
+    pub fn new(ledger: Option<Arc<Ledger>>, read_only: bool) -> Self {
+        Self { ledger, read_only, watch: None, suspended: HashMap::new(), due: Vec::new(), cancel: Cancel::No }
+    }
+
+    /// How a statement is to be sent, if it may run within its limits and the grant's budget.
+    ///
+    /// # Errors
+    /// Why it may not.
+    pub fn admit(&mut self, statement: &Statement, limits: Option<&Limits>) -> Result<Way, Report> {
+        if self.ledger.is_none() && limits.is_none() {
+            return Ok(Way::Free);
+        }
+        let is_bounded = limits.is_some_and(|limits| limits.written.is_some())
+            || self.ledger.as_ref().is_some_and(|ledger| ledger.total(Amount::RowsWritten).is_some());
+        let way = match statement.kind {
+            StatementKind::Execute => Way::Execute,
+            StatementKind::Query if self.read_only => Way::Query,
+            kind if is_bounded && !self.read_only => bounded(kind, statement.prepared.text.bytes())?,
+            // One that writes is undone where its rows cross a limit.
+            StatementKind::Query if counting(statement.prepared.text.bytes()) == Ok(Counting::ByTag) => Way::Alone,
+            StatementKind::Query => Way::Query,
+            _ => Way::Free,
+        };
+        if statement.kind != StatementKind::Parse
+            && let Some(ledger) = &self.ledger
+            && !ledger.take(Amount::Statements, 1)
+        {
+            return Err(used_up(ledger, Amount::Statements, "Ask for a new grant: `postern request`."));
+        }
+        Ok(way)
+    }
+
+    /// Sends a statement on, and watches it from now on.
+    pub fn begin(&mut self, begins: Begins<'_>, message: &[u8], to_server: &mut Vec<u8>) {
+        let Begins { seq, way, text, portal, limits } = begins;
+        let is_timed = limits.as_ref().is_some_and(|limits| limits.time.is_some());
+        match way {
+            Way::Free | Way::Query => to_server.extend_from_slice(message),
+            Way::Execute => {
+                put_start(is_timed, to_server);
+                to_server.extend_from_slice(message);
+                put_message(to_server, b'H', |_| {});
+            }
+            Way::Alone => put_alone(text, is_timed, to_server),
+        }
+        if way == Way::Free {
+            return;
+        }
+        let used = Usage { statements: 1, ..Usage::default() };
+        self.watch = Some(Box::new(Watch {
+            seq,
+            way,
+            portal: portal.into(),
+            limits: limits.map(|limits| *limits).unwrap_or_default(),
+            stage: Stage::Running,
+            seen: self.suspended.remove(portal).unwrap_or_default(),
+            rows: 0,
+            copies_in: false,
+            description: None,
+            used,
+            timer: None,
+        }));
+    }
+
+    /// A portal of this name is made anew.
+    pub fn bound<'a>(&mut self, portal: impl FnOnce() -> Option<&'a [u8]>) {
+        if !self.suspended.is_empty()
+            && let Some(portal) = portal()
+        {
+            self.suspended.remove(portal);
+        }
+    }
+
+    /// The end of COPY data was sent. While it takes data the server ignores a Flush, so that it needs another.
+    pub fn fed(&self, to_server: &mut Vec<u8>) {
+        if self.watch.as_ref().is_some_and(|watch| watch.way != Way::Query) {
+            put_message(to_server, b'H', |_| {});
+        }
+    }
+
+    /// Whether the client has to wait.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.watch.is_some() || self.cancel == Cancel::UnderWay
+    }
+
+    /// The number of the statement that is watched.
+    #[must_use]
+    pub fn watched(&self) -> Option<u64> {
+        self.watch.as_ref().map(|watch| watch.seq)
+    }
+
+    /// A statement has ended. What it took of the budget, if there is one.
+    pub fn ended(&mut self, seq: u64) -> Option<Usage> {
+        let watch = self.watch.take_if(|watch| watch.seq == seq)?;
+        if self.cancel == Cancel::Wanted {
+            self.cancel = Cancel::No;
+        }
+        self.ledger.as_ref().map(|_| watch.used)
+    }
+
+    /// What waits to be sent to the server.
+    pub fn take_due(&mut self, to_server: &mut Vec<u8>) {
+        to_server.append(&mut self.due);
+    }
+
+    /// Whether something is to be done for it.
+    #[must_use]
+    pub fn has_due(&self) -> bool {
+        !self.due.is_empty() || self.cancel == Cancel::Wanted
+    }
+
+    /// Whether a cancel request is to be sent, from now on by the caller.
+    pub fn take_cancel(&mut self) -> bool {
+        let wanted = self.cancel == Cancel::Wanted;
+        if wanted {
+            self.cancel = Cancel::UnderWay;
+        }
+        wanted
+    }
+
+    /// The cancel request can hit nothing any more.
+    pub fn cancelled(&mut self) {
+        self.cancel = Cancel::No;
+    }
+
+    /// Whether its time is bounded and not counted yet.
+    #[must_use]
+    pub fn wants_timer(&self) -> bool {
+        let waits = |watch: &Watch| {
+            matches!(watch.stage, Stage::Running) && watch.limits.time.is_some() && watch.timer.is_none()
+        };
+        self.watch.as_deref().is_some_and(waits)
+    }
+
+    /// The time of the statement that is watched: counted from when the server has come to it.
+    pub fn poll_time(&mut self, cx: &mut Context<'_>) {
+        let Some(watch) = &mut self.watch else { return };
+        let (Stage::Running, Some(bound)) = (&watch.stage, &watch.limits.time) else { return };
+        let timer = watch.timer.get_or_insert_with(|| Box::pin(sleep(bound.most)));
+        if timer.as_mut().poll(cx).is_ready() {
+            watch.stage = Stage::Over(too_slow(bound));
+            self.cancel = Cancel::Wanted;
+        }
+    }
+
+    /// Whether a row, or a part of COPY data, may go to the client. One that may not stops the statement.
+    pub fn takes_row(&mut self, header: Header) -> bool {
+        let Some(watch) = &mut self.watch else { return true };
+        if !matches!(watch.stage, Stage::Running) {
+            return false;
+        }
+        let bytes = header.total() as u64;
+        match over(watch, self.ledger.as_deref(), bytes) {
+            None => {
+                watch.rows += 1;
+                watch.seen = Seen { rows: watch.seen.rows + 1, bytes: watch.seen.bytes + bytes };
+                watch.used.rows_read += 1;
+                watch.used.bytes_out += bytes;
+                true
+            }
+            Some(report) => {
+                watch.stage = Stage::Over(report);
+                self.cancel = Cancel::Wanted;
+                false
+            }
+        }
+    }
+
+    /// The RowDescription that was held back, if this message comes after it.
+    pub fn take_description(&mut self, tag: u8) -> Option<Vec<u8>> {
+        let watch = self.watch.as_mut().filter(|watch| matches!(watch.stage, Stage::Running))?;
+        if matches!(tag, b'D' | b'C') { watch.description.take() } else { None }
+    }
+
+    /// What becomes of any other message that answers the statement.
+    pub fn meet(&mut self, tag: u8, body: &[u8]) -> Fate {
+        let Some(watch) = &mut self.watch else { return Fate::Pass };
+        // What is about the session, and its last word.
+        if matches!(tag, b'N' | b'A' | b'S') || (tag == b'E' && error::field(body, b'V') == Some(b"FATAL")) {
+            return Fate::Pass;
+        }
+        let alone = watch.way == Way::Alone;
+        // What has ended by itself need not be stopped.
+        if matches!(tag, b'E' | b'Z') && self.cancel == Cancel::Wanted {
+            self.cancel = Cancel::No;
+        }
+        let stage = std::mem::replace(&mut watch.stage, Stage::Running);
+        let (stage, fate) = match (stage, tag) {
+            (Stage::Running, b'1' | b'2' | b'n') if alone => (Stage::Running, Fate::Drop),
+            (Stage::Running, b'T') if alone && !body.is_empty() => {
+                watch.description = Some(body.to_vec());
+                (Stage::Running, Fate::Drop)
+            }
+            (Stage::Running, b'G') => {
+                watch.copies_in = true;
+                (Stage::Running, Fate::Pass)
+            }
+            (Stage::Running, b'C') => match too_many(watch, self.ledger.as_deref(), body) {
+                Some(report) => {
+                    fail(watch.way, &mut self.due);
+                    (Stage::Failing(report), Fate::Drop)
+                }
+                None if alone => {
+                    put_message(&mut self.due, b'S', |_| {});
+                    (Stage::Settling(body.to_vec()), Fate::Drop)
+                }
+                None => {
+                    // The next statement of the string.
+                    (watch.seen, watch.rows, watch.copies_in) = (Seen::default(), 0, false);
+                    (Stage::Running, Fate::Pass)
+                }
+            },
+            (Stage::Running, b'E' | b'I') if alone => {
+                put_message(&mut self.due, b'S', |_| {});
+                (Stage::Settling(Vec::new()), Fate::Pass)
+            }
+            (Stage::Running, b's') => {
+                self.suspended.insert(watch.portal.clone(), watch.seen);
+                (Stage::Running, Fate::Pass)
+            }
+            (Stage::Running, _) => (Stage::Running, Fate::Pass),
+            (Stage::Over(report), b'E') => {
+                if alone {
+                    put_message(&mut self.due, b'S', |_| {});
+                }
+                (Stage::Settling(Vec::new()), Fate::Replace(report))
+            }
+            // It has ended before it was stopped. A Query says so once all of it has.
+            (Stage::Over(report), b'C' | b's' | b'I') if watch.way != Way::Query => {
+                fail(watch.way, &mut self.due);
+                (Stage::Failing(report), Fate::Drop)
+            }
+            (Stage::Over(report), b'Z') => {
+                fail(watch.way, &mut self.due);
+                (Stage::Failing(Report { detail: RAN.to_owned(), ..report }), Fate::Drop)
+            }
+            (Stage::Over(report), b'G') => {
+                put_message(&mut self.due, b'f', |out| put_cstr(out, b""));
+                (Stage::Over(report), Fate::Drop)
+            }
+            (Stage::Over(report), _) => (Stage::Over(report), Fate::Drop),
+            (Stage::Failing(report), b'E') => (Stage::Settling(Vec::new()), Fate::Replace(report)),
+            (Stage::Failing(report), _) => (Stage::Failing(report), Fate::Pass),
+            // What a deferred constraint says, in the place of its being complete.
+            (Stage::Settling(_), b'E') => (Stage::Settling(Vec::new()), Fate::Pass),
+            (Stage::Settling(complete), b'Z') if !complete.is_empty() => {
+                (Stage::Settling(Vec::new()), Fate::After(complete))
+            }
+            (Stage::Settling(complete), _) => (Stage::Settling(complete), Fate::Pass),
+        };
+        watch.stage = stage;
+        fate
+    }
+}
+
+/// How a statement is sent whose written rows are bounded.
+fn bounded(kind: StatementKind, text: &[u8]) -> Result<Way, Report> {
+    let refused = |message: String, hint: &str| Err(Report::new("0A000", message, hint));
+    match (counting(text).map_err(|refusal| not_understood(&refusal))?, kind) {
+        (Counting::Not(what), _) => refused(
+            format!("{what} is refused, since the rows that may be written are limited and nothing counts these"),
+            "Write each of its statements as one of its own.",
+        ),
+        (Counting::Several, _) => refused(
+            "several statements in one string are refused where the rows that may be written are limited".to_owned(),
+            "Send it alone: each statement in a string of its own.",
+        ),
+        (_, StatementKind::Parse) => Ok(Way::Free),
+        (Counting::Nothing, _) => Ok(Way::Query),
+        (Counting::ByTag, _) => Ok(Way::Alone),
+    }
+}
+
+/// Where its time counts, it is to be seen when it starts: the server keeps its answers to what comes before until then.
+fn put_start(is_timed: bool, out: &mut Vec<u8>) {
+    if is_timed {
+        put_message(out, b'H', |_| {});
+    }
+}
+
+/// A simple Query by messages of the extended protocol, but for its Sync.
+fn put_alone(text: &[u8], is_timed: bool, out: &mut Vec<u8>) {
+    put_message(out, b'P', |out| {
+        put_cstr(out, b"");
+        put_cstr(out, text);
+        out.extend_from_slice(&[0, 0]);
+    });
+    put_message(out, b'B', |out| out.extend_from_slice(&[0; 8]));
+    put_message(out, b'D', |out| out.extend_from_slice(b"P\0"));
+    put_start(is_timed, out);
+    put_message(out, b'E', |out| out.extend_from_slice(&[0; 5]));
+    put_message(out, b'H', |_| {});
+}
+
+/// Sends what is certain to fail, so that what was done is undone.
+fn fail(way: Way, due: &mut Vec<u8>) {
+    match way {
+        Way::Free | Way::Query => forward::refuse(StatementKind::Query, due),
+        Way::Execute => {
+            forward::refuse(StatementKind::Execute, due);
+            put_message(due, b'H', |_| {});
+        }
+        Way::Alone => {
+            forward::refuse(StatementKind::Execute, due);
+            put_message(due, b'S', |_| {});
+        }
+    }
+}
+
+/// Which limit one more row of so many bytes would cross.
+fn over(watch: &Watch, ledger: Option<&Ledger>, bytes: u64) -> Option<Report> {
+    let Limits { rows, bytes: most_bytes, .. } = &watch.limits;
+    if let Some(bound) = rows.as_ref().filter(|bound| watch.seen.rows >= bound.most) {
+        return Some(cut(bound, "rows", "Add a LIMIT, or ask for an access role that may read more."));
+    }
+    if let Some(bound) = most_bytes.as_ref().filter(|bound| watch.seen.bytes.saturating_add(bytes) > bound.most) {
+        let hint = "Add a LIMIT, name fewer columns, or ask for an access role that may read more.";
+        return Some(cut(bound, "bytes", hint));
+    }
+    let ledger = ledger?;
+    for (amount, count) in [(Amount::RowsRead, 1), (Amount::BytesOut, bytes)] {
+        if !ledger.take(amount, count) {
+            let hint = "Add a LIMIT, or ask for a new grant: `postern request`.";
+            return Some(Report { detail: CUT.to_owned(), ..used_up(ledger, amount, hint) });
+        }
+    }
+    None
+}
+
+const CUT: &str = "The result was cut there, and the statement has failed.";
+
+const RAN: &str = "The result was cut there. The query string had run to its end by then.";
+
+fn cut(bound: &Bound<u64>, what: &str, hint: &str) -> Report {
+    let message = format!("the result has more than {} {what}, the limit by {}", bound.most, bound.by);
+    Report { detail: CUT.to_owned(), ..Report::new("53400", message, hint) }
+}
+
+fn used_up(ledger: &Ledger, amount: Amount, hint: &str) -> Report {
+    let total = ledger.total(amount).unwrap_or_default();
+    Report::new("53400", format!("the grant's budget of {total} {} is used up", amount.as_str()), hint)
+}
+
+fn too_slow(bound: &Bound<Duration>) -> Report {
+    let message = format!("the statement ran for longer than {} ms, the limit by {}", bound.most.as_millis(), bound.by);
+    Report::new("57014", message, "Ask for less at once, or ask for an access role that may take longer.")
+}
+
+/// Which limit the rows cross that a statement has written, by its CommandComplete.
+fn too_many(watch: &mut Watch, ledger: Option<&Ledger>, body: &[u8]) -> Option<Report> {
+    let count = written(watch, body);
+    let failed = |message| {
+        let hint = "Write fewer rows at once, or ask for an access role that may write more.";
+        let detail = "The statement has failed: nothing of it is kept.".to_owned();
+        Some(Report { detail, ..Report::new("53400", message, hint) })
+    };
+    if let Some(bound) = watch.limits.written.as_ref().filter(|bound| count > bound.most) {
+        return failed(format!("the statement would write {count} rows; the limit by {} is {}", bound.by, bound.most));
+    }
+    if let Some(ledger) = ledger.filter(|ledger| !ledger.take(Amount::RowsWritten, count)) {
+        let (left, total) = (ledger.left(Amount::RowsWritten), ledger.total(Amount::RowsWritten));
+        let (left, total) = (left.unwrap_or_default(), total.unwrap_or_default());
+        return failed(format!(
+            "the statement would write {count} rows; of the grant's budget of {total} rows written {left} are left"
+        ));
+    }
+    watch.used.rows_written += count;
+    None
+}
+
+fn written(watch: &Watch, body: &[u8]) -> u64 {
+    let count = backend::tag_rows(body).unwrap_or(0);
+    match body.split(|byte| *byte == b' ').next() {
+        Some(b"INSERT" | b"UPDATE" | b"DELETE" | b"MERGE") => count,
+        Some(b"COPY") if watch.copies_in => count,
+        // CREATE TABLE AS and its kin, which return none.
+        Some(b"SELECT") if watch.rows == 0 => count,
+        _ => 0,
+    }
+}

@@ -1,0 +1,3 @@
+import config from "./drizzle.config.mjs";
+
+export default { ...config, schema: "./less.mjs" };

@@ -1,6 +1,6 @@
 //! What a client asks for at start-up, judged as the SETs that it is.
 
-use super::{Judge, Limits, report::not_understood};
+use super::{Judge, report::not_understood};
 use postern_wire::error::Report;
 
 impl Judge {

@@ -20,7 +20,7 @@ use tokio::{
     runtime::Handle,
     sync::{Notify, watch},
     task::spawn_blocking,
-    time::{sleep, timeout},
+    time::{error::Elapsed, sleep, timeout},
 };
 
 /// How old the last comparison with the database may be when a statement is decided: the longest that a change made
@@ -32,6 +32,9 @@ const EVERY: Duration = Duration::from_millis(400);
 
 /// One question, or the whole catalog, takes no longer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+
+/// A new watch takes a while to read the catalog of a large database.
+const FIRST_WITHIN: Duration = Duration::from_secs(20);
 
 /// Between two attempts to reach the database.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -106,6 +109,25 @@ impl Watched {
     /// The newest snapshot, and those that follow.
     pub fn snapshots(&self) -> watch::Receiver<Option<Arc<Snapshot>>> {
         self.snapshots.subscribe()
+    }
+
+    /// A snapshot by which statements may be decided, once there is one.
+    ///
+    /// # Errors
+    /// When none has come for too long.
+    pub async fn fresh(&self) -> Result<Arc<Snapshot>, Elapsed> {
+        let mut snapshots = self.snapshots();
+        let fresh = async {
+            loop {
+                let newest = snapshots.borrow_and_update().clone();
+                match newest.filter(|snapshot| snapshot.is_fresh()) {
+                    Some(snapshot) => return snapshot,
+                    // The sender is this watch's own, which is there as long as it is asked.
+                    None => drop(snapshots.changed().await),
+                }
+            }
+        };
+        timeout(FIRST_WITHIN, fresh).await
     }
 
     /// Has the database compared with the snapshot now.

@@ -3,6 +3,7 @@
 use crate::{
     gates::Bound,
     registry::End,
+    trial,
     worker::{Common, Connection},
 };
 use postern_peer::Pauses;
@@ -178,6 +179,8 @@ async fn obey(common: &Common, told: &Told, command: Command) {
         Command::Gateways(set) => attach_to(told, set),
         Command::EndSession(ended) => common.registry.end_session(&ended.session_id, &end("killed", ended.error)),
         Command::EndGrant(ended) => common.registry.end_grant(&ended.grant_id, &end("revoked", ended.error)),
+        // It takes a while, and says its answer itself.
+        Command::Analyse(asked) => drop(tokio::spawn(trial::answer(common.clone(), asked))),
         Command::Drain(_) => common.registry.drain(),
         Command::Revoked(_) => {
             tracing::error!("this connector's identity was revoked; all sessions end");

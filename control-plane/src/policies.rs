@@ -1,4 +1,8 @@
-//! Policies as files: which are in force. They change by [`crate::apply`] alone.
+//! Policies as files: which are in force. They change by [`crate::apply`] alone. [`trial`] tells what they would say of a
+//! statement, [`replay`] what changed ones would have said of those that are on record.
+
+pub mod replay;
+pub mod trial;
 
 use crate::{
     identity::Actor,
@@ -9,8 +13,9 @@ use crate::{
         policies::{self, PolicyRow, PolicyState},
     },
 };
-use postern_api::policy::Policy;
-use postern_policy::builtin;
+use postern_api::policy::{Policy, PolicyFile};
+use postern_policy::{Policies, builtin};
+use std::collections::BTreeMap;
 
 /// The files that are in force, the newest first.
 ///
@@ -60,4 +65,35 @@ pub async fn in_force(tx: &mut Tx, state: &PolicyState) -> Result<Vec<(String, S
         return Ok(vec![(name.to_owned(), text.to_owned())]);
     }
     Ok(policies::files(tx).await?.into_iter().map(|row| (row.name, row.text)).collect())
+}
+
+/// The files as they would be with these among them: each stands beside the others, or in the place of the one of its name.
+/// Those that come with Postern hold only while nothing was applied.
+///
+/// # Errors
+/// When the store fails.
+pub(crate) async fn merged(
+    tx: &mut Tx,
+    state: &PolicyState,
+    files: &[PolicyFile],
+) -> Result<BTreeMap<String, String>, Problem> {
+    crate::apply::policies::check_files(files, &[])?;
+    let mut merged: BTreeMap<_, _> = if files.is_empty() {
+        in_force(tx, state).await?.into_iter().collect()
+    } else {
+        policies::files(tx).await?.into_iter().map(|row| (row.name, row.text)).collect()
+    };
+    merged.extend(files.iter().map(|file| (file.name.clone(), file.text.clone())));
+    Ok(merged)
+}
+
+/// Validates files that are to hold together.
+///
+/// # Errors
+/// What is wrong with them.
+pub(crate) async fn load(files: BTreeMap<String, String>) -> Result<Policies, Problem> {
+    let files: Vec<_> = files.into_iter().collect();
+    // Validating a large set takes a while: not on a thread that serves others.
+    let loaded = tokio::task::spawn_blocking(move || Policies::load(&files)).await.map_err(Problem::fault)?;
+    loaded.map_err(|problems| Problem::policies(&problems))
 }

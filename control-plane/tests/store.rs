@@ -64,4 +64,5 @@ on_both! {
     audit::statements_are_joined_across_segments,
     audit::filters,
     audit::everybody_sees_their_own,
+    audit::decisions_can_be_made_again,
 }

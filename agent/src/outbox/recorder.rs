@@ -5,7 +5,7 @@
 use super::Outbox;
 use crate::config::Durability;
 use postern_audit::segment::{self, SegmentError};
-use postern_proto::v1::{AuditRecord, SessionFacts, StatementText, audit_record::Record};
+use postern_proto::v1::{AuditRecord, DecisionBasis, SessionFacts, StatementText, audit_record::Record};
 use postern_types::id::SegmentId;
 use std::{
     cell::{Cell, RefCell},
@@ -50,7 +50,7 @@ pub enum OutboxError {
     Record(#[from] SegmentError),
 }
 
-/// A statement's text, and where the current segment has it.
+/// What records refer to: a statement's text, or what a decision rests on. With it, where the current segment has it.
 #[derive(Debug)]
 pub struct Text {
     bytes: Rc<[u8]>,
@@ -70,6 +70,33 @@ impl Text {
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
+}
+
+/// What a text is.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+enum Kind {
+    Statement,
+    Basis,
+}
+
+/// What a record refers to besides its session.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Refers<'a> {
+    /// A statement's text.
+    pub text: Option<&'a Text>,
+    /// What a decision rests on.
+    pub basis: Option<&'a Text>,
+}
+
+/// By which numbers the segment knows it; 0: nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct References {
+    /// The session.
+    pub session: u32,
+    /// The statement's text.
+    pub text: u32,
+    /// What the decision rests on.
+    pub basis: u32,
 }
 
 /// Writes records of the sessions of one thread.
@@ -122,7 +149,7 @@ struct Segment {
     written: u64,
     synced: u64,
     sessions: HashMap<u64, u32>,
-    texts: HashMap<Rc<[u8]>, u32>,
+    texts: HashMap<(Kind, Rc<[u8]>), u32>,
     references: u32,
 }
 
@@ -146,20 +173,25 @@ impl Segment {
         Ok(reference)
     }
 
-    fn text(&mut self, text: &Text) -> Result<u32, OutboxError> {
+    fn text(&mut self, kind: Kind, text: Option<&Text>) -> Result<u32, OutboxError> {
+        let Some(text) = text else { return Ok(0) };
         if let (number, reference) = text.place.get()
             && number == self.number
         {
             return Ok(reference);
         }
-        let known = self.texts.get(&text.bytes).copied();
+        let key = (kind, Rc::clone(&text.bytes));
+        let known = self.texts.get(&key).copied();
         let reference = match known {
             Some(reference) => reference,
             None => {
                 let reference = self.reference();
-                self.append(Record::Text(definition(reference, &text.bytes)))?;
+                self.append(match kind {
+                    Kind::Statement => Record::Text(definition(reference, &text.bytes)),
+                    Kind::Basis => Record::Basis(DecisionBasis { r#ref: reference, json: text.bytes.to_vec().into() }),
+                })?;
                 if self.texts.len() < MAX_TEXTS {
-                    self.texts.insert(Rc::clone(&text.bytes), reference);
+                    self.texts.insert(key, reference);
                 }
                 reference
             }
@@ -228,7 +260,7 @@ impl Recorder {
         self.sessions.get()
     }
 
-    /// Appends a record that refers to a session and, if it has one, a text. Durable after [`flush`](Self::flush), or
+    /// Appends a record that refers to a session and, where it has some, texts. Durable after [`flush`](Self::flush), or
     /// once [`poll_flushed`](Self::poll_flushed) says so.
     ///
     /// # Errors
@@ -237,8 +269,8 @@ impl Recorder {
         &self,
         session: u64,
         facts: &SessionFacts,
-        text: Option<&Text>,
-        make: impl FnOnce(u32, u32) -> Record,
+        refers: Refers<'_>,
+        make: impl FnOnce(References) -> Record,
     ) -> Result<(), OutboxError> {
         #[cfg(test)]
         if self.off.get() {
@@ -251,8 +283,9 @@ impl Recorder {
         };
         self.appended.set(self.appended.get() + 1);
         let session = segment.session(session, facts)?;
-        let text = text.map(|text| segment.text(text)).transpose()?.unwrap_or(0);
-        segment.append(make(session, text))
+        let text = segment.text(Kind::Statement, refers.text)?;
+        let basis = segment.text(Kind::Basis, refers.basis)?;
+        segment.append(make(References { session, text, basis }))
     }
 
     fn begin(&self) -> Result<Segment, OutboxError> {

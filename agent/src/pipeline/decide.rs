@@ -1,27 +1,60 @@
 //! Whether a statement may run.
 
-use super::{inspect::Statement, judge::Judge, limits::Limits};
+use super::{basis::Basis, inspect::Statement, judge::Judge, limits::Limits};
 use postern_proto::v1::StatementKind;
 use postern_wire::error::Report;
 
-/// The answer.
+/// What was decided.
 #[derive(Debug)]
-pub enum Decision {
+pub struct Decision {
+    /// Whether it runs.
+    pub answer: Answer,
+    /// What policies decided by, where they were asked.
+    pub basis: Option<Basis>,
+}
+
+/// Whether a statement runs.
+#[derive(Debug)]
+pub enum Answer {
     /// It runs, within limits if there are any.
     Allow(Option<Box<Limits>>),
     /// It does not, and the client is told this.
     Deny(Report),
 }
 
+impl Decision {
+    /// It runs, and policies were not asked.
+    pub const ALLOW: Self = Self { answer: Answer::Allow(None), basis: None };
+}
+
+impl From<Refused> for Decision {
+    fn from(refused: Refused) -> Self {
+        let Refused { report, basis } = refused;
+        Self { answer: Answer::Deny(*report), basis }
+    }
+}
+
+/// It does not run.
+#[derive(Debug)]
+pub struct Refused {
+    /// What the client is told.
+    pub report: Box<Report>,
+    /// What policies refused it by, if it was them.
+    pub basis: Option<Basis>,
+}
+
+impl From<Report> for Refused {
+    fn from(report: Report) -> Self {
+        Self { report: Box::new(report), basis: None }
+    }
+}
+
 /// Decides one statement, by its judge. The function-call message is refused: it names a function by number, carries binary
 /// arguments, and no driver has used it for twenty years.
 pub fn decide(statement: &Statement, judge: &mut Judge, failed: bool) -> Decision {
     if statement.kind == StatementKind::FunctionCall {
-        return Decision::Deny(Report::new(
-            "0A000",
-            "the function-call message is refused",
-            "Call the function by a SELECT statement instead.",
-        ));
+        let hint = "Call the function by a SELECT statement instead.";
+        return Refused::from(Report::new("0A000", "the function-call message is refused", hint)).into();
     }
     judge.decide(statement, failed)
 }

@@ -4,6 +4,8 @@
 //!
 //! Pure but for the record: bytes in, bytes out, no socket and no waiting.
 
+mod basis;
+mod binds;
 mod ceilings;
 mod decide;
 pub mod down;
@@ -23,16 +25,17 @@ pub mod record;
 mod tests;
 
 use crate::{lease::Lease, outbox::recorder::OutboxError};
-use decide::Decision;
+use binds::Binds;
+use decide::{Answer, Decision, Refused};
 use guard::{Begins, Guard, Way};
-use inspect::{Inspected, Inspector};
+use inspect::{Inspected, Inspector, Statement};
 use judge::{Judge, Obstacle};
 use postern_proto::v1::StatementKind;
 use postern_wire::{
     ProtocolError,
     error::Report,
     frame::{self, HEADER_BYTES, Header, put_cstr, put_message},
-    frontend::{self, put_query},
+    frontend::{self, Target, put_query},
     tracker::{Ended, Outcome, Sent, Tracker},
 };
 use question::Question;
@@ -127,6 +130,8 @@ pub struct Pipeline {
     refused: HashMap<u64, Report>,
     said_goodbye: bool,
     judge: Judge,
+    /// Values to be recorded.
+    binds: Binds,
     /// Of a session whose statements may have limits.
     guard: Guard,
     /// A statement waits at the start of `partial` until it can be judged.
@@ -157,6 +162,7 @@ impl Pipeline {
             refused: HashMap::new(),
             said_goodbye: false,
             judge,
+            binds: Binds::default(),
             guard,
             held: false,
             question: None,
@@ -213,9 +219,11 @@ impl Pipeline {
                 let over = *left == 0;
                 if let (Input::Passing(_), Some(bytes)) = (&self.input, bytes.get(..taken)) {
                     to_server.extend_from_slice(bytes);
+                    self.binds.pass(bytes);
                 }
                 if over {
                     self.input = Input::Between;
+                    self.binds.end();
                 }
                 return Ok(taken);
             }
@@ -239,6 +247,7 @@ impl Pipeline {
         }
         if let Some(message) = bytes.get(..header.total()) {
             let _ = self.message(header, message, to_server)?;
+            self.binds.end();
             return Ok(header.total());
         }
         let passes = match header.tag {
@@ -410,8 +419,14 @@ impl Pipeline {
         let (statement, sent) = match inspected {
             Inspected::Statement(statement) => statement,
             Inspected::Unrecorded(sent) => {
-                if header.tag == b'B' && !self.may_be_bound(to_server)? {
-                    return Ok(false);
+                match header.tag {
+                    b'B' if !self.may_be_bound(body, to_server)? => return Ok(false),
+                    b'C' => {
+                        if let Target::Portal(portal) = frontend::target(header.tag, body)? {
+                            self.binds.take(portal);
+                        }
+                    }
+                    _ => {}
                 }
                 if header.tag == b'B' {
                     self.guard.bound(|| inspect::bind_names(body).ok().flatten().map(|bind| bind.portal));
@@ -435,9 +450,14 @@ impl Pipeline {
         let (decision, way) = self.decide(&statement, failed);
         let seq = self.journal.decided(&statement, &decision)?;
         self.inspector.recorded(&statement, seq);
-        let goes_on = matches!(decision, Decision::Allow(_));
-        match decision {
-            Decision::Allow(limits) => {
+        if header.tag == b'E'
+            && let Some(bound) = self.binds.take(frontend::execute(body)?.0)
+        {
+            self.journal.bound(seq, bound)?;
+        }
+        let goes_on = matches!(decision.answer, Answer::Allow(_));
+        match decision.answer {
+            Answer::Allow(limits) => {
                 self.judge.sent(seq);
                 let put_right = match self.judge.take_put_right() {
                     Some(text) => {
@@ -459,7 +479,7 @@ impl Pipeline {
                     }
                 }
             }
-            Decision::Deny(report) => {
+            Answer::Deny(report) => {
                 // What was understood of it, where the guard refuses it, ends as what has failed.
                 self.judge.sent(seq);
                 forward::refuse(statement.kind, to_server);
@@ -473,39 +493,59 @@ impl Pipeline {
     /// Whether a statement may run, and how it is sent.
     fn decide(&mut self, statement: &inspect::Statement, failed: bool) -> (Decision, Way) {
         let decision = decide::decide(statement, &mut self.judge, failed);
-        let Decision::Allow(limits) = &decision else { return (decision, Way::Free) };
+        let Answer::Allow(limits) = &decision.answer else { return (decision, Way::Free) };
         match self.guard.admit(statement, limits.as_deref()) {
             Ok(way) => (decision, way),
-            Err(report) => (Decision::Deny(report), Way::Free),
+            Err(report) => (Refused::from(report).into(), Way::Free),
         }
     }
 
     /// Whether what a Bind is for may be planned: a function that calls itself immutable runs then. What may not is
     /// refused and recorded in the place of its Execute.
-    fn may_be_bound(&mut self, to_server: &mut Vec<u8>) -> Result<bool, Fatal> {
+    fn may_be_bound(&mut self, body: &[u8], to_server: &mut Vec<u8>) -> Result<bool, Fatal> {
         let Some(statement) = self.inspector.take_bound() else { return Ok(true) };
-        let Err(report) = self.judge.admit_bind(&statement, self.is_failed()) else { return Ok(true) };
-        let seq = self.journal.decided(&statement, &Decision::Deny(report.clone()))?;
-        forward::refuse(statement.kind, to_server);
-        self.refused.insert(seq, report);
-        self.sent(Sent::Execute(seq));
+        let bind = inspect::bind_names(body)?.ok_or(ProtocolError::Malformed { tag: b'B' })?;
+        // What it was bound with before is gone.
+        self.binds.take(bind.portal);
+        let admitted = self.judge.admit_bind(&statement, self.is_failed());
+        let admitted = admitted.and_then(|recorded| {
+            if recorded {
+                self.binds.has_room()?;
+                self.binds.begin(bind.portal);
+                self.binds.pass(body.get(bind.length()..).unwrap_or_default());
+            }
+            Ok(())
+        });
+        let Err(refused) = admitted else { return Ok(true) };
+        self.refuse(&statement, refused.into(), Sent::Execute, to_server)?;
         Ok(false)
     }
 
-    fn too_large(&mut self, header: Header, to_server: &mut Vec<u8>) -> Result<(), Fatal> {
-        let statement = inspect::too_large(header.tag);
-        let sent = |seq| if header.tag == b'P' { Sent::Parse(seq) } else { Sent::Query(seq) };
-        if !self.tracker.may_send(&sent(0)) {
-            return Err(ProtocolError::Unexpected { tag: header.tag }.into());
-        }
-        let decision = Decision::Deny(decide::too_large(header.body, MAX_STATEMENT_BYTES));
-        let seq = self.journal.decided(&statement, &decision)?;
+    /// Records a refusal, and has the server play it.
+    fn refuse(
+        &mut self,
+        statement: &Statement,
+        decision: Decision,
+        sent: fn(u64) -> Sent<u64>,
+        to_server: &mut Vec<u8>,
+    ) -> Result<(), Fatal> {
+        let seq = self.journal.decided(statement, &decision)?;
         forward::refuse(statement.kind, to_server);
-        if let Decision::Deny(report) = decision {
+        if let Answer::Deny(report) = decision.answer {
             self.refused.insert(seq, report);
         }
         self.sent(sent(seq));
         Ok(())
+    }
+
+    fn too_large(&mut self, header: Header, to_server: &mut Vec<u8>) -> Result<(), Fatal> {
+        let statement = inspect::too_large(header.tag);
+        let sent = if header.tag == b'P' { Sent::Parse } else { Sent::Query };
+        if !self.tracker.may_send(&sent(0)) {
+            return Err(ProtocolError::Unexpected { tag: header.tag }.into());
+        }
+        let refused = Refused::from(decide::too_large(header.body, MAX_STATEMENT_BYTES));
+        self.refuse(&statement, refused.into(), sent, to_server)
     }
 
     fn sent(&mut self, sent: Sent<u64>) {

@@ -1,19 +1,22 @@
 //! What the policies in force say of a session's statements.
 
-use super::{ceilings::Ceilings, limits::Limits};
-use crate::rules::{Current, Rules};
+use super::{
+    basis::{Basis, Last, Ruled},
+    ceilings::Ceilings,
+};
+use crate::rules::{Current, Facts, Rules};
 use postern_policy::{
-    Connection, Decision, Grant, Moment, Obligations, Outcome, Plan, Principal, PrincipalKind, Subject,
+    Connection, Decision, Deed, Grant, Moment, Obligations, Outcome, Plan, Principal, PrincipalKind, Subject,
+    objects::Describe,
 };
 use postern_proto::v1::{self, Ticket};
-use postern_sql::facts::{self, Action, Object};
+use postern_sql::{
+    Analysis,
+    facts::{self, Action, Object},
+};
 use postern_types::time::Micros;
 use postern_wire::error::Report;
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    rc::Rc,
-    sync::Arc,
-};
+use std::{net::IpAddr, rc::Rc, sync::Arc};
 
 /// The policies as they are for one session.
 pub struct Policy {
@@ -57,7 +60,7 @@ impl Policy {
                 task: String::new(),
             },
         };
-        let client = ticket.client_address.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let client = Moment::client(&ticket.client_address);
         let (plan, everything) = plan(&rules, &mut subject);
         let decision = plan.decide_session(&Moment { now: Micros::now(), offset: 0, client });
         let ceilings = match &decision.outcome {
@@ -94,29 +97,42 @@ impl Policy {
         self.subject.connection.freeze
     }
 
-    /// Whether a statement may run, and within which limits.
+    /// The statements of one string are decided at one moment.
+    #[must_use]
+    pub fn begin(&self) -> Ruled {
+        Ruled::at(Moment { now: Micros::now(), offset: 0, client: self.client })
+    }
+
+    /// Whether a statement may run.
     ///
     /// # Errors
     /// Why not.
-    pub fn admit(&self, statement: &facts::Statement, limits: &mut Limits) -> Result<(), Report> {
-        let unknown =
-            || Report::new("57P03", "the connector does not know this connection's policies", "Connect again.");
-        let facts = self.rules.connections.get(&*self.subject.connection.name).ok_or_else(unknown)?;
-        let moment = Moment { now: Micros::now(), offset: 0, client: self.client };
-        let decision = self.plan.decide(&moment, &without_what_is_told(statement), &facts.objects);
+    pub fn admit(&self, statement: &facts::Statement, ruled: &mut Ruled) -> Result<(), Report> {
+        let (told, objects) = (without_what_is_told(statement), &self.facts()?.objects);
+        let decision = self.plan.decide(&ruled.moment, &told, objects);
+        if let Err(report) = self.enforce(statement, &decision, ruled) {
+            ruled.refused(decision, Deed::of(&told, objects));
+            return Err(report);
+        }
+        ruled.permitted(decision);
+        Ok(())
+    }
+
+    /// What comes of a decision: limits of the statement, or a refusal.
+    fn enforce(&self, statement: &facts::Statement, decision: &Decision, ruled: &mut Ruled) -> Result<(), Report> {
         match &decision.outcome {
-            Outcome::Allow { obligations } if *obligations == Obligations::default() => Ok(()),
-            Outcome::Allow { obligations } if obligations.record_binds => Err(not_enforced(&decision, "@record_binds")),
-            // Whether there is a reason was decided.
+            // Whether there is a reason was decided, and values are recorded when they come.
             Outcome::Allow { obligations } => {
-                self.ceilings.admit(statement)?;
-                self.ceilings.cover(obligations)?;
-                limits.oblige(obligations, &by(&decision));
+                if *obligations != Obligations::default() {
+                    self.ceilings.admit(statement)?;
+                    self.ceilings.cover(obligations)?;
+                    ruled.limits.oblige(obligations, &by(decision));
+                }
                 Ok(())
             }
-            Outcome::Review { .. } => Err(not_enforced(&decision, "a review")),
+            Outcome::Review { .. } => Err(not_enforced(decision, "a review")),
             Outcome::Deny(denial) => {
-                let by = names(&decision);
+                let by = names(decision);
                 Err(Report {
                     sqlstate: "42501".to_owned(),
                     message: denial.message.clone(),
@@ -126,6 +142,43 @@ impl Policy {
             }
         }
     }
+
+    /// What was decided by, for the record; nothing, where policies were not asked. `last` is what this was for the same
+    /// statements last.
+    ///
+    /// # Errors
+    /// When it cannot be recorded.
+    pub fn basis(&self, ruled: Ruled, analysis: &Analysis, last: &Last) -> Result<Option<Basis>, Report> {
+        let Ruled { moment, policies: Some(policies), refused, record_binds, limits: _ } = ruled else {
+            return Ok(None);
+        };
+        let objects = &self.facts()?.objects;
+        let kept = last.get(self.rules.counter, policies, refused, |policies, refused| {
+            let mut statements = deeds(analysis, objects);
+            // What the string stood for when it was prepared is not among them.
+            statements.extend(refused.filter(|refused| !statements.contains(refused)).cloned());
+            postern_policy::Basis {
+                version: self.rules.version,
+                hash: self.rules.policies.version().to_owned(),
+                policies,
+                subject: self.subject.clone(),
+                statements,
+            }
+        })?;
+        Ok(Some(Basis { moment, kept, record_binds }))
+    }
+
+    fn facts(&self) -> Result<&Facts, Report> {
+        let unknown =
+            || Report::new("57P03", "the connector does not know this connection's policies", "Connect again.");
+        self.rules.connections.get(&*self.subject.connection.name).ok_or_else(unknown)
+    }
+}
+
+/// What policies are told of each statement.
+pub fn deeds(analysis: &Analysis, objects: &dyn Describe) -> Vec<Deed> {
+    let statements = analysis.script.statements.iter();
+    statements.map(|statement| Deed::of(&without_what_is_told(statement), objects)).collect()
 }
 
 fn not_enforced(decision: &Decision, what: &str) -> Report {

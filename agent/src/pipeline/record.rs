@@ -1,10 +1,14 @@
 //! A session's records. The only place that makes them.
 
-use super::{decide::Decision, inspect::Statement};
-use crate::outbox::recorder::{OutboxError, Recorder};
+use super::{
+    binds::Bound,
+    decide::{Answer, Decision},
+    inspect::Statement,
+};
+use crate::outbox::recorder::{OutboxError, Recorder, Refers};
 use postern_proto::v1::{
-    self as proto, Outcome, SessionEnded, SessionFacts, StatementDecided, StatementEnded, StatementKind, Usage,
-    audit_record::Record,
+    self as proto, Outcome, SessionEnded, SessionFacts, StatementBound, StatementDecided, StatementEnded,
+    StatementKind, Usage, audit_record::Record,
 };
 use postern_types::time::Micros;
 use postern_wire::tracker::{self, Ended};
@@ -65,7 +69,7 @@ impl Journal {
     /// # Errors
     /// When it cannot be recorded: the statement must not run.
     pub fn decided(&mut self, statement: &Statement, decision: &Decision) -> Result<u64, OutboxError> {
-        if let (Some(seq), Decision::Allow(_)) = (statement.adopted, decision)
+        if let (Some(seq), Answer::Allow(_)) = (statement.adopted, &decision.answer)
             && let Some(open) = self.find(seq).and_then(|index| self.open.get_mut(index))
         {
             open.kind = StatementKind::Execute;
@@ -74,21 +78,47 @@ impl Journal {
         }
         self.seq += 1;
         let seq = self.seq;
-        let (code, reason, sqlstate) = match decision {
-            Decision::Allow(_) => (proto::Decision::Allow, String::new(), String::new()),
-            Decision::Deny(report) => (proto::Decision::Deny, report.message.clone(), report.sqlstate.clone()),
+        let (code, reason, sqlstate) = match &decision.answer {
+            Answer::Allow(_) => (proto::Decision::Allow, String::new(), String::new()),
+            Answer::Deny(report) => (proto::Decision::Deny, report.message.clone(), report.sqlstate.clone()),
         };
         let refused = (code == proto::Decision::Deny).then(|| sqlstate.clone());
-        let at_us = Micros::now().0;
+        let basis = decision.basis.as_ref();
+        // The very moment that policies have read, so that they can be asked again.
+        let at_us = basis.map_or_else(|| Micros::now().0, |basis| basis.moment.now.0);
+        let utc_offset = basis.map_or(0, |basis| basis.moment.offset);
         let kind = statement.kind;
-        self.recorder.record(self.session, &self.facts, Some(&statement.prepared.text), |session_ref, text_ref| {
-            let decision = code.into();
-            let kind = kind.into();
-            Record::Decided(StatementDecided { session_ref, seq, at_us, kind, text_ref, decision, reason, sqlstate })
+        let refers = Refers { text: Some(&statement.prepared.text), basis: basis.map(|basis| &basis.kept.text) };
+        self.recorder.record(self.session, &self.facts, refers, |references| {
+            Record::Decided(StatementDecided {
+                session_ref: references.session,
+                seq,
+                at_us,
+                kind: kind.into(),
+                text_ref: references.text,
+                decision: code.into(),
+                reason,
+                sqlstate,
+                basis_ref: references.basis,
+                utc_offset,
+            })
         })?;
         self.open.push_back(Open { seq, kind, started: Instant::now(), refused });
         self.unflushed = Some(self.recorder.appended());
         Ok(seq)
+    }
+
+    /// Records the values with which a statement is run.
+    ///
+    /// # Errors
+    /// When they cannot be recorded: the statement must not run.
+    pub fn bound(&mut self, seq: u64, bound: Bound) -> Result<(), OutboxError> {
+        let Bound { values, omitted, .. } = bound;
+        self.recorder.record(self.session, &self.facts, Refers::default(), |references| {
+            Record::Bound(StatementBound { session_ref: references.session, seq, values, omitted })
+        })?;
+        self.unflushed = Some(self.recorder.appended());
+        Ok(())
     }
 
     /// Ready once what was decided is durable.
@@ -145,7 +175,8 @@ impl Journal {
         let End { seq, started, outcome, rows, bytes, sqlstate, used } = end;
         let duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let outcome = outcome.into();
-        let recorded = self.recorder.record(self.session, &self.facts, None, |session_ref, _| {
+        let recorded = self.recorder.record(self.session, &self.facts, Refers::default(), |references| {
+            let session_ref = references.session;
             Record::Ended(StatementEnded { session_ref, seq, duration_us, outcome, rows, bytes, sqlstate, used })
         });
         if let Err(error) = recorded {
@@ -161,8 +192,8 @@ impl Journal {
             self.put_end(End::of(&open, outcome));
         }
         let (at_us, statements, reason) = (Micros::now().0, self.seq, reason.to_owned());
-        let recorded = self.recorder.record(self.session, &self.facts, None, |session_ref, _| {
-            Record::SessionEnded(SessionEnded { session_ref, at_us, reason, statements })
+        let recorded = self.recorder.record(self.session, &self.facts, Refers::default(), |references| {
+            Record::SessionEnded(SessionEnded { session_ref: references.session, at_us, reason, statements })
         });
         if let Err(error) = recorded.and_then(|()| self.recorder.flush()) {
             tracing::error!(%error, session = self.facts.session_id, "a session's end could not be recorded");

@@ -1,6 +1,6 @@
 //! One session: its ticket, its database connection, its relay.
 
-mod open;
+pub mod open;
 mod relay;
 
 use crate::{registry::End, worker::Worker};

@@ -10,7 +10,7 @@ use crate::{
         policy::Policy,
     },
     registry::{End, Registration},
-    worker::{Connection, Worker},
+    worker::{Common, Connection, Worker},
 };
 use postern_dial::{DialError, Target, query};
 use postern_ops::secret::Source;
@@ -24,17 +24,11 @@ use postern_wire::{
 use prost::Message;
 use secrecy::SecretString;
 use std::{rc::Rc, sync::Arc, time::Duration};
-use tokio::{
-    sync::mpsc::UnboundedSender,
-    time::{sleep, timeout},
-};
+use tokio::{sync::mpsc::UnboundedSender, time::sleep};
 
 /// The control plane's welcome is taken in within three seconds: a large set of policies takes a while to load.
 const TOLD_TRIES: u32 = 30;
 const TOLD_PAUSE: Duration = Duration::from_millis(100);
-
-/// The catalog of a large database takes a while to read.
-const CATALOG_WITHIN: Duration = Duration::from_secs(20);
 
 /// PostgreSQL cuts names to this.
 const MAX_NAME_BYTES: usize = 63;
@@ -155,9 +149,7 @@ async fn judge(
         tracing::warn!(%error, session = ticket.session_id, connection = ticket.connection, "a session cannot be served");
         Fatal::Names.report()
     };
-    let version = connection.parameter("server_version").unwrap_or_default();
-    let major = version.split(|letter: char| !letter.is_ascii_digit()).next().and_then(|major| major.parse().ok());
-    let major = major.ok_or_else(|| failed(&"the server does not say its version"))?;
+    let major = major(connection).ok_or_else(|| failed(&"the server does not say its version"))?;
     let (catalogs, name, target) = (worker.catalogs.clone(), ticket.connection.clone(), Arc::clone(target));
     let user = target.user.clone();
     let sight = Sight::new(major, Box::new(move || catalogs.watch(&name, &target, major)));
@@ -165,10 +157,7 @@ async fn judge(
     let mut judge = Judge::new(ticket.access_role.clone(), ticket.read_only, policy, prefix, sight);
     judge.begin();
     let Some(watched) = judge.watched() else { return Ok(judge) };
-    let mut snapshots = watched.snapshots();
-    let fresh = snapshots.wait_for(|snapshot| snapshot.as_ref().is_some_and(|snapshot| snapshot.is_fresh()));
-    let snapshot = timeout(CATALOG_WITHIN, fresh).await.map_err(|error| failed(&error))?;
-    let snapshot = snapshot.map_err(|error| failed(&error))?.clone().ok_or_else(unreachable)?;
+    let snapshot = watched.fresh().await.map_err(|error| failed(&error))?;
     if ticket.read_only {
         let privileges = query::rows(&mut connection.io, PRIVILEGES).await.map_err(|error| failed(&error))?;
         let privileges: Vec<_> = privileges.into_iter().flatten().flatten().collect();
@@ -184,6 +173,12 @@ async fn judge(
         judge.admit_parameter(&setting.name, &setting.value)?;
     }
     Ok(judge)
+}
+
+/// The server's major version, if it says it.
+pub(crate) fn major(connection: &postern_dial::Connection) -> Option<u16> {
+    let version = connection.parameter("server_version").unwrap_or_default();
+    version.split(|letter: char| !letter.is_ascii_digit()).next().and_then(|major| major.parse().ok())
 }
 
 /// What a read-only session's login could do besides reading, in a few words each. Every name in it is qualified, so that
@@ -210,7 +205,7 @@ fn privileged(user: &str, privileges: &[String]) -> Report {
 }
 
 /// Where to connect, and as whom.
-async fn target(worker: &Rc<Worker>, ticket: &Ticket) -> Result<Target, Report> {
+pub(crate) async fn target(worker: &Common, ticket: &Ticket) -> Result<Target, Report> {
     let hint = "The operators of Postern must mend the connection or the connector's configuration.";
     let misconfigured = |why: String| Report::new("08006", why, hint);
     let connections = worker.connections.load_full();
@@ -308,7 +303,7 @@ fn application_name(ticket: &Ticket, parameters: &[Setting]) -> String {
 }
 
 /// The client's parameters in their order, then Postern's own: the last one counts, and RESET restores it.
-fn parameters(ticket: &Ticket, client: &[Setting], application_name: &str) -> Vec<(String, String)> {
+pub(crate) fn parameters(ticket: &Ticket, client: &[Setting], application_name: &str) -> Vec<(String, String)> {
     let mut parameters: Vec<_> = client
         .iter()
         .filter(|setting| setting.name != "application_name")
@@ -326,7 +321,7 @@ fn parameters(ticket: &Ticket, client: &[Setting], application_name: &str) -> Ve
 
 /// What the client is told. The server's own words are passed on where they are about what the client asked for
 /// (its parameters, the server's state), not where they are about the connector's login.
-fn dial_report(ticket: &Ticket, error: DialError) -> Report {
+pub(crate) fn dial_report(ticket: &Ticket, error: DialError) -> Report {
     tracing::warn!(%error, session = ticket.session_id, connection = ticket.connection, "the database did not let a session in");
     let DialError::Server { sqlstate, response, .. } = error else {
         return unreachable();

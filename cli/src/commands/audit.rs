@@ -1,6 +1,6 @@
 //! `postern audit search`.
 
-use super::Context;
+use super::{Context, moment};
 use crate::{
     failure::Failure,
     output::{self, Column},
@@ -10,7 +10,6 @@ use postern_api::{
     Micros,
     audit::{AuditEvent, AuditQuery, EventType, EventTypes, MAX_LIMIT},
 };
-use postern_types::time::parse_duration;
 
 /// Read who did what
 #[derive(Debug, clap::Args)]
@@ -78,6 +77,9 @@ struct SearchArgs {
     /// The newest so many [default: 100]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_LIMIT)))]
     limit: Option<u32>,
+    /// With --json: also what policies decided by
+    #[arg(long)]
+    facts: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -128,18 +130,8 @@ fn query(search: SearchArgs) -> AuditQuery {
         since: search.since,
         until: search.until,
         action: search.action,
+        facts: search.facts,
     }
-}
-
-/// A time, or how long ago.
-fn moment(text: &str) -> Result<Micros, String> {
-    if let Ok(at) = text.parse::<jiff::Timestamp>() {
-        return Ok(at.into());
-    }
-    let ago =
-        parse_duration(text).map_err(|_| "write a time as 2026-01-31T12:00:00Z, or how long ago as 1h".to_owned())?;
-    let micros = i64::try_from(ago.as_micros()).unwrap_or(i64::MAX);
-    Ok(Micros(Micros::now().0.saturating_sub(micros)))
 }
 
 fn text(text: Option<&String>) -> String {
@@ -162,10 +154,12 @@ fn outcome(event: &AuditEvent) -> String {
         (None, _, EventType::Statement) => "running",
         (None, _, _) => "",
     };
-    match &event.sqlstate {
-        Some(sqlstate) if !sqlstate.is_empty() => format!("{outcome} {sqlstate}"),
-        _ => outcome.to_owned(),
-    }
+    let code = event.sqlstate.as_deref().filter(|code| !code.is_empty()).map(|code| format!(" {code}"));
+    let by = match &event.policies {
+        Some(policies) if outcome == "denied" && !policies.is_empty() => format!(" by {}", policies.join(", ")),
+        _ => String::new(),
+    };
+    format!("{outcome}{}{by}", code.unwrap_or_default())
 }
 
 fn what(event: &AuditEvent) -> String {
@@ -174,18 +168,5 @@ fn what(event: &AuditEvent) -> String {
         (Some(sql), _) => output::shortened(sql, WIDTH),
         (None, Some(action)) => output::shortened(&format!("{action} {}", text(event.subject.as_ref())), WIDTH),
         (None, None) => String::new(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn moments() {
-        assert_eq!(moment("1970-01-01T00:00:01Z").unwrap(), Micros(1_000_000));
-        let hour_ago = moment("1h").unwrap();
-        assert!((3_599..3_602).contains(&Micros::now().since(hour_ago).as_secs()));
-        assert!(moment("yesterday").is_err());
     }
 }

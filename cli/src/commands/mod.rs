@@ -13,6 +13,8 @@ pub mod grants;
 pub mod join_token;
 pub mod login;
 pub mod policy;
+pub mod policy_replay;
+pub mod policy_test;
 pub mod request;
 pub mod sessions;
 pub mod tokens;
@@ -25,6 +27,8 @@ use crate::{
     failure::Failure,
     output::Format,
 };
+use postern_api::{Micros, identity::PrincipalName};
+use postern_types::time::parse_duration;
 
 /// What each command is given beside its own arguments.
 pub struct Context {
@@ -43,7 +47,7 @@ impl Context {
 
 /// A duration on the command line, checked before it is sent and sent as it was written.
 pub fn duration_text(text: &str) -> Result<String, String> {
-    postern_types::time::parse_duration(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+    parse_duration(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 /// A principal's name with its kind where that says something: `agent ci for alice`.
@@ -54,5 +58,35 @@ pub fn who(
     match on_behalf_of {
         Some(user) => format!("{} for {}", principal.name, user.name),
         None => principal.name.clone(),
+    }
+}
+
+/// A principal on the command line.
+pub fn principal(text: &str) -> Result<PrincipalName, String> {
+    let (kind, name) = text.split_once(':').ok_or("write `user:NAME` or `agent:NAME`")?;
+    Ok(PrincipalName { kind: kind.parse()?, name: name.to_owned() })
+}
+
+/// A time, or how long ago.
+pub fn moment(text: &str) -> Result<Micros, String> {
+    if let Ok(at) = text.parse::<jiff::Timestamp>() {
+        return Ok(at.into());
+    }
+    let ago =
+        parse_duration(text).map_err(|_| "write a time as 2026-01-31T12:00:00Z, or how long ago as 1h".to_owned())?;
+    let micros = i64::try_from(ago.as_micros()).unwrap_or(i64::MAX);
+    Ok(Micros(Micros::now().0.saturating_sub(micros)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments() {
+        assert_eq!(moment("1970-01-01T00:00:01Z").unwrap(), Micros(1_000_000));
+        let hour_ago = moment("1h").unwrap();
+        assert!((3_599..3_602).contains(&Micros::now().since(hour_ago).as_secs()));
+        assert!(moment("yesterday").is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! `postern policy` and `postern freeze`.
 
-use super::Context;
+use super::{Context, policy_replay, policy_test};
 use crate::{
     failure::Failure,
     output::{self, Column, Format},
@@ -13,7 +13,7 @@ use postern_api::{
 use serde_json::json;
 use std::io::{self, IsTerminal};
 
-/// List the files of policies that are in force, show one, remove one
+/// List the files of policies that are in force, show one, remove one, test what they say
 ///
 /// Files are added and changed with `postern apply`.
 #[derive(Debug, clap::Args)]
@@ -36,6 +36,22 @@ enum PolicyCommand {
         /// The file's name
         name: String,
     },
+    /// Explain what would become of a statement, by policies in force or by changed ones; it is not run
+    ///
+    /// Exit codes: 0 it is allowed, 3 it is denied or held for a review (`outcome` in --json tells which), 1 it is not
+    /// understood, or cannot be tested.
+    #[command(after_help = "Examples:
+  postern policy test --as agent:ci --on demo --role read --sql 'SELECT * FROM orders'
+  postern policy test --as agent:ci --on demo --role write --sql 'DELETE FROM orders' changed.cedar
+  postern policy test --as user:alice@example.com --on ledger --at 2026-12-24T20:00:00Z --from 192.0.2.7 --sql 'SELECT 1'")]
+    Test(Box<policy_test::TestArgs>),
+    /// Tell which of the recorded statements changed policies would decide otherwise
+    ///
+    /// Each is decided anew on the facts that the audit keeps: by the policies of then, and by the changed ones.
+    #[command(after_help = "Examples:
+  postern policy replay changed.cedar
+  postern policy replay --on orders-prod --since 7d changed.cedar --json")]
+    Replay(policy_replay::ReplayArgs),
     /// Remove a file: what it permitted is no longer permitted, what it forbade no longer forbidden
     Remove {
         /// The file's name
@@ -72,6 +88,8 @@ pub async fn policy(context: &Context, args: PolicyArgs) -> Result<(), Failure> 
                 Format::Table | Format::Csv => show(policy.text.as_deref().unwrap_or_default()),
             }
         }
+        PolicyCommand::Test(args) => policy_test::run(context, *args).await,
+        PolicyCommand::Replay(args) => policy_replay::run(context, args).await,
         PolicyCommand::Remove { name } => remove(context, &name).await,
     }
 }

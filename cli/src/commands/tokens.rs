@@ -1,6 +1,6 @@
 //! `postern tokens`.
 
-use super::{Context, duration_text};
+use super::{Context, duration_text, principal};
 use crate::{
     failure::Failure,
     output::{self, Column},
@@ -68,9 +68,4 @@ async fn list(context: &Context) -> Result<(), Failure> {
         Column::text("LAST USED", |token| output::maybe_time(token.last_used_at)),
     ];
     output::list(context.format, &tokens, &columns, "There are no tokens.")
-}
-
-fn principal(text: &str) -> Result<PrincipalName, String> {
-    let (kind, name) = text.split_once(':').ok_or("write `user:NAME` or `agent:NAME`")?;
-    Ok(PrincipalName { kind: kind.parse()?, name: name.to_owned() })
 }

@@ -78,6 +78,8 @@ fn parts() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
         .routes(routes!(policies::unfreeze))
         .routes(routes!(policies::list))
         .routes(routes!(policies::show))
+        .routes(routes!(policies::test))
+        .routes(routes!(policies::replay))
         .routes(routes!(credentials::list))
         .routes(routes!(credentials::set, credentials::remove))
         .routes(routes!(access::requests, access::create_request))
@@ -146,6 +148,8 @@ mod tests {
             "connections/{name}/unfreeze",
             "policies",
             "policies/{name}",
+            "policies/test",
+            "policies/replay",
             "connections/{name}/credentials",
             "connections/{name}/credentials/{login}",
         ] {

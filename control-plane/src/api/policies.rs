@@ -9,7 +9,7 @@ use axum::{
 use postern_api::{
     access::BecauseOf,
     error::ErrorBody,
-    policy::{Frozen, Policy},
+    policy::{Frozen, Policy, PolicyReplay, PolicyReplayed, PolicyTest, PolicyTested},
 };
 use postern_types::time::Micros;
 use std::sync::Arc;
@@ -27,6 +27,30 @@ pub(super) async fn list(State(core): State<Arc<Core>>, caller: Caller) -> Answe
     responses((status = 200, body = Policy), (status = "default", body = ErrorBody)))]
 pub(super) async fn show(State(core): State<Arc<Core>>, caller: Caller, Path(name): Path<String>) -> Answer<Policy> {
     Ok(Json(policies::get(&core.store, &caller.actor, &name).await?))
+}
+
+/// What policies would say of a statement, and why. It is not run, and nothing is changed.
+#[utoipa::path(post, path = "/policies/test", tag = "policies", security(("token" = [])), request_body = PolicyTest,
+    responses((status = 200, body = PolicyTested), (status = "default", body = ErrorBody)))]
+pub(super) async fn test(
+    State(core): State<Arc<Core>>,
+    caller: Caller,
+    Body(body): Body<PolicyTest>,
+) -> Answer<PolicyTested> {
+    Ok(Json(policies::trial::test(&core, &caller.actor, body, Micros::now()).await?))
+}
+
+/// How the newest recorded statements would be decided by changed policies. Nothing is run and nothing is changed; that
+/// the audit was searched is itself an event.
+#[utoipa::path(post, path = "/policies/replay", tag = "policies", security(("token" = [])),
+    request_body = PolicyReplay,
+    responses((status = 200, body = PolicyReplayed), (status = "default", body = ErrorBody)))]
+pub(super) async fn replay(
+    State(core): State<Arc<Core>>,
+    caller: Caller,
+    Body(body): Body<PolicyReplay>,
+) -> Answer<PolicyReplayed> {
+    Ok(Json(policies::replay::replay(&core.store, &caller.actor, body, Micros::now()).await?))
 }
 
 /// Freezes a connection: from now on nobody changes anything there.

@@ -7,7 +7,7 @@
 mod check;
 mod connection;
 mod diff;
-mod policies;
+pub(crate) mod policies;
 mod principal;
 
 use crate::{

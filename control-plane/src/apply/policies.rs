@@ -48,7 +48,7 @@ impl Run<'_> {
         }
         after.extend(files.iter().map(|file| (file.name.clone(), file.text.clone())));
         let changed = after != before;
-        let loaded = load(after).await?;
+        let loaded = crate::policies::load(after).await?;
         let version = if changed {
             self.effects.push(Effect::PoliciesChanged);
             policies::next_version(&mut self.tx, loaded.version()).await?
@@ -114,7 +114,8 @@ fn removal(sourced: &SourcedDocument) -> Result<String, Problem> {
     Ok(name)
 }
 
-fn check_files(files: &[PolicyFile], removals: &[(usize, String)]) -> Result<(), Problem> {
+/// Checks the names of files, and that each is named once.
+pub(crate) fn check_files(files: &[PolicyFile], removals: &[(usize, String)]) -> Result<(), Problem> {
     let mut names: BTreeSet<&str> = BTreeSet::new();
     let twice = |name: &str| {
         Problem::invalid("policies.name", format!("the policy file `{name}` is named twice"))
@@ -136,11 +137,4 @@ fn check_files(files: &[PolicyFile], removals: &[(usize, String)]) -> Result<(),
         }
     }
     Ok(())
-}
-
-async fn load(files: BTreeMap<String, String>) -> Result<Policies, Problem> {
-    let files: Vec<_> = files.into_iter().collect();
-    // Validating a large set takes a while: not on a thread that serves others.
-    let loaded = tokio::task::spawn_blocking(move || Policies::load(&files)).await.map_err(Problem::fault)?;
-    loaded.map_err(|problems| Problem::policies(&problems))
 }

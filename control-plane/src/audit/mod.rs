@@ -205,9 +205,12 @@ fn span(records: &[AuditRecord], now: Micros) -> Span {
         Record::Decided(decided) => Some(decided.at_us),
         Record::SessionEnded(ended) => Some(ended.at_us),
         Record::Control(event) => Some(event.at_us),
-        Record::Session(_) | Record::Text(_) | Record::Ended(_) => None,
+        Record::Session(_) | Record::Text(_) | Record::Basis(_) | Record::Bound(_) | Record::Ended(_) => None,
     };
-    let is_event = |record: &&AuditRecord| !matches!(record.record, None | Some(Record::Session(_) | Record::Text(_)));
+    let is_event = |record: &&AuditRecord| {
+        let record = record.record.as_ref();
+        !record.is_none_or(|record| matches!(record, Record::Session(_) | Record::Text(_) | Record::Basis(_)))
+    };
     let times = || records.iter().filter_map(at);
     Span {
         first_at: Micros(times().min().unwrap_or(now.0)),

@@ -5,8 +5,10 @@
 //! said here is said after the change behind it was committed.
 //!
 //! In reading order: this module (peers and what is said to them), [`event`] (the same said between replicas),
-//! [`task`] (what runs beside: replicas' events, refreshed sets, housekeeping), [`bundle`] (what connectors decide by).
+//! [`task`] (what runs beside: replicas' events, refreshed sets, housekeeping), [`bundle`] (what connectors decide by), [`ask`]
+//! (questions that connectors answer).
 
+pub mod ask;
 pub mod bundle;
 pub mod event;
 pub mod task;
@@ -30,7 +32,7 @@ use std::{
     collections::{HashMap, HashSet},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 use tokio::sync::{Notify, mpsc};
@@ -71,6 +73,8 @@ struct Inner {
     overflowed: AtomicBool,
     /// Takes turns among connectors that serve the same connection.
     turn: AtomicUsize,
+    /// Counts questions to connectors.
+    questions: AtomicU64,
     /// This process, so that it does not act on its own events twice.
     replica: String,
 }
@@ -107,6 +111,7 @@ struct ConnectorPeer {
     attached_gateways: Vec<String>,
     health: HashMap<String, ConnectionHealth>,
     live: HashSet<String>,
+    questions: ask::Questions,
     _attached: DropGuard,
 }
 
@@ -187,6 +192,7 @@ impl Hub {
                 outbox_end: Mutex::new(outbox_end),
                 overflowed: AtomicBool::new(false),
                 turn: AtomicUsize::new(0),
+                questions: AtomicU64::new(1),
                 replica: ulid::Ulid::generate().to_string(),
             }),
         };
@@ -341,6 +347,7 @@ impl Hub {
             attached_gateways: Vec::new(),
             health: HashMap::new(),
             live: new.live.into_iter().collect(),
+            questions: ask::Questions::default(),
             _attached: gone.clone().drop_guard(),
         };
         self.inner.state.lock().connectors.insert(new.key, peer);

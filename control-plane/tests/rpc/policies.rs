@@ -3,9 +3,11 @@
 use crate::fixture::{Connector, Gateway, Plane};
 use bytes::Bytes;
 use postern_api::{document::Apply, fleet::PartKind, policy::PolicyFile};
-use postern_control_plane::{apply, freezes, identity::Actor, ticket};
+use postern_control_plane::{apply, freezes, hub::ask::Unanswered, identity::Actor, ticket};
 use postern_proto::v1::{
-    PolicyBundle, SignedPolicyBundle, Tag, auth_response::Response as Answer, connector_command::Command as ToConnector,
+    Analyse, Analysed, ClientError, PolicyBundle, SignedPolicyBundle, Tag, analysed::Result as AnswerResult,
+    auth_response::Response as Answer, connector_command::Command as ToConnector,
+    connector_message::Message as FromConnector,
 };
 use postern_types::time::Micros;
 use prost::Message as _;
@@ -146,4 +148,56 @@ async fn a_ticket_names_the_version() {
         assert_eq!(ticket.policy_version, version);
     }
     plane.running.shutdown().await;
+}
+
+fn question(connection: &str) -> Analyse {
+    Analyse { connection: connection.to_owned(), sql: "SELECT 1".to_owned(), ..Analyse::default() }
+}
+
+async fn asked(connector: &mut Connector) -> Analyse {
+    match connector.told_beside_sets().await {
+        ToConnector::Analyse(asked) => asked,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_connector_is_asked_what_a_statement_would_do() {
+    let plane = Plane::start().await;
+    plane.connection("demo", "dev").await;
+    let hub = plane.running.core.hub.clone();
+    assert_eq!(hub.analyse("dev", question("demo")).await, Err(Unanswered::NotAttached));
+    let mut connector = connector(&plane).await;
+    for (name, connection) in [("dev", "elsewhere"), ("other", "demo")] {
+        assert_eq!(hub.analyse(name, question(connection)).await, Err(Unanswered::NotAttached));
+    }
+
+    // Answers find their questions, in whichever order they come; what was not asked is not heard.
+    let ask = || {
+        let hub = hub.clone();
+        tokio::spawn(async move { hub.analyse("dev", question("demo")).await })
+    };
+    let first = ask();
+    let one = asked(&mut connector).await;
+    let second = ask();
+    let two = asked(&mut connector).await;
+    assert!(one.id != two.id && one.sql == "SELECT 1");
+    let failed = |text: &str| AnswerResult::Failed(ClientError { message: text.to_owned(), ..ClientError::default() });
+    for (id, text) in [(two.id + 1, "nobody's"), (two.id, "second"), (two.id, "again"), (one.id, "first")] {
+        connector.say(FromConnector::Analysed(Analysed { id, result: Some(failed(text)) })).await;
+    }
+    assert_eq!(first.await.unwrap(), Ok(failed("first")));
+    assert_eq!(second.await.unwrap(), Ok(failed("second")));
+
+    // It owes a few answers at most, and none once its stream has ended.
+    let mut open = Vec::new();
+    for _ in 0..16 {
+        open.push(ask());
+        asked(&mut connector).await;
+    }
+    assert_eq!(hub.analyse("dev", question("demo")).await, Err(Unanswered::Busy));
+    drop(connector);
+    for asked in open {
+        assert_eq!(asked.await.unwrap(), Err(Unanswered::Gone));
+    }
 }

@@ -2,20 +2,25 @@
 
 use crate::support::{Cast, LIFETIME, START, ask, at, told, world};
 use postern_api::{
-    audit::{AuditEvent, AuditQuery, EventType, EventTypes},
+    audit::{AuditEvent, AuditQuery, BindFormat, EventType, EventTypes},
+    document::Apply,
     error::ErrorCode,
     fleet::PartKind,
+    policy::{PolicyFile, PolicyOutcome, PolicyReplay},
 };
 use postern_control_plane::{
+    apply,
     audit::{self, Appended, Event, search::search},
     identity::Actor,
+    policies::replay,
     requests,
     store::{Store, StoreError, identities},
     values,
 };
+use postern_policy::{Basis, Deed, Facts, Moment, Policies, facts::StatementFacts};
 use postern_proto::v1::{
-    AuditRecord, Decision, Outcome, SessionEnded, SessionFacts, StatementDecided, StatementEnded, StatementKind,
-    StatementText, audit_record::Record,
+    AuditRecord, BoundValue, Decision, DecisionBasis, Outcome, SessionEnded, SessionFacts, StatementBound,
+    StatementDecided, StatementEnded, StatementKind, StatementText, audit_record::Record,
 };
 use serde_json::json;
 
@@ -265,4 +270,120 @@ pub async fn everybody_sees_their_own(store: &Store) {
     let query =
         AuditQuery { r#type: EventTypes::Control, action: Some("audit.searched".to_owned()), ..AuditQuery::default() };
     assert_eq!(find(store, &cast.admin, query).await.len(), 1);
+}
+
+const READ: &str = "@id(\"read\")\npermit (principal, action in [Action::\"connect\", Action::\"read\"], resource)\n\
+    when { context.time.hour == 23 };\n";
+const NONE: &str = "@id(\"no-orders\")\nforbid (principal in Group::\"agents\", action == Action::\"read\", resource)\n\
+    when { resource.name == \"orders\" };\n";
+
+fn basis(policies: &Policies) -> Basis {
+    let subject = json!({
+        "principal": { "kind": "agent", "name": "ci", "groups": ["agents"] },
+        "connection": { "name": "demo", "tags": [], "freeze": false },
+        "grant": { "id": "grt_1", "role": "read", "read_only": true, "reason": "", "ticket": "", "on_behalf_of": "",
+            "tainted": false, "task": "" },
+    });
+    let relation = |name: &str| json!({ "relation": { "schema": "public", "name": name, "kind": "table", "tags": [], "schema_tags": [] } });
+    let deed = |name: &str| Deed {
+        statement: StatementFacts { tag: "SELECT".to_owned(), tables: 1, ..StatementFacts::default() },
+        accesses: vec![
+            serde_json::from_value(json!({ "action": "read", "manner": "plain", "resource": relation(name) })).unwrap(),
+        ],
+    };
+    Basis {
+        version: 1,
+        hash: policies.version().to_owned(),
+        policies: vec!["read".into()],
+        subject: serde_json::from_value(subject).unwrap(),
+        statements: vec![deed("products"), deed("orders")],
+    }
+}
+
+fn rests_on(seq: u64, seconds: u64) -> Record {
+    let Record::Decided(decided) = decided(seq, 2, seconds) else { panic!("it is a decision") };
+    Record::Decided(StatementDecided { basis_ref: 3, utc_offset: 3600, ..decided })
+}
+
+fn bound(seq: u64) -> Record {
+    let value = |value: Option<&[u8]>, binary| BoundValue {
+        value: value.map(|value| value.to_vec().into()),
+        length: if binary { 9 } else { 0 },
+        binary,
+    };
+    let values = vec![value(Some(b"a"), false), value(None, false), value(Some(&[1, 2]), true)];
+    Record::Bound(StatementBound { session_ref: 1, seq, values, omitted: 4 })
+}
+
+pub async fn decisions_can_be_made_again(store: &Store) {
+    let cast = recorded(store).await;
+    let put = async |name: &str, text: &str, seconds| {
+        let file = PolicyFile { name: name.to_owned(), text: text.to_owned() };
+        let body = Apply { documents: Vec::new(), policies: vec![file], merge: false };
+        apply::apply(store, &cast.admin, &body, at(seconds)).await.unwrap();
+    };
+    put("a.cedar", READ, 0).await;
+    let policies = Policies::load(&[("a.cedar", READ)]).unwrap();
+    let (session, basis) = (|| facts(&cast, "ses_1"), basis(&policies));
+    let definition = || Record::Basis(DecisionBasis { r#ref: 3, json: basis.to_json().into() });
+    append(
+        store,
+        "seg_1",
+        vec![session(), text(2, "one"), definition(), rests_on(1, 1), bound(1), ended(1, Outcome::Ok, "")],
+        1,
+    )
+    .await;
+    // The values and the end may come with a later segment.
+    append(store, "seg_2", vec![session(), text(2, "two"), definition(), rests_on(2, 2)], 2).await;
+    append(store, "seg_3", vec![session(), bound(2), ended(2, Outcome::Ok, "")], 3).await;
+    append(store, "seg_4", vec![session(), text(2, "three"), decided(3, 2, 4), ended(3, Outcome::Ok, "")], 4).await;
+
+    let found = find(store, &cast.admin, AuditQuery { facts: true, ..AuditQuery::default() }).await;
+    assert_eq!(sqls(&found), ["three", "two", "one"]);
+    assert_eq!((&found[0].policies, found[0].policy_version, &found[0].facts), (&None, None, &None));
+    for (event, seconds) in [(&found[2], 1), (&found[1], 2)] {
+        assert_eq!((event.policy_version, event.policies.as_deref()), (Some(1), Some(&["read".to_owned()][..])));
+        let binds = event.binds.as_ref().unwrap();
+        let told: Vec<_> = binds.values.iter().map(|bind| (bind.value.as_deref(), bind.format, bind.length)).collect();
+        let expect = [
+            (Some("a"), BindFormat::Text, None),
+            (None, BindFormat::Text, None),
+            (Some("AQI="), BindFormat::Binary, Some(9)),
+        ];
+        assert_eq!((told.as_slice(), binds.omitted), (&expect[..], 4));
+        let facts =
+            event.facts.clone().unwrap().into_iter().map(|facts| serde_json::from_value::<Facts>(facts).unwrap());
+        let facts: Vec<Facts> = facts.collect();
+        // Exactly what was decided on, and so the same again by the same policies.
+        let moment = Moment { now: at(seconds), offset: 3600, client: [0, 0, 0, 0].into() };
+        assert_eq!(facts, basis.facts(&moment).collect::<Vec<_>>());
+        assert!(policies.decide_all(facts.clone()).unwrap().is_allowed());
+        let changed = Policies::load(&[("a.cedar", READ), ("b.cedar", NONE)]).unwrap();
+        let decision = changed.decide_all(facts).unwrap();
+        assert_eq!((decision.is_permitted(), &*decision.policies[0]), (false, "no-orders"));
+    }
+    assert!(find(store, &cast.admin, AuditQuery::default()).await.iter().all(|event| event.facts.is_none()));
+
+    // By the policies of then, whatever was applied since.
+    put("a.cedar", NONE, 10).await;
+    let now = replay::replay(store, &cast.admin, PolicyReplay::default(), at(11)).await.unwrap();
+    let differing: Vec<_> = now.differing.iter().map(|one| one.sql.as_deref().unwrap()).collect();
+    assert_eq!((now.decided, now.undecided, differing.as_slice()), (2, 1, &["two", "one"][..]));
+    assert_eq!(
+        (now.differing[0].was.outcome, now.differing[0].would_be.outcome),
+        (PolicyOutcome::Allowed, PolicyOutcome::Denied)
+    );
+    let file = |name: &str, text: &str| PolicyFile { name: name.to_owned(), text: text.to_owned() };
+    let body = |policies| PolicyReplay { policies, since: Some(at(2)), ..PolicyReplay::default() };
+    let same = replay::replay(store, &cast.admin, body(vec![file("a.cedar", READ)]), at(12)).await.unwrap();
+    assert_eq!((same.decided, same.differing.len()), (1, 0));
+    let limited = READ.replace("@id", "@max_rows(\"5\") @id");
+    let limited = replay::replay(store, &cast.admin, body(vec![file("a.cedar", &limited)]), at(13)).await.unwrap();
+    assert_eq!(limited.differing[0].would_be.text, "allowed, at most 5 rows");
+    let refused = replay::replay(store, &cast.alice, PolicyReplay::default(), at(14)).await.unwrap_err();
+    assert_eq!(told(refused).code, ErrorCode::Forbidden);
+    // It is a search of the audit, too.
+    let query =
+        AuditQuery { r#type: EventTypes::Control, action: Some("audit.searched".to_owned()), ..AuditQuery::default() };
+    assert_eq!(find(store, &cast.admin, query).await.len(), 3);
 }

@@ -55,6 +55,20 @@ pub struct AuditEvent {
     pub kind: Option<String>,
     /// `allow` or `deny`.
     pub decision: Option<String>,
+    /// Which version of the policies decided; null where they were not asked.
+    #[serde(default)]
+    pub policy_version: Option<u64>,
+    /// The policies that decided: of what was denied those that denied it (none: no policy permits it), else all that
+    /// permitted it. Null where they were not asked.
+    #[serde(default)]
+    pub policies: Option<Vec<String>>,
+    /// What each statement of the text was decided by, as policies were told; where it was asked for.
+    #[schema(value_type = Vec<Object>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facts: Option<Vec<serde_json::Value>>,
+    /// The values of the parameters, where a policy has them recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binds: Option<Binds>,
     /// `ok`, `error`, `skipped`, `prepared` or `unknown`; null while it runs.
     pub outcome: Option<String>,
     /// Rows returned or affected.
@@ -74,6 +88,37 @@ pub struct AuditEvent {
     /// Facts, by action; of a refused statement, the reason.
     #[schema(value_type = Object)]
     pub detail: Option<serde_json::Value>,
+}
+
+/// The values with which a statement was run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Binds {
+    /// The first of them, in their order.
+    pub values: Vec<Bind>,
+    /// How many more there are, which are over the bound.
+    pub omitted: u32,
+}
+
+/// One value, as the client sent it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Bind {
+    /// Of a value in text format, the text; of one in binary format, its bytes in base64; null: NULL.
+    pub value: Option<String>,
+    /// `text` or `binary`.
+    pub format: BindFormat,
+    /// The length in bytes of the whole, where `value` is only its beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub length: Option<u64>,
+}
+
+/// In which of PostgreSQL's formats a value came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum BindFormat {
+    /// As text. Bytes that are not UTF-8 are shown as U+FFFD.
+    Text,
+    /// As the type's binary form.
+    Binary,
 }
 
 /// Which types of event to look for.
@@ -150,4 +195,7 @@ pub struct AuditQuery {
     /// What happened: `request.approved`, or all of `request.`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
+    /// Also give what statements were decided by.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub facts: bool,
 }

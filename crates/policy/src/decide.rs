@@ -2,9 +2,10 @@
 //! the same answers faster.
 
 use crate::{
+    basis::Deed,
     cedar::{self, Changing, Fault, Ruling, Target},
     decision::{Decision, Denial, DenialCause, Outcome, PolicyName},
-    facts::{self, Action, Asked, Facts, StatementFacts, Way},
+    facts::{Action, Asked, Facts, StatementFacts, Way},
     load::Policies,
     objects::Describe,
     obligations::{Obligations, Review},
@@ -12,10 +13,7 @@ use crate::{
     subject::{Moment, Subject},
 };
 use postern_sql::facts::{Name, Statement};
-use std::{
-    collections::{BTreeSet, HashSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 /// A statement that somebody wants to run.
 #[derive(Clone, Copy)]
@@ -34,14 +32,7 @@ impl Question<'_> {
     /// Everything that the answer rests on.
     #[must_use]
     pub fn facts(&self) -> Facts {
-        let mut seen = HashSet::new();
-        let accesses = facts::accesses(self.statement).filter(|access| seen.insert(access.clone()));
-        Facts {
-            subject: self.subject.clone(),
-            moment: *self.moment,
-            statement: StatementFacts::of(self.statement, self.objects),
-            accesses: accesses.map(|access| Asked::of(&access, self.statement, self.objects)).collect(),
-        }
+        Deed::of(self.statement, self.objects).facts(self.subject, self.moment)
     }
 }
 

@@ -156,13 +156,11 @@ fn text(rule: &Rule, condition: Value) -> Result<String, Fault> {
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { decision, version, facts, accesses } = self;
+        writeln!(f, "{decision}")?;
         match &decision.outcome {
-            Outcome::Allow { obligations } => writeln!(f, "allowed{}", Limits(obligations))?,
-            Outcome::Review { review, obligations, message, .. } => {
-                writeln!(f, "held for {}{}", Reviewers(review), Limits(obligations))?;
-                message.iter().try_for_each(|message| writeln!(f, "  {message}"))?;
-            }
-            Outcome::Deny(denial) => writeln!(f, "denied: {}\n  hint: {}", denial.message, denial.hint)?,
+            Outcome::Review { message: Some(message), .. } => writeln!(f, "  {message}")?,
+            Outcome::Deny(denial) => writeln!(f, "  hint: {}", denial.hint)?,
+            Outcome::Allow { .. } | Outcome::Review { message: None, .. } => {}
         }
         for access in accesses {
             access.fmt(f)?;
@@ -174,6 +172,19 @@ impl fmt::Display for Explanation {
         }
         facts.fmt(f)?;
         write!(f, "policies {}", version.get(..12).unwrap_or(version))
+    }
+}
+
+/// In one line.
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.outcome {
+            Outcome::Allow { obligations } => write!(f, "allowed{}", Limits(obligations)),
+            Outcome::Review { review, obligations, .. } => {
+                write!(f, "held for {}{}", Reviewers(review), Limits(obligations))
+            }
+            Outcome::Deny(denial) => write!(f, "denied: {}", denial.message),
+        }
     }
 }
 

@@ -5,12 +5,13 @@
 //! is known of tables beyond their names), [`facts`] (all that a decision rests on, as plain data: what is recorded and
 //! can be decided again), [`obligations`] (what a permit asks for in return), [`load`] (from files to validated
 //! policies), [`decision`] (the answer), [`decide`](mod@decide) (by Cedar, each time), [`plan`] (the same answers,
-//! worked out ahead for a grant), `everything` (whether a grant may do all there is), [`explain`] (why, for people),
-//! [`builtin`] (the policies that come with Postern).
+//! worked out ahead for a grant), `everything` (whether a grant may do all there is), [`basis`] (what is recorded),
+//! [`explain`] (why, for people), [`builtin`] (the policies that come with Postern).
 //!
 //! INVARIANT: nothing is permitted by default, a forbid wins over any permit, and an error while evaluating denies.
 
 mod annotations;
+pub mod basis;
 mod bounds;
 pub mod builtin;
 mod cedar;
@@ -26,6 +27,7 @@ pub mod plan;
 mod reads;
 pub mod subject;
 
+pub use basis::{Basis, Deed};
 pub use cedar::Fault;
 pub use decide::Question;
 pub use decision::{Decision, Denial, DenialCause, Lifetime, Outcome, PolicyName};

@@ -2,7 +2,12 @@
 
 use postern_types::time::Micros;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeSet, fmt, net::IpAddr, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 
 /// Tags of an object.
 pub type Tags = BTreeSet<Arc<str>>;
@@ -87,11 +92,43 @@ pub struct Moment {
     pub client: IpAddr,
 }
 
+impl Moment {
+    /// The client's address as sessions are told it, most often with its port. Of one that is not understood nothing is
+    /// known: 0.0.0.0.
+    #[must_use]
+    pub fn client(address: &str) -> IpAddr {
+        let with_port = address.parse::<SocketAddr>().map(|address| address.ip());
+        let address = with_port.or_else(|_| address.parse()).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        // An IPv4 client of a listener that takes both.
+        address.to_canonical()
+    }
+}
+
 impl fmt::Display for PrincipalKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::User => "user",
             Self::Agent => "agent",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Moment;
+
+    #[test]
+    fn clients_have_addresses() {
+        for (text, address) in [
+            ("192.0.2.7:5000", "192.0.2.7"),
+            ("192.0.2.7", "192.0.2.7"),
+            ("[2001:db8::1]:5000", "2001:db8::1"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("[::ffff:192.0.2.7]:5000", "192.0.2.7"),
+            ("", "0.0.0.0"),
+            ("nowhere:5000", "0.0.0.0"),
+        ] {
+            assert_eq!(Moment::client(text).to_string(), address, "{text}");
+        }
     }
 }

@@ -49,6 +49,14 @@ pub struct Bind<'a> {
     pub statement: &'a [u8],
 }
 
+impl Bind<'_> {
+    /// How many bytes of the body the names are.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.portal.len() + self.statement.len() + 2
+    }
+}
+
 /// Reads the names of a `Bind` from the start of its body, which need not be all there.
 ///
 /// # Errors
@@ -116,7 +124,8 @@ mod tests {
         for bad in [&b"s\0SELECT 1\0"[..], b"s\0SELECT 1\0\0\x01\0\0\0", b"s\0SELECT 1\0\0\0x"] {
             assert!(parse(bad).is_err(), "{bad:?}");
         }
-        assert_eq!(bind(b"p\0s\0\0\0").unwrap().statement, b"s");
+        let names = bind(b"p\0s\0\0\0").unwrap();
+        assert_eq!((names.statement, names.length()), (&b"s"[..], 4));
         assert!(bind(b"p\0s").is_err());
         assert_eq!(execute(b"p\0\0\0\0\x05"), Ok((&b"p"[..], 5)));
         assert!(execute(b"p\0\0\0\0\x05x").is_err());

@@ -1,10 +1,12 @@
 //! Whether what was understood is permitted.
 
 use super::{
-    Judge, Limits, MAX_VERDICTS, Statement, Verdict,
+    Judge, MAX_VERDICTS, Statement, Verdict,
     report::{frozen, more_than_reading, names_have_changed, of_several, prepared_unseen},
     with_statements,
 };
+use crate::pipeline::basis::Ruled;
+use postern_proto::v1::StatementKind;
 use postern_sql::{
     Analysis, Handle,
     facts::{self, Script, Transaction},
@@ -14,17 +16,33 @@ use postern_wire::error::Report;
 use std::rc::Rc;
 
 impl Judge {
+    /// Whether everything may run that a statement may stand for.
+    pub(super) fn admit_all(
+        &mut self,
+        statement: &Statement,
+        verdict: &Verdict,
+        analysis: &Analysis,
+        failed: bool,
+        ruled: &mut Ruled,
+    ) -> Result<(), Report> {
+        self.admit(&analysis.script, failed, ruled)?;
+        if statement.kind == StatementKind::Execute && statement.prepared.made_by_sql.is_none() {
+            self.admit_as_planned(statement, verdict, failed, ruled)?;
+        }
+        self.admit_executed(analysis, failed, ruled)
+    }
+
     /// A prepared statement may have been planned when it meant something else: that has to be permitted as well.
-    pub(super) fn admit_as_planned(
+    fn admit_as_planned(
         &self,
         statement: &Statement,
         verdict: &Verdict,
         failed: bool,
-        limits: &mut Limits,
+        ruled: &mut Ruled,
     ) -> Result<(), Report> {
         let mut judged = statement.prepared.judged.borrow_mut();
         let judged = judged.as_mut().ok_or_else(prepared_unseen)?;
-        let known = |known: &Verdict| Rc::ptr_eq(known, verdict) || known == verdict;
+        let known = |known: &Verdict| Rc::ptr_eq(known, verdict) || known.analysis == verdict.analysis;
         match judged.verdicts.last() {
             Some(last) if Rc::ptr_eq(last, verdict) => {}
             _ if judged.verdicts.iter().any(known) => {}
@@ -32,27 +50,22 @@ impl Judge {
             _ => judged.verdicts.push(Rc::clone(verdict)),
         }
         for earlier in judged.verdicts.iter().filter(|earlier| !Rc::ptr_eq(earlier, verdict)) {
-            if let Ok(analysis) = &**earlier {
-                self.admit(&analysis.script, failed, limits)?;
+            if let Ok(analysis) = &earlier.analysis {
+                self.admit(&analysis.script, failed, ruled)?;
             }
         }
         Ok(())
     }
 
     /// Likewise of what SQL has prepared and executes, unless the string itself has just prepared it.
-    pub(super) fn admit_executed(
-        &mut self,
-        analysis: &Analysis,
-        failed: bool,
-        limits: &mut Limits,
-    ) -> Result<(), Report> {
+    fn admit_executed(&mut self, analysis: &Analysis, failed: bool, ruled: &mut Ruled) -> Result<(), Report> {
         let mut here = Vec::new();
         for (statement, handle) in with_statements(analysis) {
             match handle {
                 Handle::Prepare { name, .. } => here.push(name),
                 Handle::Execute(name) if !here.contains(&name) => {
                     for earlier in self.made.planned(name, self.now, statement)? {
-                        self.admit_one(&earlier, failed, limits)?;
+                        self.admit_one(&earlier, failed, ruled)?;
                     }
                 }
                 _ => {}
@@ -62,23 +75,23 @@ impl Judge {
     }
 
     /// Whether each statement of a string may run, and within which limits.
-    pub(super) fn admit(&self, script: &Script, failed: bool, limits: &mut Limits) -> Result<(), Report> {
+    pub(super) fn admit(&self, script: &Script, failed: bool, ruled: &mut Ruled) -> Result<(), Report> {
         for statement in &script.statements {
-            let admitted = self.admit_one(statement, failed, limits);
+            let admitted = self.admit_one(statement, failed, ruled);
             let several = script.statements.len() > 1;
             admitted.map_err(|report| if several { of_several(report, statement) } else { report })?;
         }
         Ok(())
     }
 
-    fn admit_one(&self, statement: &facts::Statement, failed: bool, limits: &mut Limits) -> Result<(), Report> {
+    fn admit_one(&self, statement: &facts::Statement, failed: bool, ruled: &mut Ruled) -> Result<(), Report> {
         if self.read_only {
             read_only(statement).map_err(|reason| more_than_reading(&self.role, statement, &reason))?;
         }
         if let Some(prefix) = &self.prefix {
             prefix.admit(statement)?;
         }
-        self.policy.admit(statement, limits)?;
+        self.policy.admit(statement, ruled)?;
         match statement.transaction {
             Some(Transaction::Commit) if self.frozen && self.wrote && !failed => {
                 Err(frozen("to commit what this transaction has changed"))

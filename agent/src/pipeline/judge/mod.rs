@@ -7,7 +7,7 @@
 //! - [`rename`]: `application_name` keeps its prefix
 //! - `admit`: whether what was understood is permitted; `runs`: what it changes of what names mean
 //! - `startup`: what a client asks for at start-up
-//! - `report`: what a client is told
+//! - [`report`]: what a client is told
 //!
 //! While the policies permit a grant everything, its statements are not looked at. When that changes, what the session did
 //! meanwhile is not known: names are asked for, and what was prepared meanwhile is refused.
@@ -22,7 +22,8 @@ pub mod sight;
 pub mod startup;
 
 use super::{
-    decide::Decision,
+    basis::{Basis, Last},
+    decide::{Answer as Decided, Decision, Refused},
     inspect::{MadeBySql, Statement},
     limits::Limits,
     policy::Policy,
@@ -66,7 +67,14 @@ pub enum Obstacle {
     Catalog,
 }
 
-type Verdict = Rc<Result<Analysis, Box<Refusal>>>;
+type Verdict = Rc<Understood>;
+
+/// What is known of a text, and what was recorded last of what policies decided on it.
+#[derive(Debug)]
+struct Understood {
+    analysis: Result<Analysis, Box<Refusal>>,
+    basis: Last,
+}
 
 /// What is known of a text, for parameters of these types.
 type Remembered = (Box<[u32]>, Verdict);
@@ -207,11 +215,7 @@ impl Judge {
         self.sight.settle(status);
         self.encoding = encoding;
         self.wrote = wrote;
-        self.context.search_path = meaning.search_path;
-        self.context.unusable = meaning.unusable;
-        self.context.user = meaning.user;
-        self.context.temp_schema = meaning.temp_schema;
-        self.context.lexing = meaning.lexing;
+        meaning.put(&mut self.context);
         self.context.uncommitted = self.sight.is_own();
         self.names = Names::Known;
         if lost || before != (self.now, self.context.uncommitted, self.sight.hash()) {
@@ -317,18 +321,19 @@ impl Judge {
     pub fn decide(&mut self, statement: &Statement, failed: bool) -> Decision {
         self.put_right = None;
         if self.resting {
-            return Decision::Allow(None);
+            return Decision::ALLOW;
         }
         match self.judge(statement, failed) {
-            Err(report) => Decision::Deny(report),
-            Ok((verdict, limits)) => {
+            Err(refused) => refused.into(),
+            Ok((verdict, limits, basis)) => {
                 if statement.kind == StatementKind::Parse {
                     let judged = Judged { meaning: self.now, verdicts: vec![verdict] };
                     *statement.prepared.judged.borrow_mut() = Some(judged);
-                } else if let Ok(analysis) = &*verdict {
+                } else if let Ok(analysis) = &verdict.analysis {
                     self.runs(analysis);
                 }
-                Decision::Allow((!limits.is_none()).then(|| Box::new(limits)))
+                let limits = (!limits.is_none()).then(|| Box::new(limits));
+                Decision { answer: Decided::Allow(limits), basis }
             }
         }
     }
@@ -345,23 +350,25 @@ impl Judge {
         }
     }
 
-    /// Whether a statement that was prepared may be planned.
+    /// Whether a statement that was prepared may be planned. If it may, whether the values that it is bound with are to be
+    /// recorded.
     ///
     /// # Errors
     /// Why not.
-    pub fn admit_bind(&mut self, statement: &Statement, failed: bool) -> Result<(), Report> {
+    pub fn admit_bind(&mut self, statement: &Statement, failed: bool) -> Result<bool, Refused> {
         if self.resting {
-            return Ok(());
+            return Ok(false);
         }
         let meant = statement.prepared.judged.borrow().as_ref().map(|judged| judged.meaning);
         if meant.is_some_and(|meaning| meaning != self.now) {
-            return Err(names_have_changed());
+            return Err(names_have_changed().into());
         }
-        self.judge(statement, failed).map(drop)
+        let (_, _, basis) = self.judge(statement, failed)?;
+        Ok(basis.is_some_and(|basis| basis.record_binds))
     }
 
-    /// What is known of a statement that may run, and its limits.
-    fn judge(&mut self, statement: &Statement, failed: bool) -> Result<(Verdict, Limits), Report> {
+    /// What is known of a statement that may run, its limits, and what that rests on.
+    fn judge(&mut self, statement: &Statement, failed: bool) -> Result<(Verdict, Limits, Option<Basis>), Refused> {
         let prepared = &statement.prepared;
         let standing_in = match &prepared.made_by_sql {
             None => None,
@@ -371,30 +378,32 @@ impl Judge {
             Some(MadeBySql::Cursor(name)) if self.context.cursors.contains_key(&**name) => {
                 Some(format!("FETCH ALL FROM {}", quoted(name)))
             }
-            Some(MadeBySql::Statement(name) | MadeBySql::Cursor(name)) => return Err(report::made_unseen(name)),
+            Some(MadeBySql::Statement(name) | MadeBySql::Cursor(name)) => return Err(report::made_unseen(name).into()),
         };
         let text = standing_in.as_deref().map_or(prepared.text.bytes(), str::as_bytes);
         if let Names::Unknown(why) = self.names
             && !self.needs_no_names(text)
         {
             self.names = Names::DOUBTFUL;
-            return Err(why.report());
+            return Err(why.report().into());
         }
         self.known_encoding()?;
         let verdict = self.analysed(text, &prepared.types);
-        let analysis = verdict.as_ref().as_ref().map_err(|refusal| not_understood(refusal))?;
-        let mut limits = Limits::default();
-        self.admit(&analysis.script, failed, &mut limits)?;
-        if statement.kind == StatementKind::Execute && prepared.made_by_sql.is_none() {
-            self.admit_as_planned(statement, &verdict, failed, &mut limits)?;
+        let analysis = verdict.analysis.as_ref().map_err(|refusal| not_understood(refusal))?;
+        let mut ruled = self.policy.begin();
+        let admitted = self.admit_all(statement, &verdict, analysis, failed, &mut ruled);
+        let limits = std::mem::take(&mut ruled.limits);
+        let by_policies = admitted.is_ok() || ruled.refused.is_some();
+        let basis = self.policy.basis(ruled, analysis, &verdict.basis)?.filter(|_| by_policies);
+        if let Err(report) = admitted {
+            return Err(Refused { report: Box::new(report), basis });
         }
-        self.admit_executed(analysis, failed, &mut limits)?;
         if statement.kind != StatementKind::Execute
             && let Some(prefix) = &self.prefix
         {
             self.put_right = std::str::from_utf8(text).ok().and_then(|text| prefix.put_right(text, &analysis.script));
         }
-        Ok((verdict, limits))
+        Ok((verdict, limits, basis))
     }
 
     fn analysed(&mut self, text: &[u8], types: &[u32]) -> Verdict {
@@ -418,9 +427,9 @@ impl Judge {
                 position: None,
             }),
         };
-        let verdict = Rc::new(analysis.map_err(Box::new));
+        let verdict = Rc::new(Understood { analysis: analysis.map_err(Box::new), basis: Last::default() });
         if types.is_empty()
-            && let Ok(analysis) = &*verdict
+            && let Ok(analysis) = &verdict.analysis
             && self.shapes.keep(text, analysis, Rc::clone(&verdict))
         {
             return verdict;

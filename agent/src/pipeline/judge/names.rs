@@ -2,7 +2,10 @@
 //! schema. The session is asked, in band, whenever a statement may have changed it.
 
 use super::super::question::Row;
-use postern_sql::context::{Lexing, parse_search_path};
+use postern_sql::{
+    Context,
+    context::{Lexing, parse_search_path},
+};
 use postern_wire::error::Report;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -93,6 +96,14 @@ pub struct Meaning {
     pub user: Arc<str>,
     pub temp_schema: Option<Arc<str>>,
     pub lexing: Lexing,
+}
+
+impl Meaning {
+    /// Makes it a session's.
+    pub fn put(self, context: &mut Context) {
+        let Self { search_path, unusable, user, temp_schema, lexing } = self;
+        *context = Context { search_path, unusable, user, temp_schema, lexing, ..context.clone() };
+    }
 }
 
 /// A session's answer to [`QUESTION`].

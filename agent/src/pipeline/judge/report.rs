@@ -6,6 +6,7 @@ use postern_sql::{
 };
 use postern_wire::error::Report;
 
+/// Of a string that cannot be understood.
 pub fn not_understood(refusal: &Refusal) -> Report {
     let sqlstate = match refusal.cause {
         Cause::Syntax => "42601",
@@ -29,7 +30,7 @@ fn missing(message: &str) -> &'static str {
 }
 
 /// Of a statement that does more than read, under an access role that only reads.
-pub(super) fn more_than_reading(role: &str, statement: &facts::Statement, reason: &Reason) -> Report {
+pub fn more_than_reading(role: &str, statement: &facts::Statement, reason: &Reason) -> Report {
     let writes =
         statement.accesses.iter().find(|access| access.action != Action::Read && access.action != Action::Call);
     let what =

@@ -1,6 +1,6 @@
 //! What a client asks for at start-up, judged as the SETs that it is.
 
-use super::{Judge, Limits, report::not_understood};
+use super::{Judge, report::not_understood};
 use postern_wire::error::Report;
 
 impl Judge {
@@ -31,8 +31,8 @@ impl Judge {
             return Ok(());
         }
         let verdict = self.analysed(format!("SET {name} TO '{value}'").as_bytes(), &[]);
-        match &*verdict {
-            Ok(analysis) => self.admit(&analysis.script, false, &mut Limits::default()),
+        match &verdict.analysis {
+            Ok(analysis) => self.admit(&analysis.script, false, &mut self.policy.begin()),
             Err(refusal) => Err(not_understood(refusal)),
         }
     }

@@ -1,13 +1,15 @@
 //! Turns records into events, joining what belongs together across segments.
 
 use super::{Ids, Search};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use postern_api::{
-    audit::{AuditEvent, EventType},
+    audit::{AuditEvent, Bind, BindFormat, Binds, EventType},
     identity::{PrincipalKind, PrincipalRef},
 };
+use postern_policy::{Basis, Moment};
 use postern_proto::v1::{
-    self, AuditRecord, ControlEvent, Decision, Outcome, SessionEnded, SessionFacts, StatementDecided, StatementEnded,
-    StatementKind, StatementText, audit_record::Record,
+    self, AuditRecord, BoundValue, ControlEvent, Decision, DecisionBasis, Outcome, SessionEnded, SessionFacts,
+    StatementBound, StatementDecided, StatementEnded, StatementKind, StatementText, audit_record::Record,
 };
 use postern_types::time::Micros;
 use std::collections::{HashMap, HashSet};
@@ -18,6 +20,8 @@ type Key = (String, u64);
 pub(super) struct Fold {
     pub(super) search: Search,
     events: Vec<AuditEvent>,
+    /// Values that statements are run with, of which the decision was not seen yet.
+    bound: HashMap<Key, StatementBound>,
     /// Statements that match so far and have no end yet.
     open: HashMap<Key, AuditEvent>,
     /// Ends of which the decision was not seen yet: it lies in an older segment.
@@ -31,11 +35,19 @@ pub(super) struct Fold {
 struct Definitions {
     sessions: HashMap<u32, SessionFacts>,
     texts: HashMap<u32, StatementText>,
+    bases: HashMap<u32, DecisionBasis>,
 }
 
 impl Fold {
     pub(super) fn new(search: Search) -> Self {
-        Self { search, events: Vec::new(), open: HashMap::new(), ends: HashMap::new(), seen: HashSet::new() }
+        Self {
+            search,
+            events: Vec::new(),
+            bound: HashMap::new(),
+            open: HashMap::new(),
+            ends: HashMap::new(),
+            seen: HashSet::new(),
+        }
     }
 
     /// Whether no segment whose last event is at `last_at` or before can matter any more.
@@ -51,23 +63,38 @@ impl Fold {
 
     /// Adds the records of a segment.
     pub(super) fn add(&mut self, segment: i64, records: Vec<AuditRecord>) {
-        let mut definitions = Definitions::default();
+        let definitions = self.define(&records);
         for (index, record) in records.into_iter().enumerate() {
             match record.record {
-                Some(Record::Session(facts)) => {
-                    self.opened(&facts);
-                    definitions.sessions.insert(facts.r#ref, facts);
-                }
-                Some(Record::Text(text)) => {
-                    definitions.texts.insert(text.r#ref, text);
-                }
                 Some(Record::Decided(decided)) => self.decided(&definitions, &decided),
                 Some(Record::Ended(ended)) => self.ended(&definitions, ended),
                 Some(Record::SessionEnded(ended)) => self.closed(&definitions, &ended),
                 Some(Record::Control(event)) => self.control(format!("ctl-{segment}-{index}"), event),
-                None => {}
+                Some(Record::Session(_) | Record::Text(_) | Record::Basis(_) | Record::Bound(_)) | None => {}
             }
         }
+    }
+
+    /// What records refer to, and what belongs to statements: it follows their decision, and precedes their end.
+    fn define(&mut self, records: &[AuditRecord]) -> Definitions {
+        let mut definitions = Definitions::default();
+        for record in records.iter().filter_map(|record| record.record.as_ref()) {
+            match record {
+                Record::Session(facts) => {
+                    self.opened(facts);
+                    definitions.sessions.insert(facts.r#ref, facts.clone());
+                }
+                Record::Text(text) => {
+                    definitions.texts.insert(text.r#ref, text.clone());
+                }
+                Record::Basis(basis) => {
+                    definitions.bases.insert(basis.r#ref, basis.clone());
+                }
+                Record::Bound(bound) => self.bound(&definitions, bound),
+                Record::Decided(_) | Record::Ended(_) | Record::SessionEnded(_) | Record::Control(_) => {}
+            }
+        }
+        definitions
     }
 
     /// The sessions of statements that have no end.
@@ -124,9 +151,13 @@ impl Fold {
         event.detail = text(&decided.reason).map(|reason| serde_json::json!({ "reason": reason }));
         let sql = definitions.texts.get(&decided.text_ref);
         event.sql = sql.map(|sql| String::from_utf8_lossy(&sql.text).into_owned());
-        let end = self.ends.remove(&key);
+        let (end, bound) = (self.ends.remove(&key), self.bound.remove(&key));
         if !self.is_wanted(&event, &ids) {
             return;
+        }
+        event.binds = bound.as_ref().map(binds);
+        if let Some(basis) = definitions.bases.get(&decided.basis_ref) {
+            rests_on(&mut event, basis, decided, facts, self.search.query.facts);
         }
         match end {
             Some(end) => {
@@ -151,6 +182,19 @@ impl Fold {
             }
             None => {
                 self.ends.insert(key, ended);
+            }
+        }
+    }
+
+    fn bound(&mut self, definitions: &Definitions, bound: &StatementBound) {
+        let Some(facts) = definitions.sessions.get(&bound.session_ref) else {
+            return;
+        };
+        let key = (facts.session_id.clone(), bound.seq);
+        match self.open.get_mut(&key) {
+            Some(event) => event.binds = Some(binds(bound)),
+            None => {
+                self.bound.insert(key, bound.clone());
             }
         }
     }
@@ -206,6 +250,36 @@ impl Fold {
     }
 }
 
+/// What policies decided by. One that a later version wrote is left out.
+fn rests_on(
+    event: &mut AuditEvent,
+    basis: &DecisionBasis,
+    decided: &StatementDecided,
+    session: &SessionFacts,
+    with_facts: bool,
+) {
+    let Ok(basis) = Basis::from_json(&basis.json) else { return };
+    event.policy_version = Some(basis.version);
+    event.policies = Some(basis.policies.iter().map(ToString::to_string).collect());
+    if with_facts {
+        let client = Moment::client(&session.client_address);
+        let moment = Moment { now: Micros(decided.at_us), offset: decided.utc_offset, client };
+        event.facts = Some(basis.facts(&moment).filter_map(|facts| serde_json::to_value(facts).ok()).collect());
+    }
+}
+
+fn binds(bound: &StatementBound) -> Binds {
+    let bind = |BoundValue { value, length, binary }: &BoundValue| Bind {
+        value: value.as_ref().map(|value| match binary {
+            true => BASE64.encode(value),
+            false => String::from_utf8_lossy(value).into_owned(),
+        }),
+        format: if *binary { BindFormat::Binary } else { BindFormat::Text },
+        length: (*length > 0).then_some(*length),
+    };
+    Binds { values: bound.values.iter().map(bind).collect(), omitted: bound.omitted }
+}
+
 fn apply_end(event: &mut AuditEvent, end: &StatementEnded) {
     event.outcome = outcome(end.outcome());
     event.rows = Some(end.rows);
@@ -257,6 +331,10 @@ fn empty(r#type: EventType, at_us: i64) -> AuditEvent {
         sql: None,
         kind: None,
         decision: None,
+        policy_version: None,
+        policies: None,
+        facts: None,
+        binds: None,
         outcome: None,
         rows: None,
         bytes: None,

@@ -169,7 +169,7 @@ async fn what_was_prepared_before(shop: &Corpora) {
     for (bytes, code) in [
         ([bind("twice"), raw::sync()].concat(), "0A000"),
         ([bind(""), raw::sync()].concat(), "26000"),
-        (raw::query("execute s"), "0A000"),
+        (raw::query("execute s"), "42501"),
     ] {
         raw.send(&bytes).await;
         let messages = raw.until_ready().await;

@@ -2,7 +2,7 @@
 //! could do anything: the backstop of missing privileges is absent.
 
 use crate::{
-    client::{self, Client},
+    client::Client,
     cluster::{Cluster, SUPERUSER_PASSWORD},
     dev::{Dev, Grant},
     packages::script,

@@ -180,7 +180,9 @@ impl<'a> Analyser<'a> {
         let given = || {
             let arguments = self.arguments.iter().flat_map(|arguments| &arguments.types);
             let known = arguments.filter_map(|ty| if let Ty::Known(oid) = ty { Some(oid) } else { None });
-            known.chain(&self.context.parameters).any(|oid| self.contains(*oid, wanted, MAX_PARTS))
+            // A parameter whose type is left open is read as what is asked of it: nothing is cast.
+            let declared = self.context.parameters.iter().filter(|oid| **oid != 0);
+            known.chain(declared).any(|oid| self.contains(*oid, wanted, MAX_PARTS))
         };
         let made = || self.facts.types.iter().any(|oid| self.contains(*oid, wanted, MAX_PARTS));
         let returned = || {

@@ -2,7 +2,7 @@
 
 use super::limits::Limits;
 use crate::outbox::recorder::Text;
-use postern_policy::{self as policy, Decision, Deed, Moment, PolicyName};
+use postern_policy::{self as policy, Decision, Deed, Lifetime, Moment, PolicyName};
 use postern_wire::error::Report;
 use std::{cell::RefCell, rc::Rc};
 
@@ -21,7 +21,7 @@ pub struct Basis {
 }
 
 /// What policies have said of the statements of one string so far.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Ruled {
     /// When, from where.
     pub moment: Moment,
@@ -33,18 +33,28 @@ pub struct Ruled {
     pub limits: Limits,
     /// See [`Basis::record_binds`].
     pub record_binds: bool,
+    /// How long they would say the same.
+    pub lifetime: Lifetime,
 }
 
 impl Ruled {
     /// Nothing yet.
     #[must_use]
     pub fn at(moment: Moment) -> Self {
-        Self { moment, policies: None, refused: None, limits: Limits::default(), record_binds: false }
+        Self {
+            moment,
+            policies: None,
+            refused: None,
+            limits: Limits::default(),
+            record_binds: false,
+            lifetime: Lifetime::Unlimited,
+        }
     }
 
     /// A statement may run.
     pub fn permitted(&mut self, decision: Decision) {
         self.record_binds |= decision.obligations().is_some_and(|obligations| obligations.record_binds);
+        self.lifetime = self.lifetime.and(decision.lifetime);
         let policies = self.policies.get_or_insert_default();
         policies.extend(decision.policies);
         policies.sort_unstable();

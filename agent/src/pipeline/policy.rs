@@ -97,6 +97,12 @@ impl Policy {
         self.subject.connection.freeze
     }
 
+    /// Of one counter there is one answer, as long as time does not change it.
+    #[must_use]
+    pub fn counter(&self) -> u64 {
+        self.rules.counter
+    }
+
     /// The statements of one string are decided at one moment.
     #[must_use]
     pub fn begin(&self) -> Ruled {
@@ -149,7 +155,7 @@ impl Policy {
     /// # Errors
     /// When it cannot be recorded.
     pub fn basis(&self, ruled: Ruled, analysis: &Analysis, last: &Last) -> Result<Option<Basis>, Report> {
-        let Ruled { moment, policies: Some(policies), refused, record_binds, limits: _ } = ruled else {
+        let Ruled { moment, policies: Some(policies), refused, record_binds, .. } = ruled else {
             return Ok(None);
         };
         let objects = &self.facts()?.objects;

@@ -100,6 +100,16 @@ impl Lifetime {
             Self::Once => false,
         }
     }
+
+    /// How long two decisions may be kept together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Once, _) | (_, Self::Once) => Self::Once,
+            (Self::Unlimited, other) | (other, Self::Unlimited) => other,
+            (Self::Until(one), Self::Until(other)) => Self::Until(one.min(other)),
+        }
+    }
 }
 
 impl Decision {

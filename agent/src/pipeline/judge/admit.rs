@@ -13,7 +13,26 @@ use postern_sql::{
     read_only,
 };
 use postern_wire::error::Report;
-use std::rc::Rc;
+use std::{cell::RefCell, rc::Rc};
+
+/// What policies permitted the statements of a text last, and by rules of which counter.
+#[derive(Debug, Default)]
+pub(super) struct Permitted(RefCell<Option<(u64, Ruled)>>);
+
+impl Permitted {
+    /// Whether they would permit the same again.
+    fn again(&self, counter: u64, ruled: &mut Ruled) -> bool {
+        let last = self.0.borrow();
+        let last = last.as_ref().filter(|(of, last)| *of == counter && last.lifetime.covers(ruled.moment.now));
+        let Some((_, last)) = last else { return false };
+        *ruled = Ruled { moment: ruled.moment, ..last.clone() };
+        true
+    }
+
+    fn keep(&self, counter: u64, ruled: &Ruled) {
+        *self.0.borrow_mut() = Some((counter, ruled.clone()));
+    }
+}
 
 impl Judge {
     /// Whether everything may run that a statement may stand for.
@@ -25,7 +44,11 @@ impl Judge {
         failed: bool,
         ruled: &mut Ruled,
     ) -> Result<(), Report> {
-        self.admit(&analysis.script, failed, ruled)?;
+        // In a freeze it matters, too, what the transaction has done.
+        if self.frozen || !verdict.permitted.again(self.policy.counter(), ruled) {
+            self.admit(&analysis.script, failed, ruled)?;
+            verdict.permitted.keep(self.policy.counter(), ruled);
+        }
         if statement.kind == StatementKind::Execute && statement.prepared.made_by_sql.is_none() {
             self.admit_as_planned(statement, verdict, failed, ruled)?;
         }

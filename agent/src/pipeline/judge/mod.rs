@@ -30,6 +30,7 @@ use super::{
     question::{Answer, Question, Row},
 };
 use crate::catalogs::{Snapshot, Watched};
+use admit::Permitted;
 use made::Made;
 use names::{Answered, Meaning, Names, QUESTION, Why};
 use postern_proto::v1::StatementKind;
@@ -69,10 +70,11 @@ pub enum Obstacle {
 
 type Verdict = Rc<Understood>;
 
-/// What is known of a text, and what was recorded last of what policies decided on it.
+/// What is known of a text, what policies permitted it last, and what was recorded last of that.
 #[derive(Debug)]
 struct Understood {
     analysis: Result<Analysis, Box<Refusal>>,
+    permitted: Permitted,
     basis: Last,
 }
 
@@ -427,14 +429,15 @@ impl Judge {
                 position: None,
             }),
         };
-        let verdict = Rc::new(Understood { analysis: analysis.map_err(Box::new), basis: Last::default() });
+        let analysis = analysis.map_err(Box::new);
+        let verdict = Rc::new(Understood { analysis, permitted: Permitted::default(), basis: Last::default() });
         if types.is_empty()
             && let Ok(analysis) = &verdict.analysis
             && self.shapes.keep(text, analysis, Rc::clone(&verdict))
         {
             return verdict;
         }
-        let bytes = text.len() + verdict.as_ref().as_ref().map_or(0, Analysis::bytes);
+        let bytes = text.len() + verdict.analysis.as_ref().map_or(0, Analysis::bytes);
         if self.remembered_bytes + bytes > MAX_REMEMBERED {
             self.forget();
         }

@@ -328,7 +328,8 @@ async fn a_write_over_its_policys_limit_changes_nothing() {
     check(&simple(&mut raw, "delete from items where id <= 6").await, 0, &over, 'I');
     check(&extended(&mut raw, &["delete from items where id <= 6"]).await, 0, &over, 'I');
     check(&simple(&mut raw, "begin").await, 0, &[], 'T');
-    check(&simple(&mut raw, "delete from items where id <= 6 returning id").await, 6, &over, 'E');
+    let cut = ["53400", "more than 5 rows", "writers"];
+    check(&simple(&mut raw, "delete from items where id <= 6 returning id").await, 5, &cut, 'E');
     assert_eq!(simple(&mut raw, "commit").await.tag.as_deref(), Some("ROLLBACK"));
     check(
         &simple(&mut raw, "delete from items where id = 1; delete from items where id = 2").await,
@@ -447,7 +448,6 @@ async fn a_simple_query_shows_what_it_always_does() {
         "delete from parent",
         "insert into child values (7)",
         "insert into items values (1, 'twice')",
-        "insert into nowhere values (1)",
         "update items set name = upper(name) where id < 4 returning *",
         "update items set name = lower(name) where id < 4",
         "merge into items using big on items.id = big.id and items.id = 0 when matched then delete",

@@ -198,7 +198,6 @@ impl Pipeline {
                 down.passing = header.total() - seen;
             }
         }
-        self.may_go_on |= !self.waits_for_outcome();
         Ok(seen)
     }
 
@@ -225,7 +224,9 @@ impl Pipeline {
         if tag == b'E' {
             down.fatal = postern_wire::error::field(body, b'V') == Some(b"FATAL");
         }
+        let waited = self.waits_for_outcome();
         self.follow(tag, body);
+        self.may_go_on |= waited && !self.waits_for_outcome();
         if tag == b'Z' {
             self.status = body.first().copied().unwrap_or(b'I');
             self.ran = !self.tracker.is_idle();

@@ -328,6 +328,16 @@ fn a_write_is_not_committed_before_it_is_counted() {
 }
 
 #[test]
+fn what_follows_goes_on_where_an_earlier_message_has_failed() {
+    let mut session = session_within(Amounts { statements: Some(3), ..Amounts::default() });
+    session.client(&[parse("", "SELECT"), bind_execute("")].concat());
+    assert!(!session.pipeline.may_go_on());
+    session.server(&failed("42601"), 4096);
+    assert!(session.pipeline.may_go_on());
+    assert_eq!(session.go_on(), backend(b'S', b""));
+}
+
+#[test]
 fn data_that_a_write_takes_does_not_wait() {
     let mut session = session_within(Amounts { rows_written: Some(3), ..Amounts::default() });
     let data = [backend(b'd', b"1\n"), backend(b'c', b"")].concat();

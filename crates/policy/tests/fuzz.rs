@@ -69,6 +69,9 @@ target!(
     |around| {
         let before: String = around.iter().rev().map(|((left, _), times)| left.repeat(*times)).collect();
         let closing: String = around.iter().map(|((_, right), times)| right.repeat(*times)).collect();
-        check(&format!("@id(\"a\") permit (principal, action, resource) when {{ {before}context.grant.read_only{closing} }};"))
+        let file = format!("@id(\"a\") permit (principal, action, resource) when {{ {before}context.grant.read_only{closing} }};");
+        // As deep as the threads that decide: where a stack ends depends on who asks.
+        let deep = std::thread::Builder::new().stack_size(postern_sql::parse::STACK_BYTES);
+        deep.spawn(move || check(&file)).unwrap().join().unwrap()
     }
 );

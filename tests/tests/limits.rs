@@ -461,10 +461,6 @@ async fn a_simple_query_shows_what_it_always_does() {
         "create table made as select 1 as a",
         "select 2 as a into made_too",
         "drop table made, made_too",
-        "prepare p(int) as insert into parent values ($1) returning id",
-        "execute p(5)",
-        "execute p(5)",
-        "deallocate p",
         "delete from parent",
         "vacuum items",
         "show application_name",
@@ -476,8 +472,16 @@ async fn a_simple_query_shows_what_it_always_does() {
         "notify x",
     ] {
         let (expected, seen) = (direct.query(sql).await, through.query(sql).await);
-        let comparable =
-            |messages: Vec<Message>| messages.into_iter().filter(|message| message.tag != b'A').collect::<Vec<_>>();
+        // Where in the server's source an error arose tells the messages of one protocol from the other's.
+        let fields = |message: Message| {
+            let fields = message.body.split(|byte| *byte == 0);
+            let fields = fields.filter(|field| !field.first().is_some_and(|code| b"FLR".contains(code)));
+            Message { body: fields.collect::<Vec<_>>().join(&0), ..message.clone() }
+        };
+        let comparable = |messages: Vec<Message>| {
+            let messages = messages.into_iter().filter(|message| message.tag != b'A');
+            messages.map(|message| if message.tag == b'E' { fields(message) } else { message }).collect::<Vec<_>>()
+        };
         let (expected, seen) = (comparable(expected), comparable(seen));
         assert_eq!(seen, expected, "{sql}");
     }

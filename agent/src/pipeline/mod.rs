@@ -344,7 +344,9 @@ impl Pipeline {
             return Poll::Pending;
         }
         let failed = self.is_failed();
-        while self.question.is_none() {
+        // What waited for an outcome need not be a statement.
+        let is_judged = matches!(self.partial.first(), Some(b'Q' | b'P' | b'B' | b'E'));
+        while self.question.is_none() && is_judged {
             match self.judge.obstacle(self.status, failed) {
                 None => break,
                 Some(Obstacle::Catalog) => {

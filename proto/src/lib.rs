@@ -56,6 +56,7 @@ mod tests {
             name: "demo".to_owned(),
             database_url: "postgresql://127.0.0.1/shop".to_owned(),
             logins: [("shop_reader".to_owned(), "hunter2".to_owned())].into(),
+            ..ConnectionSpec::default()
         };
         let set = ConnectionSet { connections: vec![spec] };
         let welcome = ConnectorWelcome { connections: Some(set.clone()), ..ConnectorWelcome::default() };

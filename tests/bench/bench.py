@@ -29,6 +29,9 @@ TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 STARTED = []
 
+# Seconds of each pgbench run that do not count.
+WARM_UP = 3
+
 
 def free_port():
     with socket.socket() as sock:
@@ -159,7 +162,11 @@ class Postern:
         (self.folder / "apply.yaml").write_text(json.dumps({
             "kind": "Connection", "name": "bench", "database": f"postgresql://127.0.0.1:{database.port}/bench?sslmode=disable",
             "connector": "next-to-it",
-            "roles": {"all": {"mode": "login", "database_role": "bench", "approvals": 0, "max_duration": "24h", "application_name": "unchanged"}},
+            # What `write` sends is understood and decided by policies, statement by statement; `all` may do anything.
+            "roles": {
+                role: {"mode": "login", "database_role": "bench", "approvals": 0, "max_duration": "24h", "application_name": "unchanged"}
+                for role in ("all", "write")
+            },
         }))
         self.cli("apply", str(self.folder / "apply.yaml"))
         self.run("agent", {
@@ -167,10 +174,12 @@ class Postern:
             "join_token": {"value": self.join("connector", "next-to-it")},
             "connections": {"bench": {"logins": {"bench": {"password": {"value": "bench"}}}}},
         })
-        self.cli("request", "bench", "--role", "all", "--for", "2h", "--reason", "bench", "--wait")
-        url = self.cli("url", "bench", "--role", "all").strip()
-        self.url = url.split("?")[0] + "?sslmode=disable"
+        self.url, self.decided_url = self.grant("all"), self.grant("write")
         wait_for("a session", lambda: subprocess.run(["psql", self.url, "-Atc", "select 1"], capture_output=True).returncode == 0)
+
+    def grant(self, role):
+        self.cli("request", "bench", "--role", role, "--for", "2h", "--reason", "bench", "--wait")
+        return self.cli("url", "bench", "--role", role).strip().split("?")[0] + "?sslmode=disable"
 
     def run(self, part, config):
         path = self.folder / f"{part}.yaml"
@@ -195,13 +204,24 @@ class Postern:
         return json.loads(self.cli("join-token", kind, name, "--json"))["token"]
 
 
-def pgbench(url, mode, clients, seconds):
-    command = ["pgbench", "-n", "-S", "-M", mode, "-c", str(clients), "-j", "1", "-T", str(seconds), url]
-    output = subprocess.run(command, capture_output=True, text=True)
-    for line in output.stdout.splitlines():
-        if line.startswith("tps = ") and "without initial" in line:
-            return float(line.split()[2])
-    sys.exit(f"bench: pgbench failed:\n{output.stdout}{output.stderr}")
+def pgbench(url, mode, clients, seconds, cpu=lambda: ()):
+    """Transactions a second, and what `cpu` counted for each transaction, once the backends have warmed up: those of
+    PgBouncer outlive a run, direct ones and Postern's are new in each."""
+    command = ["pgbench", "-n", "-S", "-P", "1", "-M", mode, "-c", str(clients), "-j", "1", "-T", str(WARM_UP + seconds), url]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    rates, heard = [], []
+    for line in process.stderr:
+        heard.append(line)
+        if line.startswith("progress: "):
+            rates.append(float(line.split()[3]))
+            if len(rates) == WARM_UP:
+                before = cpu()
+            if len(rates) == WARM_UP + seconds:
+                after = cpu()
+    if process.wait() != 0 or len(rates) < WARM_UP + seconds:
+        sys.exit(f"bench: pgbench failed:\n{''.join(heard)}")
+    done = sum(rates[WARM_UP : WARM_UP + seconds])
+    return done / seconds, [(then - now) * 1e6 / done for now, then in zip(before, after)]
 
 
 def timed_read(url, sql):
@@ -235,7 +255,7 @@ def idle_memory(url, pids, sessions):
         holder.wait()
 
 
-def measure(options, targets, cpu_pids, control_plane):
+def measure(options, targets, cpu_pids, control_plane, decided_url):
     rounds = {}
 
     def note(name, target, value, cpu=None):
@@ -246,14 +266,21 @@ def measure(options, targets, cpu_pids, control_plane):
     for number in range(options.rounds):
         for mode in ("simple", "prepared"):
             for clients in (1, 32):
-                for target, url in targets.items():
-                    before, beside = sum(map(cpu_seconds, cpu_pids[target])), cpu_seconds(control_plane)
-                    tps = pgbench(url, mode, clients, options.seconds)
-                    each = lambda used: used * 1e6 / (tps * options.seconds)
-                    cpu = each(sum(map(cpu_seconds, cpu_pids[target])) - before) if cpu_pids[target] else None
-                    note(f"{mode}, {clients} clients, tps", target, tps, cpu)
+                what = f"{mode}, {clients} clients"
+
+                def run(what, target, url):
+                    pids = cpu_pids[target]
+                    count = lambda: (sum(map(cpu_seconds, pids)), cpu_seconds(control_plane))
+                    tps, (proxy, beside) = pgbench(url, mode, clients, options.seconds, count)
+                    note(f"{what}, tps", target, tps, proxy if pids else None)
                     if target == "postern":
-                        note(f"{mode}, {clients} clients, control plane's CPU µs", target, each(cpu_seconds(control_plane) - beside))
+                        note(f"{what}, control plane's CPU µs", target, beside)
+                    return tps
+
+                each = {target: run(what, target, url) for target, url in targets.items()}
+                decided = f"{what}, each statement decided"
+                run(decided, "postern", decided_url)
+                note(f"{decided}, tps", "pgbouncer", each["pgbouncer"])
         for target, url in targets.items():
             note("1 M rows by SELECT, s", target, timed_read(url, "select aid, bid, abalance, filler from pgbench_accounts limit 1000000"))
             note("200 MB by COPY, s", target, timed_read(url, "copy (select repeat('x', 200) from generate_series(1, 1000000)) to stdout"))
@@ -315,7 +342,7 @@ def main():
             "pgbouncer": idle_memory(bouncer_url, [bouncer.pid], options.sessions) / 1024,
             "postern": idle_memory(postern.url, relay, options.sessions) / 1024,
         }
-        result = measure(options, targets, cpu_pids, postern.parts["control-plane"].pid)
+        result = measure(options, targets, cpu_pids, postern.parts["control-plane"].pid, postern.decided_url)
         result[f"idle memory at {options.sessions} sessions, KiB"] = memory
     finally:
         stop_all()

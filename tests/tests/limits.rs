@@ -96,7 +96,9 @@ fn answer(messages: &[Message]) -> Answer {
     Answer {
         rows: of(b'D').chain(of(b'd')).count(),
         error: of(b'E').next().map(told),
-        tag: of(b'C').next_back().map(|message| String::from_utf8_lossy(&message.body).trim_end_matches('\0').to_owned()),
+        tag: of(b'C')
+            .next_back()
+            .map(|message| String::from_utf8_lossy(&message.body).trim_end_matches('\0').to_owned()),
         status: char::from(messages.last().unwrap().body[0]),
     }
 }

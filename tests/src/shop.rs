@@ -29,7 +29,7 @@ const SCHEMA: &str = "
     create role other;
 ";
 
-/// Policies for tests: everyone connects, and the role `bare` gets what a test says.
+/// Policies for tests: everyone connects, and a test adds what roles may do.
 pub const CONNECT: &str = "@id(\"connect\") permit (principal, action == Action::\"connect\", resource);\n";
 
 /// The database and the connection to it, with the access roles `read`, `write`, `migrate` and `all`.

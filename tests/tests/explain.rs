@@ -9,13 +9,11 @@ use postern_e2e::{
     dev::{Caller, Dev, Done},
     parts::{Part, Parts},
     raw::{self, Login, Raw, Tls},
+    shop::{IN_FORCE_WITHIN, until},
     wait,
 };
 use serde_json::{Value, json};
 use std::{path::PathBuf, time::Duration};
-
-/// "At once" is promised; a loaded machine with an unoptimised build gets this.
-const IN_FORCE_WITHIN: Duration = Duration::from_secs(5);
 
 /// The audit has a statement two seconds after it has run; here, later.
 const RECORDED_WITHIN: Duration = Duration::from_secs(20);
@@ -249,10 +247,7 @@ async fn what_decided_is_on_record_and_can_be_replayed() {
     reader.batch_execute("select 'before' from orders").await.unwrap();
     let readers = file(&dev, "readers.cedar", READERS);
     let _ = admin.run(&["apply", readers.to_str().unwrap()]).ok();
-    wait::until("it is in force", IN_FORCE_WITHIN, || async {
-        reader.batch_execute("select 1 from payments").await.is_err().then_some(())
-    })
-    .await;
+    until(&reader, "select 1 from payments", true).await;
     reader.batch_execute("select 'allowed' from orders; select 'too' from products").await.unwrap();
     reader.batch_execute("select 'denied' from payments").await.unwrap_err();
     for _ in 0..3 {
@@ -331,10 +326,7 @@ async fn bound_values_are_recorded_where_a_policy_says_so() {
     // Off by default, and where no policy says so.
     reader.query("select 'default' from orders where id = $1", &[&7_i32]).await.unwrap();
     let _ = admin.run(&["apply", policies.to_str().unwrap()]).ok();
-    wait::until("it is in force", IN_FORCE_WITHIN, || async {
-        reader.batch_execute("select 1 from payments").await.is_err().then_some(())
-    })
-    .await;
+    until(&reader, "select 1 from payments", true).await;
     assert!(test(&admin, "read", "select 1 from orders", &[]).stdout.contains("bound values are recorded"));
     reader.query("select 'other' from products where id = $1", &[&7_i32]).await.unwrap();
     let statement = reader.prepare("select 'kept' from orders where id = $1 and status = $2").await.unwrap();

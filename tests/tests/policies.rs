@@ -3,14 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use postern_e2e::{
-    client::{self, Client},
+    client,
     dev::Dev,
-    wait,
+    shop::{refusal, until},
 };
-use std::time::Duration;
-
-/// "At once" is promised; a loaded machine with an unoptimised build gets this.
-const IN_FORCE_WITHIN: Duration = Duration::from_secs(5);
 
 const POLICIES: &str = r#"
 @id("readers")
@@ -25,21 +21,6 @@ forbid (principal is Agent, action == Action::"read", resource == Table::"demo/p
 @review("group:dba")
 permit (principal, action == Action::"read", resource == Table::"demo/public.order_items");
 "#;
-
-async fn refusal(client: &Client, sql: &str) -> Option<String> {
-    let error = client.batch_execute(sql).await.err()?;
-    let error = error.as_db_error().unwrap().clone();
-    Some(format!("{} {} {:?} {:?}", error.code().code(), error.message(), error.detail(), error.hint()))
-}
-
-/// Waits until the statement is refused, and gives the refusal; or until it is not.
-async fn until(client: &Client, sql: &str, refused: bool) -> String {
-    wait::until("it is in force", IN_FORCE_WITHIN, || async {
-        let refusal = refusal(client, sql).await;
-        (refusal.is_some() == refused).then(|| refusal.unwrap_or_default())
-    })
-    .await
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn policies_decide_what_readers_read() {

@@ -5,12 +5,8 @@
 use postern_e2e::{
     client::{self, Client},
     dev::Dev,
-    wait,
+    shop::until,
 };
-use std::time::Duration;
-
-/// "At once" is promised; a loaded machine with an unoptimised build gets this.
-const IN_FORCE_WITHIN: Duration = Duration::from_secs(5);
 
 const POLICIES: &str = r#"
 @id("readers")
@@ -31,10 +27,7 @@ async fn statements_that_look_alike_are_told_apart() {
     std::fs::write(&file, POLICIES).unwrap();
     let reader = client::connect(&dev.grant("read", "30m").url).await;
     let _ = dev.admin().run(&["apply", file.to_str().unwrap()]).ok();
-    wait::until("the policies are in force", IN_FORCE_WITHIN, || async {
-        sqlstate(&reader, "select id from orders limit 11").await
-    })
-    .await;
+    until(&reader, "select id from orders limit 11", true).await;
 
     for number in 0..50 {
         // Each has its own answer, not that of the one before.

@@ -16,6 +16,9 @@ const MAX_BIND_BYTES: usize = 64 * 1024;
 /// What a value takes besides its bytes.
 const VALUE_COST: usize = 16;
 
+/// What a portal takes besides its name and its values, about.
+const PORTAL_COST: usize = 128;
+
 /// As much is kept for a session's portals that were not executed yet.
 const MAX_WAITING_BYTES: usize = 1 << 20;
 
@@ -69,10 +72,17 @@ impl Binds {
     /// All of the message has passed.
     pub fn end(&mut self) {
         if let Some((portal, reader)) = self.passing.take() {
-            let bound = reader.finish();
+            let mut bound = reader.finish();
+            bound.cost += portal.len() + PORTAL_COST;
             self.cost += bound.cost;
             self.waiting.insert(portal, bound);
         }
+    }
+
+    /// No portal is left.
+    pub fn clear(&mut self) {
+        self.waiting.clear();
+        self.cost = 0;
     }
 
     /// A portal is executed, closed or bound anew: the values with which it was bound, if they are to be recorded.
@@ -294,7 +304,10 @@ mod tests {
         let values = vec![Some(large.as_slice()); 20];
         let bound = read(&body(&[], &values), 1000);
         let kept: usize = bound.values.iter().map(|value| value.value.as_ref().unwrap().len()).sum();
-        assert!(bound.cost <= MAX_BIND_BYTES && kept > MAX_BIND_BYTES - MAX_VALUE_BYTES, "{kept}");
+        assert!(
+            bound.cost <= MAX_BIND_BYTES + "p".len() + PORTAL_COST && kept > MAX_BIND_BYTES - MAX_VALUE_BYTES,
+            "{kept}"
+        );
         assert_eq!(bound.values.len() + bound.omitted as usize, 20);
         assert!(bound.values.last().unwrap().length > 0, "the last is cut");
         let nulls = vec![None; 65_535];
@@ -308,7 +321,7 @@ mod tests {
         let cut = read(&body[..10], 3);
         assert_eq!(cut.values, [value(Some(b"ab"), 3, false)]);
         assert_eq!(cut.omitted, 2);
-        assert_eq!(read(&[0], 1), Bound::default());
+        assert_eq!(read(&[0], 1), Bound { cost: "p".len() + PORTAL_COST, ..Bound::default() });
     }
 
     #[test]
@@ -323,9 +336,17 @@ mod tests {
             binds.end();
             portals += 1;
         }
-        assert_eq!(portals, MAX_WAITING_BYTES / MAX_BIND_BYTES);
+        assert_eq!(portals, MAX_WAITING_BYTES / MAX_BIND_BYTES - 1, "their names count, too");
         binds.take(b"p3").unwrap();
         assert!(binds.has_room().is_ok());
+        binds.clear();
+        let mut without_values = 0;
+        while binds.has_room().is_ok() {
+            binds.begin(format!("p{without_values}").as_bytes());
+            binds.end();
+            without_values += 1;
+        }
+        assert!(without_values <= MAX_WAITING_BYTES / PORTAL_COST, "{without_values}");
     }
 
     mod fuzz {

@@ -231,6 +231,18 @@ impl Pipeline {
             self.status = body.first().copied().unwrap_or(b'I');
             self.ran = !self.tracker.is_idle();
             self.may_go_on = true;
+            if self.status == b'I' {
+                self.transaction_ended();
+            }
+        }
+    }
+
+    /// Portals and cursors end with their transaction. Those that have been bound since are in a later one.
+    fn transaction_ended(&mut self) {
+        self.judge.transaction_ends();
+        self.guard.no_portals();
+        if self.tracker.is_idle() && !self.in_batch {
+            self.binds.clear();
         }
     }
 

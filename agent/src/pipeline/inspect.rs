@@ -3,6 +3,10 @@
 use super::judge::Judged;
 use crate::outbox::recorder::Text;
 use postern_proto::v1::StatementKind;
+use postern_sql::{
+    counting::{Counting, counting},
+    facts::Refusal,
+};
 use postern_wire::{
     ProtocolError,
     frame::Header,
@@ -10,7 +14,7 @@ use postern_wire::{
     tracker::Sent,
 };
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     collections::HashMap,
     rc::Rc,
 };
@@ -35,6 +39,8 @@ pub struct Prepared {
     pub made_by_sql: Option<MadeBySql>,
     /// What it was understood to do; nothing where it was not looked at.
     pub judged: RefCell<Option<Judged>>,
+    /// How the rows that it writes are counted, once somebody has asked.
+    counting: OnceCell<Result<Counting, Refusal>>,
     /// The number under which its Parse was recorded, until the first Execute takes it over.
     parse: Cell<Option<u64>>,
     /// The number of its Parse, whoever has it.
@@ -267,10 +273,16 @@ impl Prepared {
             types: Box::default(),
             made_by_sql: None,
             judged: RefCell::new(None),
+            counting: OnceCell::new(),
             parse: Cell::new(None),
             number: Cell::new(0),
             batch: 0,
         }
+    }
+
+    /// How the rows that it writes are counted.
+    pub fn counting(&self) -> &Result<Counting, Refusal> {
+        self.counting.get_or_init(|| counting(self.text.bytes()))
     }
 }
 

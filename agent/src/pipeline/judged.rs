@@ -17,7 +17,10 @@ use postern_sql::{
     Catalog,
     catalog::{Builder, Query},
 };
-use postern_wire::error::{Report, Severity, field};
+use postern_wire::{
+    error::{Report, Severity, field},
+    frame::put_message,
+};
 use std::{
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -290,4 +293,86 @@ async fn what_was_changed_before_a_freeze_does_not_commit() {
     }
     let stand_in = fixture.session.client(&query(DELETE));
     fixture.refused(&stand_in, "42501");
+}
+
+#[tokio::test]
+async fn an_execute_that_other_policies_decide_has_a_record_of_its_own() {
+    let mut fixture = Fixture::new("write");
+    let sync = bind_execute("s").split_off(bind_execute("s").len() - 5);
+    let parsed = [backend(b'1', b""), backend(b'Z', b"I")].concat();
+    let ran = [backend(b'2', b""), backend(b'C', b"DELETE 0\0"), backend(b'Z', b"I")].concat();
+    // With the policies of the Parse it continues that one's record.
+    for (name, of_its_own) in [("s", false), ("t", true)] {
+        let before = fixture.session.decided();
+        fixture.session.client(&[parse(name, DELETE), sync.clone()].concat());
+        fixture.session.server(&parsed, 64);
+        if of_its_own {
+            fixture.apply("@id(\"a\") permit (principal, action, resource) unless { resource.name == \"secrets\" };");
+        }
+        let execute = bind_execute(name);
+        assert_eq!(fixture.session.client(&execute), execute);
+        fixture.session.server(&ran, 64);
+        assert_eq!(fixture.session.decided() - before, if of_its_own { 2 } else { 1 });
+    }
+}
+
+#[tokio::test]
+async fn what_names_may_have_meant_is_bounded() {
+    let mut fixture = Fixture::new("write");
+    let set = query("SET search_path = public");
+    let path = |start: usize| format!("s{start}, {}", vec!["a"; 22_000].join(", "));
+    for start in 0..4 {
+        assert_eq!(fixture.session.client(&set), set);
+        fixture.done("SET", b'I');
+        assert_eq!(fixture.session.client(&query(DELETE)), b"");
+        let mut answer = names(None, false);
+        answer[0] = Some(path(start));
+        // It is asked some times before it is given up.
+        let mut out = fixture.held();
+        while asks(&out, "current_setting('search_path')") {
+            fixture.answers(std::slice::from_ref(&answer), b'I');
+            fixture.watched.put(snapshot("f1"));
+            out = fixture.held();
+        }
+        fixture.refused(&out, if start < 3 { "42P01" } else { "0A000" });
+        fixture.session.server(&backend(b'Z', b"I"), 64);
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_is_what_was_seen_declared_as_long_as_it_is_there() {
+    let mut fixture = Fixture::new("write");
+    let fetch = query("FETCH ALL FROM c");
+    let bind = {
+        let mut out = parse("s", "SELECT id FROM secrets");
+        put_message(&mut out, b'B', |out| out.extend_from_slice(b"c\0s\0\0\0\0\0\0\0"));
+        put_message(&mut out, b'S', |_| {});
+        out
+    };
+    let bound = [backend(b'1', b""), backend(b'2', b""), backend(b'Z', b"T")].concat();
+    for ends_by_bind in [false, true] {
+        for (sql, tag) in [("BEGIN", "BEGIN"), ("DECLARE c CURSOR FOR SELECT id FROM orders", "DECLARE CURSOR")] {
+            assert_eq!(fixture.session.client(&query(sql)), query(sql));
+            fixture.done(tag, b'T');
+        }
+        assert_eq!(fixture.session.client(&fetch), b"");
+        assert!(asks(&fixture.held(), "current_setting('search_path')"));
+        fixture.answers(&[names(None, false)], b'T');
+        assert_eq!(fixture.held(), fetch);
+        fixture.done("FETCH 0", b'T');
+        if ends_by_bind {
+            assert_eq!(fixture.session.client(&bind), bind);
+            assert_eq!(fixture.session.server(&bound, 64), bound);
+        } else {
+            for (sql, tag, status) in [("COMMIT", "COMMIT", b'I'), ("BEGIN", "BEGIN", b'T')] {
+                assert_eq!(fixture.session.client(&query(sql)), query(sql));
+                fixture.done(tag, status);
+            }
+        }
+        let stand_in = fixture.session.client(&fetch);
+        fixture.refused(&stand_in, "0A000");
+        fixture.session.server(&backend(b'Z', b"E"), 64);
+        assert_eq!(fixture.session.client(&query("ROLLBACK")), query("ROLLBACK"));
+        fixture.done("ROLLBACK", b'I');
+    }
 }

@@ -1,6 +1,6 @@
 //! What happens to each message of a client: inspect → decide → record → forward. And to each message of the
 //! server: follow, and rewrite where a refusal was played by the server ([`down`]), or where a statement crosses a limit
-//! ([`guard`]).
+//! ([`guard`]). What cannot be decided yet waits (`held`).
 //!
 //! Pure but for the record: bytes in, bytes out, no socket and no waiting.
 
@@ -13,6 +13,7 @@ mod forward;
 #[cfg(test)]
 mod fuzz;
 pub mod guard;
+mod held;
 mod inspect;
 pub mod judge;
 #[cfg(test)]
@@ -28,8 +29,9 @@ use crate::{lease::Lease, outbox::recorder::OutboxError};
 use binds::Binds;
 use decide::{Answer, Decision, Refused};
 use guard::{Begins, Guard, Way};
+use held::is_awaited;
 use inspect::{Inspected, Inspector, Statement};
-use judge::{Judge, Obstacle};
+use judge::Judge;
 use postern_proto::v1::StatementKind;
 use postern_wire::{
     ProtocolError,
@@ -42,15 +44,12 @@ use question::Question;
 use record::Journal;
 use std::{
     collections::HashMap,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 use thiserror::Error;
 
 /// A statement that is longer is refused; PostgreSQL's own bound is 1 GiB.
 const MAX_STATEMENT_BYTES: usize = 128 << 20;
-
-/// Of a message that is no longer the whole is looked at before it is known whether it has to wait.
-const MAX_SHORT_BYTES: usize = 64;
 
 /// Messages whose answer is awaited, for one session. A client that sends more ahead is not read until some
 /// have been answered.
@@ -265,53 +264,6 @@ impl Pipeline {
         Ok(bytes.len())
     }
 
-    /// Whether a message cannot be judged yet. While the server answers a question of ours, everything waits; while a
-    /// statement is watched, everything but the data that it takes.
-    fn is_to_wait(&mut self, header: Header, bytes: &[u8]) -> Result<bool, ProtocolError> {
-        if self.question.is_some() || self.waits_for_outcome() {
-            return Ok(true);
-        }
-        if !matches!(header.tag, b'Q' | b'P' | b'B' | b'E') || !self.begin() {
-            return Ok(false);
-        }
-        let body = bytes.get(HEADER_BYTES..header.total()).or(bytes.get(HEADER_BYTES..)).unwrap_or_default();
-        if self.awaits_parse(header.tag, body)? {
-            return Ok(true);
-        }
-        let stands = self.judge.obstacle(self.status, self.is_failed()).is_some();
-        let is_short = header.tag == b'B' || header.body <= MAX_SHORT_BYTES;
-        Ok(stands && !(is_short && self.judge.needs_no_names(self.text_of(header.tag, body)?)))
-    }
-
-    /// Takes the policies in force. Whether statements have to be understood.
-    fn begin(&mut self) -> bool {
-        let rested = self.judge.is_resting();
-        let judges = self.judge.begin();
-        if judges && rested {
-            self.inspector.forget_portals();
-        }
-        judges
-    }
-
-    /// Whether a Bind is for a name of which it is not known yet what it stands for.
-    fn awaits_parse(&self, tag: u8, body: &[u8]) -> Result<bool, ProtocolError> {
-        if tag != b'B' || self.tracker.is_idle() {
-            return Ok(false);
-        }
-        Ok(inspect::bind_names(body)?.is_some_and(|bind| self.inspector.awaits(bind.statement)))
-    }
-
-    /// What a short message would run; nothing where that is not known.
-    fn text_of<'a>(&'a self, tag: u8, body: &'a [u8]) -> Result<&'a [u8], ProtocolError> {
-        let text = match tag {
-            b'Q' => Some(frontend::query(body)?),
-            b'P' => Some(frontend::parse(body)?.text),
-            b'B' => inspect::bind_names(body)?.and_then(|bind| self.inspector.text_of_statement(bind.statement)),
-            _ => self.inspector.text_of_portal(frontend::execute(body)?.0),
-        };
-        Ok(text.unwrap_or_default())
-    }
-
     /// Whether the outcome of a statement is awaited before anything goes on but the data that it takes.
     fn waits_for_outcome(&self) -> bool {
         self.guard.is_busy() && !self.tracker.takes_data()
@@ -320,65 +272,6 @@ impl Pipeline {
     /// Whether the transaction has failed, and nothing is under way that may end it.
     fn is_failed(&self) -> bool {
         self.status == b'E' && !self.ran
-    }
-
-    /// Whether a statement waits until it can be judged. No more of the client is to be taken then.
-    #[must_use]
-    pub fn is_held(&self) -> bool {
-        self.held
-    }
-
-    /// Whether something has come since the last call for which a held statement may have waited.
-    pub fn may_go_on(&mut self) -> bool {
-        std::mem::take(&mut self.may_go_on) && self.held
-    }
-
-    /// Gets what stands in the way of a held statement out of it. Ready once something is to be sent, or nothing is held
-    /// any more.
-    ///
-    /// # Errors
-    /// When the session has to end.
-    pub fn poll_held(&mut self, cx: &mut Context<'_>, to_server: &mut Vec<u8>) -> Poll<Result<(), Fatal>> {
-        // Its outcome comes from the server.
-        if self.waits_for_outcome() {
-            return Poll::Pending;
-        }
-        let failed = self.is_failed();
-        // What waited for an outcome need not be a statement.
-        let is_judged = matches!(self.partial.first(), Some(b'Q' | b'P' | b'B' | b'E'));
-        while self.question.is_none() && is_judged {
-            match self.judge.obstacle(self.status, failed) {
-                None => break,
-                Some(Obstacle::Catalog) => {
-                    if ready!(self.judge.poll_catalog(self.status, cx)).is_err() {
-                        return Poll::Ready(Err(Fatal::Names));
-                    }
-                }
-                Some(Obstacle::Ask) if self.tracker.is_idle() && !self.in_batch => {
-                    self.question = Some(self.judge.ask(to_server));
-                    return Poll::Ready(Ok(()));
-                }
-                // Its outcome comes with the ReadyForQuery that is under way.
-                Some(Obstacle::Ask) if self.tracker.will_be_ready() => return Poll::Pending,
-                // The client would wait for ever: the server says nothing before a Sync.
-                Some(Obstacle::Ask) => {
-                    self.judge.give_up_names();
-                    break;
-                }
-            }
-        }
-        if self.question.is_some() || self.held_awaits_parse()? {
-            return Poll::Pending;
-        }
-        self.held = false;
-        Poll::Ready(self.client(&[], to_server))
-    }
-
-    fn held_awaits_parse(&self) -> Result<bool, ProtocolError> {
-        match frame::header(&self.partial)? {
-            Some(header) => self.awaits_parse(header.tag, self.partial.get(HEADER_BYTES..).unwrap_or_default()),
-            None => Ok(false),
-        }
     }
 
     /// The server has answered a question of ours, or failed to.
@@ -509,7 +402,7 @@ impl Pipeline {
         let bind = inspect::bind_names(body)?.ok_or(ProtocolError::Malformed { tag: b'B' })?;
         // What it was bound with before is gone.
         self.binds.take(bind.portal);
-        let admitted = self.judge.admit_bind(&statement, self.is_failed());
+        let admitted = self.judge.admit_bind(&statement, bind.portal, self.is_failed());
         let admitted = admitted.and_then(|recorded| {
             if recorded {
                 self.binds.has_room()?;
@@ -617,15 +510,6 @@ impl Pipeline {
             self.journal.unfinished(seq, self.guard.ended(seq));
         }
         self.journal.finish(reason);
-    }
-}
-
-/// Whether more of a message has to come before it is known whether it has to wait.
-fn is_awaited(header: Header, bytes: &[u8]) -> Result<bool, ProtocolError> {
-    match header.tag {
-        b'B' => Ok(inspect::bind_names(bytes.get(HEADER_BYTES..).unwrap_or_default())?.is_none()),
-        b'Q' | b'P' | b'E' => Ok(header.body <= MAX_SHORT_BYTES),
-        _ => Ok(false),
     }
 }
 

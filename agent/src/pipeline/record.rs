@@ -1,6 +1,7 @@
 //! A session's records. The only place that makes them.
 
 use super::{
+    basis::Kept,
     binds::Bound,
     decide::{Answer, Decision},
     inspect::Statement,
@@ -36,6 +37,8 @@ struct Open {
     kind: StatementKind,
     started: Instant,
     refused: Option<String>,
+    /// What was recorded that its decision rests on.
+    basis: Option<Rc<Kept>>,
 }
 
 /// How a statement ended.
@@ -64,13 +67,15 @@ impl Journal {
         Self { recorder, facts, session, seq: 0, open: VecDeque::new(), unflushed: None }
     }
 
-    /// Records a decision, or continues the record of the statement's Parse, and gives its number.
+    /// Records a decision, or continues the record of the statement's Parse where that says the same, and gives its number.
     ///
     /// # Errors
     /// When it cannot be recorded: the statement must not run.
     pub fn decided(&mut self, statement: &Statement, decision: &Decision) -> Result<u64, OutboxError> {
+        let basis = decision.basis.as_ref().map(|basis| &basis.kept);
         if let (Some(seq), Answer::Allow(_)) = (statement.adopted, &decision.answer)
             && let Some(open) = self.find(seq).and_then(|index| self.open.get_mut(index))
+            && is_same(open.basis.as_ref(), basis)
         {
             open.kind = StatementKind::Execute;
             open.started = Instant::now();
@@ -83,7 +88,7 @@ impl Journal {
             Answer::Deny(report) => (proto::Decision::Deny, report.message.clone(), report.sqlstate.clone()),
         };
         let refused = (code == proto::Decision::Deny).then(|| sqlstate.clone());
-        let basis = decision.basis.as_ref();
+        let (kept, basis) = (basis.cloned(), decision.basis.as_ref());
         // The very moment that policies have read, so that they can be asked again.
         let at_us = basis.map_or_else(|| Micros::now().0, |basis| basis.moment.now.0);
         let utc_offset = basis.map_or(0, |basis| basis.moment.offset);
@@ -103,7 +108,7 @@ impl Journal {
                 utc_offset,
             })
         })?;
-        self.open.push_back(Open { seq, kind, started: Instant::now(), refused });
+        self.open.push_back(Open { seq, kind, started: Instant::now(), refused, basis: kept });
         self.unflushed = Some(self.recorder.appended());
         Ok(seq)
     }
@@ -198,5 +203,14 @@ impl Journal {
         if let Err(error) = recorded.and_then(|()| self.recorder.flush()) {
             tracing::error!(%error, session = self.facts.session_id, "a session's end could not be recorded");
         }
+    }
+}
+
+/// Whether two decisions rest on the same.
+fn is_same(one: Option<&Rc<Kept>>, other: Option<&Rc<Kept>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => Rc::ptr_eq(one, other) || one.text.bytes() == other.text.bytes(),
+        (None, None) => true,
+        _ => false,
     }
 }

@@ -129,7 +129,7 @@ impl Session {
         segment::decode(&segment::pack(&frames).unwrap()).unwrap()
     }
 
-    fn decided(&self) -> usize {
+    pub(super) fn decided(&self) -> usize {
         self.records().iter().filter(|record| matches!(record.record, Some(Record::Decided(_)))).count()
     }
 }

@@ -38,7 +38,7 @@ enum PolicyCommand {
     },
     /// Explain what would become of a statement, by policies in force or by changed ones; it is not run
     ///
-    /// Exit codes: 0 it is allowed, 3 it is denied or held for a review (`outcome` in --json tells which), 1 it is not
+    /// Exit codes: 0 it is allowed, 3 it is denied, or needs a review (`outcome` in --json tells which), 1 it is not
     /// understood, or cannot be tested.
     #[command(after_help = "Examples:
   postern policy test --as agent:ci --on demo --role read --sql 'SELECT * FROM orders'

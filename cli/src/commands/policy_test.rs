@@ -65,7 +65,9 @@ pub async fn run(context: &Context, args: TestArgs) -> Result<(), Failure> {
     }
     match (tested.outcome, tested.problem) {
         (PolicyOutcome::Allowed, _) => Ok(()),
-        (PolicyOutcome::Held, _) => Err(Failure::denied("it does not run before people have agreed")),
+        (PolicyOutcome::Held, _) => {
+            Err(Failure::denied("it does not run: it needs a review, which this version cannot ask for"))
+        }
         (PolicyOutcome::NotUnderstood, Some(problem)) => Err(not_understood(problem)),
         (PolicyOutcome::Denied | PolicyOutcome::NotUnderstood, _) => Err(Failure::denied("it does not run")),
     }

@@ -145,7 +145,7 @@ pub struct StatementTested {
 pub enum PolicyOutcome {
     /// It runs.
     Allowed,
-    /// It waits for people.
+    /// It needs a review. This version cannot ask for one, so that it does not run.
     Held,
     /// It does not run.
     Denied,

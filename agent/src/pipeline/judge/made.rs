@@ -14,12 +14,16 @@ use postern_wire::{
     tracker::{Ended, Outcome},
 };
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     rc::Rc,
 };
 
 /// Meanings that one prepared statement may have had.
 const MAX_PLANNED: usize = 8;
+
+/// Statements that one session has prepared by SQL, and cursors: PostgreSQL has no bound, a client that leaks them has.
+/// What is made beyond may not run.
+const MAX_MADE: usize = 10_000;
 
 /// One that PREPARE has made.
 #[derive(Debug)]
@@ -50,6 +54,8 @@ pub struct Made {
     prepared: BTreeMap<String, Prepared>,
     awaited: VecDeque<Awaited>,
     renamed: Vec<String>,
+    /// Cursors that go with the transaction.
+    fleeting: BTreeSet<String>,
 }
 
 impl Made {
@@ -89,8 +95,20 @@ impl Made {
         for (handle, statement) in awaited.handles {
             match &handle {
                 // What an error left of several statements is not known.
-                Handle::Prepare { name, .. } if !ran || awaited.opaque => self.lose(name, context),
-                Handle::Declare { name, .. } if !ran => context.keep(&Handle::Close(Some(name.clone()))),
+                Handle::Prepare { name, .. } if !ran || awaited.opaque || self.prepared.len() >= MAX_MADE => {
+                    self.lose(name, context);
+                }
+                Handle::Declare { name, .. } if !ran || context.cursors.len() >= MAX_MADE => {
+                    context.keep(&Handle::Close(Some(name.clone())));
+                }
+                Handle::Declare { name, hold, .. } => {
+                    if *hold {
+                        self.fleeting.remove(name);
+                    } else {
+                        self.fleeting.insert(name.clone());
+                    }
+                    context.keep(&handle);
+                }
                 Handle::Prepare { name, .. } => {
                     let made = Prepared { meaning: awaited.meaning, planned: vec![statement], when: None };
                     self.prepared.insert(name.clone(), made);
@@ -109,6 +127,16 @@ impl Made {
             }
         }
         true
+    }
+
+    /// The transaction ends. Whether cursors end with it: what has the name of one later is another.
+    pub fn transaction_ends(&mut self, context: &mut Context) -> bool {
+        let gone = std::mem::take(&mut self.fleeting);
+        let some = !gone.is_empty();
+        for name in gone {
+            context.keep(&Handle::Close(Some(name)));
+        }
+        some
     }
 
     /// What the server says that SQL has prepared, and when. What was not seen made may not run. Whether that is news.

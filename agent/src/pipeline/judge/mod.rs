@@ -53,8 +53,14 @@ use std::{
 /// Texts and shapes whose analysis is remembered, in bytes of each for one session.
 const MAX_REMEMBERED: usize = 256 * 1024;
 
+/// What an entry takes besides its text and its analysis, about.
+const ENTRY_BYTES: usize = 256;
+
 /// Search paths and their kind that one session may have had.
 const MAX_MEANINGS: usize = 1_000;
+
+/// What they may take together: a search path may be as long as a statement.
+const MAX_MEANING_BYTES: usize = 4 << 20;
 
 /// Meanings that one prepared statement may have had.
 const MAX_VERDICTS: usize = 8;
@@ -106,6 +112,7 @@ pub struct Judge {
     names: Names,
     /// What names have meant so far, and which of it they mean now.
     meanings: Vec<Meaning>,
+    meaning_bytes: usize,
     now: usize,
     made: Made,
     /// The session has changed a setting of which names depend: the end of a transaction may change it back.
@@ -141,6 +148,7 @@ impl Judge {
             encoding: String::new(),
             names: Names::DOUBTFUL,
             meanings: Vec::new(),
+            meaning_bytes: 0,
             now: 0,
             made: Made::default(),
             touched: false,
@@ -203,16 +211,19 @@ impl Judge {
     }
 
     fn learn_names(&mut self, answer: &Row, status: u8) -> Result<(), NotUnderstood> {
-        let Answered { meaning, encoding, prepared, wrote } = Answered::read(answer).ok_or(NotUnderstood)?;
+        let Answered { mut meaning, encoding, prepared, wrote } = Answered::read(answer).ok_or(NotUnderstood)?;
         let before = (self.now, self.context.uncommitted, self.sight.hash());
         let known = self.meanings.iter().position(|known| *known == meaning);
-        self.now = known.unwrap_or(self.meanings.len());
         if known.is_none() {
-            if self.meanings.len() >= MAX_MEANINGS {
+            let bytes = self.meaning_bytes + meaning.share(self.meanings.last());
+            // The first is the login's own.
+            if !self.meanings.is_empty() && (self.meanings.len() >= MAX_MEANINGS || bytes > MAX_MEANING_BYTES) {
                 return Err(NotUnderstood);
             }
+            self.meaning_bytes = bytes;
             self.meanings.push(meaning.clone());
         }
+        self.now = known.unwrap_or(self.meanings.len() - 1);
         let lost = self.made.agree(prepared, &mut self.context);
         self.sight.settle(status);
         self.encoding = encoding;
@@ -352,14 +363,26 @@ impl Judge {
         }
     }
 
-    /// Whether a statement that was prepared may be planned. If it may, whether the values that it is bound with are to be
-    /// recorded.
+    /// There is no transaction any more, or the one that there is ends.
+    pub fn transaction_ends(&mut self) {
+        if self.made.transaction_ends(&mut self.context) {
+            self.forget();
+        }
+    }
+
+    /// Whether a statement that was prepared may be planned, for a portal of this name. If it may, whether the values that it
+    /// is bound with are to be recorded.
     ///
     /// # Errors
     /// Why not.
-    pub fn admit_bind(&mut self, statement: &Statement, failed: bool) -> Result<bool, Refused> {
+    pub fn admit_bind(&mut self, statement: &Statement, portal: &[u8], failed: bool) -> Result<bool, Refused> {
         if self.resting {
             return Ok(false);
+        }
+        // FETCH knows portals, too: a cursor that had the name is gone.
+        if let Some(name) = std::str::from_utf8(portal).ok().filter(|name| self.context.cursors.contains_key(*name)) {
+            self.context.keep(&Handle::Close(Some(name.to_owned())));
+            self.forget();
         }
         let meant = statement.prepared.judged.borrow().as_ref().map(|judged| judged.meaning);
         if meant.is_some_and(|meaning| meaning != self.now) {
@@ -437,7 +460,8 @@ impl Judge {
         {
             return verdict;
         }
-        let bytes = text.len() + verdict.analysis.as_ref().map_or(0, Analysis::bytes);
+        let analysis = verdict.analysis.as_ref().map_or(0, Analysis::bytes);
+        let bytes = text.len() + size_of_val(types) + analysis + ENTRY_BYTES;
         if self.remembered_bytes + bytes > MAX_REMEMBERED {
             self.forget();
         }

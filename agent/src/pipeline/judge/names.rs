@@ -25,6 +25,9 @@ WHERE NOT pg_catalog.has_schema_privilege(oid, 'USAGE')), \
 FROM pg_catalog.pg_prepared_statements WHERE from_sql), \
 pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL";
 
+/// What a name takes besides its letters, about.
+const NAME_BYTES: usize = 48;
+
 /// Times that a question is put before the answer is given up.
 const MAX_QUESTIONS: u8 = 3;
 
@@ -99,11 +102,26 @@ pub struct Meaning {
 }
 
 impl Meaning {
+    /// The memory that it takes, about, besides what it shares with an earlier one from now on.
+    pub fn share(&mut self, earlier: Option<&Self>) -> usize {
+        match earlier.filter(|earlier| earlier.unusable == self.unusable) {
+            Some(earlier) => {
+                self.unusable = Arc::clone(&earlier.unusable);
+                bytes(&self.search_path)
+            }
+            None => bytes(&self.search_path) + bytes(&*self.unusable),
+        }
+    }
+
     /// Makes it a session's.
     pub fn put(self, context: &mut Context) {
         let Self { search_path, unusable, user, temp_schema, lexing } = self;
         *context = Context { search_path, unusable, user, temp_schema, lexing, ..context.clone() };
     }
+}
+
+fn bytes<'a>(names: impl IntoIterator<Item = &'a Arc<str>>) -> usize {
+    names.into_iter().map(|name| name.len() + NAME_BYTES).sum()
 }
 
 /// A session's answer to [`QUESTION`].

@@ -19,6 +19,9 @@ impl Judge {
                 statement.transaction,
                 Some(Transaction::Commit | Transaction::Rollback | Transaction::RollbackTo(_))
             );
+            if matches!(statement.transaction, Some(Transaction::Commit | Transaction::Rollback)) {
+                self.transaction_ends();
+            }
             let fleeting = self.touched || self.context.uncommitted || self.wrote;
             if if ends { fleeting } else { names } {
                 self.names = Names::DOUBTFUL;

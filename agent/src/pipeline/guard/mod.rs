@@ -7,21 +7,18 @@
 //! statement that is certain to fail was put after it, within the same transaction. The one exception is a string of
 //! statements that has run to its end before it could be cancelled: the error says so.
 
-use super::{
-    forward,
-    inspect::Statement,
-    judge::report::not_understood,
-    limits::{Bound, Limits},
-};
+mod crossed;
+
+use super::{forward, inspect::Statement, judge::report::not_understood, limits::Limits};
 use crate::budgets::{Amount, Ledger};
+use crossed::{RAN, over, too_many, too_slow, used_up};
 use postern_proto::v1::{StatementKind, Usage};
-use postern_sql::{counting, counting::Counting};
+use postern_sql::{counting::Counting, facts::Refusal};
 use postern_wire::{
-    backend,
     error::{self, Report},
     frame::{Header, put_cstr, put_message},
 };
-use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc, task::Context, time::Duration};
+use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc, task::Context};
 use tokio::time::{Sleep, sleep};
 
 /// How a statement is sent, and watched.
@@ -140,12 +137,17 @@ impl Guard {
         }
         let is_bounded = limits.is_some_and(|limits| limits.written.is_some())
             || self.ledger.as_ref().is_some_and(|ledger| ledger.total(Amount::RowsWritten).is_some());
+        let prepared = &statement.prepared;
         let way = match statement.kind {
+            // It may have been unbounded when it was prepared. The text of what SQL has prepared is not known here.
+            StatementKind::Execute if is_bounded && !self.read_only && prepared.made_by_sql.is_none() => {
+                bounded(StatementKind::Execute, prepared.counting())?
+            }
             StatementKind::Execute => Way::Execute,
             StatementKind::Query if self.read_only => Way::Query,
-            kind if is_bounded && !self.read_only => bounded(kind, statement.prepared.text.bytes())?,
+            kind if is_bounded && !self.read_only => bounded(kind, prepared.counting())?,
             // One that writes is undone where its rows cross a limit.
-            StatementKind::Query if counting(statement.prepared.text.bytes()) == Ok(Counting::ByTag) => Way::Alone,
+            StatementKind::Query if *prepared.counting() == Ok(Counting::ByTag) => Way::Alone,
             StatementKind::Query => Way::Query,
             _ => Way::Free,
         };
@@ -197,6 +199,11 @@ impl Guard {
         {
             self.suspended.remove(portal);
         }
+    }
+
+    /// No portal is left of those that were executed.
+    pub fn no_portals(&mut self) {
+        self.suspended.clear();
     }
 
     /// The end of COPY data was sent. While it takes data the server ignores a Flush, so that it needs another.
@@ -383,9 +390,9 @@ impl Guard {
 }
 
 /// How a statement is sent whose written rows are bounded.
-fn bounded(kind: StatementKind, text: &[u8]) -> Result<Way, Report> {
+fn bounded(kind: StatementKind, counting: &Result<Counting, Refusal>) -> Result<Way, Report> {
     let refused = |message: String, hint: &str| Err(Report::new("0A000", message, hint));
-    match (counting(text).map_err(|refusal| not_understood(&refusal))?, kind) {
+    match (*counting.as_ref().map_err(not_understood)?, kind) {
         (Counting::Not(what), _) => refused(
             format!("{what} is refused, since the rows that may be written are limited and nothing counts these"),
             "Write each of its statements as one of its own.",
@@ -395,6 +402,7 @@ fn bounded(kind: StatementKind, text: &[u8]) -> Result<Way, Report> {
             "Send it alone: each statement in a string of its own.",
         ),
         (_, StatementKind::Parse) => Ok(Way::Free),
+        (_, StatementKind::Execute) => Ok(Way::Execute),
         (Counting::Nothing, _) => Ok(Way::Query),
         (Counting::ByTag, _) => Ok(Way::Alone),
     }
@@ -436,74 +444,26 @@ fn fail(way: Way, due: &mut Vec<u8>) {
     }
 }
 
-/// Which limit one more row of so many bytes would cross.
-fn over(watch: &Watch, ledger: Option<&Ledger>, bytes: u64) -> Option<Report> {
-    let Limits { rows, bytes: most_bytes, .. } = &watch.limits;
-    if let Some(bound) = rows.as_ref().filter(|bound| watch.seen.rows >= bound.most) {
-        return Some(cut(bound, "rows", "Add a LIMIT, or ask for an access role that may read more."));
+#[cfg(test)]
+mod tests {
+    use super::{super::inspect::Inspected, super::inspect::Inspector, super::limits::Bound, *};
+
+    /// The Execute of what was prepared with this text.
+    fn executed(text: &str) -> Statement {
+        let mut inspector = Inspector::default();
+        inspector.inspect(b'P', &[b"\0", text.as_bytes(), b"\0\0\0"].concat()).unwrap();
+        inspector.inspect(b'B', &[0; 8]).unwrap();
+        let Ok(Inspected::Statement(execute)) = inspector.inspect(b'E', &[0; 5]) else { panic!("{text}") };
+        execute.parts().0
     }
-    if let Some(bound) = most_bytes.as_ref().filter(|bound| watch.seen.bytes.saturating_add(bytes) > bound.most) {
-        let hint = "Add a LIMIT, name fewer columns, or ask for an access role that may read more.";
-        return Some(cut(bound, "bytes", hint));
-    }
-    let ledger = ledger?;
-    for (amount, count) in [(Amount::RowsRead, 1), (Amount::BytesOut, bytes)] {
-        if !ledger.take(amount, count) {
-            let hint = "Add a LIMIT, or ask for a new grant: `postern request`.";
-            return Some(Report { detail: CUT.to_owned(), ..used_up(ledger, amount, hint) });
-        }
-    }
-    None
-}
 
-const CUT: &str = "The result was cut there, and the statement has failed.";
-
-const RAN: &str = "The result was cut there. The query string had run to its end by then.";
-
-fn cut(bound: &Bound<u64>, what: &str, hint: &str) -> Report {
-    let message = format!("the result has more than {} {what}, the limit by {}", bound.most, bound.by);
-    Report { detail: CUT.to_owned(), ..Report::new("53400", message, hint) }
-}
-
-fn used_up(ledger: &Ledger, amount: Amount, hint: &str) -> Report {
-    let total = ledger.total(amount).unwrap_or_default();
-    Report::new("53400", format!("the grant's budget of {total} {} is used up", amount.as_str()), hint)
-}
-
-fn too_slow(bound: &Bound<Duration>) -> Report {
-    let message = format!("the statement ran for longer than {} ms, the limit by {}", bound.most.as_millis(), bound.by);
-    Report::new("57014", message, "Ask for less at once, or ask for an access role that may take longer.")
-}
-
-/// Which limit the rows cross that a statement has written, by its CommandComplete.
-fn too_many(watch: &mut Watch, ledger: Option<&Ledger>, body: &[u8]) -> Option<Report> {
-    let count = written(watch, body);
-    let failed = |message| {
-        let hint = "Write fewer rows at once, or ask for an access role that may write more.";
-        let detail = "The statement has failed: nothing of it is kept.".to_owned();
-        Some(Report { detail, ..Report::new("53400", message, hint) })
-    };
-    if let Some(bound) = watch.limits.written.as_ref().filter(|bound| count > bound.most) {
-        return failed(format!("the statement would write {count} rows; the limit by {} is {}", bound.by, bound.most));
-    }
-    if let Some(ledger) = ledger.filter(|ledger| !ledger.take(Amount::RowsWritten, count)) {
-        let (left, total) = (ledger.left(Amount::RowsWritten), ledger.total(Amount::RowsWritten));
-        let (left, total) = (left.unwrap_or_default(), total.unwrap_or_default());
-        return failed(format!(
-            "the statement would write {count} rows; of the grant's budget of {total} rows written {left} are left"
-        ));
-    }
-    watch.used.rows_written += count;
-    None
-}
-
-fn written(watch: &Watch, body: &[u8]) -> u64 {
-    let count = backend::tag_rows(body).unwrap_or(0);
-    match body.split(|byte| *byte == b' ').next() {
-        Some(b"INSERT" | b"UPDATE" | b"DELETE" | b"MERGE") => count,
-        Some(b"COPY") if watch.copies_in => count,
-        // CREATE TABLE AS and its kin, which return none.
-        Some(b"SELECT") if watch.rows == 0 => count,
-        _ => 0,
+    #[test]
+    fn what_cannot_be_counted_is_refused_whenever_it_was_prepared() {
+        let mut guard = Guard::new(None, false);
+        let limits = Limits { written: Some(Bound { most: 1, by: "p".into() }), ..Limits::default() };
+        let uncounted = executed("WITH gone AS (DELETE FROM t RETURNING a) SELECT a FROM gone");
+        assert_eq!(guard.admit(&uncounted, Some(&limits)).unwrap_err().sqlstate, "0A000");
+        assert_eq!(guard.admit(&uncounted, None), Ok(Way::Free));
+        assert_eq!(guard.admit(&executed("DELETE FROM t"), Some(&limits)), Ok(Way::Execute));
     }
 }

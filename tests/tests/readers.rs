@@ -149,7 +149,16 @@ async fn what_was_prepared_before(shop: &Corpora) {
     raw.send(&[bind.clone(), raw::sync()].concat()).await;
     let messages = raw.until_ready().await;
     assert_eq!(refusal(&messages).map(Message::sqlstate).as_deref(), Some("0A000"), "{messages:?}");
+    const EXECUTES: [&str; 2] = ["execute early", "explain (verbose) execute early"];
+    for sql in EXECUTES {
+        let messages = raw.query(sql).await;
+        assert_eq!(refusal(&messages).map(Message::sqlstate).as_deref(), Some("42501"), "{messages:?}");
+    }
     raw.query("reset search_path").await;
+    for sql in EXECUTES {
+        let messages = raw.query(sql).await;
+        assert!(refusal(&messages).is_none(), "{messages:?}");
+    }
     raw.send(&[bind, raw::sync()].concat()).await;
     assert!(refusal(&raw.until_ready().await).is_none(), "names mean again what they meant");
     // Neither does it when a name was given twice, and the server kept the first.
@@ -214,6 +223,13 @@ async fn what_is_declared_counts(shop: &Corpora, owner: &Client) {
     }
 }
 
+/// The name under which a driver has prepared a text.
+async fn prepared_as(client: &Client, text: &str) -> String {
+    client
+        .text(&format!("select name from pg_prepared_statements where statement = '{}'", text.replace('\'', "''")))
+        .await
+}
+
 async fn changes_by_others(shop: &Corpora, owner: &Client) {
     let reader = client::connect(&shop.read.url).await;
     assert_eq!(code(&reader, "select shop.harmless('a')").await, None);
@@ -232,10 +248,18 @@ async fn changes_by_others(shop: &Corpora, owner: &Client) {
         wait::until("it is harmless again", SOON, || async { reader.prepare("select shop.harmless('a')").await.ok() })
             .await;
     reader.query(&prepared, &[]).await.unwrap();
+    let name = prepared_as(&reader, "select shop.harmless('a')").await;
+    let executes = [format!("execute {name}"), format!("explain analyze execute {name}")];
+    for sql in &executes {
+        assert_eq!(code(&reader, sql).await, None, "{sql}");
+    }
     owner.batch_execute(HARMFUL).await.unwrap();
     tokio::time::sleep(Duration::from_millis(1100)).await;
     let error = reader.query(&prepared, &[]).await.unwrap_err();
     assert_eq!(client::sqlstate(&error), "42501");
+    for sql in &executes {
+        assert_eq!(code(&reader, sql).await, denied(), "{sql}");
+    }
     reader.query("select 1", &[]).await.unwrap();
 }
 

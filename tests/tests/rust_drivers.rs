@@ -7,12 +7,14 @@ use futures_util::{SinkExt, StreamExt, TryStreamExt, future::join_all, pin_mut};
 use postern_e2e::{
     client::{self, sqlstate},
     cluster::{APP_PASSWORD, Cluster},
+    corpora::{Corpora, differences, refusal},
     dev::Dev,
+    raw,
     scenario::Scenarios,
     wait,
 };
 use sqlx::{
-    AssertSqlSafe, Column, Connection, Executor, PgConnection, Row,
+    AssertSqlSafe, Column, Connection, Executor, PgConnection, Row, SqlSafeStr,
     postgres::{PgListener, PgPoolCopyExt, PgPoolOptions},
 };
 use std::time::{Duration, Instant};
@@ -46,6 +48,58 @@ async fn tokio_postgres_and_sqlx_work_unmodified() {
     scenarios.run("sqlx: 100 MB, 1,600 columns", sqlx_large(url.clone())).await;
     scenarios.run("sqlx: a pool of 20", sqlx_pool(url.clone())).await;
     scenarios.end();
+}
+
+/// What its query macros ask, beside what [`Executor::prepare`] tells, of columns that may be null.
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlx_learns_as_a_reader_what_may_be_null() {
+    let shop = Corpora::start().await;
+    let mut told = Vec::new();
+    for url in [shop.direct_url(), shop.read.url.clone()] {
+        for (sql, arguments) in [
+            ("select id, name from shop.customers where id = $1 and name like $2", "(NULL, NULL)"),
+            ("select c.id, o.total from shop.customers c left join shop.orders o on o.customer_id = c.id", ""),
+        ] {
+            let mut conn = PgConnection::connect(&url).await.unwrap();
+            conn.prepare(sql.into_sql_str()).await.unwrap();
+            let asked = format!("EXPLAIN (VERBOSE, FORMAT JSON) EXECUTE sqlx_s_1{arguments}");
+            for _ in 0..2 {
+                let row = sqlx::query(AssertSqlSafe(asked.clone())).fetch_one(&mut conn).await.unwrap();
+                let plan = row.try_get_raw(0).unwrap().as_str().unwrap().to_owned();
+                // What it costs may be guessed anew.
+                let parts = ["Node Type", "Join Type", "Output", "Alias"];
+                let lines = plan.lines().filter(|line| parts.iter().any(|part| line.contains(part)));
+                told.push(lines.collect::<Vec<_>>().join("\n"));
+            }
+        }
+    }
+    let (direct, postern) = told.split_at(told.len() / 2);
+    assert!(direct.iter().all(|plan| plan.contains("Output")), "{direct:?}");
+    assert_eq!(postern, direct);
+    nothing_is_executed_that_may_not_be_prepared(&shop).await;
+}
+
+async fn nothing_is_executed_that_may_not_be_prepared(shop: &Corpora) {
+    let before = shop.state().await;
+    let mut raw = shop.raw().await;
+    let parse = |sql: &str| [raw::message(b'P', &[raw::cstr("s"), raw::cstr(sql), vec![0, 0]].concat()), raw::sync()];
+    for sql in ["delete from shop.queue", "select nextval('shop.orders_id_seq')", "select pg_sleep(0), lo_create(0)"] {
+        for batch in [parse(sql).concat(), raw::query("execute s"), raw::query("explain analyze execute s")] {
+            raw.send(&batch).await;
+            let messages = raw.until_ready().await;
+            assert!(refusal(&messages).is_some(), "{sql}: {messages:?}");
+        }
+        // Nor where nothing is waited for.
+        raw.send(&[parse(sql).concat(), raw::query("execute s")].concat()).await;
+        for _ in 0..2 {
+            let messages = raw.until_ready().await;
+            assert!(refusal(&messages).is_some(), "{sql}: {messages:?}");
+        }
+    }
+    raw.send(&parse("select count(*) from shop.queue").concat()).await;
+    assert!(refusal(&raw.until_ready().await).is_none());
+    assert_eq!(raw.text("execute s").await, "2");
+    assert_eq!(differences(&before, &shop.state().await), Vec::<String>::new());
 }
 
 type Urls = (String, String);

@@ -1,6 +1,11 @@
 //! Whether a statement may run.
 
-use super::{basis::Basis, inspect::Statement, judge::Judge, limits::Limits};
+use super::{
+    basis::Basis,
+    inspect::{Inspector, Statement},
+    judge::Judge,
+    limits::Limits,
+};
 use postern_proto::v1::StatementKind;
 use postern_wire::error::Report;
 
@@ -51,12 +56,12 @@ impl From<Report> for Refused {
 
 /// Decides one statement, by its judge. The function-call message is refused: it names a function by number, carries binary
 /// arguments, and no driver has used it for twenty years.
-pub fn decide(statement: &Statement, judge: &mut Judge, failed: bool) -> Decision {
+pub fn decide(statement: &Statement, judge: &mut Judge, names: &Inspector, failed: bool) -> Decision {
     if statement.kind == StatementKind::FunctionCall {
         let hint = "Call the function by a SELECT statement instead.";
         return Refused::from(Report::new("0A000", "the function-call message is refused", hint)).into();
     }
-    judge.decide(statement, failed)
+    judge.decide(statement, names, failed)
 }
 
 /// The refusal of a statement that is too large to be looked at.

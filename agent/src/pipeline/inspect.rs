@@ -25,6 +25,9 @@ const MAX_NAMES: usize = 100_000;
 /// A statement's or portal's name.
 const MAX_NAME_BYTES: usize = 8 * 1024;
 
+/// Of a longer name PostgreSQL looks at the first so many.
+pub const NAME_BYTES: usize = 63;
+
 /// Messages of these types are short. One that claims more is not buffered.
 const MAX_SHORT_BYTES: usize = 64 * 1024;
 
@@ -242,6 +245,15 @@ impl Inspector {
         self.statements
             .get(name)
             .is_some_and(|statement| statement.batch != self.batch && statement.number.get() > self.parsed)
+    }
+
+    /// What SQL finds under a name, if it is known that a Parse has made it: one that has taken effect, and that was
+    /// understood. PostgreSQL tells names apart by so many bytes, and folds some letters.
+    pub fn executed(&self, name: &str) -> Option<Rc<Prepared>> {
+        let is_plain = !name.is_empty() && name.len() < NAME_BYTES && name.is_ascii();
+        let statement = self.statements.get(name.as_bytes()).filter(|_| is_plain)?;
+        let is_known = statement.number.get() <= self.parsed && statement.judged.borrow().is_some();
+        is_known.then(|| Rc::clone(statement))
     }
 
     /// A name means something else now than what a Parse has made.

@@ -119,6 +119,36 @@ impl Fixture {
         assert_eq!(self.session.server(&bytes, 5), b"");
     }
 
+    /// A statement by a Query that may run.
+    fn runs(&mut self, text: &str, tag: &str) {
+        assert_eq!(self.session.client(&query(text)), query(text));
+        self.done(tag, b'I');
+    }
+
+    /// One that may not.
+    fn refuses(&mut self, text: &str, code: &str) {
+        let stand_in = self.session.client(&query(text));
+        self.refused(&stand_in, code);
+        self.session.server(&backend(b'Z', b"I"), 64);
+    }
+
+    /// Messages up to a Sync, and what the server says to them.
+    fn batch(&mut self, messages: &[u8], answer: &[u8]) {
+        let bytes = [messages, SYNC].concat();
+        assert_eq!(self.session.client(&bytes), bytes);
+        self.session.server(&[answer, &backend(b'Z', b"I")].concat(), 64);
+    }
+
+    /// A Parse that takes effect.
+    fn prepares(&mut self, name: &str, text: &str) {
+        self.batch(&parse(name, text), &backend(b'1', b""));
+    }
+
+    /// A Close likewise.
+    fn closes(&mut self, name: &str) {
+        self.batch(&close(name), &backend(b'3', b""));
+    }
+
     fn refused(&mut self, stand_in: &[u8], code: &str) {
         assert!(stand_in.windows(7).any(|window| window == b"REFUSED"), "{}", String::from_utf8_lossy(stand_in));
         let failed = Report::new("42601", "syntax error", "").encode(Severity::Error);
@@ -150,7 +180,15 @@ fn asks(bytes: &[u8], what: &str) -> bool {
     bytes.windows(what.len()).any(|window| window == what.as_bytes())
 }
 
+fn close(name: &str) -> Vec<u8> {
+    backend(b'C', format!("S{name}\0").as_bytes())
+}
+
+const SYNC: &[u8] = b"S\0\0\0\x04";
+
 const DELETE: &str = "DELETE FROM orders";
+
+const NO_SECRETS: &str = "@id(\"a\") permit (principal, action, resource) unless { resource.name == \"secrets\" };";
 
 #[tokio::test]
 async fn a_statement_waits_until_it_is_known_what_names_mean() {
@@ -243,7 +281,7 @@ async fn what_was_prepared_unseen_is_refused_once_it_matters() {
     assert_eq!(fixture.session.client(&unseen), unseen);
     let answer = [backend(b'1', b""), backend(b'2', b""), backend(b'C', b"SELECT 0\0"), backend(b'Z', b"I")].concat();
     fixture.session.server(&answer, 64);
-    fixture.apply("@id(\"a\") permit (principal, action, resource) unless { resource.name == \"secrets\" };");
+    fixture.apply(NO_SECRETS);
     assert_eq!(fixture.session.client(&query(DELETE)), b"");
     assert!(asks(&fixture.held(), "current_setting('search_path')"));
     // A function may have prepared something of that name, too.
@@ -375,4 +413,99 @@ async fn a_cursor_is_what_was_seen_declared_as_long_as_it_is_there() {
         assert_eq!(fixture.session.client(&query("ROLLBACK")), query("ROLLBACK"));
         fixture.done("ROLLBACK", b'I');
     }
+}
+
+#[tokio::test]
+async fn what_a_message_has_prepared_is_executed_as_what_it_is() {
+    let mut fixture = Fixture::new("write");
+    fixture.prepares("s", "SELECT id FROM orders");
+    fixture.prepares("d", "DELETE FROM secrets");
+    fixture.prepares("set", "SET search_path = public");
+    fixture.refuses("EXECUTE set", "0A000");
+    fixture.refuses("EXECUTE other", "0A000");
+    fixture.runs("EXPLAIN (VERBOSE, FORMAT JSON) EXECUTE s", "EXPLAIN");
+    fixture.runs("EXECUTE d", "DELETE 1");
+    let executes = [parse("e", "EXECUTE d"), bind_execute("e")].concat();
+    assert_eq!(fixture.session.client(&executes), executes);
+    let answer = [backend(b'1', b""), backend(b'2', b""), backend(b'C', b"DELETE 1\0"), backend(b'Z', b"I")].concat();
+    fixture.session.server(&answer, 64);
+    fixture.apply(NO_SECRETS);
+    for text in ["EXECUTE d", "EXPLAIN EXECUTE d", "EXECUTE s; EXECUTE d"] {
+        fixture.refuses(text, "42501");
+    }
+    fixture.runs("EXPLAIN EXECUTE s", "EXPLAIN");
+    let stand_in = fixture.session.client(&bind_execute("e"));
+    fixture.refused(&stand_in, "42501");
+    fixture.session.server(&backend(b'Z', b"I"), 64);
+    // Names mean something else now, and then the same again.
+    for (path, code) in [("pg_catalog, public", Some("0A000")), ("public", None)] {
+        fixture.runs("SET search_path = public", "SET");
+        assert_eq!(fixture.session.client(&query("EXECUTE s")), b"");
+        assert!(asks(&fixture.held(), "current_setting('search_path')"));
+        let mut row = names(None, false);
+        row[0] = Some(path.to_owned());
+        fixture.answers(&[row], b'I');
+        let out = fixture.held();
+        match code {
+            Some(code) => {
+                fixture.refused(&out, code);
+                fixture.session.server(&backend(b'Z', b"I"), 64);
+            }
+            None => assert_eq!(out, query("EXECUTE s")),
+        }
+    }
+}
+
+#[tokio::test]
+async fn it_has_to_be_certain_what_is_executed() {
+    let read = "SELECT id FROM orders";
+    let mut fixture = Fixture::new("write");
+    // Whether the Parse takes effect is not known yet.
+    let bytes = [parse("s", read), SYNC.to_vec()].concat();
+    assert_eq!(fixture.session.client(&bytes), bytes);
+    let stand_in = fixture.session.client(&query("EXECUTE s"));
+    fixture.session.server(&[backend(b'1', b""), backend(b'Z', b"I")].concat(), 64);
+    fixture.refused(&stand_in, "0A000");
+    fixture.session.server(&backend(b'Z', b"I"), 64);
+    fixture.runs("EXECUTE s", "SELECT 0");
+    // A second one fails, and a third is the name's once it was closed.
+    let failed = Report::new("42P05", "there is one", "").encode(Severity::Error);
+    fixture.batch(&parse("s", DELETE), &failed);
+    fixture.runs("EXECUTE s", "SELECT 0");
+    fixture.closes("s");
+    fixture.refuses("EXECUTE s", "0A000");
+    fixture.prepares("s", "DELETE FROM secrets");
+    // What SQL has made under a name that is a Parse's now, and the other way round.
+    fixture.runs("PREPARE p AS SELECT id FROM orders", "PREPARE");
+    assert_eq!(fixture.session.client(&query("EXECUTE p")), b"");
+    assert!(asks(&fixture.held(), "pg_prepared_statements"));
+    fixture.answers(&[names(Some("\"1.5@p\""), false)], b'I');
+    assert_eq!(fixture.held(), query("EXECUTE p"));
+    fixture.done("SELECT 0", b'I');
+    fixture.closes("p");
+    fixture.prepares("p", "DELETE FROM secrets");
+    fixture.prepares("q", read);
+    fixture.runs("DEALLOCATE q", "DEALLOCATE");
+    fixture.runs("PREPARE q AS DELETE FROM secrets", "PREPARE");
+    assert_eq!(fixture.session.client(&query("EXECUTE q")), b"");
+    assert!(asks(&fixture.held(), "pg_prepared_statements"));
+    fixture.answers(&[names(Some("\"1.5@q\""), false)], b'I');
+    assert_eq!(fixture.held(), query("EXECUTE q"));
+    fixture.done("DELETE 0", b'I');
+    fixture.apply(NO_SECRETS);
+    for text in ["EXECUTE s", "EXECUTE p", "EXECUTE q"] {
+        fixture.refuses(text, "42501");
+    }
+    // A Close that the server passed over, of a name that SQL had before.
+    let bytes = [parse("", "SELECT id FROM nowhere"), close("p"), SYNC.to_vec()].concat();
+    let stand_in = fixture.session.client(&bytes);
+    fixture.refused(&stand_in, "42P01");
+    fixture.session.server(&backend(b'Z', b"I"), 64);
+    fixture.refuses("EXECUTE p", "0A000");
+    // Of a longer name the server does not look at the end.
+    let long = "n".repeat(63);
+    fixture.prepares(&long, read);
+    fixture.refuses(&format!("EXECUTE {long}"), "0A000");
+    fixture.prepares(&long[1..], read);
+    fixture.runs(&format!("EXECUTE {}", &long[1..]), "SELECT 0");
 }

@@ -353,6 +353,9 @@ impl Pipeline {
         let goes_on = matches!(decision.answer, Answer::Allow(_));
         match decision.answer {
             Answer::Allow(limits) => {
+                if header.tag == b'P' {
+                    self.judge.parses(frontend::parse(body)?.name);
+                }
                 self.judge.sent(seq);
                 let put_right = match self.judge.take_put_right() {
                     Some(text) => {
@@ -387,7 +390,7 @@ impl Pipeline {
 
     /// Whether a statement may run, and how it is sent.
     fn decide(&mut self, statement: &inspect::Statement, failed: bool) -> (Decision, Way) {
-        let decision = decide::decide(statement, &mut self.judge, failed);
+        let decision = decide::decide(statement, &mut self.judge, &self.inspector, failed);
         let Answer::Allow(limits) = &decision.answer else { return (decision, Way::Free) };
         match self.guard.admit(statement, limits.as_deref()) {
             Ok(way) => (decision, way),
@@ -402,7 +405,7 @@ impl Pipeline {
         let bind = inspect::bind_names(body)?.ok_or(ProtocolError::Malformed { tag: b'B' })?;
         // What it was bound with before is gone.
         self.binds.take(bind.portal);
-        let admitted = self.judge.admit_bind(&statement, bind.portal, self.is_failed());
+        let admitted = self.judge.admit_bind(&statement, bind.portal, &self.inspector, self.is_failed());
         let admitted = admitted.and_then(|recorded| {
             if recorded {
                 self.binds.has_room()?;

@@ -29,6 +29,8 @@ pub struct Prepared {
     pub text: Arc<str>,
     /// How its literals were read: PostgreSQL keeps the tree, so that later settings do not matter.
     pub lexing: Lexing,
+    /// The types of its parameters, by object id, that a Parse message declared; 0 where it left one open.
+    pub types: Arc<[u32]>,
 }
 
 /// A session's share in the meaning of names. Cheap to copy: what can be long is shared.
@@ -79,7 +81,7 @@ impl Context {
     pub fn keep(&mut self, handle: &Handle) {
         match handle {
             Handle::Prepare { name, query } => {
-                let prepared = Prepared { text: query.clone(), lexing: self.lexing };
+                let prepared = Prepared { text: query.clone(), lexing: self.lexing, types: Arc::default() };
                 Arc::make_mut(&mut self.prepared).insert(name.clone(), prepared);
             }
             Handle::Declare { name, facts, .. } => {
@@ -95,6 +97,12 @@ impl Context {
             Handle::Close(None) => self.cursors = Arc::default(),
             Handle::Execute(_) | Handle::Fetch(_) => {}
         }
+    }
+
+    /// Keeps what a Parse message has prepared, for an EXECUTE of its name.
+    pub fn keep_parsed(&mut self, name: String, text: &str, types: &[u32]) {
+        let prepared = Prepared { text: text.into(), lexing: self.lexing, types: types.into() };
+        Arc::make_mut(&mut self.prepared).insert(name, prepared);
     }
 
     /// The session for which the catalog prints its definitions: nothing in the path, so that all names are qualified.

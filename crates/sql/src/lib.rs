@@ -30,7 +30,7 @@ pub mod read_only;
 pub mod shape;
 pub mod version;
 
-pub use analyse::{Analysis, Handle, analyse, analyse_in_full};
+pub use analyse::{Analysis, Handle, analyse, analyse_in_full, executed};
 pub use catalog::Catalog;
 pub use context::Context;
 pub use counting::counting;

@@ -11,6 +11,7 @@ use postern_sql::{
     Context, Handle, analyse, analyse_in_full,
     catalog::Query,
     context::Lexing,
+    executed,
     facts::{Action, Cause, Object, Refusal, Script, Setting},
     read_only,
 };
@@ -245,4 +246,38 @@ fn what_a_string_takes_away_hides_nothing() {
     }
     // What names nothing can follow anything.
     assert!(ask("ROLLBACK; BEGIN; SET work_mem = 1; COMMIT", &session).is_ok());
+}
+
+#[test]
+fn what_a_message_prepared_is_executed_with_its_declared_types() {
+    let mut session = session();
+    session.keep_parsed("m".to_owned(), "SELECT a FROM t WHERE a = $1", &[23]);
+    assert_eq!(relations("EXPLAIN (VERBOSE, FORMAT JSON) EXECUTE m (NULL)", &session), ["public.t"]);
+    let reads = |session: &Context| read_only(&ask("EXECUTE m (1)", session).unwrap().statements[0]).is_ok();
+    assert!(reads(&session));
+    session.keep_parsed("m".to_owned(), "DELETE FROM t WHERE a = $1", &[23]);
+    assert!(!reads(&session));
+    // What PREPARE would not take.
+    for text in ["SET search_path = first", "COMMIT", "EXECUTE m", "EXPLAIN EXECUTE m", "PREPARE n AS SELECT 1"] {
+        session.keep_parsed("m".to_owned(), text, &[]);
+        assert_eq!(ask("EXECUTE m", &session).unwrap_err().cause, Cause::Unresolved, "{text}");
+    }
+}
+
+#[test]
+fn the_parameters_of_what_is_executed_are_its_own() {
+    let mut session = session();
+    session.keep_parsed("m".to_owned(), "SELECT lower($1)", &[25]);
+    session.parameters = vec![23];
+    assert!(ask("EXECUTE m ($1)", &session).is_ok());
+    session.keep_parsed("m".to_owned(), "SELECT a FROM t WHERE a = $1", &[0]);
+    assert_eq!(relations("EXECUTE m ($1)", &session), ["public.t"]);
+}
+
+#[test]
+fn names_that_a_text_may_execute_are_found() {
+    let found = |text: &str| executed(text);
+    assert_eq!(found("EXPLAIN (VERBOSE) execute sqlx_s_1 (NULL)"), ["sqlx_s_1"]);
+    assert_eq!(found("eXecute /* - */ \"A\"\"b\"; EXECUTE C"), ["A\"b", "c"]);
+    assert!(found("SELECT 'execute a' -- execute b").is_empty() && found("EXECUTE").is_empty());
 }

@@ -2,10 +2,11 @@
 
 use super::{
     Judge, MAX_VERDICTS, Statement, Verdict,
+    parsed::Parsed,
     report::{frozen, more_than_reading, names_have_changed, of_several, prepared_unseen},
     with_statements,
 };
-use crate::pipeline::basis::Ruled;
+use crate::pipeline::{basis::Ruled, inspect::Prepared};
 use postern_proto::v1::StatementKind;
 use postern_sql::{
     Analysis, Handle,
@@ -41,6 +42,7 @@ impl Judge {
         statement: &Statement,
         verdict: &Verdict,
         analysis: &Analysis,
+        parsed: &Parsed,
         failed: bool,
         ruled: &mut Ruled,
     ) -> Result<(), Report> {
@@ -50,20 +52,20 @@ impl Judge {
             verdict.permitted.keep(self.policy.counter(), ruled);
         }
         if statement.kind == StatementKind::Execute && statement.prepared.made_by_sql.is_none() {
-            self.admit_as_planned(statement, verdict, failed, ruled)?;
+            self.admit_as_planned(&statement.prepared, verdict, failed, ruled)?;
         }
-        self.admit_executed(analysis, failed, ruled)
+        self.admit_executed(analysis, parsed, failed, ruled)
     }
 
     /// A prepared statement may have been planned when it meant something else: that has to be permitted as well.
-    fn admit_as_planned(
+    pub(super) fn admit_as_planned(
         &self,
-        statement: &Statement,
+        prepared: &Prepared,
         verdict: &Verdict,
         failed: bool,
         ruled: &mut Ruled,
     ) -> Result<(), Report> {
-        let mut judged = statement.prepared.judged.borrow_mut();
+        let mut judged = prepared.judged.borrow_mut();
         let judged = judged.as_mut().ok_or_else(prepared_unseen)?;
         let known = |known: &Verdict| Rc::ptr_eq(known, verdict) || known.analysis == verdict.analysis;
         match judged.verdicts.last() {
@@ -80,13 +82,24 @@ impl Judge {
         Ok(())
     }
 
-    /// Likewise of what SQL has prepared and executes, unless the string itself has just prepared it.
-    fn admit_executed(&mut self, analysis: &Analysis, failed: bool, ruled: &mut Ruled) -> Result<(), Report> {
+    /// Likewise of what SQL executes, unless the string itself has just prepared it.
+    fn admit_executed(
+        &mut self,
+        analysis: &Analysis,
+        parsed: &Parsed,
+        failed: bool,
+        ruled: &mut Ruled,
+    ) -> Result<(), Report> {
         let mut here = Vec::new();
         for (statement, handle) in with_statements(analysis) {
             match handle {
                 Handle::Prepare { name, .. } => here.push(name),
-                Handle::Execute(name) if !here.contains(&name) => {
+                Handle::Execute(name) if here.contains(&name) => {}
+                Handle::Execute(name) => {
+                    if let Some(prepared) = parsed.get(name) {
+                        self.admit_parsed(prepared, failed, ruled)?;
+                        continue;
+                    }
                     for earlier in self.made.planned(name, self.now, statement)? {
                         self.admit_one(&earlier, failed, ruled)?;
                     }

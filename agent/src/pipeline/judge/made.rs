@@ -5,6 +5,7 @@ use super::{
     report::{made_unseen, names_have_changed},
     with_statements,
 };
+use crate::pipeline::inspect::NAME_BYTES;
 use postern_sql::{
     Analysis, Context, Handle,
     facts::{self, Standing},
@@ -156,6 +157,17 @@ impl Made {
             }
         }
         lost
+    }
+
+    /// A Parse takes a name. Whether SQL had made something under it.
+    pub fn gives_way(&mut self, name: &[u8], context: &mut Context) -> bool {
+        let name = name.get(..NAME_BYTES).unwrap_or(name);
+        let Some(name) = std::str::from_utf8(name).ok().filter(|name| self.prepared.contains_key(*name)) else {
+            return false;
+        };
+        self.prepared.remove(name);
+        context.keep(&Handle::Deallocate(Some(name.to_owned())));
+        true
     }
 
     fn lose(&mut self, name: &str, context: &mut Context) {

@@ -3,9 +3,9 @@
 //!
 //! - [`names`]: what names mean in the session, which is asked in band
 //! - [`sight`]: by which catalog statements are understood
-//! - [`made`]: prepared statements and cursors that SQL makes
+//! - [`made`]: prepared statements and cursors that SQL makes; `parsed`: those that a message has made and SQL executes
 //! - [`rename`]: `application_name` keeps its prefix
-//! - `admit`: whether what was understood is permitted; `runs`: what it changes of what names mean
+//! - `understand`: what a text does; `admit`: whether what was understood is permitted; `runs`: what it changes of what names mean
 //! - `startup`: what a client asks for at start-up
 //! - [`report`]: what a client is told
 //!
@@ -15,16 +15,18 @@
 mod admit;
 mod made;
 pub mod names;
+mod parsed;
 mod rename;
 pub mod report;
 mod runs;
 pub mod sight;
 pub mod startup;
+mod understand;
 
 use super::{
     basis::{Basis, Last},
     decide::{Answer as Decided, Decision, Refused},
-    inspect::{MadeBySql, Statement},
+    inspect::{Inspector, MadeBySql, Statement},
     limits::Limits,
     policy::Policy,
     question::{Answer, Question, Row},
@@ -33,13 +35,13 @@ use crate::catalogs::{Snapshot, Watched};
 use admit::Permitted;
 use made::Made;
 use names::{Answered, Meaning, Names, QUESTION, Why};
+use parsed::Parsed;
 use postern_proto::v1::StatementKind;
 use postern_sql::{
-    Analysis, Context, Handle, Shapes, analyse_in_full,
+    Analysis, Context, Handle, Shapes,
     facts::{self, Refusal},
-    parse::text_of,
 };
-use postern_wire::{error::Report, tracker::Ended};
+use postern_wire::tracker::Ended;
 use rename::Prefix;
 use report::{names_have_changed, not_understood};
 use sight::{Need, Sight};
@@ -331,12 +333,12 @@ impl Judge {
     }
 
     /// Whether a statement may run. If it may, and does, what it changes of what names mean is kept in mind.
-    pub fn decide(&mut self, statement: &Statement, failed: bool) -> Decision {
+    pub fn decide(&mut self, statement: &Statement, names: &Inspector, failed: bool) -> Decision {
         self.put_right = None;
         if self.resting {
             return Decision::ALLOW;
         }
-        match self.judge(statement, failed) {
+        match self.judge(statement, names, failed) {
             Err(refused) => refused.into(),
             Ok((verdict, limits, basis)) => {
                 if statement.kind == StatementKind::Parse {
@@ -348,6 +350,13 @@ impl Judge {
                 let limits = (!limits.is_none()).then(|| Box::new(limits));
                 Decision { answer: Decided::Allow(limits), basis }
             }
+        }
+    }
+
+    /// A Parse of this name goes on. What SQL has made under it is gone by then, or else the Parse fails.
+    pub fn parses(&mut self, name: &[u8]) {
+        if self.made.gives_way(name, &mut self.context) {
+            self.forget();
         }
     }
 
@@ -375,7 +384,13 @@ impl Judge {
     ///
     /// # Errors
     /// Why not.
-    pub fn admit_bind(&mut self, statement: &Statement, portal: &[u8], failed: bool) -> Result<bool, Refused> {
+    pub fn admit_bind(
+        &mut self,
+        statement: &Statement,
+        portal: &[u8],
+        names: &Inspector,
+        failed: bool,
+    ) -> Result<bool, Refused> {
         if self.resting {
             return Ok(false);
         }
@@ -388,12 +403,17 @@ impl Judge {
         if meant.is_some_and(|meaning| meaning != self.now) {
             return Err(names_have_changed().into());
         }
-        let (_, _, basis) = self.judge(statement, failed)?;
+        let (_, _, basis) = self.judge(statement, names, failed)?;
         Ok(basis.is_some_and(|basis| basis.record_binds))
     }
 
     /// What is known of a statement that may run, its limits, and what that rests on.
-    fn judge(&mut self, statement: &Statement, failed: bool) -> Result<(Verdict, Limits, Option<Basis>), Refused> {
+    fn judge(
+        &mut self,
+        statement: &Statement,
+        names: &Inspector,
+        failed: bool,
+    ) -> Result<(Verdict, Limits, Option<Basis>), Refused> {
         let prepared = &statement.prepared;
         let standing_in = match &prepared.made_by_sql {
             None => None,
@@ -413,10 +433,17 @@ impl Judge {
             return Err(why.report().into());
         }
         self.known_encoding()?;
-        let verdict = self.analysed(text, &prepared.types);
+        // What SQL has made is not a Parse's.
+        let parsed = if standing_in.is_none() { Parsed::of(text, names) } else { Parsed::default() };
+        // What a name stands for changes with each Parse: nothing that depends on it is remembered.
+        let verdict = if parsed.is_empty() {
+            self.analysed(text, &prepared.types)
+        } else {
+            self.understand(text, &prepared.types, &parsed)
+        };
         let analysis = verdict.analysis.as_ref().map_err(|refusal| not_understood(refusal))?;
         let mut ruled = self.policy.begin();
-        let admitted = self.admit_all(statement, &verdict, analysis, failed, &mut ruled);
+        let admitted = self.admit_all(statement, &verdict, analysis, &parsed, failed, &mut ruled);
         let limits = std::mem::take(&mut ruled.limits);
         let by_policies = admitted.is_ok() || ruled.refused.is_some();
         let basis = self.policy.basis(ruled, analysis, &verdict.basis)?.filter(|_| by_policies);
@@ -429,61 +456,6 @@ impl Judge {
             self.put_right = std::str::from_utf8(text).ok().and_then(|text| prefix.put_right(text, &analysis.script));
         }
         Ok((verdict, limits, basis))
-    }
-
-    fn analysed(&mut self, text: &[u8], types: &[u32]) -> Verdict {
-        if types.is_empty()
-            && let Some(verdict) = self.shapes.lookup(text)
-        {
-            return Rc::clone(verdict);
-        }
-        let mut remembered = self.remembered.get(text).into_iter().flatten();
-        if let Some((_, verdict)) = remembered.find(|(of, _)| **of == *types) {
-            return Rc::clone(verdict);
-        }
-        let context = Context { parameters: types.to_vec(), ..self.context.clone() };
-        let analysis = match self.sight.catalog() {
-            Some(catalog) => text_of(text).and_then(|text| analyse_in_full(text, catalog, &context)),
-            // INVARIANT: a missing catalog is an obstacle, so that nothing is judged without one.
-            None => Err(Refusal {
-                cause: facts::Cause::Unresolved,
-                message: "the database's catalog is not known yet".to_owned(),
-                hint: "Send the statement again.".to_owned(),
-                position: None,
-            }),
-        };
-        let analysis = analysis.map_err(Box::new);
-        let verdict = Rc::new(Understood { analysis, permitted: Permitted::default(), basis: Last::default() });
-        if types.is_empty()
-            && let Ok(analysis) = &verdict.analysis
-            && self.shapes.keep(text, analysis, Rc::clone(&verdict))
-        {
-            return verdict;
-        }
-        let analysis = verdict.analysis.as_ref().map_or(0, Analysis::bytes);
-        let bytes = text.len() + size_of_val(types) + analysis + ENTRY_BYTES;
-        if self.remembered_bytes + bytes > MAX_REMEMBERED {
-            self.forget();
-        }
-        if bytes <= MAX_REMEMBERED {
-            self.remembered_bytes += bytes;
-            self.remembered.entry(text.into()).or_default().push((types.into(), Rc::clone(&verdict)));
-        }
-        verdict
-    }
-
-    /// Encodings in which a byte of ASCII may be a part of another letter are not read as the server reads them.
-    fn known_encoding(&self) -> Result<(), Report> {
-        const ASCII_IS_ASCII: [&str; 7] = ["UTF8", "SQL_ASCII", "LATIN", "WIN", "ISO_8859", "KOI8", "UNICODE"];
-        // In a transaction that has failed it may not be known yet, and nothing runs.
-        if self.encoding.is_empty() || ASCII_IS_ASCII.iter().any(|prefix| self.encoding.starts_with(prefix)) {
-            return Ok(());
-        }
-        Err(Report::new(
-            "0A000",
-            format!("statements in the client encoding {} are not understood", self.encoding),
-            "Connect again, and let client_encoding be UTF8.",
-        ))
     }
 }
 

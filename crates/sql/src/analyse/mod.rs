@@ -46,6 +46,7 @@ use crate::{
 use scope::{Arguments, Flow, Scope};
 
 pub use script::{analyse, analyse_in_full};
+pub use session::executed;
 
 /// How deep a statement may nest. PostgreSQL's own limit (`max_stack_depth`) is of this order.
 const MAX_DEPTH: u32 = 2_000;

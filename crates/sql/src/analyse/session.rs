@@ -166,14 +166,25 @@ impl Analyser<'_> {
         self.facts.handles.push(Handle::Execute(execute.name.clone()));
         self.enter()?;
         let tree = parse::parse(&prepared.text, prepared.lexing, self.context.major)?;
+        // Its parameters are its own, and EXECUTE turns its arguments into their types.
+        let outer = std::mem::replace(&mut self.context.parameters, prepared.types.to_vec());
+        for &oid in prepared.types.iter().filter(|oid| **oid != 0) {
+            self.type_checks(oid)?;
+            self.facts.types.insert(oid);
+        }
         for raw in &tree.statements {
             match raw.stmt.as_ref().and_then(|node| node.node.as_ref()) {
-                // One that executes or prepares another cannot be prepared.
-                Some(NodeEnum::ExecuteStmt(_) | NodeEnum::PrepareStmt(_)) => return Err(unexpected("EXECUTE")),
-                Some(node) => self.statement(node).map(drop)?,
+                Some(node) if can_be_prepared(node) => self.statement(node).map(drop)?,
+                Some(_) => {
+                    return Err(unresolved(
+                        format!("the prepared statement \"{}\" is none that PREPARE could have made", execute.name),
+                        "Execute it by the messages of the protocol.",
+                    ));
+                }
                 None => {}
             }
         }
+        self.context.parameters = outer;
         self.leave();
         Ok(())
     }
@@ -241,6 +252,18 @@ impl Analyser<'_> {
     }
 }
 
+/// Whether PREPARE takes a statement. A Parse message takes all, those among them that change what names mean.
+fn can_be_prepared(node: &NodeEnum) -> bool {
+    matches!(
+        node,
+        NodeEnum::SelectStmt(_)
+            | NodeEnum::InsertStmt(_)
+            | NodeEnum::UpdateStmt(_)
+            | NodeEnum::DeleteStmt(_)
+            | NodeEnum::MergeStmt(_)
+    )
+}
+
 /// A setting's value as text. The items of a search path are quoted where they need it, so that each stays one item.
 fn setting_value(name: &str, args: &[Node]) -> Option<String> {
     let items: Option<Vec<String>> = args.iter().map(constant).collect();
@@ -273,26 +296,49 @@ pub(super) fn constant(node: &Node) -> Option<String> {
     }
 }
 
+/// The names that a text may execute, found without understanding it: some may be missing, and some be none.
+#[must_use]
+pub fn executed(text: &str) -> Vec<String> {
+    use protobuf::Token;
+    const EXECUTE: &[u8] = b"execute";
+    // Not many texts have so much as the word, and those that do are short.
+    let has_word = || text.as_bytes().windows(EXECUTE.len()).any(|window| window.eq_ignore_ascii_case(EXECUTE));
+    if text.len() > parse::MAX_TEXT_BYTES || !has_word() {
+        return Vec::new();
+    }
+    let Ok(scanned) = pg_query::scan(text) else { return Vec::new() };
+    let comment = |token: &&protobuf::ScanToken| matches!(token.token(), Token::SqlComment | Token::CComment);
+    let tokens: Vec<_> = scanned.tokens.iter().filter(|token| !comment(token)).collect();
+    let after = tokens.windows(2).filter_map(|pair| match pair {
+        [word, name] if word.token() == Token::Execute => identifier(token_text(text, name)?).into(),
+        _ => None,
+    });
+    after.collect()
+}
+
+fn token_text<'a>(text: &'a str, token: &protobuf::ScanToken) -> Option<&'a str> {
+    text.get(usize::try_from(token.start).ok()?..usize::try_from(token.end).ok()?)
+}
+
+/// A name as it stands in a text.
+fn identifier(text: &str) -> String {
+    match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+        Some(quoted) => quoted.replace("\"\"", "\""),
+        None => text.to_lowercase(),
+    }
+}
+
 /// The text after AS of the PREPARE with this name.
 fn prepared_text(text: &str, name: &str) -> Option<Arc<str>> {
     use protobuf::Token;
     let scanned = pg_query::scan(text).ok()?;
     let mut tokens = scanned.tokens.iter();
-    let slice = |token: &protobuf::ScanToken| {
-        let (start, end) = (usize::try_from(token.start).ok()?, usize::try_from(token.end).ok()?);
-        text.get(start..end)
-    };
     while let Some(token) = tokens.next() {
         if token.token() != Token::Prepare {
             continue;
         }
         let named = tokens.by_ref().find(|token| !matches!(token.token(), Token::SqlComment | Token::CComment))?;
-        let found = slice(named)?;
-        let found = match found.strip_prefix('"').and_then(|found| found.strip_suffix('"')) {
-            Some(quoted) => quoted.replace("\"\"", "\""),
-            None => found.to_lowercase(),
-        };
-        if found != name {
+        if identifier(token_text(text, named)?) != name {
             continue;
         }
         let mut depth = 0_u32;

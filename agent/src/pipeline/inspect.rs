@@ -134,10 +134,10 @@ impl Inspector {
                 let statement = Prepared { types: types.collect(), batch: self.batch, ..Prepared::new(parse.text) };
                 let statement = Rc::new(statement);
                 bounded(tag, parse.name, self.statements.len())?;
-                let replaced = self.statements.insert(parse.name.into(), Rc::clone(&statement));
+                let replaced = self.statements.insert(key(parse.name).into(), Rc::clone(&statement));
                 // The unnamed one goes whether or not the Parse succeeds.
                 let kept = replaced.clone().filter(|_| !parse.name.is_empty());
-                self.replacing = kept.map(|kept| (parse.name.into(), kept));
+                self.replacing = kept.map(|kept| (key(parse.name).into(), kept));
                 self.abandon(replaced);
                 Ok(decidable(StatementKind::Parse, statement, Sent::Parse))
             }
@@ -145,15 +145,15 @@ impl Inspector {
                 let bind = bind_names(body)?.ok_or(ProtocolError::Malformed { tag })?;
                 bounded(tag, bind.portal, self.portals.len())?;
                 // A name that is not there may be one that SQL's PREPARE has made, or none: the server knows.
-                let statement = self.statements.get(bind.statement).cloned();
+                let statement = self.statements.get(key(bind.statement)).cloned();
                 let statement = statement.unwrap_or_else(|| unseen(bind.statement, MadeBySql::Statement));
-                self.portals.insert(bind.portal.into(), Rc::clone(&statement));
+                self.portals.insert(key(bind.portal).into(), Rc::clone(&statement));
                 self.bound = Some(statement);
                 unrecorded(Some(Sent::Bind))
             }
             b'E' => {
                 let (portal, _) = frontend::execute(body)?;
-                let statement = match self.portals.get(portal) {
+                let statement = match self.portals.get(key(portal)) {
                     Some(statement) => Rc::clone(statement),
                     None => unseen(portal, MadeBySql::Cursor),
                 };
@@ -162,10 +162,10 @@ impl Inspector {
             b'C' => {
                 match frontend::target(tag, body)? {
                     Target::Statement(name) => {
-                        let closed = self.statements.remove(name);
+                        let closed = self.statements.remove(key(name));
                         self.abandon(closed);
                     }
-                    Target::Portal(name) => drop(self.portals.remove(name)),
+                    Target::Portal(name) => drop(self.portals.remove(key(name))),
                 }
                 unrecorded(Some(Sent::Close))
             }
@@ -243,7 +243,7 @@ impl Inspector {
     /// so that the Bind is not passed over when that fails.
     pub fn awaits(&self, name: &[u8]) -> bool {
         self.statements
-            .get(name)
+            .get(key(name))
             .is_some_and(|statement| statement.batch != self.batch && statement.number.get() > self.parsed)
     }
 
@@ -269,12 +269,12 @@ impl Inspector {
 
     /// The text that a Bind of this name would run.
     pub fn text_of_statement(&self, name: &[u8]) -> Option<&[u8]> {
-        self.statements.get(name).map(|statement| statement.text.bytes())
+        self.statements.get(key(name)).map(|statement| statement.text.bytes())
     }
 
     /// The text that an Execute of this portal would run.
     pub fn text_of_portal(&self, name: &[u8]) -> Option<&[u8]> {
-        self.portals.get(name).map(|statement| statement.text.bytes())
+        self.portals.get(key(name)).map(|statement| statement.text.bytes())
     }
 }
 
@@ -313,6 +313,11 @@ fn unseen(name: &[u8], made: fn(Box<str>) -> MadeBySql) -> Rc<Prepared> {
 fn decidable(kind: StatementKind, prepared: Rc<Prepared>, sent: fn(u64) -> Sent<u64>) -> Inspected {
     let adopted = if kind == StatementKind::Execute { prepared.parse.take() } else { None };
     Inspected::Statement(Decidable { statement: Statement { kind, prepared, adopted }, sent })
+}
+
+/// By what PostgreSQL tells statements and portals apart (`NAMEDATALEN`).
+pub fn key(name: &[u8]) -> &[u8] {
+    name.get(..NAME_BYTES).unwrap_or(name)
 }
 
 fn bounded(tag: u8, name: &[u8], names: usize) -> Result<(), ProtocolError> {

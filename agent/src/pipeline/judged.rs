@@ -509,3 +509,13 @@ async fn it_has_to_be_certain_what_is_executed() {
     fixture.prepares(&long[1..], read);
     fixture.runs(&format!("EXECUTE {}", &long[1..]), "SELECT 0");
 }
+
+#[tokio::test]
+async fn names_are_told_apart_as_far_as_postgresql_looks() {
+    let mut fixture = Fixture::new("write");
+    let name = |end: &str| format!("{}{end}", "n".repeat(63));
+    fixture.prepares(&name("a"), "DELETE FROM secrets");
+    fixture.apply(NO_SECRETS);
+    let stand_in = fixture.session.client(&bind_execute(&name("b")));
+    fixture.refused(&stand_in, "42501");
+}

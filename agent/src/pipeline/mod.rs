@@ -318,13 +318,13 @@ impl Pipeline {
                     b'B' if !self.may_be_bound(body, to_server)? => return Ok(false),
                     b'C' => {
                         if let Target::Portal(portal) = frontend::target(header.tag, body)? {
-                            self.binds.take(portal);
+                            self.binds.take(inspect::key(portal));
                         }
                     }
                     _ => {}
                 }
                 if header.tag == b'B' {
-                    self.guard.bound(|| inspect::bind_names(body).ok().flatten().map(|bind| bind.portal));
+                    self.guard.bound(|| inspect::bind_names(body).ok().flatten().map(|bind| inspect::key(bind.portal)));
                 }
                 if let Some(sent) = sent {
                     self.sent(sent);
@@ -346,7 +346,7 @@ impl Pipeline {
         let seq = self.journal.decided(&statement, &decision)?;
         self.inspector.recorded(&statement, seq);
         if header.tag == b'E'
-            && let Some(bound) = self.binds.take(frontend::execute(body)?.0)
+            && let Some(bound) = self.binds.take(inspect::key(frontend::execute(body)?.0))
         {
             self.journal.bound(seq, bound)?;
         }
@@ -372,7 +372,11 @@ impl Pipeline {
                 match way {
                     Way::Free => to_server.extend_from_slice(message),
                     _ => {
-                        let portal = if way == Way::Execute { frontend::execute(body)?.0 } else { Default::default() };
+                        let portal = if way == Way::Execute {
+                            inspect::key(frontend::execute(body)?.0)
+                        } else {
+                            Default::default()
+                        };
                         self.guard.begin(Begins { seq, way, text, portal, limits }, message, to_server);
                     }
                 }
@@ -403,13 +407,14 @@ impl Pipeline {
     fn may_be_bound(&mut self, body: &[u8], to_server: &mut Vec<u8>) -> Result<bool, Fatal> {
         let Some(statement) = self.inspector.take_bound() else { return Ok(true) };
         let bind = inspect::bind_names(body)?.ok_or(ProtocolError::Malformed { tag: b'B' })?;
+        let portal = inspect::key(bind.portal);
         // What it was bound with before is gone.
-        self.binds.take(bind.portal);
-        let admitted = self.judge.admit_bind(&statement, bind.portal, &self.inspector, self.is_failed());
+        self.binds.take(portal);
+        let admitted = self.judge.admit_bind(&statement, portal, &self.inspector, self.is_failed());
         let admitted = admitted.and_then(|recorded| {
             if recorded {
                 self.binds.has_room()?;
-                self.binds.begin(bind.portal);
+                self.binds.begin(portal);
                 self.binds.pass(body.get(bind.length()..).unwrap_or_default());
             }
             Ok(())

@@ -302,11 +302,12 @@ fn application_name(ticket: &Ticket, parameters: &[Setting]) -> String {
     name
 }
 
-/// The client's parameters in their order, then Postern's own: the last one counts, and RESET restores it.
+/// The client's parameters in their order, then Postern's own: the last one counts, and RESET restores it. Who logs in to
+/// which database, and that it is no replication, is not for a gateway to say.
 pub(crate) fn parameters(ticket: &Ticket, client: &[Setting], application_name: &str) -> Vec<(String, String)> {
     let mut parameters: Vec<_> = client
         .iter()
-        .filter(|setting| setting.name != "application_name")
+        .filter(|setting| !matches!(&*setting.name, "application_name" | "user" | "database" | "replication"))
         .map(|setting| (setting.name.clone(), setting.value.clone()))
         .collect();
     if !application_name.is_empty() {
@@ -377,6 +378,25 @@ mod tests {
             privileged_readers: false,
             root_certificate: None,
         }
+    }
+
+    #[test]
+    fn a_gateway_does_not_say_who_logs_in() {
+        let setting = |name: &str, value: &str| Setting { name: name.to_owned(), value: value.to_owned() };
+        let asked = [
+            setting("user", "postgres"),
+            setting("database", "other"),
+            setting("replication", "database"),
+            setting("DateStyle", "ISO"),
+        ];
+        let ticket = Ticket { read_only: true, ..Ticket::default() };
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let expected = [
+            pair("DateStyle", "ISO"),
+            pair("application_name", "postern:g:"),
+            pair("default_transaction_read_only", "on"),
+        ];
+        assert_eq!(parameters(&ticket, &asked, "postern:g:"), expected);
     }
 
     #[test]

@@ -34,6 +34,9 @@ const CONTROL_PAGE: u32 = 500;
 /// How long one search reads.
 const MAX_TIME: Duration = Duration::from_secs(20);
 
+/// Texts of statements and what their decisions rest on, in all that one search finds.
+const MAX_FOUND_BYTES: usize = 64 << 20;
+
 /// How long after `until` the end of a statement is still looked for.
 const END_HORIZON: Duration = Duration::from_secs(24 * 3600);
 
@@ -100,6 +103,10 @@ pub async fn search(store: &Store, actor: &Actor, query: AuditQuery) -> Result<V
         // Unpacking takes a while: not on a thread that serves others.
         let (folded, done) = tokio::task::spawn_blocking(read).await.map_err(Problem::fault)??;
         fold = folded;
+        if fold.found_bytes() > MAX_FOUND_BYTES {
+            return Err(Problem::too_large("what was found is too large for one answer")
+                .hint("ask for fewer with `limit`, or narrow it with `since` and `until`"));
+        }
         if done {
             break;
         }

@@ -118,6 +118,17 @@ pub async fn segments_are_stored_once(store: &Store) {
     assert!(audit::append_segment(store, &mut source, "seg_3", b"not a segment".to_vec(), at(1)).await.is_err());
 }
 
+pub async fn what_one_search_finds_is_bounded(store: &Store) {
+    let cast = recorded(store).await;
+    let mut records = vec![facts(&cast, "ses_1"), text(1, &"x".repeat(1 << 20))];
+    records.extend((1..=70).flat_map(|seq| [decided(seq, 1, 1), ended(seq, Outcome::Ok, "")]));
+    append(store, "seg_1", records, 1).await;
+    let query = |limit| AuditQuery { limit: Some(limit), ..AuditQuery::default() };
+    let refused = search(store, &cast.admin, query(100)).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::TooLarge);
+    assert_eq!(find(store, &cast.admin, query(10)).await.len(), 10);
+}
+
 pub async fn connectors_speak_of_their_own_sessions(store: &Store) {
     let cast = recorded(store).await;
     let mut appended = 0;

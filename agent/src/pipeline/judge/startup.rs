@@ -27,7 +27,7 @@ impl Judge {
         let value = value.replace('\'', "''");
         // A session that is told its encoding at start-up has it: that is judged with each statement. Its name is given
         // its prefix where it is connected.
-        if matches!(name, "client_encoding" | "replication" | "application_name") {
+        if matches!(name, "client_encoding" | "application_name") {
             return Ok(());
         }
         let verdict = self.analysed(format!("SET {name} TO '{value}'").as_bytes(), &[]);

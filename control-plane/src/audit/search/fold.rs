@@ -28,6 +28,8 @@ pub(super) struct Fold {
     ends: HashMap<Key, StatementEnded>,
     /// Events that are stored once and told in several segments.
     seen: HashSet<String>,
+    /// What decisions rest on, of all statements that were found.
+    facts_bytes: usize,
 }
 
 /// What the records of one segment refer to.
@@ -47,7 +49,14 @@ impl Fold {
             open: HashMap::new(),
             ends: HashMap::new(),
             seen: HashSet::new(),
+            facts_bytes: 0,
         }
+    }
+
+    /// The texts of the statements that are kept, and what the decisions rest on of all that were found.
+    pub(super) fn found_bytes(&self) -> usize {
+        let kept = self.events.iter().chain(self.open.values()).filter_map(|event| event.sql.as_ref());
+        self.facts_bytes + kept.map(String::len).sum::<usize>()
     }
 
     /// Whether no segment whose last event is at `last_at` or before can matter any more.
@@ -157,6 +166,7 @@ impl Fold {
         }
         event.binds = bound.as_ref().map(binds);
         if let Some(basis) = definitions.bases.get(&decided.basis_ref) {
+            self.facts_bytes += if self.search.query.facts { basis.json.len() } else { 0 };
             rests_on(&mut event, basis, decided, facts, self.search.query.facts);
         }
         match end {

@@ -125,7 +125,7 @@ pub async fn what_one_search_finds_is_bounded(store: &Store) {
     append(store, "seg_1", records, 1).await;
     let query = |limit| AuditQuery { limit: Some(limit), ..AuditQuery::default() };
     let refused = search(store, &cast.admin, query(100)).await.unwrap_err();
-    assert_eq!(refused.code, ErrorCode::TooLarge);
+    assert_eq!(told(refused).code, ErrorCode::TooLarge);
     assert_eq!(find(store, &cast.admin, query(10)).await.len(), 10);
 }
 

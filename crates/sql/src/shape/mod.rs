@@ -8,7 +8,7 @@
 //! - `free`: the analysis takes the same way through both trees, since it never reads the value of a free literal
 //! - literals that are not free have to be the same byte for byte
 //!
-//! It holds with one catalog and one [`Context`](crate::Context): who keeps analyses forgets them when these change, as
+//! It holds with one catalog and one [`Context`]: who keeps analyses forgets them when these change, as
 //! with those kept by exact text. Texts have shapes only while literals are read as by default: with
 //! `standard_conforming_strings` off a backslash would matter (none has a shape with one in it), and older servers'
 //! check of numbers looks into strings. It is not libpg_query's fingerprint, which takes different names for one.

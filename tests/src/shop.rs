@@ -93,6 +93,21 @@ impl Shop {
     }
 }
 
+/// Policies of a demo shop: everybody reads, agents no payments, and order items under review.
+pub const READERS: &str = r#"
+@id("readers")
+permit (principal, action in [Action::"connect", Action::"read"], resource);
+
+@id("no-payments")
+@message("payments are not for agents")
+@hint("ask finance")
+forbid (principal is Agent, action == Action::"read", resource == Table::"demo/public.payments");
+
+@id("held")
+@review("group:dba")
+permit (principal, action == Action::"read", resource == Table::"demo/public.order_items");
+"#;
+
 /// What a client is told when a statement is refused.
 pub async fn refusal(client: &Client, sql: &str) -> Option<String> {
     let error = client.batch_execute(sql).await.err()?;

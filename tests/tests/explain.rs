@@ -9,7 +9,7 @@ use postern_e2e::{
     dev::{Caller, Dev, Done},
     parts::{Part, Parts},
     raw::{self, Login, Raw, Tls},
-    shop::{IN_FORCE_WITHIN, until},
+    shop::{IN_FORCE_WITHIN, READERS, until},
     wait,
 };
 use serde_json::{Value, json};
@@ -18,19 +18,7 @@ use std::{path::PathBuf, time::Duration};
 /// The audit has a statement two seconds after it has run; here, later.
 const RECORDED_WITHIN: Duration = Duration::from_secs(20);
 
-const READERS: &str = r#"
-@id("readers")
-permit (principal, action in [Action::"connect", Action::"read"], resource);
-
-@id("no-payments")
-@message("payments are not for agents")
-@hint("ask finance")
-forbid (principal is Agent, action == Action::"read", resource == Table::"demo/public.payments");
-
-@id("held")
-@review("group:dba")
-permit (principal, action == Action::"read", resource == Table::"demo/public.order_items");
-
+const WRITERS: &str = r#"
 @id("writers")
 permit (principal, action in Action::"write", resource)
 when { context.statement.filtered && context.grant.role == "write" };
@@ -77,7 +65,7 @@ async fn a_statement_is_explained_and_not_run() {
     assert!(done.stdout.contains("forbidden by postern:read-only"), "{done:#?}");
 
     // By files that were not applied, and then by those in force.
-    let readers = file(&dev, "readers.cedar", READERS);
+    let readers = file(&dev, "readers.cedar", &[READERS, WRITERS].concat());
     let payments = "select amount from payments";
     assert_eq!(test(&admin, "read", payments, &[]).code, 0);
     for applied in [false, true] {
@@ -110,7 +98,7 @@ async fn a_statement_is_explained_and_not_run() {
     std::fs::create_dir(&none).unwrap();
     std::fs::write(
         none.join("readers.cedar"),
-        READERS.replace("forbid (principal is Agent", "forbid (principal is User"),
+        [READERS, WRITERS].concat().replace("forbid (principal is Agent", "forbid (principal is User"),
     )
     .unwrap();
     let done = test(&admin, "read", "select total from orders", &[more.to_str().unwrap()]);
@@ -245,7 +233,7 @@ async fn what_decided_is_on_record_and_can_be_replayed() {
     let url = dev.grant("read", "30m").url;
     let reader = client::connect(&url).await;
     reader.batch_execute("select 'before' from orders").await.unwrap();
-    let readers = file(&dev, "readers.cedar", READERS);
+    let readers = file(&dev, "readers.cedar", &[READERS, WRITERS].concat());
     let _ = admin.run(&["apply", readers.to_str().unwrap()]).ok();
     until(&reader, "select 1 from payments", true).await;
     reader.batch_execute("select 'allowed' from orders; select 'too' from products").await.unwrap();

@@ -5,22 +5,8 @@
 use postern_e2e::{
     client,
     dev::Dev,
-    shop::{refusal, until},
+    shop::{READERS, refusal, until},
 };
-
-const POLICIES: &str = r#"
-@id("readers")
-permit (principal, action in [Action::"connect", Action::"read"], resource);
-
-@id("no-payments")
-@message("payments are not for agents")
-@hint("ask finance")
-forbid (principal is Agent, action == Action::"read", resource == Table::"demo/public.payments");
-
-@id("held")
-@review("group:dba")
-permit (principal, action == Action::"read", resource == Table::"demo/public.order_items");
-"#;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn policies_decide_what_readers_read() {
@@ -33,7 +19,7 @@ async fn policies_decide_what_readers_read() {
     // What is wrong is told with its place, and nothing is applied.
     let folder = dev.data();
     let bad = folder.join("bad.cedar");
-    std::fs::write(&bad, POLICIES.replace("Action::\"read\", resource ==", "Action::\"raed\", resource ==")).unwrap();
+    std::fs::write(&bad, READERS.replace("Action::\"read\", resource ==", "Action::\"raed\", resource ==")).unwrap();
     let done = admin.run(&["apply", bad.to_str().unwrap()]);
     let told = format!("{}{}", done.stdout, done.stderr);
     assert!(done.code != 0 && told.contains("bad.cedar:8") && told.contains("raed"), "{done:#?}");
@@ -41,7 +27,7 @@ async fn policies_decide_what_readers_read() {
 
     // From then on each session obeys.
     let file = folder.join("agents.cedar");
-    std::fs::write(&file, POLICIES).unwrap();
+    std::fs::write(&file, READERS).unwrap();
     let _ = admin.run(&["apply", file.to_str().unwrap()]).ok();
     let told = until(&reader, "select count(*) from payments", true).await;
     for word in ["42501", "payments are not for agents", "no-payments", "ask finance"] {

@@ -126,7 +126,7 @@ fn millis(value: &str) -> Option<u64> {
         return None;
     }
     let millis = (number.parse::<f64>().ok()? * factor).round();
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within these bounds")]
+    // Within these bounds nothing is lost.
     (0.0..=f64::from(i32::MAX)).contains(&millis).then_some(millis as u64)
 }
 

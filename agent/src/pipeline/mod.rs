@@ -13,6 +13,8 @@ mod forward;
 #[cfg(test)]
 mod fuzz;
 pub mod guard;
+#[cfg(test)]
+mod guarded;
 mod held;
 mod inspect;
 pub mod judge;
@@ -316,15 +318,16 @@ impl Pipeline {
             Inspected::Unrecorded(sent) => {
                 match header.tag {
                     b'B' if !self.may_be_bound(body, to_server)? => return Ok(false),
+                    b'B' => {
+                        let portal = || inspect::bind_names(body).ok().flatten().map(|bind| inspect::key(bind.portal));
+                        self.guard.bound(portal);
+                    }
                     b'C' => {
                         if let Target::Portal(portal) = frontend::target(header.tag, body)? {
                             self.binds.take(inspect::key(portal));
                         }
                     }
                     _ => {}
-                }
-                if header.tag == b'B' {
-                    self.guard.bound(|| inspect::bind_names(body).ok().flatten().map(|bind| inspect::key(bind.portal)));
                 }
                 if let Some(sent) = sent {
                     self.sent(sent);

@@ -314,6 +314,7 @@ fn no_statement() -> Statement {
         accesses: Vec::new(),
         functions: Vec::new(),
         columns: Vec::new(),
+        output: postern_sql::facts::Output::default(),
         settings: Vec::new(),
         transaction: None,
         bound: postern_sql::facts::Bound { filtered: true, limit: None },

@@ -26,6 +26,8 @@ pub struct Statement {
     pub functions: Vec<Function>,
     /// Which columns it uses, and where.
     pub columns: Vec<ColumnUse>,
+    /// The rows that it returns.
+    pub output: Output,
     /// The settings it changes.
     pub settings: Vec<Setting>,
     /// What it does to the transaction.
@@ -164,6 +166,37 @@ pub enum Standing {
     Effectful,
     /// Not built in, and its body says nothing that we can read. It could do anything its owner or caller may.
     Unknown,
+}
+
+/// The columns of a result.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Output {
+    /// In order. Empty for a statement that returns no rows.
+    pub columns: Vec<OutputColumn>,
+    /// There may be others, of which nothing is known.
+    pub open: bool,
+}
+
+/// A column of a result.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct OutputColumn {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its type's object id, where it is known.
+    pub ty: Option<u32>,
+    /// What its values can be derived from.
+    pub origins: BTreeSet<Origin>,
+    /// Whether it is its one origin as it stands.
+    pub direct: bool,
+}
+
+/// A column of a relation of the database that a value can be derived from.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Origin {
+    /// Of which relation.
+    pub relation: Name,
+    /// Its name; `None`: any of its columns.
+    pub column: Option<Arc<str>>,
 }
 
 /// One use of one column.

@@ -7,8 +7,8 @@ use postern_policy::{
     subject::Tags,
 };
 use postern_sql::facts::{
-    Access, Action, Barrier, Bound, ColumnUse, Function, Manner, Name, Object, Place, Setting, Standing, Statement,
-    Transaction, Volatility,
+    Access, Action, Barrier, Bound, ColumnUse, Function, Manner, Name, Object, Output, Place, Setting, Standing,
+    Statement, Transaction, Volatility,
 };
 use postern_types::time::Micros;
 use std::{
@@ -39,6 +39,7 @@ pub fn statement(tag: &'static str, accesses: impl Into<Vec<Access>>) -> Stateme
         accesses: accesses.into(),
         functions: Vec::new(),
         columns: Vec::new(),
+        output: Output::default(),
         settings: Vec::new(),
         transaction: None,
         bound: Bound { filtered: true, limit: None },

@@ -37,8 +37,8 @@ use crate::{
     catalog::Catalog,
     context::Context,
     facts::{
-        Access, Action, Barrier, Bound, Cause, ColumnUse, Function, Manner, Name, Object, Place, Refusal, Script,
-        Setting, Statement, Transaction,
+        Access, Action, Barrier, Bound, Cause, ColumnUse, Function, Manner, Name, Object, Output, Place, Refusal,
+        Script, Setting, Statement, Transaction,
     },
     parse::too_complex,
     shape::Free,
@@ -122,6 +122,7 @@ struct Facts {
     accesses: BTreeSet<Access>,
     functions: BTreeSet<Function>,
     columns: BTreeSet<ColumnUse>,
+    output: Output,
     settings: Vec<Setting>,
     transaction: Option<Transaction>,
     unfiltered: bool,

@@ -4,7 +4,7 @@ use std::{cell::Cell, collections::BTreeSet, rc::Rc, sync::Arc};
 
 use crate::{
     catalog::{Column, Relation},
-    facts::Name,
+    facts::{Name, Origin},
 };
 
 /// A type, as far as it is known.
@@ -32,13 +32,6 @@ impl Ty {
             _ => Self::Opaque,
         }
     }
-}
-
-/// A column of a relation of the database that a value can be derived from. `None`: any of its columns.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) struct Origin {
-    pub(super) relation: Name,
-    pub(super) column: Option<Arc<str>>,
 }
 
 /// Where a value comes from. Lineage is built on this.

@@ -121,6 +121,7 @@ impl Analyser<'_> {
             accesses: facts.accesses.into_iter().collect(),
             functions: one_of_each(facts.functions),
             columns: facts.columns.into_iter().collect(),
+            output: facts.output,
             settings: facts.settings,
             transaction: facts.transaction,
             bound,

@@ -9,7 +9,7 @@ use pg_query::{
 
 use super::{Analyser, Handle, Step, names::string, scope::Ty, unexpected, unresolved};
 use crate::{
-    facts::{Place, Setting, Statement, Transaction},
+    facts::{Output, Place, Setting, Statement, Transaction},
     guards, parse, settings,
 };
 
@@ -212,6 +212,7 @@ impl Analyser<'_> {
             accesses: self.facts.accesses.iter().cloned().collect(),
             functions: self.facts.functions.iter().cloned().collect(),
             columns: self.facts.columns.iter().cloned().collect(),
+            output: self.facts.output.clone(),
             settings: self.facts.settings.clone(),
             transaction: None,
             bound: self.bound(),
@@ -219,6 +220,8 @@ impl Analyser<'_> {
             barrier: self.facts.barrier,
         });
         let hold = declare.options & HOLD != 0;
+        // Opening it returns no rows.
+        self.facts.output = Output::default();
         self.facts.handles.push(Handle::Declare { name: declare.portalname.clone(), facts, hold });
         Ok(())
     }
@@ -236,6 +239,9 @@ impl Analyser<'_> {
         self.facts.accesses.extend(facts.accesses.iter().cloned());
         self.facts.functions.extend(facts.functions.iter().cloned());
         self.facts.columns.extend(facts.columns.iter().cloned());
+        if !fetch.ismove {
+            self.facts.output = facts.output.clone();
+        }
         self.facts.settings.extend(facts.settings.iter().cloned());
         self.facts.effects.extend(facts.effects.iter().cloned());
         if facts.barrier == crate::facts::Barrier::Names {

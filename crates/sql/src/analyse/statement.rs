@@ -3,7 +3,7 @@
 use pg_query::NodeEnum;
 
 use super::{Analyser, Step, unexpected};
-use crate::facts::{Action, Object, Place};
+use crate::facts::{Action, Object, Output, OutputColumn, Place};
 
 impl<'a> Analyser<'a> {
     /// One statement, top-level or nested in EXPLAIN, PREPARE, DECLARE or a function's body.
@@ -29,13 +29,13 @@ impl<'a> Analyser<'a> {
         let tag = match node {
             NodeEnum::SelectStmt(select) => {
                 let output = self.query(select, &root)?;
-                self.put_out(output.columns);
+                self.put_out(output);
                 self.facts.limit = super::utility::limit(select);
                 if super::utility::into(select).is_some() { "SELECT INTO" } else { "SELECT" }
             }
             NodeEnum::InsertStmt(_) | NodeEnum::UpdateStmt(_) | NodeEnum::DeleteStmt(_) | NodeEnum::MergeStmt(_) => {
                 let output = self.data_modifying(node, &root)?;
-                self.put_out(output.columns);
+                self.put_out(output);
                 match node {
                     NodeEnum::InsertStmt(_) => "INSERT",
                     NodeEnum::UpdateStmt(_) => "UPDATE",
@@ -78,11 +78,14 @@ impl<'a> Analyser<'a> {
     }
 
     /// The result's columns are what leaves the database.
-    pub(super) fn put_out(&mut self, columns: Vec<super::scope::Col>) {
-        for column in columns {
-            let place = if column.direct { Place::Output } else { Place::Derived };
-            self.use_flow(column.flow, place);
+    pub(super) fn put_out(&mut self, output: super::query::Output) {
+        let mut columns = Vec::with_capacity(output.columns.len());
+        for super::scope::Col { name, ty, flow, direct } in output.columns {
+            let ty = if let super::scope::Ty::Known(oid) = ty { Some(oid) } else { None };
+            columns.push(OutputColumn { name, ty, origins: flow.origins.clone(), direct });
+            self.use_flow(flow, if direct { Place::Output } else { Place::Derived });
         }
+        self.facts.output = Output { columns, open: output.open };
     }
 
     /// Statements about the session itself.

@@ -31,7 +31,7 @@ impl<'a> Analyser<'a> {
         if let Some(query) = copy.query.as_ref().and_then(|node| node.node.as_ref()) {
             let root = self.root();
             let output = self.data_statement(query, &root)?;
-            self.put_out(output.columns);
+            self.put_out(output);
             return Ok(());
         }
         let Some(range) = &copy.relation else { return Err(unexpected("COPY")) };

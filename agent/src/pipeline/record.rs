@@ -4,7 +4,9 @@ use super::{
     basis::Kept,
     binds::Bound,
     decide::{Answer, Decision},
+    guard::Took,
     inspect::Statement,
+    mask::Masks,
 };
 use crate::outbox::recorder::{OutboxError, Recorder, Refers};
 use postern_proto::v1::{
@@ -138,7 +140,7 @@ impl Journal {
     }
 
     /// Records an end, and what it took of the grant's budget. It rides along with the next write.
-    pub fn ended(&mut self, ended: Ended<u64>, used: Option<Usage>) {
+    pub fn ended(&mut self, ended: Ended<u64>, took: Took) {
         let Some(open) = self.take(ended.statement) else {
             return;
         };
@@ -149,15 +151,15 @@ impl Journal {
             (tracker::Outcome::Error(code), None) => (Outcome::Error, String::from_utf8_lossy(&code).into_owned()),
             (tracker::Outcome::Skipped, _) => (Outcome::Skipped, String::new()),
         };
-        let end = End { rows: ended.rows, bytes: ended.bytes, sqlstate, used, ..End::of(&open, outcome) };
+        let end = End { rows: ended.rows, bytes: ended.bytes, sqlstate, used: took.used, ..End::of(&open, outcome) };
         self.put_end(end);
     }
 
     /// The session is over, and nobody knows what became of a statement; only what it took of the grant's budget.
-    pub fn unfinished(&mut self, seq: u64, used: Option<Usage>) {
+    pub fn unfinished(&mut self, seq: u64, took: Took) {
         if let Some(open) = self.take(seq) {
-            let Usage { rows_read: rows, bytes_out: bytes, .. } = used.unwrap_or_default();
-            self.put_end(End { rows, bytes, used, ..End::of(&open, Outcome::Unknown) });
+            let Usage { rows_read: rows, bytes_out: bytes, .. } = took.used.unwrap_or_default();
+            self.put_end(End { rows, bytes, used: took.used, ..End::of(&open, Outcome::Unknown) });
         }
     }
 

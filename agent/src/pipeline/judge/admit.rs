@@ -49,6 +49,7 @@ impl Judge {
         // In a freeze it matters, too, what the transaction has done.
         if self.frozen || !verdict.permitted.again(self.policy.counter(), ruled) {
             self.admit(&analysis.script, failed, ruled)?;
+            self.cover(&analysis.script, ruled)?;
             verdict.permitted.keep(self.policy.counter(), ruled);
         }
         if statement.kind == StatementKind::Execute && statement.prepared.made_by_sql.is_none() {
@@ -74,9 +75,13 @@ impl Judge {
             _ if judged.verdicts.len() >= MAX_VERDICTS => return Err(names_have_changed()),
             _ => judged.verdicts.push(Rc::clone(verdict)),
         }
+        let now = verdict.analysis.as_ref().map(|analysis| analysis.script.statements.as_slice()).unwrap_or_default();
         for earlier in judged.verdicts.iter().filter(|earlier| !Rc::ptr_eq(earlier, verdict)) {
             if let Ok(analysis) = &earlier.analysis {
                 self.admit(&analysis.script, failed, ruled)?;
+                for (earlier, now) in analysis.script.statements.iter().zip(now) {
+                    self.is_shown_alike(earlier, now, ruled)?;
+                }
             }
         }
         Ok(())
@@ -102,6 +107,7 @@ impl Judge {
                     }
                     for earlier in self.made.planned(name, self.now, statement)? {
                         self.admit_one(&earlier, failed, ruled)?;
+                        self.is_shown_alike(&earlier, statement, ruled)?;
                     }
                 }
                 _ => {}

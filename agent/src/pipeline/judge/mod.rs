@@ -5,7 +5,8 @@
 //! - [`sight`]: by which catalog statements are understood
 //! - [`made`]: prepared statements and cursors that SQL makes; `parsed`: those that a message has made and SQL executes
 //! - [`rename`]: `application_name` keeps its prefix
-//! - `understand`: what a text does; `admit`: whether what was understood is permitted; `runs`: what it changes of what names mean
+//! - `understand`: what a text does; `admit`: whether what was understood is permitted; `cover`: what of its results is masked;
+//!   `runs`: what it changes of what names mean
 //! - `startup`: what a client asks for at start-up
 //! - [`report`]: what a client is told
 //!
@@ -13,6 +14,7 @@
 //! meanwhile is not known: names are asked for, and what was prepared meanwhile is refused.
 
 mod admit;
+mod cover;
 mod made;
 pub mod names;
 mod parsed;
@@ -25,9 +27,8 @@ mod understand;
 
 use super::{
     basis::{Basis, Last},
-    decide::{Answer as Decided, Decision, Refused},
+    decide::{Answer as Decided, Decision, Refused, Terms},
     inspect::{Inspector, MadeBySql, Statement},
-    limits::Limits,
     policy::Policy,
     question::{Answer, Question, Row},
 };
@@ -166,6 +167,12 @@ impl Judge {
     #[must_use]
     pub fn is_resting(&self) -> bool {
         self.resting
+    }
+
+    /// Whether any column's values are masked for the session.
+    #[must_use]
+    pub fn masks_anything(&self) -> bool {
+        !self.resting && self.policy.masks_anything()
     }
 
     /// Takes the policies that are in force now. Whether statements have to be understood.
@@ -340,15 +347,15 @@ impl Judge {
         }
         match self.judge(statement, names, failed) {
             Err(refused) => refused.into(),
-            Ok((verdict, limits, basis)) => {
+            Ok((verdict, terms, basis)) => {
                 if statement.kind == StatementKind::Parse {
                     let judged = Judged { meaning: self.now, verdicts: vec![verdict] };
                     *statement.prepared.judged.borrow_mut() = Some(judged);
                 } else if let Ok(analysis) = &verdict.analysis {
                     self.runs(analysis);
                 }
-                let limits = (!limits.is_none()).then(|| Box::new(limits));
-                Decision { answer: Decided::Allow(limits), basis }
+                let terms = (terms.masks.is_some() || !terms.limits.is_none()).then(|| Box::new(terms));
+                Decision { answer: Decided::Allow(terms), basis }
             }
         }
     }
@@ -407,13 +414,13 @@ impl Judge {
         Ok(basis.is_some_and(|basis| basis.record_binds))
     }
 
-    /// What is known of a statement that may run, its limits, and what that rests on.
+    /// What is known of a statement that may run, on what terms, and what that rests on.
     fn judge(
         &mut self,
         statement: &Statement,
         names: &Inspector,
         failed: bool,
-    ) -> Result<(Verdict, Limits, Option<Basis>), Refused> {
+    ) -> Result<(Verdict, Terms, Option<Basis>), Refused> {
         let prepared = &statement.prepared;
         let standing_in = match &prepared.made_by_sql {
             None => None,
@@ -444,7 +451,7 @@ impl Judge {
         let analysis = verdict.analysis.as_ref().map_err(|refusal| not_understood(refusal))?;
         let mut ruled = self.policy.begin();
         let admitted = self.admit_all(statement, &verdict, analysis, &parsed, failed, &mut ruled);
-        let limits = std::mem::take(&mut ruled.limits);
+        let terms = Terms { limits: std::mem::take(&mut ruled.limits), masks: ruled.masks.take() };
         let by_policies = admitted.is_ok() || ruled.refused.is_some();
         let basis = self.policy.basis(ruled, analysis, &verdict.basis)?.filter(|_| by_policies);
         if let Err(report) = admitted {
@@ -455,7 +462,7 @@ impl Judge {
         {
             self.put_right = std::str::from_utf8(text).ok().and_then(|text| prefix.put_right(text, &analysis.script));
         }
-        Ok((verdict, limits, basis))
+        Ok((verdict, terms, basis))
     }
 }
 

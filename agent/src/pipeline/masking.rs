@@ -9,7 +9,10 @@ use postern_mask::Key;
 use postern_policy::{Outcome, objects::Describe};
 use postern_sql::{Catalog, facts};
 use postern_wire::error::Report;
-use std::{collections::BTreeSet, sync::{Arc, LazyLock}};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, LazyLock},
+};
 
 static KEY: LazyLock<Key> = LazyLock::new(|| {
     let mut secret = [0; 32];

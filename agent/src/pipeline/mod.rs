@@ -32,7 +32,7 @@ mod tests;
 use crate::{lease::Lease, outbox::recorder::OutboxError};
 use binds::Binds;
 use decide::{Answer, Decision, Refused};
-use guard::{Begins, Guard, Took, Way};
+use guard::{Begins, Guard, Way};
 use held::is_awaited;
 use inspect::{Inspected, Inspector, Statement};
 use judge::Judge;

@@ -320,12 +320,7 @@ impl<T: Copy> Tracker<T> {
                 }
                 Sent::Sync => break,
                 Sent::Parse(statement) | Sent::Execute(statement) => ended(skipped(statement)),
-                Sent::Bind
-                        | Sent::Describe
-                        | Sent::Foreword(_)
-                        | Sent::Close
-                        | Sent::CopyData
-                        | Sent::CopyEnd => {}
+                Sent::Bind | Sent::Describe | Sent::Foreword(_) | Sent::Close | Sent::CopyData | Sent::CopyEnd => {}
             }
         }
         self.rows = 0;
@@ -444,15 +439,8 @@ mod tests {
         assert_eq!(ends, [(1, Outcome::Error(*b"22P02"), 0)]);
         let (ends, _) = play(&[C(Foreword(1)), C(Execute(1)), C(Sync), Fails("34000"), S(b'Z', b"I")]);
         assert_eq!(ends, [(1, Outcome::Error(*b"34000"), 0)]);
-        let (ends, tracker) = play(&[
-            C(Foreword(1)),
-            C(Execute(1)),
-            C(Sync),
-            S(b'T', b""),
-            Row,
-            S(b'C', b"SELECT 1\0"),
-            S(b'Z', b"I"),
-        ]);
+        let (ends, tracker) =
+            play(&[C(Foreword(1)), C(Execute(1)), C(Sync), S(b'T', b""), Row, S(b'C', b"SELECT 1\0"), S(b'Z', b"I")]);
         assert_eq!(ends, [(1, Outcome::Ok, 1)]);
         assert!(tracker.is_idle());
     }

@@ -493,9 +493,7 @@ impl Guard {
     /// Of one whose outcome is decided.
     fn meet_ending(&mut self, stage: Stage, tag: u8) -> Fate {
         let (stage, fate) = match (stage, tag) {
-            (Stage::Failing(report), b'E') => {
-                (Stage::Settling(Vec::new()), Fate::Replace(report, Severity::Error))
-            }
+            (Stage::Failing(report), b'E') => (Stage::Settling(Vec::new()), Fate::Replace(report, Severity::Error)),
             // What a deferred constraint says, in the place of its being complete.
             (Stage::Settling(_), b'E') => (Stage::Settling(Vec::new()), Fate::Pass),
             (Stage::Settling(complete), b'Z') if !complete.is_empty() => {

@@ -4,6 +4,7 @@
 use super::Cover;
 use postern_sql::{Catalog, catalog::TypeKind, facts};
 use postern_wire::{backend, error::Report};
+use std::sync::Arc;
 
 /// The result of one statement.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,8 +16,10 @@ pub struct Expected {
 }
 
 /// A column of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
+    /// Its name.
+    pub name: Arc<str>,
     /// Its type; of a domain, the one that it is over. `None`: not known.
     pub ty: Option<u32>,
     /// The columns that it may be said to come from.
@@ -44,6 +47,7 @@ impl Expected {
     #[must_use]
     pub fn of(statement: &facts::Statement, catalog: &Catalog, temp: Option<&str>) -> Self {
         let expected = |column: &facts::OutputColumn| Column {
+            name: column.name.clone(),
             ty: column.ty.and_then(|ty| base(catalog, ty)),
             places: column.origins.iter().filter_map(|origin| Place::of(origin, catalog, temp)).collect(),
             cover: None,
@@ -68,10 +72,11 @@ impl Expected {
     /// When it does not: nothing of the result may be shown.
     pub fn agree(&self, described: &[backend::Column]) -> Result<(), Report> {
         let counted = described.len() == self.columns.len() || (self.open && described.len() > self.columns.len());
-        let unknown = Column::default();
-        let expected = self.columns.iter().chain(std::iter::repeat(&unknown));
-        let agrees = |(expected, described): (&Column, &backend::Column)| expected.agrees(described);
-        if counted && expected.zip(described).all(agrees) { Ok(()) } else { Err(disagrees()) }
+        let agrees = |(at, described): (usize, &backend::Column)| match self.columns.get(at) {
+            Some(expected) => expected.agrees(described),
+            None => described.table_oid == 0,
+        };
+        if counted && described.iter().enumerate().all(agrees) { Ok(()) } else { Err(disagrees()) }
     }
 }
 

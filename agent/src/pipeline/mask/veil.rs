@@ -146,12 +146,6 @@ impl Veil {
         }
     }
 
-    /// Bytes of the row that are still to come.
-    #[must_use]
-    pub fn remaining(&self) -> usize {
-        if let Showing::Rows(rows) = &self.showing { rows.remaining() } else { 0 }
-    }
-
     /// Takes the next bytes of the row, and appends what goes on.
     ///
     /// # Errors

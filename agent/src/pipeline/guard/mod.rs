@@ -408,7 +408,7 @@ impl Guard {
         let alone = watch.way == Way::Alone;
         let disagrees = match (tag, &mut watch.veil) {
             (b'T', Some(veil)) => veil.described(body).err(),
-            (b'H', Some(veil)) => veil.copies().err(),
+            (b'H', Some(veil)) => veil.copies(body).err(),
             _ => None,
         };
         if let Some(report) = disagrees {

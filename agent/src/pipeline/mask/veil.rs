@@ -2,7 +2,7 @@
 //! are rewritten as they come.
 
 use super::{
-    Cover, Masks,
+    Cover, Masked, Masks,
     expected::{Column, disagrees},
 };
 use postern_mask::{
@@ -105,16 +105,17 @@ impl Veil {
         Some(rows::Masked { masker, format })
     }
 
-    /// COPY data comes, in so many columns.
+    /// COPY data comes, as its first message says. Of its columns the server says no more than how many there are.
     ///
     /// # Errors
     /// When it is not what was expected: nothing of it may be shown.
-    pub fn copies(&mut self) -> Result<(), Report> {
-        match self.masks.statements.get(self.at) {
-            Some(None) => self.showing = Showing::AsItIs,
-            Some(Some(masked)) if !masked.result.is_masked() => self.showing = Showing::AsItIs,
-            _ => return Err(disagrees()),
-        }
+    pub fn copies(&mut self, body: &[u8]) -> Result<(), Report> {
+        let count = body.get(1..).and_then(<[u8]>::first_chunk).map(|count| usize::from(u16::from_be_bytes(*count)));
+        self.showing = match self.masks.statements.get(self.at).ok_or_else(disagrees)? {
+            None => Showing::AsItIs,
+            Some(Masked { result, .. }) if count == Some(result.columns.len()) && !result.is_masked() => Showing::AsItIs,
+            Some(_) => return Err(disagrees()),
+        };
         Ok(())
     }
 

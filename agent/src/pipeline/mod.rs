@@ -28,6 +28,8 @@ pub mod question;
 pub mod record;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod veiled;
 
 use crate::{lease::Lease, outbox::recorder::OutboxError};
 use binds::Binds;

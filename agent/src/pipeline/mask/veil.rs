@@ -113,7 +113,9 @@ impl Veil {
         let count = body.get(1..).and_then(<[u8]>::first_chunk).map(|count| usize::from(u16::from_be_bytes(*count)));
         self.showing = match self.masks.statements.get(self.at).ok_or_else(disagrees)? {
             None => Showing::AsItIs,
-            Some(Masked { result, .. }) if count == Some(result.columns.len()) && !result.is_masked() => Showing::AsItIs,
+            Some(Masked { result, .. }) if count == Some(result.columns.len()) && !result.is_masked() => {
+                Showing::AsItIs
+            }
             Some(_) => return Err(disagrees()),
         };
         Ok(())

@@ -519,3 +519,37 @@ async fn names_are_told_apart_as_far_as_postgresql_looks() {
     let stand_in = fixture.session.client(&bind_execute(&name("b")));
     fixture.refused(&stand_in, "42501");
 }
+
+/// What deciding costs for each statement that is known by its shape or was prepared, in microseconds of wall time on one
+/// thread: of a session that may do everything, and of one whose statements policies are asked of. Run by `make bench`;
+/// asserts nothing.
+#[test]
+#[ignore = "a measurement: `make bench` runs it"]
+#[allow(clippy::print_stdout, reason = "what it is for")]
+fn deciding_cost() {
+    // Within the second for which a catalog counts as compared.
+    const STATEMENTS: u32 = 50_000;
+    let answer = [backend(b'D', &[0, 0]), backend(b'C', b"SELECT 1\0"), backend(b'Z', b"I")].concat();
+    let bound = [backend(b'2', b""), answer.clone()].concat();
+    let measure = |role: &str, prepared: bool| {
+        let mut session = Fixture::new(role).session;
+        session.client(&parse("s", "SELECT id FROM orders WHERE id = $1"));
+        session.server(&backend(b'1', b""), 4096);
+        let execute = bind_execute("s");
+        let began = Instant::now();
+        for number in 0..STATEMENTS {
+            if prepared {
+                session.client(&execute);
+                session.server(&bound, 4096);
+            } else {
+                session.client(&query(&format!("SELECT id FROM orders WHERE id = {number};")));
+                session.server(&answer, 4096);
+            }
+        }
+        began.elapsed().as_secs_f64() * 1e6 / f64::from(STATEMENTS)
+    };
+    for (name, prepared) in [("simple", false), ("prepared", true)] {
+        let (everything, asked) = (measure("all", prepared), measure("write", prepared));
+        println!("| {name} | {everything:.2} | {asked:.2} | {:.2} |", asked - everything);
+    }
+}

@@ -3,10 +3,15 @@
 use super::{
     Judge, MAX_VERDICTS, Statement, Verdict,
     parsed::Parsed,
-    report::{frozen, more_than_reading, names_have_changed, of_several, prepared_unseen},
+    report::{frozen, more_than_reading, names_have_changed, not_understood, of_several, prepared_unseen},
     with_statements,
 };
-use crate::pipeline::{basis::Ruled, inspect::Prepared};
+use crate::pipeline::{
+    basis::{Basis, Kept, Ruled},
+    decide::{Refused, Terms},
+    inspect::Prepared,
+};
+use postern_policy::{Lifetime, Moment};
 use postern_proto::v1::StatementKind;
 use postern_sql::{
     Analysis, Handle,
@@ -18,26 +23,84 @@ use std::{cell::RefCell, rc::Rc};
 
 /// What policies permitted the statements of a text last, and by rules of which counter.
 #[derive(Debug, Default)]
-pub(super) struct Permitted(RefCell<Option<(u64, Ruled)>>);
+pub(super) struct Permitted(RefCell<Option<Permit>>);
+
+#[derive(Debug)]
+struct Permit {
+    counter: u64,
+    lifetime: Lifetime,
+    terms: Terms,
+    /// What that rests on, and whether values are to be recorded.
+    basis: Option<(Rc<Kept>, bool)>,
+}
 
 impl Permitted {
-    /// Whether they would permit the same again.
-    fn again(&self, counter: u64, ruled: &mut Ruled) -> bool {
+    /// Whether they would permit the same again, on what terms, and what that rests on.
+    pub(super) fn again(&self, counter: u64, moment: &Moment) -> Option<(Terms, Option<Basis>)> {
         let last = self.0.borrow();
-        let last = last.as_ref().filter(|(of, last)| *of == counter && last.lifetime.covers(ruled.moment.now));
-        let Some((_, last)) = last else { return false };
-        *ruled = Ruled { moment: ruled.moment, ..last.clone() };
-        true
+        let last = last.as_ref().filter(|last| last.counter == counter && last.lifetime.covers(moment.now))?;
+        let basis = |(kept, record_binds): &(Rc<Kept>, bool)| Basis {
+            moment: *moment,
+            kept: Rc::clone(kept),
+            record_binds: *record_binds,
+        };
+        Some((last.terms.clone(), last.basis.as_ref().map(basis)))
     }
 
-    fn keep(&self, counter: u64, ruled: &Ruled) {
-        *self.0.borrow_mut() = Some((counter, ruled.clone()));
+    fn keep(&self, counter: u64, lifetime: Lifetime, terms: &Terms, basis: Option<&Basis>) {
+        let basis = basis.map(|basis| (Rc::clone(&basis.kept), basis.record_binds));
+        *self.0.borrow_mut() = Some(Permit { counter, lifetime, terms: terms.clone(), basis });
     }
 }
 
 impl Judge {
+    /// Whether policies are asked of nothing but the statements of the text, so that what they permitted last counts. In a
+    /// freeze it matters, too, what the transaction has done.
+    pub(super) fn asks_of_text_alone(&self, statement: &Statement, verdict: &Verdict) -> bool {
+        let planned = || {
+            let judged = statement.prepared.judged.borrow();
+            judged
+                .as_ref()
+                .is_some_and(|judged| matches!(judged.verdicts.as_slice(), [only] if Rc::ptr_eq(only, verdict)))
+        };
+        !self.frozen
+            && verdict.analysis.as_ref().is_ok_and(Analysis::has_no_handles)
+            && (statement.kind != StatementKind::Execute || planned())
+    }
+
+    /// Whether a statement may run, on what terms, and what that rests on.
+    pub(super) fn rule(
+        &mut self,
+        statement: &Statement,
+        verdict: &Verdict,
+        parsed: &Parsed,
+        failed: bool,
+    ) -> Result<(Terms, Option<Basis>), Refused> {
+        let analysis = verdict.analysis.as_ref().map_err(|refusal| not_understood(refusal))?;
+        let (moment, counter) = (self.policy.moment(), self.policy.counter());
+        if self.asks_of_text_alone(statement, verdict)
+            && let Some(permitted) = verdict.permitted.again(counter, &moment)
+        {
+            return Ok(permitted);
+        }
+        let mut ruled = Ruled::at(moment);
+        let admitted = self.admit_all(statement, verdict, analysis, parsed, failed, &mut ruled);
+        let terms = Terms { limits: std::mem::take(&mut ruled.limits), masks: ruled.masks.take() };
+        let lifetime = ruled.lifetime;
+        let by_policies = admitted.is_ok() || ruled.refused.is_some();
+        let basis = self.policy.basis(ruled, analysis, &verdict.basis)?.filter(|_| by_policies);
+        if let Err(report) = admitted {
+            return Err(Refused { report: Box::new(report), basis });
+        }
+        // What it was planned as may have been learnt just now.
+        if self.asks_of_text_alone(statement, verdict) {
+            verdict.permitted.keep(counter, lifetime, &terms, basis.as_ref());
+        }
+        Ok((terms, basis))
+    }
+
     /// Whether everything may run that a statement may stand for.
-    pub(super) fn admit_all(
+    fn admit_all(
         &mut self,
         statement: &Statement,
         verdict: &Verdict,
@@ -46,11 +109,8 @@ impl Judge {
         failed: bool,
         ruled: &mut Ruled,
     ) -> Result<(), Report> {
-        // In a freeze it matters, too, what the transaction has done.
-        if self.frozen || !verdict.permitted.again(self.policy.counter(), ruled) {
-            self.admit(&analysis.script, failed, ruled)?;
-            verdict.permitted.keep(self.policy.counter(), ruled);
-        }
+        self.admit(&analysis.script, failed, ruled)?;
+        self.cover(&analysis.script, ruled)?;
         if statement.kind == StatementKind::Execute && statement.prepared.made_by_sql.is_none() {
             self.admit_as_planned(&statement.prepared, verdict, failed, ruled)?;
         }
@@ -74,9 +134,13 @@ impl Judge {
             _ if judged.verdicts.len() >= MAX_VERDICTS => return Err(names_have_changed()),
             _ => judged.verdicts.push(Rc::clone(verdict)),
         }
+        let now = verdict.analysis.as_ref().map(|analysis| analysis.script.statements.as_slice()).unwrap_or_default();
         for earlier in judged.verdicts.iter().filter(|earlier| !Rc::ptr_eq(earlier, verdict)) {
             if let Ok(analysis) = &earlier.analysis {
                 self.admit(&analysis.script, failed, ruled)?;
+                for (earlier, now) in analysis.script.statements.iter().zip(now) {
+                    self.is_shown_alike(earlier, now, ruled)?;
+                }
             }
         }
         Ok(())
@@ -102,6 +166,7 @@ impl Judge {
                     }
                     for earlier in self.made.planned(name, self.now, statement)? {
                         self.admit_one(&earlier, failed, ruled)?;
+                        self.is_shown_alike(&earlier, statement, ruled)?;
                     }
                 }
                 _ => {}

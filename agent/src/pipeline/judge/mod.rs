@@ -5,7 +5,8 @@
 //! - [`sight`]: by which catalog statements are understood
 //! - [`made`]: prepared statements and cursors that SQL makes; `parsed`: those that a message has made and SQL executes
 //! - [`rename`]: `application_name` keeps its prefix
-//! - `understand`: what a text does; `admit`: whether what was understood is permitted; `runs`: what it changes of what names mean
+//! - `understand`: what a text does; `admit`: whether what was understood is permitted; `cover`: what of its results is masked;
+//!   `runs`: what it changes of what names mean
 //! - `startup`: what a client asks for at start-up
 //! - [`report`]: what a client is told
 //!
@@ -13,6 +14,7 @@
 //! meanwhile is not known: names are asked for, and what was prepared meanwhile is refused.
 
 mod admit;
+mod cover;
 mod made;
 pub mod names;
 mod parsed;
@@ -25,9 +27,8 @@ mod understand;
 
 use super::{
     basis::{Basis, Last},
-    decide::{Answer as Decided, Decision, Refused},
-    inspect::{Inspector, MadeBySql, Statement},
-    limits::Limits,
+    decide::{Answer as Decided, Decision, Refused, Terms},
+    inspect::{Inspector, MadeBySql, Prepared, Statement},
     policy::Policy,
     question::{Answer, Question, Row},
 };
@@ -43,7 +44,7 @@ use postern_sql::{
 };
 use postern_wire::tracker::Ended;
 use rename::Prefix;
-use report::{names_have_changed, not_understood};
+use report::names_have_changed;
 use sight::{Need, Sight};
 use std::{
     collections::HashMap,
@@ -96,6 +97,8 @@ type Remembered = (Box<[u32]>, Verdict);
 pub struct Judged {
     meaning: usize,
     verdicts: Vec<Verdict>,
+    /// What it is understood to do, and until what is forgotten next.
+    known: Option<(u64, Verdict)>,
 }
 
 /// Judges the statements of one session.
@@ -126,6 +129,8 @@ pub struct Judge {
     /// By text, for all others.
     remembered: HashMap<Box<[u8]>, Vec<Remembered>>,
     remembered_bytes: usize,
+    /// How often that was forgotten.
+    forgotten: u64,
     /// What goes on in place of the text that was judged last.
     put_right: Option<String>,
 }
@@ -158,6 +163,7 @@ impl Judge {
             shapes: Shapes::new(MAX_REMEMBERED),
             remembered: HashMap::new(),
             remembered_bytes: 0,
+            forgotten: 0,
             put_right: None,
         }
     }
@@ -166,6 +172,12 @@ impl Judge {
     #[must_use]
     pub fn is_resting(&self) -> bool {
         self.resting
+    }
+
+    /// Whether any column's values are masked for the session.
+    #[must_use]
+    pub fn masks_anything(&self) -> bool {
+        !self.resting && self.policy.masks_anything()
     }
 
     /// Takes the policies that are in force now. Whether statements have to be understood.
@@ -243,6 +255,7 @@ impl Judge {
         self.shapes.clear();
         self.remembered.clear();
         self.remembered_bytes = 0;
+        self.forgotten += 1;
     }
 
     /// What stands in the way, in a transaction of this state. In a failed one the server runs nothing but what ends it, so
@@ -340,15 +353,15 @@ impl Judge {
         }
         match self.judge(statement, names, failed) {
             Err(refused) => refused.into(),
-            Ok((verdict, limits, basis)) => {
+            Ok((verdict, terms, basis)) => {
                 if statement.kind == StatementKind::Parse {
-                    let judged = Judged { meaning: self.now, verdicts: vec![verdict] };
+                    let judged = Judged { meaning: self.now, verdicts: vec![verdict], known: None };
                     *statement.prepared.judged.borrow_mut() = Some(judged);
                 } else if let Ok(analysis) = &verdict.analysis {
                     self.runs(analysis);
                 }
-                let limits = (!limits.is_none()).then(|| Box::new(limits));
-                Decision { answer: Decided::Allow(limits), basis }
+                let terms = (terms.masks.is_some() || !terms.limits.is_none()).then(|| Box::new(terms));
+                Decision { answer: Decided::Allow(terms), basis }
             }
         }
     }
@@ -407,14 +420,19 @@ impl Judge {
         Ok(basis.is_some_and(|basis| basis.record_binds))
     }
 
-    /// What is known of a statement that may run, its limits, and what that rests on.
+    /// What is known of a statement that may run, on what terms, and what that rests on.
     fn judge(
         &mut self,
         statement: &Statement,
         names: &Inspector,
         failed: bool,
-    ) -> Result<(Verdict, Limits, Option<Basis>), Refused> {
+    ) -> Result<(Verdict, Terms, Option<Basis>), Refused> {
         let prepared = &statement.prepared;
+        if let Some(verdict) = self.known(statement) {
+            self.known_encoding()?;
+            let (terms, basis) = self.rule(statement, &verdict, &Parsed::default(), failed)?;
+            return Ok((verdict, terms, basis));
+        }
         let standing_in = match &prepared.made_by_sql {
             None => None,
             Some(MadeBySql::Statement(name)) if self.context.prepared.contains_key(&**name) => {
@@ -441,21 +459,32 @@ impl Judge {
         } else {
             self.understand(text, &prepared.types, &parsed)
         };
-        let analysis = verdict.analysis.as_ref().map_err(|refusal| not_understood(refusal))?;
-        let mut ruled = self.policy.begin();
-        let admitted = self.admit_all(statement, &verdict, analysis, &parsed, failed, &mut ruled);
-        let limits = std::mem::take(&mut ruled.limits);
-        let by_policies = admitted.is_ok() || ruled.refused.is_some();
-        let basis = self.policy.basis(ruled, analysis, &verdict.basis)?.filter(|_| by_policies);
-        if let Err(report) = admitted {
-            return Err(Refused { report: Box::new(report), basis });
-        }
-        if statement.kind != StatementKind::Execute
-            && let Some(prefix) = &self.prefix
-        {
+        let (terms, basis) = self.rule(statement, &verdict, &parsed, failed)?;
+        if statement.kind == StatementKind::Execute {
+            self.know(prepared, &verdict);
+        } else if let (Some(prefix), Ok(analysis)) = (&self.prefix, &verdict.analysis) {
             self.put_right = std::str::from_utf8(text).ok().and_then(|text| prefix.put_right(text, &analysis.script));
         }
-        Ok((verdict, limits, basis))
+        Ok((verdict, terms, basis))
+    }
+
+    /// What a prepared statement was understood to do when it was run last, if nothing has changed since that it depends on.
+    fn known(&self, statement: &Statement) -> Option<Verdict> {
+        if statement.kind != StatementKind::Execute || !matches!(self.names, Names::Known) {
+            return None;
+        }
+        let judged = statement.prepared.judged.borrow();
+        let (until, verdict) = judged.as_ref()?.known.as_ref()?;
+        (*until == self.forgotten).then(|| Rc::clone(verdict))
+    }
+
+    /// Keeps that, unless it executes others: what their names stand for changes with each Parse.
+    fn know(&self, prepared: &Prepared, verdict: &Verdict) {
+        if let Some(judged) = prepared.judged.borrow_mut().as_mut()
+            && verdict.analysis.as_ref().is_ok_and(Analysis::has_no_handles)
+        {
+            judged.known = Some((self.forgotten, Rc::clone(verdict)));
+        }
     }
 }
 

@@ -165,6 +165,22 @@ async fn on_postgresql_13() {
     story(&cluster(Some(13)).await).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_makes_none_and_says_so() {
+    let mut cluster = cluster(None).await;
+    let installation = Installation::start(&cluster).await;
+    installation.superuser.batch_execute("alter role app_reader reset log_min_duration_statement").await.unwrap();
+    let grant = installation.grant("read", "1h");
+    installation.open(&grant).await;
+    fs::write(cluster.data().join("standby.signal"), "").unwrap();
+    cluster.crash().await;
+    let told = installation.refusal(&grant).await;
+    assert!(["08006", "standby", "`login`"].iter().all(|word| told.contains(word)), "{told}");
+    // The same way in by a login that is there already.
+    installation.map("read: { mode: login }");
+    installation.open(&installation.grant("read", "1h")).await;
+}
+
 async fn story(cluster: &Cluster) {
     let mut installation = Installation::start(cluster).await;
     privileged_settings(&installation).await;
@@ -211,7 +227,10 @@ async fn the_role_is_the_sessions(installation: &Installation, cluster: &Cluster
         ("rolconnlimit", "1"),
         ("rolvaliduntil between now() + interval '50 minutes' and now() + interval '1 hour'", "true"),
         ("rolpassword like 'SCRAM-SHA-256$4096:%'", "true"),
-        ("select string_agg(roleid::regrole::text, ',') from pg_auth_members where member = pg_authid.oid", "app_reader"),
+        (
+            "select string_agg(roleid::regrole::text, ',') from pg_auth_members where member = pg_authid.oid",
+            "app_reader",
+        ),
         ("shobj_description(oid, 'pg_authid')", &format!("Postern: grant {}, session {id}", grant.id)),
         ("select usename from pg_stat_activity where usesysid = pg_authid.oid", &role),
     ] {
@@ -263,11 +282,13 @@ async fn what_it_makes_belongs_to_the_mapped_role(installation: &Installation) {
     let owner = "select string_agg(relname || ' ' || relowner::regrole, ',' order by relname) from pg_class where relname like 'made_%'";
     let grant = installation.grant("all", "1h");
     let (client, role) = installation.open(&grant).await;
-    let mut raw = format!("create table made_as_mapped (id int); set role none;
+    let mut raw = format!(
+        "create table made_as_mapped (id int); set role none;
         create schema made_by_login; create table made_by_login.made_as_login (id int);
         grant select on made_by_login.made_as_login to app_reader;
         alter default privileges grant select on tables to app_reader;
-        grant select on items to \"{role}\"");
+        grant select on items to \"{role}\""
+    );
     raw.push_str("; insert into made_by_login.made_as_login values (1)");
     installation.superuser.batch_execute("grant create on database app to app").await.unwrap();
     client.batch_execute(&raw).await.unwrap();
@@ -288,7 +309,13 @@ async fn what_it_makes_belongs_to_the_mapped_role(installation: &Installation) {
     let kept = "select has_table_privilege('app_reader', 'made_by_login.made_as_login', 'select')::text || (table made_by_login.made_as_login)";
     assert_eq!(installation.superuser.text(kept).await, "true1");
     let grant = installation.grant("all", "1h");
-    installation.open(&grant).await.0.batch_execute("drop schema made_by_login cascade; drop table made_as_mapped").await.unwrap();
+    installation
+        .open(&grant)
+        .await
+        .0
+        .batch_execute("drop schema made_by_login cascade; drop table made_as_mapped")
+        .await
+        .unwrap();
 }
 
 async fn a_grants_end(installation: &Installation) {
@@ -300,7 +327,19 @@ async fn a_grants_end(installation: &Installation) {
 }
 
 async fn what_is_asked_of_policies_leaves_none(installation: &Installation) {
-    let args = ["policy", "test", "--on", "orders", "--role", "read", "--as", "agent:ci", "--json", "--sql", "select * from named"];
+    let args = [
+        "policy",
+        "test",
+        "--on",
+        "orders",
+        "--role",
+        "read",
+        "--as",
+        "agent:ci",
+        "--json",
+        "--sql",
+        "select * from named",
+    ];
     let done = installation.parts.admin().run(&args);
     assert_eq!(done.code, 0, "{done:#?}");
     assert!(done.stdout.contains("odd"), "the mapped role's search path counts: {done:#?}");
@@ -328,7 +367,11 @@ async fn what_is_missing_is_told(installation: &Installation) {
     for (take, give, words) in [
         ("alter role maker nocreaterole", "alter role maker createrole", ["08006", "permission denied"]),
         ("alter role app_reader rename to gone", "alter role gone rename to app_reader", ["08006", "does not exist"]),
-        ("alter role app_reader set role = other_reader", "alter role app_reader reset role", ["08006", "setting `role`"]),
+        (
+            "alter role app_reader set role = other_reader",
+            "alter role app_reader reset role",
+            ["08006", "setting `role`"],
+        ),
         (
             "alter role maker nologin; select pg_terminate_backend(pid) from pg_stat_activity where usename = 'maker'",
             "alter role maker login",
@@ -354,7 +397,9 @@ async fn a_crash_leaves_nothing(installation: &mut Installation, cluster: &Clust
     let abandoned = format!("postern_{}_{}", "0".repeat(26), "1".repeat(26));
     let fresh = format!("postern_{}_{}", "0".repeat(26), "2".repeat(26));
     let leave = |role: &str, hours: i32| {
-        format!("create role {role} login in role app_reader; do $$ begin execute format('alter role {role} valid until %L', now() + interval '{hours} hours'); end $$")
+        format!(
+            "create role {role} login in role app_reader; do $$ begin execute format('alter role {role} valid until %L', now() + interval '{hours} hours'); end $$"
+        )
     };
     let maker = client::connect(&cluster.url("maker", MAKER_PASSWORD, "app")).await;
     let (client, role) = installation.open(&installation.grant("all", "1h")).await;

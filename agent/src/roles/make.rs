@@ -45,13 +45,7 @@ pub(super) async fn make(roles: &Roles, maker: Target, wanted: &Wanted) -> Resul
     let sql = statements(&name, password.expose_secret(), wanted, &privileged);
     roles.shared.live.lock().insert(name.clone());
     // From here on whatever was made is dropped again.
-    let lease = Lease {
-        roles: roles.clone(),
-        maker,
-        name,
-        password,
-        options: options(&wanted.mapped, &own),
-    };
+    let lease = Lease { roles: roles.clone(), maker, name, password, options: options(&wanted.mapped, &own) };
     tool.ask(&sql).await?;
     Ok(lease)
 }
@@ -146,7 +140,9 @@ mod tests {
             until: Micros(0),
         };
         let sql = statements("postern_a_b", "secret", &wanted, &[setting("a.b", "it's")]);
-        assert!(sql.contains(r#" IN ROLE "an ""odd"" role"; COMMENT ON ROLE "postern_a_b" IS 'Postern: grant grt_''1, session ses_1'"#));
+        assert!(sql.contains(
+            r#" IN ROLE "an ""odd"" role"; COMMENT ON ROLE "postern_a_b" IS 'Postern: grant grt_''1, session ses_1'"#
+        ));
         assert!(sql.contains("PASSWORD 'SCRAM-SHA-256$4096:") && !sql.contains("secret"), "{sql}");
         assert!(sql.contains("VALID UNTIL '1970-01-01T00:00:00Z'"), "{sql}");
         assert!(sql.ends_with(

@@ -36,7 +36,8 @@ pub async fn forever(common: Common) {
 }
 
 async fn reap(common: &Common, connection: &str) {
-    let ticket = Ticket { connection: connection.to_owned(), role_mode: RoleMode::Ephemeral.into(), ..Ticket::default() };
+    let ticket =
+        Ticket { connection: connection.to_owned(), role_mode: RoleMode::Ephemeral.into(), ..Ticket::default() };
     // Why there is none is told to who wants a session.
     let Ok(maker) = open::target(common, &ticket).await else { return };
     if let Err(error) = left_over(&common.roles, &maker).await {

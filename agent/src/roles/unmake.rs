@@ -34,7 +34,11 @@ pub(super) async fn with(tool: &mut Tool, name: &str) -> Result<(), DialError> {
     let mapped = tool.ask(&mapped).await?.into_iter().flatten().flatten().next();
     let role = identifier(name);
     let hand_on = match mapped {
-        Some(mapped) => format!("{}; REASSIGN OWNED BY {role} TO {}; DROP OWNED BY {role}; RESET ROLE; ", as_role(name), identifier(&mapped)),
+        Some(mapped) => format!(
+            "{}; REASSIGN OWNED BY {role} TO {}; DROP OWNED BY {role}; RESET ROLE; ",
+            as_role(name),
+            identifier(&mapped)
+        ),
         // The mapped role is gone, and nobody is there to own what this one may own: then it cannot be dropped.
         None => String::new(),
     };

@@ -281,7 +281,8 @@ fn not_made(ticket: &Ticket, error: MakeError) -> Report {
             "The operators of Postern must give the access role mode `login`.",
         ),
         MakeError::Switches => {
-            let why = format!("the database role \"{mapped}\" has a setting `role`, so that its sessions would be another's");
+            let why =
+                format!("the database role \"{mapped}\" has a setting `role`, so that its sessions would be another's");
             Report::new("08006", why, operators)
         }
         MakeError::Random => Report::new("57P03", "the connector has no random numbers", "Try again shortly."),
@@ -322,8 +323,13 @@ fn login<'a>(
         }
         mode @ (RoleMode::Shared | RoleMode::Ephemeral) => {
             let (account, missing) = match mode {
-                RoleMode::Shared => (credentials.and_then(|own| own.shared.as_ref()), "the connector holds no shared login"),
-                _ => (credentials.and_then(|own| own.ephemeral.as_ref()), "the connector holds no login that makes roles"),
+                RoleMode::Shared => {
+                    (credentials.and_then(|own| own.shared.as_ref()), "the connector holds no shared login")
+                }
+                _ => (
+                    credentials.and_then(|own| own.ephemeral.as_ref()),
+                    "the connector holds no login that makes roles",
+                ),
             };
             let missing = format!("{missing} for this connection");
             match account {
@@ -430,7 +436,8 @@ mod tests {
 
     fn chosen(credentials: Option<&Credentials>, mode: RoleMode, pushed: &[&str]) -> Result<(String, String), String> {
         let secret = |&login: &&str| (login.to_owned(), SecretString::from(format!("pushed for {login}")));
-        let connection = Connection { url: String::new(), logins: pushed.iter().map(secret).collect(), ephemeral: true };
+        let connection =
+            Connection { url: String::new(), logins: pushed.iter().map(secret).collect(), ephemeral: true };
         let ticket = Ticket { database_role: "reader".to_owned(), role_mode: mode.into(), ..Ticket::default() };
         let login = login(credentials, &connection, &ticket, "of_url")?;
         let password = match login.password {

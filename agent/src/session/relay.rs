@@ -71,7 +71,8 @@ pub async fn relay(
     opened: Opened,
     mut ends: UnboundedReceiver<End>,
 ) -> &'static str {
-    let Opened { facts, mut connection, target, ends_at, registration, lease, place, judge, read_only, ledger } = opened;
+    let Opened { facts, mut connection, target, ends_at, registration, lease, place, judge, read_only, ledger } =
+        opened;
     let greeting = open::greeting(&mut connection);
     let journal = Journal::new(Rc::clone(&worker.recorder), facts);
     let postern_dial::Connection { io, key, host, .. } = connection;
@@ -124,12 +125,7 @@ fn expired(at: Micros) -> End {
     }
 }
 
-async fn close(
-    relay: Relay,
-    ended: Ended,
-    canceller: Option<&Rc<Canceller>>,
-    lease: Option<Lease>,
-) -> &'static str {
+async fn close(relay: Relay, ended: Ended, canceller: Option<&Rc<Canceller>>, lease: Option<Lease>) -> &'static str {
     if !relay.pipeline.is_idle()
         && let Some(canceller) = canceller
     {

@@ -11,7 +11,7 @@ pub mod veil;
 pub use expected::Expected;
 pub use veil::Veil;
 
-use postern_mask::{Key, Mask};
+use postern_mask::{Encoding, Key, Mask, Type};
 use std::{collections::BTreeSet, sync::Arc};
 
 /// How the results of a string are shown.
@@ -21,11 +21,13 @@ pub struct Masks {
     pub statements: Vec<Option<Masked>>,
     /// For the masks that need one.
     pub key: Key,
+    /// How its text is encoded.
+    pub encoding: Encoding,
 }
 
 impl PartialEq for Masks {
     fn eq(&self, other: &Self) -> bool {
-        self.statements == other.statements
+        self.statements == other.statements && self.encoding == other.encoding
     }
 }
 
@@ -59,6 +61,8 @@ pub struct Masked {
 pub struct Cover {
     /// How; `None`: its values only derive from masked ones.
     pub mask: Option<Mask>,
+    /// Its type by the catalog, which knows more of some types than the server says of a result.
+    pub ty: Option<Type>,
     /// The masked columns that it comes from, as they are told: `public.customers.email`.
     pub columns: BTreeSet<Arc<str>>,
     /// Their tags.

@@ -99,8 +99,9 @@ impl Veil {
     }
 
     fn row(&self, column: &Column, described: &backend::Column) -> Option<rows::Masked> {
-        let Cover { mask, .. } = column.cover.as_ref()?;
-        let masker = Masker::new(*mask, Type::of(described.type_oid, described.modifier), &self.masks.key);
+        let Cover { mask, ty, .. } = column.cover.as_ref()?;
+        let ty = ty.clone().unwrap_or_else(|| Type::of(described.type_oid, described.modifier));
+        let masker = Masker::new(*mask, ty, &self.masks.key).in_encoding(self.masks.encoding);
         let format = if described.format == 0 { Format::Text } else { Format::Binary };
         Some(rows::Masked { masker, format })
     }

@@ -5,7 +5,7 @@
 use postern_e2e::{
     client,
     cluster::{Cluster, SUPERUSER_PASSWORD},
-    dev::{Caller, Dev, Done},
+    dev::{Dev, Done},
     parts::{Part, Parts},
     shop::IN_FORCE_WITHIN,
     wait,

@@ -173,10 +173,11 @@ mod tests {
             r#"{"contact": {"email": "c@d", "tags": [{"id": "y"}]}, "n": 8}"#,
         ];
         let expect = [
+            // One document alone has it.
+            "* - none",
             "contact.email email a@b",
             "contact.email email c@d",
             "contact.tags.* tags x",
-            // One document alone has it.
             "contact.tags.*.* - id",
             "contact.tags.*.* - y",
             "n n 7",

@@ -227,6 +227,19 @@ async fn what_speaks_up_at_the_end_of_a_transaction_is_withheld() {
 }
 
 #[tokio::test]
+async fn what_a_function_raises_when_it_is_planned_is_withheld() {
+    let text = "SELECT id FROM orders";
+    let error = |context| failed_with(&[(b'V', "ERROR"), (b'C', "22P02"), (b'M', "it is: secret"), (b'W', context)]);
+    for (context, withheld) in [("unnamed portal with parameter $1", false), ("SQL function \"f\"", true)] {
+        let mut fixture = masked();
+        fixture.session.client(&[parse("", text), bind_execute("")].concat());
+        let answer = [backend(b'1', b""), error(context), READY.to_vec()].concat();
+        let out = fixture.session.server(&answer, 3);
+        assert_eq!((has(&out, "secret"), out == answer), (!withheld, !withheld), "{context}");
+    }
+}
+
+#[tokio::test]
 async fn it_is_decided_again_whenever_it_runs() {
     let mut fixture = masked();
     let permits = "@id(\"all\") permit (principal, action, resource) when { resource.connection == \"demo\" };";

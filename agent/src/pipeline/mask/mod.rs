@@ -1,9 +1,11 @@
 //! What of a statement's result is masked, and what becomes of it on its way to the client.
 //!
 //! - [`expected`]: what a result is to be by the statement's lineage, and whether the server's description agrees
+//! - `copied`: the data of COPY
 //! - [`veil`]: the results of the statement that is watched, one after the other
 //! - [`errors`]: what is said of errors and notices that may carry values
 
+mod copied;
 pub mod errors;
 pub mod expected;
 pub mod veil;

@@ -15,7 +15,7 @@ use postern_wire::{
 
 /// A message that ends something is awaited whole up to this size. Of a longer error the start is enough, and no
 /// other message that long is looked into.
-const MAX_AWAITED: usize = 32 * 1024;
+pub const MAX_AWAITED: usize = 32 * 1024;
 
 /// An idle session keeps no buffer of rewritten rows that is larger.
 const KEPT_CAPACITY: usize = 1024;

@@ -2,6 +2,7 @@
 //! are rewritten as they come.
 
 use super::{
+    super::down::MAX_AWAITED,
     Cover, Masked, Masks,
     copied::Copied,
     expected::{Column, disagrees},
@@ -75,11 +76,15 @@ impl Veil {
             }
     }
 
-    /// The server describes the result that comes.
+    /// The server describes the result that comes; with nothing where that is too long to be looked at.
     ///
     /// # Errors
     /// When it is not what was expected: nothing of it may be shown.
     pub fn described(&mut self, body: &[u8]) -> Result<(), Report> {
+        if body.is_empty() {
+            let message = format!("the description of a result with masked columns is longer than {MAX_AWAITED} bytes");
+            return Err(Report::new("54000", message, "Select fewer columns at once."));
+        }
         let described = row_description(body).map_err(|_| disagrees())?;
         // One statement has one result, but for what rules of a table may add.
         if !matches!(self.showing, Showing::Nothing) {

@@ -93,7 +93,8 @@ impl Column {
     fn agrees(&self, described: &backend::Column) -> bool {
         let (table, column) = (described.table_oid, described.attribute);
         let is_there = |place: &Place| place.table == table && place.column.is_none_or(|known| known == column);
-        self.ty.is_none_or(|ty| ty == described.type_oid) && (table == 0 || column < 0 || self.places.iter().any(is_there))
+        self.ty.is_none_or(|ty| ty == described.type_oid)
+            && (table == 0 || column < 0 || self.places.iter().any(is_there))
     }
 }
 

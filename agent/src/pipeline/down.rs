@@ -286,7 +286,6 @@ impl Pipeline {
         }
         out(&rows);
         rows.clear();
-        rows.shrink_to(KEPT_CAPACITY);
         self.rewritten = rows;
         if !rewritten? {
             // The client has seen none of this row, and sees no other.
@@ -325,6 +324,7 @@ impl Pipeline {
             self.status = body.first().copied().unwrap_or(b'I');
             self.ran = !self.tracker.is_idle();
             self.may_go_on = true;
+            self.rewritten.shrink_to(KEPT_CAPACITY);
             if self.status == b'I' {
                 self.transaction_ended();
             }

@@ -3,7 +3,7 @@
 
 use super::{Expected, Masks};
 use postern_mask::{
-    Encoding, Masker, Type,
+    Encoding, Type,
     copy::{Copy, CopyFormat, Options, RowError, Unsupported},
 };
 use postern_sql::facts;
@@ -30,9 +30,8 @@ impl Copied {
     pub fn new(result: &Expected, copy: &facts::CopyOut, masks: &Masks) -> Result<Self, Unsupported> {
         let encoding = copy.encoding.as_deref().map_or(masks.encoding, Encoding::named);
         let columns = result.columns.iter().map(|column| {
-            let cover = column.cover.as_ref()?;
-            let by_oid = || column.ty.map_or(Type::Other, |ty| Type::of(ty, -1));
-            Some(Masker::new(cover.mask, cover.ty.clone().unwrap_or_else(by_oid), &masks.key))
+            let ty = || column.ty.map_or(Type::Other, |ty| Type::of(ty, -1));
+            Some(masks.masker(column.cover.as_ref()?, ty))
         });
         let options = Options {
             format: match copy.format {

@@ -13,7 +13,7 @@ pub mod veil;
 pub use expected::Expected;
 pub use veil::Veil;
 
-use postern_mask::{Encoding, Key, Mask, Type};
+use postern_mask::{Encoding, Key, Mask, Masker, Type};
 use std::{collections::BTreeSet, sync::Arc};
 
 /// How the results of a string are shown.
@@ -38,6 +38,12 @@ impl Masks {
     #[must_use]
     pub fn hides(&self) -> bool {
         self.statements.iter().flatten().any(|statement| statement.withheld || statement.result.is_masked())
+    }
+
+    /// What masks the values of a column that has this type in the result.
+    #[must_use]
+    pub fn masker(&self, cover: &Cover, ty: impl FnOnce() -> Type) -> Masker {
+        Masker::new(cover.mask, cover.ty.clone().unwrap_or_else(ty), &self.key).in_encoding(self.encoding)
     }
 
     /// Whether what the server says of the string's errors is withheld. One of a later statement may be about an earlier one.

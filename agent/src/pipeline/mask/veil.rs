@@ -3,12 +3,12 @@
 
 use super::{
     super::down::MAX_AWAITED,
-    Cover, Masked, Masks,
+    Masked, Masks,
     copied::Copied,
     expected::{Column, disagrees},
 };
 use postern_mask::{
-    Format, Masker, Type,
+    Format, Type,
     copy::Unsupported,
     rows::{self, RowError, Rows},
 };
@@ -109,9 +109,8 @@ impl Veil {
     }
 
     fn row(&self, column: &Column, described: &backend::Column) -> Option<rows::Masked> {
-        let Cover { mask, ty, .. } = column.cover.as_ref()?;
-        let ty = ty.clone().unwrap_or_else(|| Type::of(described.type_oid, described.modifier));
-        let masker = Masker::new(*mask, ty, &self.masks.key).in_encoding(self.masks.encoding);
+        let ty = || Type::of(described.type_oid, described.modifier);
+        let masker = self.masks.masker(column.cover.as_ref()?, ty);
         let format = if described.format == 0 { Format::Text } else { Format::Binary };
         Some(rows::Masked { masker, format })
     }

@@ -176,6 +176,33 @@ async fn each_statement_of_a_string_has_its_own_result() {
 }
 
 #[tokio::test]
+async fn copied_data_is_masked_as_rows_are() {
+    let begins = |format: u8| backend(b'H', &[format, 0, 2, 0, format, 0, format]);
+    let ends = [backend(b'c', b""), backend(b'C', b"COPY 2\0"), READY.to_vec()].concat();
+    for (options, separator, format) in [("", "\t", 0), ("WITH (FORMAT csv)", ",", 0), ("WITH (FORMAT binary)", "", 1)]
+    {
+        let text = format!("COPY people TO STDOUT {options}");
+        let row = |value: &str| match format {
+            0 => backend(b'd', format!("1{separator}{value}\n").as_bytes()),
+            _ => {
+                let length = u8::try_from(value.len()).unwrap();
+                backend(b'd', &[&[0, 2, 0, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0, length], value.as_bytes()].concat())
+            }
+        };
+        let starts = if format == 1 { backend(b'd', b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0") } else { Vec::new() };
+        let all = |value| [begins(format), starts.clone(), row(value), row(value), ends.clone()].concat();
+        assert_eq!(shown(&text, &all("secret")), all("[redacted]"), "{text}");
+        // As many columns as were understood, and no other format of rows.
+        let three = [backend(b'H', &[0, 0, 3, 0, 0, 0, 0, 0, 0]), row("secret"), failed("57014"), READY.to_vec()];
+        assert!(!has(&shown(&text, &three.concat()), "secret"), "{text}");
+        let rows = [begins(format), data_row(&vec![Some("secret".to_owned())]), failed("57014"), READY.to_vec()];
+        assert!(!has(&shown(&text, &rows.concat()), "secret"), "{text}");
+    }
+    let plain = [backend(b'H', &[0, 0, 1, 0, 0]), backend(b'd', b"secret\n"), ends].concat();
+    assert_eq!(shown("COPY orders TO STDOUT", &plain), plain);
+}
+
+#[tokio::test]
 async fn a_portal_is_described_for_each_of_its_parts() {
     let mut fixture = masked();
     fixture.session.client(&[parse("", EMAIL), bind_execute("")].concat());

@@ -384,7 +384,11 @@ async fn what_is_missing_is_told(installation: &Installation) {
         let told = installation.refusal(&grant).await;
         assert!(words.iter().all(|word| told.contains(word)), "{take}: {told}");
         wait::until_now("it is on record", SOON, || {
-            let found = installation.parts.admin().run(&["audit", "search", "--json"]).json();
+            let found = installation
+                .parts
+                .admin()
+                .run(&["audit", "search", "--type", "control", "--action", "session.refused", "--json"])
+                .json();
             let refused =
                 |event: &&Value| event["action"] == "session.refused" && event.to_string().contains(&grant.id);
             let message = found.as_array().unwrap().iter().find(refused)?["detail"]["message"].clone();

@@ -36,10 +36,10 @@ fn catalog() -> Catalog {
     };
     rows(Query::Schemas, &["11", "pg_catalog"]);
     rows(Query::Schemas, &["2200", "public"]);
-    rows(Query::Types, &["23", "pg_catalog", "int4", "b", "0", "false", "0"]);
+    rows(Query::Types, &["23", "pg_catalog", "int4", "b", "0", "false", "0", "-1"]);
     for (oid, name) in [("16400", "orders"), ("16410", "secrets")] {
         rows(Query::Relations, &[oid, "public", name, "r", "p", "u", "false", "16402", "NULL", "NULL", "NULL"]);
-        rows(Query::Columns, &[oid, "1", "id", "23", "NULL", "", "false"]);
+        rows(Query::Columns, &[oid, "1", "id", "23", "NULL", "", "false", "-1"]);
     }
     builder.build()
 }

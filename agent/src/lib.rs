@@ -13,6 +13,7 @@ mod control;
 mod gates;
 mod gateways;
 mod lease;
+mod masked;
 mod outbox;
 mod pipeline;
 mod registry;

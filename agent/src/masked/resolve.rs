@@ -41,7 +41,9 @@ pub fn resolve(wanted: &Wanted, named: &Objects, catalog: &Catalog, before: &Spo
             }
             // What masks a table or schema masks each of its columns.
             let (found, whole) = within(place, catalog, earlier);
-            found.into_iter().for_each(|spot| drop(tagged.entry(spot).or_default().insert(tag.clone())));
+            for spot in found {
+                tagged.entry(spot).or_default().insert(tag.clone());
+            }
             spots.entry(key).or_default().extend(whole);
             continue;
         }
@@ -51,7 +53,9 @@ pub fn resolve(wanted: &Wanted, named: &Objects, catalog: &Catalog, before: &Spo
                 rules.tables.entry(name).or_default().lost.insert(place.column.clone(), tag.clone());
             }
         }
-        found.iter().for_each(|spot| drop(tagged.entry(*spot).or_default().insert(tag.clone())));
+        for spot in &found {
+            tagged.entry(*spot).or_default().insert(tag.clone());
+        }
         spots.entry(key).or_default().extend(found);
     }
     inherit(&mut tagged, catalog);

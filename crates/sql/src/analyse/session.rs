@@ -212,7 +212,10 @@ impl Analyser<'_> {
             accesses: self.facts.accesses.iter().cloned().collect(),
             functions: self.facts.functions.iter().cloned().collect(),
             columns: self.facts.columns.iter().cloned().collect(),
+            joins: self.facts.joins.iter().cloned().collect(),
+            meets: self.facts.meets.iter().cloned().collect(),
             output: self.facts.output.clone(),
+            copy_out: None,
             settings: self.facts.settings.clone(),
             transaction: None,
             bound: self.bound(),
@@ -239,6 +242,7 @@ impl Analyser<'_> {
         self.facts.accesses.extend(facts.accesses.iter().cloned());
         self.facts.functions.extend(facts.functions.iter().cloned());
         self.facts.columns.extend(facts.columns.iter().cloned());
+        self.facts.joins.extend(facts.joins.iter().cloned());
         if !fetch.ismove {
             self.facts.output = facts.output.clone();
         }
@@ -308,7 +312,12 @@ pub fn executed(text: &str) -> Vec<String> {
     use protobuf::Token;
     const EXECUTE: &[u8] = b"execute";
     // Not many texts have so much as the word, and those that do are short.
-    let has_word = || text.as_bytes().windows(EXECUTE.len()).any(|window| window.eq_ignore_ascii_case(EXECUTE));
+    // Its rarest letter is looked for, which is the second.
+    let is_word = |x: usize| {
+        let around = x.checked_sub(1).and_then(|from| text.as_bytes().get(from..from + EXECUTE.len()));
+        around.is_some_and(|around| around.eq_ignore_ascii_case(EXECUTE))
+    };
+    let has_word = || text.bytes().enumerate().any(|(at, byte)| byte | 0x20 == b'x' && is_word(at));
     if text.len() > parse::MAX_TEXT_BYTES || !has_word() {
         return Vec::new();
     }

@@ -125,8 +125,9 @@ pub(crate) fn none(statement: &Statement, sight: &mut Sight<'_>) -> Result<(), R
 }
 
 fn by_relation(statement: &Statement, sight: &Sight<'_>) -> Option<Refused> {
-    let named = statement.accesses.iter().filter_map(relation).filter(|name| !sight.rules.safe.relations.contains(*name));
-    named.into_iter().find_map(|name| {
+    let listed = &sight.rules.safe.relations;
+    let mut named = statement.accesses.iter().filter_map(relation).filter(|name| !listed.contains(*name));
+    named.find_map(|name| {
         let what = if &*name.schema == "pg_toast" {
             "holds long values of other relations"
         } else if sight.rules.foreign.contains(name) {

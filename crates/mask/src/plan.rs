@@ -118,16 +118,12 @@ impl<'a> Sight<'a> {
     }
 
     fn is_hidden(&mut self, column: Column) -> bool {
-        let permits = &mut self.permits;
-        let ask = |column: &Column| !permits.unmask(column);
-        match self.asked.get(&column) {
-            Some(hidden) => *hidden,
-            None => {
-                let hidden = ask(&column);
-                self.asked.insert(column, hidden);
-                hidden
-            }
+        if let Some(hidden) = self.asked.get(&column) {
+            return *hidden;
         }
+        let hidden = !self.permits.unmask(&column);
+        self.asked.insert(column, hidden);
+        hidden
     }
 
     /// Whether anything at all is masked for the principal.
@@ -177,8 +173,8 @@ impl<'a> Sight<'a> {
         let columns = uses.flat_map(|used| {
             let table = self.rules.tables.get(&used.relation);
             let names = table.into_iter().flat_map(|table| table.columns.keys());
-            let named = names.filter(|name| used.column.as_ref().is_none_or(|column| column == *name));
-            named.map(|name| Column { relation: used.relation.clone(), name: name.clone() })
+            let named = names.filter(move |name| used.column.as_ref().is_none_or(|column| column == *name));
+            named.map(move |name| Column { relation: used.relation.clone(), name: name.clone() })
         });
         columns.filter(|column| self.asked.get(column) == Some(&false)).collect()
     }
@@ -231,7 +227,8 @@ impl<'a> Sight<'a> {
     fn is_alike(&mut self, column: &Column, other: &Origin) -> bool {
         let Some(name) = &other.column else { return false };
         let other = Column { relation: other.relation.clone(), name: name.clone() };
-        let tags = |column: &Column| self.rules.of(column).map(|rule| &rule.tags);
+        let known = self.rules;
+        let tags = |column: &Column| known.of(column).map(|rule| &rule.tags);
         let alike = tags(&other).is_some() && tags(&other) == tags(column);
         alike && !self.hidden_of(&other.relation, Some(&other.name)).is_empty() && self.tells_apart(&other)
     }
@@ -263,7 +260,8 @@ impl<'a> Sight<'a> {
             origins.iter().flat_map(|origin| self.hidden_of(&origin.relation, origin.column.as_ref())).collect()
         };
         let (all, direct) = (of(&column.origins), of(&column.direct));
-        let rules: Vec<&ColumnRule> = all.iter().filter_map(|column| self.rules.of(column)).collect();
+        let known = self.rules;
+        let rules: Vec<&ColumnRule> = all.iter().filter_map(|column| known.of(column)).collect();
         let first = *rules.first()?;
         let tags = rules.iter().flat_map(|rule| rule.tags.iter().cloned()).collect();
         let whole = column.direct.iter().any(|origin| origin.column.is_none());

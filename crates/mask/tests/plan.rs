@@ -237,7 +237,7 @@ fn outputs() {
         let plan = allowed(&selecting(columns));
         plan.columns.into_iter().map(|column| column.map(|column| column.mask)).collect()
     };
-    assert_eq!(masks(&[direct("customers.id")]), []);
+    assert!(masks(&[direct("customers.id")]).is_empty());
     assert_eq!(masks(&[direct("customers.id"), direct("customers.email")]), [None, Some(Some(Mask::Email))]);
     // Of a view both columns are named, and the view has no rule.
     let through = ["v.mail", "customers.email"];

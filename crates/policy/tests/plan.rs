@@ -34,7 +34,7 @@ const ACTIONS: [&str; 9] = [
     "action in [Action::\"connect\", Action::\"read\", Action::\"insert\"]",
     "action == Action::\"call\"",
     "action in [Action::\"read\", Action::\"unmask\"]",
-    "action == Action::\"overwrite\"",
+    "action in [Action::\"update\", Action::\"overwrite\"]",
 ];
 
 const RESOURCES: [&str; 5] = [

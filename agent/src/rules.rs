@@ -154,7 +154,8 @@ fn policies(files: Vec<PolicyFile>, before: Option<&Rules>) -> Result<Arc<Polici
     }
 }
 
-fn facts(facts: ConnectionFacts) -> (String, Facts) {
+/// A connection's name, and what is said of it.
+pub(crate) fn facts(facts: ConnectionFacts) -> (String, Facts) {
     let masks = Wanted::of(&facts);
     let mut schemas: BTreeMap<Arc<str>, BTreeSet<Arc<str>>> = BTreeMap::new();
     let mut relations: BTreeMap<Name, BTreeSet<Arc<str>>> = BTreeMap::new();

@@ -92,13 +92,13 @@ impl Keys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use postern_mask::{Encoding, Format, Mask, Masker, Put, Type};
+    use postern_mask::{Format, Mask, Masker, Put, Type};
     use std::os::unix::fs::PermissionsExt;
 
     fn hash(keys: &Keys, connection: &str, tag: &str) -> Vec<u8> {
         let key = keys.of(connection, tag).unwrap();
         let mut out = Vec::new();
-        let masker = Masker::new(Some(Mask::Hash), Type::text(), &key, Encoding::Utf8);
+        let masker = Masker::new(Some(Mask::Hash), Type::text(), &key);
         assert_eq!(masker.put(Format::Text, b"ada@example.com", &mut out), Put::Value);
         out
     }

@@ -66,6 +66,13 @@ impl Known {
         Ok(Self { found, keys: Keys::open(folder.join("masks"))?, kept: Mutex::default() })
     }
 
+    /// With a folder of its own.
+    #[cfg(test)]
+    pub fn for_tests() -> Arc<Self> {
+        let folder = tempfile::TempDir::new().and_then(|folder| Self::open(&folder.keep()));
+        Arc::new(folder.unwrap_or_else(|error| panic!("{error}")))
+    }
+
     /// What is masked on a connection, by a catalog; nothing where no rule masks anything. A session's `own` catalog, which
     /// may never be committed, is not kept in mind.
     #[must_use]

@@ -95,11 +95,7 @@ fn column<'a>(
 }
 
 /// All columns of a relation, or of all relations of a schema; and the relations themselves, where one is named.
-fn within(
-    place: &Place,
-    catalog: &Catalog,
-    earlier: impl Iterator<Item = Spot>,
-) -> (BTreeSet<Spot>, BTreeSet<Spot>) {
+fn within(place: &Place, catalog: &Catalog, earlier: impl Iterator<Item = Spot>) -> (BTreeSet<Spot>, BTreeSet<Spot>) {
     let mut relations: Vec<&Relation> = earlier.filter_map(|(oid, _)| catalog.relation_by_oid(oid)).collect();
     if place.relation.is_empty() {
         relations.extend(catalog.user_relations().filter(|relation| relation.name.schema == place.schema));
@@ -137,7 +133,9 @@ fn inherit(tagged: &mut Tagged, catalog: &Catalog) {
     for relatives in [|relation: &Relation| relation.children.clone(), |relation: &Relation| relation.parents.clone()] {
         let mut fresh: Vec<Spot> = tagged.keys().copied().collect();
         while let Some(spot) = fresh.pop() {
-            let (Some((relation, column)), Some(tags)) = (at(catalog, spot), tagged.get(&spot).cloned()) else { continue };
+            let (Some((relation, column)), Some(tags)) = (at(catalog, spot), tagged.get(&spot).cloned()) else {
+                continue;
+            };
             for relative in relatives(relation).into_iter().filter_map(|oid| catalog.relation_by_oid(oid)) {
                 let Some(same) = relative.column(&column.name) else { continue };
                 let spot = (relative.oid, same.number);

@@ -59,7 +59,10 @@ fn wanted(tags: &[(&str, &str)], masks: &[(&str, Mask, Option<Compare>)]) -> Wan
     };
     Wanted {
         tags: tags.iter().map(|(at, tag)| (place(at), Arc::from(*tag))).collect(),
-        masks: masks.iter().map(|(tag, mask, compare)| (Arc::from(*tag), Masking { mask: *mask, compare: *compare })).collect(),
+        masks: masks
+            .iter()
+            .map(|(tag, mask, compare)| (Arc::from(*tag), Masking { mask: *mask, compare: *compare }))
+            .collect(),
         ..Wanted::default()
     }
 }
@@ -90,12 +93,15 @@ fn a_tag_is_found_by_name_and_stays_with_the_column() {
     let before = catalog(&[(20_100, "public", "customers", "r", &[], TEXT)]);
     let (found, spots) = resolve(&email(), &nothing, &before, &Default::default());
     assert_eq!(masked(&found), ["public.customers.email"]);
-    assert_eq!(found.rules.tables[&name("public", "customers")].columns["email"], ColumnRule {
-        tags: BTreeSet::from(["pii.email".into()]),
-        mask: Mask::Email,
-        compare: Compare::Equality,
-        ty: Type::text(),
-    });
+    assert_eq!(
+        found.rules.tables[&name("public", "customers")].columns["email"],
+        ColumnRule {
+            tags: BTreeSet::from(["pii.email".into()]),
+            mask: Mask::Email,
+            compare: Compare::Equality,
+            ty: Type::text(),
+        }
+    );
     // The column is renamed: it is known which one it was.
     let renamed = catalog(&[(20_100, "public", "customers", "r", &[], &[(1, "id", 23, -1), (2, "mail", 25, -1)])]);
     let (found, _) = resolve(&email(), &nothing, &renamed, &spots);
@@ -145,19 +151,21 @@ fn partitions_and_parents_have_the_tag_too() {
         let wanted = wanted(&[(place, "pii")], &[("pii", Mask::Null, None)]);
         masked(&resolve(&wanted, &Objects::default(), &catalog, &Default::default()).0)
     };
-    assert_eq!(tagged("public.people.email"), [
-        "pg_temp.mine.email",
-        "pg_temp_3.mine.email",
-        "public.people.email",
-        "public.people_1.email",
-        "public.people_1_1.email",
-        "public.people_2.email",
-    ]);
-    assert_eq!(tagged("public.people_1.email"), [
-        "public.people.email",
-        "public.people_1.email",
-        "public.people_1_1.email"
-    ]);
+    assert_eq!(
+        tagged("public.people.email"),
+        [
+            "pg_temp.mine.email",
+            "pg_temp_3.mine.email",
+            "public.people.email",
+            "public.people_1.email",
+            "public.people_1_1.email",
+            "public.people_2.email",
+        ]
+    );
+    assert_eq!(
+        tagged("public.people_1.email"),
+        ["public.people.email", "public.people_1.email", "public.people_1_1.email"]
+    );
     // A table's tag is that of all its columns, a schema's that of all its tables'.
     assert_eq!(tagged("pg_temp_3.mine").len(), 8);
     assert_eq!(tagged("pg_temp_3").len(), 8);

@@ -86,7 +86,7 @@ pub async fn open(
     let mut target = target(worker, &ticket).await?;
     let application_name = application_name(&ticket, &preamble.startup_parameters);
     target.parameters = parameters(&ticket, &preamble.startup_parameters, &application_name);
-    let policy = Policy::new(&worker.rules, &ticket)?;
+    let policy = Policy::new(&worker.rules, &worker.masked, &ticket)?;
     policy.ceilings().put_parameters(&preamble.startup_parameters, &ticket.settings, &mut target.parameters);
     target.minor = u16::try_from(preamble.protocol_minor).unwrap_or(0);
     let place = worker.gates.enter(&ticket.connection).await?;

@@ -51,10 +51,9 @@ pub(crate) fn place(statement: &Statement, column: &Column, rule: &ColumnRule, p
             "what this grant sees of it is not what stands there, so it may not be written over",
             "Leave the column out of what is updated",
         ),
-        Place::Source => (
-            "it would be stored or sent where it is read unmasked",
-            "Leave the column out of what is written or sent",
-        ),
+        Place::Source => {
+            ("it would be stored or sent where it is read unmasked", "Leave the column out of what is written or sent")
+        }
         Place::Argument => (
             "it is given to a function, operator or cast that could fail or tell something by its value",
             "Select the bare column, which comes back masked",
@@ -144,7 +143,10 @@ pub(crate) fn channel(statement: &Statement, channel: &str) -> Refused {
 pub(crate) fn around(statement: &Statement, what: &str, instead: &str) -> Refused {
     Refused {
         place: None,
-        message: format!("{} is refused: something on this connection is masked for this grant, and {what}", statement.tag),
+        message: format!(
+            "{} is refused: something on this connection is masked for this grant, and {what}",
+            statement.tag
+        ),
         hint: format!("{instead}, or ask for an access role that may unmask."),
     }
 }

@@ -7,8 +7,8 @@ use postern_mask::{
     rules::{Column, ColumnRule, Compare, Rules, Table},
 };
 use postern_sql::facts::{
-    Access, Action, Barrier, Bound, ColumnUse, Constant, Function, Manner, Meeting, Meets, Name, Object, Origin, Output,
-    OutputColumn, Place, Standing, Statement, Volatility,
+    Access, Action, Barrier, Bound, ColumnUse, Constant, Function, Manner, Meeting, Meets, Name, Object, Origin,
+    Output, OutputColumn, Place, Standing, Statement, Volatility,
 };
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -320,11 +320,14 @@ fn questions_are_counted() {
         meeting("customers.email", Constant::Parameter(2), Meets::Other),
     ];
     let probe = |text: &str, constant| Probe { column: column(text), constant };
-    assert_eq!(allowed(&insert).probes, [
-        probe("customers.email", Some(Constant::Literal(0))),
-        probe("customers.email", Some(Constant::Parameter(1))),
-        probe("customers.phone", None),
-    ]);
+    assert_eq!(
+        allowed(&insert).probes,
+        [
+            probe("customers.email", Some(Constant::Literal(0))),
+            probe("customers.email", Some(Constant::Parameter(1))),
+            probe("customers.phone", None),
+        ]
+    );
 }
 
 #[test]
@@ -355,10 +358,8 @@ fn ways_around() {
     allowed(&calling("public.mine", Standing::Analysed));
     allowed(&calling("pg_catalog.xmlparse", Standing::Harmless));
     refused(&Statement { tag: "DO", ..calling("pg_catalog.do", Standing::Unknown) }, "a block of code");
-    let listen = |channel: &str| Statement {
-        effects: BTreeSet::from([format!("listens to {channel}")]),
-        ..statement("LISTEN")
-    };
+    let listen =
+        |channel: &str| Statement { effects: BTreeSet::from([format!("listens to {channel}")]), ..statement("LISTEN") };
     refused(&listen("jobs"), "the channel jobs");
     // What an admin lists.
     let mut listed = rules();

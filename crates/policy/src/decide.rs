@@ -74,13 +74,7 @@ impl Policies {
         self.decide_column(Action::Overwrite, question, relation, column)
     }
 
-    fn decide_column(
-        &self,
-        action: Action,
-        question: &Question<'_>,
-        relation: &Name,
-        column: &Arc<str>,
-    ) -> Decision {
+    fn decide_column(&self, action: Action, question: &Question<'_>, relation: &Name, column: &Arc<str>) -> Decision {
         let facts = question.facts();
         let mut judge = Plain { policies: self, facts: &facts };
         let item = Asked::column(action, relation, column, question.objects);

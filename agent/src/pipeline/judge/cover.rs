@@ -4,6 +4,7 @@ use super::{Judge, report::names_have_changed};
 use crate::pipeline::{
     basis::Ruled,
     mask::{Masked, Masks},
+    masking::View,
 };
 use postern_sql::facts::{self, Script, Transaction};
 use postern_wire::error::Report;
@@ -20,7 +21,10 @@ impl Judge {
             statements.push(self.cover_one(statement, ruled)?);
         }
         if statements.iter().any(Option::is_some) {
-            ruled.masks = Some(Rc::new(Masks { statements, key: self.policy.key() }));
+            let covers = statements.iter().flatten().flat_map(|masked| &masked.result.columns);
+            let tags = covers.filter_map(|column| column.cover.as_ref()?.tags.first().cloned()).collect();
+            let keys = self.policy.keys(tags)?;
+            ruled.masks = Some(Rc::new(Masks { statements, keys }));
         }
         Ok(())
     }
@@ -28,7 +32,8 @@ impl Judge {
     fn cover_one(&self, statement: &facts::Statement, ruled: &mut Ruled) -> Result<Option<Masked>, Report> {
         // INVARIANT: a missing catalog is an obstacle, so that nothing is judged without one.
         let catalog = self.sight.catalog().ok_or_else(names_have_changed)?;
-        let masked = self.policy.mask(statement, catalog, self.context.temp_schema.as_deref(), ruled)?;
+        let view = View { catalog, own: self.sight.is_own(), temp: self.context.temp_schema.as_deref() };
+        let masked = self.policy.mask(statement, view, ruled)?;
         // Deferred constraints and triggers speak up now, of what was written before.
         let speaks = matches!(statement.transaction, Some(Transaction::Commit | Transaction::TwoPhase))
             || statement.tag == "SET CONSTRAINTS";

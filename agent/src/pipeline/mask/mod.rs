@@ -11,16 +11,19 @@ pub mod veil;
 pub use expected::Expected;
 pub use veil::Veil;
 
-use postern_mask::{Key, Mask};
-use std::{collections::BTreeSet, sync::Arc};
+use postern_mask::{Key, Mask, Type};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// How the results of a string are shown.
 #[derive(Clone, Debug)]
 pub struct Masks {
     /// Of each of its statements, in order; nothing of one that touches nothing masked.
     pub statements: Vec<Option<Masked>>,
-    /// For the masks that need one.
-    pub key: Key,
+    /// Those of the masks that need one, by tag.
+    pub keys: BTreeMap<Arc<str>, Key>,
 }
 
 impl PartialEq for Masks {
@@ -59,9 +62,11 @@ pub struct Masked {
 pub struct Cover {
     /// How; `None`: its values only derive from masked ones.
     pub mask: Option<Mask>,
+    /// The type that the catalog gives it, where it is known better than the server describes it.
+    pub ty: Option<Type>,
     /// The masked columns that it comes from, as they are told: `public.customers.email`.
     pub columns: BTreeSet<Arc<str>>,
-    /// Their tags.
+    /// Their tags. With a mask that needs a key it is one.
     pub tags: BTreeSet<Arc<str>>,
 }
 

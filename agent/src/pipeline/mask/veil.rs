@@ -6,7 +6,7 @@ use super::{
     expected::{Column, disagrees},
 };
 use postern_mask::{
-    Format, Masker, Type,
+    Format, Key, Masker, Type,
     rows::{self, RowError, Rows},
 };
 use postern_wire::{
@@ -99,8 +99,13 @@ impl Veil {
     }
 
     fn row(&self, column: &Column, described: &backend::Column) -> Option<rows::Masked> {
-        let Cover { mask, .. } = column.cover.as_ref()?;
-        let masker = Masker::new(*mask, Type::of(described.type_oid, described.modifier), &self.masks.key);
+        let Cover { mask, ty, tags, .. } = column.cover.as_ref()?;
+        let ty = ty.clone().unwrap_or_else(|| Type::of(described.type_oid, described.modifier));
+        let masker = match tags.first().and_then(|tag| self.masks.keys.get(tag)) {
+            Some(key) => Masker::new(*mask, ty, key),
+            // To redact takes no key.
+            None => Masker::new(None, ty, &Key::new(&[0; 32])),
+        };
         let format = if described.format == 0 { Format::Text } else { Format::Binary };
         Some(rows::Masked { masker, format })
     }

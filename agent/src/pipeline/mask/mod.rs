@@ -11,7 +11,7 @@ pub mod veil;
 pub use expected::Expected;
 pub use veil::Veil;
 
-use postern_mask::{Key, Mask, Type};
+use postern_mask::{Encoding, Key, Mask, Type};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -24,11 +24,13 @@ pub struct Masks {
     pub statements: Vec<Option<Masked>>,
     /// Those of the masks that need one, by tag.
     pub keys: BTreeMap<Arc<str>, Key>,
+    /// How its text is encoded.
+    pub encoding: Encoding,
 }
 
 impl PartialEq for Masks {
     fn eq(&self, other: &Self) -> bool {
-        self.statements == other.statements
+        self.statements == other.statements && self.encoding == other.encoding
     }
 }
 
@@ -62,7 +64,7 @@ pub struct Masked {
 pub struct Cover {
     /// How; `None`: its values only derive from masked ones.
     pub mask: Option<Mask>,
-    /// The type that the catalog gives it, where it is known better than the server describes it.
+    /// Its type by the catalog, which knows more of some types than the server says of a result.
     pub ty: Option<Type>,
     /// The masked columns that it comes from, as they are told: `public.customers.email`.
     pub columns: BTreeSet<Arc<str>>,

@@ -105,7 +105,8 @@ impl Veil {
             Some(key) => Masker::new(*mask, ty, key),
             // To redact takes no key.
             None => Masker::new(None, ty, &Key::new(&[0; 32])),
-        };
+        }
+        .in_encoding(self.masks.encoding);
         let format = if described.format == 0 { Format::Text } else { Format::Binary };
         Some(rows::Masked { masker, format })
     }

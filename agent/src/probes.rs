@@ -23,6 +23,8 @@ pub enum Value<'a> {
     Text(&'a [u8]),
     /// A parameter in binary format.
     Binary(&'a [u8]),
+    /// A parameter that was not looked at to its end: of an array it is not known how many elements it has.
+    TooLong,
     /// NULL, which asks for nothing.
     Null,
 }
@@ -40,7 +42,11 @@ impl Asked {
     ///
     /// # Errors
     /// When it is too much.
-    pub fn draw<'v>(&self, probes: &[Probe], value: impl Fn(Constant) -> Option<Value<'v>>) -> Result<(), Report> {
+    pub fn draw<'p, 'v>(
+        &self,
+        probes: impl IntoIterator<Item = &'p Probe>,
+        value: impl Fn(Constant) -> Option<Value<'v>>,
+    ) -> Result<(), Report> {
         let mut columns = self.columns.lock();
         for Probe { column, constant } in probes {
             let seen = columns.entry(column.clone()).or_default();
@@ -58,6 +64,7 @@ impl Asked {
     fn see(&self, seen: &mut HashSet<u64>, value: Value<'_>) -> bool {
         match value {
             Value::Null => true,
+            Value::TooLong => false,
             // An array is as many questions as it has elements. Where commas stand in values, too many are counted.
             Value::Text(text) if text.contains(&b'{') => {
                 text.split(|byte| *byte == b',').all(|part| see(seen, self.hasher.hash_one(part)))
@@ -111,9 +118,9 @@ fn elements(bytes: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
 }
 
 /// Of all grants.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Probes {
-    grants: Arc<Mutex<HashMap<String, (Arc<Asked>, Micros)>>>,
+    grants: Mutex<HashMap<String, (Arc<Asked>, Micros)>>,
 }
 
 impl Probes {
@@ -167,6 +174,7 @@ mod tests {
         assert!(!ask(&asked, "ssn", Value::Text(b"another")));
         // What it knows already it may ask again, and of other columns others.
         assert!(ask(&asked, "ssn", Value::Text(b"7")) && ask(&asked, "ssn", Value::Null));
+        assert!(!ask(&asked, "email", Value::TooLong));
         assert!(ask(&asked, "email", Value::Text(b"another")));
         let refused = asked.draw(&probe("ssn", None), |_| None).unwrap_err();
         assert_eq!((refused.sqlstate.as_str(), refused.hint.is_empty()), ("53400", false));

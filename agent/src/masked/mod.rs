@@ -10,7 +10,7 @@ pub mod resolve;
 mod tests;
 pub mod wanted;
 
-use crate::rules::Rules;
+use crate::{probes::Probes, rules::Rules};
 use found::Found;
 use keys::Keys;
 use parking_lot::Mutex;
@@ -53,6 +53,8 @@ pub struct Known {
     found: Found,
     /// The secrets of masks.
     pub keys: Keys,
+    /// What grants have asked about masked columns.
+    pub probes: Probes,
     kept: Mutex<HashMap<String, Vec<(By, Arc<Masked>)>>>,
 }
 
@@ -63,7 +65,7 @@ impl Known {
     /// When it cannot be read or made.
     pub fn open(folder: &Path) -> io::Result<Self> {
         let found = Found::open(folder.join("tagged.json"))?;
-        Ok(Self { found, keys: Keys::open(folder.join("masks"))?, kept: Mutex::default() })
+        Ok(Self { found, keys: Keys::open(folder.join("masks"))?, probes: Probes::default(), kept: Mutex::default() })
     }
 
     /// With a folder of its own.

@@ -42,10 +42,10 @@ fn catalog() -> Catalog {
         rows(Query::Relations, &[oid, "public", name, "r", "p", "u", "false", "16402", "NULL", "NULL", "NULL"]);
         rows(Query::Columns, &[oid, "1", "id", "23", "NULL", "", "false", "-1"]);
     }
-    rows(Query::Types, &["25", "pg_catalog", "text", "b", "0", "false", "0"]);
+    rows(Query::Types, &["25", "pg_catalog", "text", "b", "0", "false", "0", "-1"]);
     rows(Query::Relations, &["16420", "public", "people", "r", "p", "u", "false", "16422", "NULL", "NULL", "NULL"]);
-    rows(Query::Columns, &["16420", "1", "id", "23", "NULL", "", "false"]);
-    rows(Query::Columns, &["16420", "2", "email", "25", "NULL", "", "false"]);
+    rows(Query::Columns, &["16420", "1", "id", "23", "NULL", "", "false", "-1"]);
+    rows(Query::Columns, &["16420", "2", "email", "25", "NULL", "", "false", "-1"]);
     builder.build()
 }
 

@@ -100,7 +100,7 @@ impl Policy {
             self.oblige(statement, decision, ruled)?;
         }
         let result = covered(Expected::of(statement, view.catalog, view.temp), &plan);
-        Ok(Some(Masked { result, withheld: plan.touches, shown }))
+        Ok(Some(Masked { result, withheld: plan.touches, shown, probes: plan.probes }))
     }
 }
 

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     masked::Known,
+    probes::Asked,
     rules::{Current, Facts, Rules},
 };
 use postern_policy::{
@@ -25,6 +26,7 @@ use std::{net::IpAddr, rc::Rc, sync::Arc};
 pub struct Policy {
     current: Arc<Current>,
     known: Arc<Known>,
+    asked: Arc<Asked>,
     rules: Arc<Rules>,
     subject: Subject,
     client: IpAddr,
@@ -73,7 +75,8 @@ impl Policy {
             Outcome::Review { .. } | Outcome::Deny(_) => Ceilings::default(),
         };
         let (current, known) = (Arc::clone(current), Arc::clone(known));
-        Ok(Self { current, known, rules, subject, client, plan, ceilings, everything })
+        let asked = known.probes.of(ticket, Micros::now());
+        Ok(Self { current, known, asked, rules, subject, client, plan, ceilings, everything })
     }
 
     /// What the session's time-outs may be.
@@ -92,6 +95,11 @@ impl Policy {
 
     pub(super) fn known(&self) -> &Arc<Known> {
         &self.known
+    }
+
+    /// What the grant has asked about masked columns.
+    pub(super) fn asked(&self) -> &Asked {
+        &self.asked
     }
 
     pub(super) fn connection(&self) -> &str {

@@ -1,13 +1,23 @@
 //! What of the results of a statement is masked.
 
 use super::{Judge, report::names_have_changed};
-use crate::pipeline::{
-    basis::Ruled,
-    mask::{Expected, Masked, Masks},
-    masking::View,
+use crate::{
+    pipeline::{
+        basis::Ruled,
+        binds::Bound,
+        decide::Terms,
+        inspect::Statement,
+        mask::{Expected, Masked, Masks},
+        masking::View,
+    },
+    probes::Value,
 };
 use postern_mask::Encoding;
-use postern_sql::facts::{self, Script, Transaction};
+use postern_proto::v1::{BoundValue, StatementKind};
+use postern_sql::{
+    facts::{self, Constant, Script, Transaction},
+    literals::literals,
+};
 use postern_wire::error::Report;
 use std::rc::Rc;
 
@@ -56,6 +66,33 @@ impl Judge {
         let speaks = matches!(statement.transaction, Some(Transaction::Commit | Transaction::TwoPhase))
             || statement.tag == "SET CONSTRAINTS";
         Ok(masked.or_else(|| speaks.then(|| Masked { withheld: true, ..Masked::default() })))
+    }
+
+    /// Whether the grant may ask about masked columns what a statement asks, run with these values. It is counted.
+    ///
+    /// # Errors
+    /// When it is too much.
+    pub fn draw(&self, statement: &Statement, terms: Option<&Terms>, values: Option<&Bound>) -> Result<(), Report> {
+        let Some(masks) = terms.and_then(|terms| terms.masks.as_deref()) else { return Ok(()) };
+        if statement.kind == StatementKind::Parse || masks.probes().next().is_none() {
+            return Ok(());
+        }
+        // What SQL has prepared was understood by another text.
+        let text = std::str::from_utf8(statement.prepared.text.bytes()).ok();
+        let text = text.filter(|_| statement.prepared.made_by_sql.is_none());
+        let places = text.and_then(|text| literals(text, self.context.lexing));
+        self.policy.asked().draw(masks.probes(), |constant| match constant {
+            Constant::Literal(n) => {
+                let place = places.as_ref()?.get(usize::try_from(n).ok()?)?;
+                Some(Value::Text(text?.get(place.clone())?.as_bytes()))
+            }
+            Constant::Parameter(n) => Some(match values?.values.get(usize::from(n).checked_sub(1)?)? {
+                BoundValue { value: None, .. } => Value::Null,
+                BoundValue { length: 1.., .. } => Value::TooLong,
+                BoundValue { value: Some(bytes), binary: true, .. } => Value::Binary(bytes),
+                BoundValue { value: Some(bytes), .. } => Value::Text(bytes),
+            }),
+        })
     }
 
     /// What may also run in a statement's place has to be shown as that is.

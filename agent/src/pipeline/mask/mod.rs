@@ -11,7 +11,7 @@ pub mod veil;
 pub use expected::Expected;
 pub use veil::Veil;
 
-use postern_mask::{Encoding, Key, Mask, Type};
+use postern_mask::{Encoding, Key, Mask, Type, plan::Probe};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -41,6 +41,11 @@ impl Masks {
         self.statements.iter().flatten().any(|statement| statement.withheld || statement.result.is_masked())
     }
 
+    /// What it asks of masked columns by constants.
+    pub fn probes(&self) -> impl Iterator<Item = &Probe> {
+        self.statements.iter().flatten().flat_map(|statement| &statement.probes)
+    }
+
     /// Whether what the server says of the string's errors is withheld. One of a later statement may be about an earlier one.
     #[must_use]
     pub fn withholds(&self) -> bool {
@@ -57,6 +62,8 @@ pub struct Masked {
     pub withheld: bool,
     /// Masked columns whose values policies let it show.
     pub shown: Vec<Shown>,
+    /// What it asks of masked columns by constants.
+    pub probes: Vec<Probe>,
 }
 
 /// What is done to a column of a result.

@@ -1,9 +1,11 @@
 //! What of a statement's result is masked, and what becomes of it on its way to the client.
 //!
 //! - [`expected`]: what a result is to be by the statement's lineage, and whether the server's description agrees
+//! - `copied`: the data of COPY
 //! - [`veil`]: the results of the statement that is watched, one after the other
 //! - [`errors`]: what is said of errors and notices that may carry values
 
+mod copied;
 pub mod errors;
 pub mod expected;
 pub mod veil;
@@ -11,7 +13,7 @@ pub mod veil;
 pub use expected::Expected;
 pub use veil::Veil;
 
-use postern_mask::{Encoding, Key, Mask, Type, plan::Probe};
+use postern_mask::{Encoding, Key, Mask, Masker, Type, plan::Probe};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -44,6 +46,18 @@ impl Masks {
     /// What it asks of masked columns by constants.
     pub fn probes(&self) -> impl Iterator<Item = &Probe> {
         self.statements.iter().flatten().flat_map(|statement| &statement.probes)
+    }
+
+    /// What masks the values of a column that has this type in the result.
+    #[must_use]
+    pub fn masker(&self, cover: &Cover, ty: impl FnOnce() -> Type) -> Masker {
+        let ty = cover.ty.clone().unwrap_or_else(ty);
+        let masker = match cover.tags.first().and_then(|tag| self.keys.get(tag)) {
+            Some(key) => Masker::new(cover.mask, ty, key),
+            // To redact takes no key.
+            None => Masker::new(None, ty, &Key::new(&[0; 32])),
+        };
+        masker.in_encoding(self.encoding)
     }
 
     /// Whether what the server says of the string's errors is withheld. One of a later statement may be about an earlier one.

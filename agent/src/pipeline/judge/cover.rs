@@ -16,7 +16,7 @@ use postern_mask::Encoding;
 use postern_proto::v1::{BoundValue, StatementKind};
 use postern_sql::{
     facts::{self, Constant, Script, Transaction},
-    literals::literals,
+    literals,
 };
 use postern_wire::error::Report;
 use std::rc::Rc;

@@ -4,14 +4,19 @@ use super::{
     basis::{Basis, Last, Ruled},
     ceilings::Ceilings,
 };
-use crate::rules::{Current, Facts, Rules};
+use crate::{
+    masked::Known,
+    probes::Asked,
+    roles::Hidden,
+    rules::{Current, Facts, Rules},
+};
 use postern_policy::{
     Connection, Decision, Deed, Grant, Moment, Obligations, Outcome, Plan, Principal, PrincipalKind, Subject,
     objects::Describe,
 };
 use postern_proto::v1::{self, Ticket};
 use postern_sql::{
-    Analysis,
+    Analysis, Catalog,
     facts::{self, Action, Object},
 };
 use postern_types::time::Micros;
@@ -21,6 +26,8 @@ use std::{net::IpAddr, rc::Rc, sync::Arc};
 /// The policies as they are for one session.
 pub struct Policy {
     current: Arc<Current>,
+    known: Arc<Known>,
+    asked: Arc<Asked>,
     rules: Arc<Rules>,
     subject: Subject,
     client: IpAddr,
@@ -29,6 +36,8 @@ pub struct Policy {
     ceilings: Ceilings,
     /// Whether the plan permits everything there is, with nothing asked for in return.
     everything: bool,
+    /// Whether the database was told to keep masked columns from the session.
+    keeps_hidden: bool,
 }
 
 impl Policy {
@@ -36,7 +45,7 @@ impl Policy {
     ///
     /// # Errors
     /// When it is not known what is in force: nothing may run then.
-    pub fn new(current: &Arc<Current>, ticket: &Ticket) -> Result<Self, Report> {
+    pub fn new(current: &Arc<Current>, known: &Arc<Known>, ticket: &Ticket) -> Result<Self, Report> {
         let rules = rules(current)?;
         let kind = match ticket.principal.as_ref().map(v1::Principal::kind) {
             Some(v1::principal::Kind::User) => PrincipalKind::User,
@@ -68,7 +77,38 @@ impl Policy {
             // Each statement is told why.
             Outcome::Review { .. } | Outcome::Deny(_) => Ceilings::default(),
         };
-        Ok(Self { current: Arc::clone(current), rules, subject, client, plan, ceilings, everything })
+        let (current, known) = (Arc::clone(current), Arc::clone(known));
+        let asked = known.probes.of(ticket, Micros::now());
+        Ok(Self { current, known, asked, rules, subject, client, plan, ceilings, everything, keeps_hidden: false })
+    }
+
+    /// What the database itself is to keep from the session: what is masked by this catalog; nothing, where the policies let
+    /// it see all of that.
+    #[must_use]
+    pub fn hidden(&mut self, catalog: &Catalog) -> Vec<Hidden> {
+        let masked = self.known.masked(self.connection(), &self.rules, catalog, false);
+        let Some(masked) = masked.filter(|_| !self.everything) else { return Vec::new() };
+        let moment = self.moment();
+        let (mut hidden, mut any) = (Vec::new(), false);
+        for (relation, table) in &masked.rules.tables {
+            let of =
+                |column| Hidden { schema: relation.schema.to_string(), relation: relation.name.to_string(), column };
+            for column in table.columns.keys() {
+                any |= !self.plan.decide_unmask_always(&moment, &masked.objects, relation, column).is_allowed();
+                hidden.push(of(Some(column.to_string())));
+            }
+            if !table.lost.is_empty() {
+                any = true;
+                hidden.push(of(None));
+            }
+        }
+        self.keeps_hidden = any;
+        if any { hidden } else { Vec::new() }
+    }
+
+    /// Whether the database itself refuses to read masked columns.
+    pub(super) fn keeps_hidden(&self) -> bool {
+        self.keeps_hidden
     }
 
     /// What the session's time-outs may be.
@@ -79,6 +119,48 @@ impl Policy {
 
     pub(super) fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    pub(super) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    pub(super) fn known(&self) -> &Arc<Known> {
+        &self.known
+    }
+
+    /// What the grant has asked about masked columns.
+    pub(super) fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
+    pub(super) fn connection(&self) -> &str {
+        &self.subject.connection.name
+    }
+
+    /// Whether the access role only reads, whatever policies say.
+    pub(super) fn only_reads(&self) -> bool {
+        self.subject.grant.read_only
+    }
+
+    /// A statement as policies are told of it.
+    pub(super) fn told(statement: &facts::Statement) -> facts::Statement {
+        without_what_is_told(statement)
+    }
+
+    /// What a permit asks for that holds of a statement besides those of its accesses.
+    ///
+    /// # Errors
+    /// When it cannot be kept.
+    pub(super) fn oblige(
+        &self,
+        statement: &facts::Statement,
+        decision: Decision,
+        ruled: &mut Ruled,
+    ) -> Result<(), Report> {
+        self.enforce(statement, &decision, ruled)?;
+        ruled.permitted(decision);
+        Ok(())
     }
 
     /// Takes what is in force now. Between two calls nothing changes.

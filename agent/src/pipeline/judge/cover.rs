@@ -1,12 +1,23 @@
 //! What of the results of a statement is masked.
 
 use super::{Judge, report::names_have_changed};
-use crate::pipeline::{
-    basis::Ruled,
-    mask::{Expected, Masked, Masks},
+use crate::{
+    pipeline::{
+        basis::Ruled,
+        binds::Bound,
+        decide::Terms,
+        inspect::Statement,
+        mask::{Expected, Masked, Masks},
+        masking::View,
+    },
+    probes::Value,
 };
 use postern_mask::Encoding;
-use postern_sql::facts::{self, Script, Transaction};
+use postern_proto::v1::{BoundValue, StatementKind};
+use postern_sql::{
+    facts::{self, Constant, Script, Transaction},
+    literals,
+};
 use postern_wire::error::Report;
 use std::rc::Rc;
 
@@ -25,9 +36,15 @@ impl Judge {
             }
             statements.push(masked);
         }
-        if statements.iter().any(Option::is_some) {
-            ruled.masks =
-                Some(Rc::new(Masks { statements, key: self.policy.key(), encoding: self.encoding_of(script) }));
+        // What reads relations is compared with the server's description, too, though it was found to touch nothing masked.
+        let reads = script.statements.iter().any(reads_relations);
+        if reads || statements.iter().any(Option::is_some) {
+            let places = self.policy.masked_places(self.view()?);
+            let covers = statements.iter().flatten().flat_map(|masked| &masked.result.columns);
+            let tags = covers.filter_map(|column| column.cover.as_ref()?.tags.first().cloned()).collect();
+            let keys = self.policy.keys(tags)?;
+            let encoding = self.encoding_of(script);
+            ruled.masks = Some(Rc::new(Masks { statements, keys, encoding, places, reads }));
         }
         Ok(())
     }
@@ -44,14 +61,45 @@ impl Judge {
         Encoding::named(&self.encoding)
     }
 
-    fn cover_one(&self, statement: &facts::Statement, ruled: &mut Ruled) -> Result<Option<Masked>, Report> {
+    fn view(&self) -> Result<View<'_>, Report> {
         // INVARIANT: a missing catalog is an obstacle, so that nothing is judged without one.
         let catalog = self.sight.catalog().ok_or_else(names_have_changed)?;
-        let masked = self.policy.mask(statement, catalog, self.context.temp_schema.as_deref(), ruled)?;
+        Ok(View { catalog, own: self.sight.is_own(), temp: self.context.temp_schema.as_deref() })
+    }
+
+    fn cover_one(&self, statement: &facts::Statement, ruled: &mut Ruled) -> Result<Option<Masked>, Report> {
+        let masked = self.policy.mask(statement, self.view()?, ruled)?;
         // Deferred constraints and triggers speak up now, of what was written before.
         let speaks = matches!(statement.transaction, Some(Transaction::Commit | Transaction::TwoPhase))
             || statement.tag == "SET CONSTRAINTS";
         Ok(masked.or_else(|| speaks.then(|| Masked { withheld: true, ..Masked::default() })))
+    }
+
+    /// Whether the grant may ask about masked columns what a statement asks, run with these values. It is counted.
+    ///
+    /// # Errors
+    /// When it is too much.
+    pub fn draw(&self, statement: &Statement, terms: Option<&Terms>, values: Option<&Bound>) -> Result<(), Report> {
+        let Some(masks) = terms.and_then(|terms| terms.masks.as_deref()) else { return Ok(()) };
+        if statement.kind == StatementKind::Parse || masks.probes().next().is_none() {
+            return Ok(());
+        }
+        // What SQL has prepared was understood by another text.
+        let text = std::str::from_utf8(statement.prepared.text.bytes()).ok();
+        let text = text.filter(|_| statement.prepared.made_by_sql.is_none());
+        let places = text.and_then(|text| literals(text, self.context.lexing));
+        self.policy.asked().draw(masks.probes(), |constant| match constant {
+            Constant::Literal(n) => {
+                let place = places.as_ref()?.get(usize::try_from(n).ok()?)?;
+                Some(Value::Text(text?.get(place.clone())?.as_bytes()))
+            }
+            Constant::Parameter(n) => Some(match values?.values.get(usize::from(n).checked_sub(1)?)? {
+                BoundValue { value: None, .. } => Value::Null,
+                BoundValue { length: 1.., .. } => Value::TooLong,
+                BoundValue { value: Some(bytes), binary: true, .. } => Value::Binary(bytes),
+                BoundValue { value: Some(bytes), .. } => Value::Text(bytes),
+            }),
+        })
     }
 
     /// What may also run in a statement's place has to be shown as that is.
@@ -67,4 +115,12 @@ impl Judge {
             Err(names_have_changed())
         }
     }
+}
+
+/// Whether rows of a user's relations are in a result that the server describes.
+fn reads_relations(statement: &facts::Statement) -> bool {
+    const SYSTEM: [&str; 2] = ["pg_catalog", "information_schema"];
+    let of_user = |origin: &facts::Origin| !SYSTEM.contains(&&*origin.relation.schema);
+    let columns = &statement.output.columns;
+    statement.copy_out.is_none() && columns.iter().any(|column| column.origins.iter().any(of_user))
 }

@@ -11,13 +11,18 @@ mod tests;
 pub mod wanted;
 
 use crate::{probes::Probes, rules::Rules};
-use found::Found;
+use found::{Found, Spot};
 use keys::Keys;
 use parking_lot::Mutex;
 use postern_mask::rules::{self, Column};
 use postern_policy::objects::Objects;
 use postern_sql::Catalog;
-use std::{collections::HashMap, io, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    io,
+    path::Path,
+    sync::Arc,
+};
 
 /// What was found for one connection: by the shared catalog, and by those of a few sessions that have changed it.
 const MOST_KEPT: usize = 8;
@@ -29,6 +34,8 @@ pub struct Masked {
     pub rules: rules::Rules,
     /// For policies: what is tagged, with what was renamed, partitions and children.
     pub objects: Objects,
+    /// The masked columns, by their tables' object ids and their numbers: what the server says of results is compared with.
+    pub places: Arc<BTreeSet<Spot>>,
     /// Columns whose type their mask does not suit: they are redacted.
     pub unsuited: Vec<Unsuited>,
 }

@@ -60,10 +60,13 @@ pub fn resolve(wanted: &Wanted, named: &Objects, catalog: &Catalog, before: &Spo
     }
     inherit(&mut tagged, catalog);
     let mut objects = named.clone();
-    let mut unsuited = Vec::new();
+    let (mut unsuited, mut places) = (Vec::new(), BTreeSet::new());
     for (spot, tags) in &tagged {
         let Some((relation, column)) = at(catalog, *spot) else { continue };
         let rule = rule(wanted, catalog, (relation, column), tags, &mut unsuited);
+        if rule.is_some() {
+            places.insert(*spot);
+        }
         for name in names(relation) {
             let of = objects.columns.entry(name.clone()).or_default().entry(column.name.clone()).or_default();
             *of = Arc::new(of.union(tags).cloned().collect());
@@ -74,7 +77,7 @@ pub fn resolve(wanted: &Wanted, named: &Objects, catalog: &Catalog, before: &Spo
     }
     let foreign = catalog.user_relations().filter(|relation| relation.kind == RelationKind::Foreign);
     rules.foreign = foreign.map(|relation| relation.name.clone()).collect();
-    (Masked { rules, objects, unsuited }, spots)
+    (Masked { rules, objects, places: Arc::new(places), unsuited }, spots)
 }
 
 /// Where a column is, by name and as it was known earlier; and its table, if that lost it.

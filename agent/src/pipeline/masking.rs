@@ -57,6 +57,13 @@ impl Policy {
         })
     }
 
+    /// The masked columns, by object id and number.
+    #[must_use]
+    pub fn masked_places(&self, view: View<'_>) -> Arc<BTreeSet<(u32, i16)>> {
+        let masked = self.known().masked(self.connection(), self.rules(), view.catalog, view.own);
+        masked.map(|masked| Arc::clone(&masked.places)).unwrap_or_default()
+    }
+
     /// How a statement is shown; nothing where it touches nothing masked.
     ///
     /// # Errors

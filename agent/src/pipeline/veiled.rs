@@ -89,6 +89,10 @@ async fn a_query_shows_no_masked_value() {
     let untouched = "SELECT id FROM orders";
     let plain = [described(&[(0, 0, 23, 0)]), row(&["secret"]), complete(), READY.to_vec()].concat();
     assert_eq!(shown(untouched, &plain), plain);
+    // What was found to touch nothing masked, and the server says that it does.
+    let renamed = [described(&[(PEOPLE, 2, 25, 0)]), row(&["secret"]), failed("57014"), READY.to_vec()].concat();
+    let refused = shown(untouched, &renamed);
+    assert!(!has(&refused, "secret") && told(&refused).contains("0A000"));
 }
 
 #[tokio::test]
@@ -241,8 +245,10 @@ async fn what_speaks_up_at_the_end_of_a_transaction_is_withheld() {
     // Likewise where a Sync is the end.
     let mut fixture = masked();
     fixture.session.client(&[parse("", "SELECT id FROM orders"), bind_execute("")].concat());
-    let before = [backend(b'1', b""), backend(b'2', b""), complete()].concat();
-    let out = fixture.session.server(&[before, answer.clone()].concat(), 3);
+    let description = described(&[(16_400, 1, 23, 0)]);
+    fixture.session.server(&[backend(b'1', b""), backend(b'2', b""), description, complete()].concat(), 3);
+    assert_eq!(fixture.session.go_on(), backend(b'S', b""));
+    let out = fixture.session.server(&answer, 3);
     assert!(!has(&out, "secret") && told(&out).contains("23503") && out.ends_with(READY));
     // Nobody has anything masked there.
     let mut fixture = Fixture::with("read", ConnectionFacts::default());
@@ -269,9 +275,13 @@ async fn it_is_decided_again_whenever_it_runs() {
     let permits = "@id(\"all\") permit (principal, action, resource) when { resource.connection == \"demo\" };";
     fixture.apply(permits);
     let sent = fixture.session.client(&[parse("s", EMAIL), bind_execute("s")].concat());
-    assert_eq!(sent, [parse("s", EMAIL), bind_execute("s")].concat(), "nothing of it is masked");
-    let plain = [backend(b'1', b""), backend(b'2', b""), row(&["1", "shown"]), complete(), READY.to_vec()].concat();
-    assert_eq!(fixture.session.server(&plain, 3), plain);
+    assert!(has(&sent, "D\0\0\0\x06P\0E"), "nothing of it is masked, which the server has to confirm");
+    let begins = [backend(b'1', b""), backend(b'2', b"")].concat();
+    let rest = [row(&["1", "shown"]), complete()].concat();
+    let answer = [begins.as_slice(), &two(), &rest].concat();
+    assert_eq!(fixture.session.server(&answer, 3), [begins, rest].concat());
+    fixture.session.go_on();
+    fixture.session.server(READY, 1);
     let shown = masking(&fixture).remove(0).unwrap().shown;
     assert_eq!(
         (shown[0].column.as_str(), shown[0].policies.as_slice()),

@@ -36,11 +36,15 @@ impl Judge {
             }
             statements.push(masked);
         }
-        if statements.iter().any(Option::is_some) {
+        // What reads relations is compared with the server's description, too, though it was found to touch nothing masked.
+        let reads = script.statements.iter().any(reads_relations);
+        if reads || statements.iter().any(Option::is_some) {
+            let places = self.policy.masked_places(self.view()?);
             let covers = statements.iter().flatten().flat_map(|masked| &masked.result.columns);
             let tags = covers.filter_map(|column| column.cover.as_ref()?.tags.first().cloned()).collect();
             let keys = self.policy.keys(tags)?;
-            ruled.masks = Some(Rc::new(Masks { statements, keys, encoding: self.encoding_of(script) }));
+            let encoding = self.encoding_of(script);
+            ruled.masks = Some(Rc::new(Masks { statements, keys, encoding, places, reads }));
         }
         Ok(())
     }
@@ -57,11 +61,14 @@ impl Judge {
         Encoding::named(&self.encoding)
     }
 
-    fn cover_one(&self, statement: &facts::Statement, ruled: &mut Ruled) -> Result<Option<Masked>, Report> {
+    fn view(&self) -> Result<View<'_>, Report> {
         // INVARIANT: a missing catalog is an obstacle, so that nothing is judged without one.
         let catalog = self.sight.catalog().ok_or_else(names_have_changed)?;
-        let view = View { catalog, own: self.sight.is_own(), temp: self.context.temp_schema.as_deref() };
-        let masked = self.policy.mask(statement, view, ruled)?;
+        Ok(View { catalog, own: self.sight.is_own(), temp: self.context.temp_schema.as_deref() })
+    }
+
+    fn cover_one(&self, statement: &facts::Statement, ruled: &mut Ruled) -> Result<Option<Masked>, Report> {
+        let masked = self.policy.mask(statement, self.view()?, ruled)?;
         // Deferred constraints and triggers speak up now, of what was written before.
         let speaks = matches!(statement.transaction, Some(Transaction::Commit | Transaction::TwoPhase))
             || statement.tag == "SET CONSTRAINTS";
@@ -108,4 +115,12 @@ impl Judge {
             Err(names_have_changed())
         }
     }
+}
+
+/// Whether rows of a user's relations are in a result that the server describes.
+fn reads_relations(statement: &facts::Statement) -> bool {
+    const SYSTEM: [&str; 2] = ["pg_catalog", "information_schema"];
+    let of_user = |origin: &facts::Origin| !SYSTEM.contains(&&*origin.relation.schema);
+    let columns = &statement.output.columns;
+    statement.copy_out.is_none() && columns.iter().any(|column| column.origins.iter().any(of_user))
 }

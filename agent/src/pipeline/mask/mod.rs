@@ -28,6 +28,10 @@ pub struct Masks {
     pub keys: BTreeMap<Arc<str>, Key>,
     /// How its text is encoded.
     pub encoding: Encoding,
+    /// The masked columns of the database, by their tables' object ids and their numbers.
+    pub places: Arc<BTreeSet<(u32, i16)>>,
+    /// It reads relations, so that the server's description of its results is looked at whatever was found of it.
+    pub reads: bool,
 }
 
 impl PartialEq for Masks {
@@ -37,10 +41,11 @@ impl PartialEq for Masks {
 }
 
 impl Masks {
-    /// Whether anything is masked or withheld, so that the statement has to be watched.
+    /// Whether anything is masked or withheld, or may turn out to be, so that the statement has to be watched.
     #[must_use]
     pub fn hides(&self) -> bool {
-        self.statements.iter().flatten().any(|statement| statement.withheld || statement.result.is_masked())
+        self.reads
+            || self.statements.iter().flatten().any(|statement| statement.withheld || statement.result.is_masked())
     }
 
     /// What it asks of masked columns by constants.

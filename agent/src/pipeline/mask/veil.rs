@@ -92,6 +92,12 @@ impl Veil {
         }
         let masked = self.masks.statements.get(self.at).ok_or_else(disagrees)?;
         self.showing = match masked {
+            None if described
+                .iter()
+                .any(|column| self.masks.places.contains(&(column.table_oid, column.attribute))) =>
+            {
+                return Err(disagrees());
+            }
             None => Showing::AsItIs,
             Some(masked) => {
                 masked.result.agree(&described)?;

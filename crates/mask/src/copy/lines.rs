@@ -193,7 +193,7 @@ impl Lines {
             None => Put::Null,
             Some(masker) => {
                 let put = masker.put(Format::Text, &self.value, replacement);
-                self.masked += 1;
+                self.masked += u64::from(put != Put::Same);
                 put
             }
         }

@@ -1,0 +1,185 @@
+//! Sensitive values by what they look like, for text that carries no tag: evidence for a scan, and a second layer where
+//! nobody has said what a column holds.
+//!
+//! [`digits`] finds cards, telephone and social security numbers, [`iban`] account numbers, [`token`] keys and tokens;
+//! [`json`] masks what stands in the strings and numbers of a document. Each byte is looked at a bounded number of
+//! times. They err on the side of finding nothing: a value that is not in one of these forms passes.
+
+mod digits;
+mod iban;
+mod json;
+mod token;
+
+pub use json::mask_json;
+
+/// Of an address, before and after the `@` (RFC 5321).
+const LONGEST_LOCAL: usize = 64;
+const LONGEST_DOMAIN: usize = 255;
+
+/// What is found.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Kind {
+    /// An e-mail address.
+    Email,
+    /// The number of a payment card, with its check digit.
+    Card,
+    /// An account number, with its check digits.
+    Iban,
+    /// A telephone number: international, or of North America with its usual separators.
+    Phone,
+    /// A social security number of the United States.
+    Ssn,
+    /// A key, a token or another credential.
+    Key,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Email, Self::Card, Self::Iban, Self::Phone, Self::Ssn, Self::Key];
+
+    /// As files and messages name it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Email => "email",
+            Self::Card => "card",
+            Self::Iban => "iban",
+            Self::Phone => "phone",
+            Self::Ssn => "ssn",
+            Self::Key => "key",
+        }
+    }
+}
+
+/// A set of kinds.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Kinds(u8);
+
+impl Kinds {
+    /// Whether it is one of them.
+    #[must_use]
+    pub const fn has(self, kind: Kind) -> bool {
+        self.0 & (1 << kind as u8) != 0
+    }
+}
+
+impl FromIterator<Kind> for Kinds {
+    fn from_iter<T: IntoIterator<Item = Kind>>(kinds: T) -> Self {
+        Self(kinds.into_iter().fold(0, |set, kind| set | 1 << kind as u8))
+    }
+}
+
+/// Where something was found, in bytes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Span {
+    /// Its first byte.
+    pub start: usize,
+    /// After its last byte.
+    pub end: usize,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// What is found in a text whose ASCII is ASCII, from front to back and without overlaps.
+pub fn find(text: &[u8], kinds: Kinds) -> impl Iterator<Item = Span> + '_ {
+    Find { text, kinds, at: 0, floor: 0 }
+}
+
+/// Appends the text with what is found in it replaced by its kind, `[email]`. How many were found.
+pub fn mask_spans(text: &[u8], kinds: Kinds, out: &mut Vec<u8>) -> usize {
+    let (mut copied, mut count) = (0, 0);
+    for Span { start, end, kind } in find(text, kinds) {
+        out.extend_from_slice(text.get(copied..start).unwrap_or_default());
+        put_name(kind, out);
+        copied = end;
+        count += 1;
+    }
+    out.extend_from_slice(text.get(copied..).unwrap_or_default());
+    count
+}
+
+fn put_name(kind: Kind, out: &mut Vec<u8>) {
+    out.push(b'[');
+    out.extend_from_slice(kind.as_str().as_bytes());
+    out.push(b']');
+}
+
+struct Find<'a> {
+    text: &'a [u8],
+    kinds: Kinds,
+    at: usize,
+    /// Where the last span ended.
+    floor: usize,
+}
+
+impl Iterator for Find<'_> {
+    type Item = Span;
+
+    fn next(&mut self) -> Option<Span> {
+        while let Some(byte) = self.text.get(self.at) {
+            let found = self.found_at(*byte);
+            self.at += 1;
+            if let Some(span) = found {
+                (self.at, self.floor) = (span.end, span.end);
+                return Some(span);
+            }
+        }
+        None
+    }
+}
+
+impl Find<'_> {
+    fn found_at(&self, byte: u8) -> Option<Span> {
+        if byte == b'@' {
+            return if self.kinds.has(Kind::Email) { self.email() } else { None };
+        }
+        // The others begin where a word does.
+        let before = self.at.checked_sub(1).filter(|before| *before >= self.floor);
+        let before = before.and_then(|before| self.text.get(before)).copied();
+        if before.is_some_and(is_word) {
+            return None;
+        }
+        let rest = self.text.get(self.at..)?;
+        let spans = |kind, length: Option<usize>| {
+            let end = self.at + length.filter(|_| self.kinds.has(kind))?;
+            Some(Span { start: self.at, end, kind })
+        };
+        match byte {
+            b'0'..=b'9' | b'+' | b'(' if !matches!(before, Some(b'-' | b'.')) => spans(Kind::Card, digits::card(rest))
+                .or_else(|| spans(Kind::Ssn, digits::ssn(rest)))
+                .or_else(|| spans(Kind::Phone, digits::phone(rest))),
+            b'A'..=b'Z' | b'a'..=b'z' | b'-' if !matches!(before, Some(b'-' | b'_')) => {
+                spans(Kind::Key, token::token(rest)).or_else(|| spans(Kind::Iban, iban::iban(rest)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Around an `@`.
+    fn email(&self) -> Option<Span> {
+        let before = self.text.get(self.floor..self.at)?;
+        let is_local = |byte: &u8| byte.is_ascii_alphanumeric() || b"._%+-'".contains(byte) || !byte.is_ascii();
+        let local = before.iter().rev().take(LONGEST_LOCAL).take_while(|byte| is_local(byte)).count();
+        let after = self.text.get(self.at + 1..)?;
+        let is_domain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+        let length = after.iter().take(LONGEST_DOMAIN).take_while(|byte| is_domain(byte)).count();
+        let domain = after.get(..length)?;
+        // What ends a sentence is not part of it.
+        let last = domain.iter().rposition(u8::is_ascii_alphanumeric)?;
+        let domain = domain.get(..=last)?;
+        let dot = domain.iter().rposition(|byte| *byte == b'.')?;
+        let label = domain.get(dot + 1..)?;
+        let fits = local > 0 && dot > 0 && label.len() >= 2 && label.iter().all(u8::is_ascii_alphabetic);
+        fits.then_some(Span { start: self.at - local, end: self.at + 1 + domain.len(), kind: Kind::Email })
+    }
+}
+
+/// A letter or digit, or part of one that is not ASCII.
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || !byte.is_ascii()
+}
+
+/// Whether what begins here is no part of the word before it.
+fn ends(rest: &[u8]) -> bool {
+    !rest.first().is_some_and(|byte| is_word(*byte))
+}

@@ -226,3 +226,41 @@ async fn drivers_see_masked_values_of_the_right_types() {
     assert!(output.status.success() && shown.lines().count() == 5, "{shown}");
     assert!(fixture.secrets.iter().all(|secret| !shown.contains(secret)), "{shown}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn copy_shows_what_select_shows() {
+    let fixture = Fixture::start().await;
+    let mut raw = fixture.raw("read").await;
+    let data = |messages: &[Message]| -> Vec<Vec<u8>> {
+        messages.iter().filter(|message| message.tag == b'd').map(|message| message.body.clone()).collect()
+    };
+    let query = "select id, email, city from customers where id <= 5 order by id";
+    let shown = rows(&raw.query(query).await);
+    let text = |row: &Vec<Option<String>>| row.iter().map(|value| value.clone().unwrap()).collect::<Vec<_>>();
+    for (options, between) in [("", "\t"), ("with (format csv)", ","), ("with (format csv, delimiter ';')", ";")] {
+        let sql = format!("copy ({query}) to stdout {options}");
+        let expect: Vec<_> = shown.iter().map(|row| format!("{}\n", text(row).join(between)).into_bytes()).collect();
+        for message in [raw::query(&sql), undescribed(&sql, 0)] {
+            raw.send(&message).await;
+            let messages = raw.until_ready().await;
+            fixture.clean(&sql, &messages);
+            assert_eq!(data(&messages), expect, "{sql}: {messages:?}");
+        }
+    }
+    for sql in [
+        "copy customers to stdout",
+        "copy customers (id, ssn, city) to stdout with (format csv, header, force_quote *)",
+        "copy customers to stdout with (format binary)",
+        "copy (select c, row_to_json(c) from customers c) to stdout with (format binary)",
+    ] {
+        let messages = raw.query(sql).await;
+        fixture.clean(sql, &messages);
+        assert!(data(&messages).len() >= 20_000 && code(&messages).is_none(), "{sql}: {:?}", code(&messages));
+    }
+    let event = fixture.found("copy customers (id").await;
+    assert_eq!((&event["masking"]["values"], &event["rows"]), (&20_000.into(), &20_000.into()), "{event}");
+    // What is not masked comes as it is.
+    let mut all = fixture.raw("all").await;
+    let city = "copy (select id, city from customers) to stdout";
+    assert_eq!(data(&raw.query(city).await), data(&all.query(city).await));
+}

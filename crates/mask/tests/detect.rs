@@ -4,11 +4,11 @@
 
 use postern_mask::{
     Encoding, Format, Masker, Put, Type,
-    detect::{Kind, Kinds, find, mask_json, mask_spans},
+    detect::{Detector, Detectors, find, mask_json, mask_spans},
 };
 
-fn all() -> Kinds {
-    Kind::ALL.into_iter().collect()
+fn all() -> Detectors {
+    Detector::ALL.into_iter().collect()
 }
 
 fn masked(text: &str) -> String {
@@ -93,7 +93,7 @@ fn keys_and_tokens() {
         format!("-----BEGIN {}PRIVATE KEY-----\nMIIE and no end", ""),
     ];
     for key in &found {
-        assert_eq!(masked(&format!("a {key}")), "a [key]", "{key}");
+        assert_eq!(masked(&format!("a {key}")), "a [token]", "{key}");
     }
     let none = [
         token("AKIA", "ABCD", 5),
@@ -112,12 +112,12 @@ fn keys_and_tokens() {
 #[test]
 fn only_the_kinds_that_are_asked_for() {
     let text = b"a@example.com 123-45-6789";
-    let kinds = |kinds: &[Kind]| {
+    let kinds = |kinds: &[Detector]| {
         let spans: Vec<_> = find(text, kinds.iter().copied().collect()).collect();
         spans.iter().map(|span| (span.kind, &text[span.start..span.end])).collect::<Vec<_>>()
     };
-    assert_eq!(kinds(&[Kind::Ssn]), [(Kind::Ssn, &b"123-45-6789"[..])]);
-    assert_eq!(kinds(&[Kind::Email, Kind::Card]), [(Kind::Email, &b"a@example.com"[..])]);
+    assert_eq!(kinds(&[Detector::Ssn]), [(Detector::Ssn, &b"123-45-6789"[..])]);
+    assert_eq!(kinds(&[Detector::Email, Detector::Card]), [(Detector::Email, &b"a@example.com"[..])]);
     assert_eq!(kinds(&[]), []);
 }
 

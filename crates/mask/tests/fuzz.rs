@@ -6,7 +6,7 @@ use postern_fuzz::{Cuts, cuts, mangled, proptest, target, text};
 use postern_mask::{
     Encoding, Format, Key, Mask, Masker, Put, Type,
     copy::{Copy, CopyFormat, Options},
-    detect::{Kind, Kinds, find, mask_json},
+    detect::{Detector, Detectors, find, mask_json},
     rows::{Masked, RowError, Rows},
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -258,17 +258,18 @@ fn speech() -> impl Strategy<Value = Vec<u8>> {
 }
 
 target!(fuzz_spans, speech(), |text| {
-    let kinds: Kinds = Kind::ALL.into_iter().collect();
+    let kinds: Detectors = Detector::ALL.into_iter().collect();
     let mut floor = 0;
     for span in find(&text, kinds) {
         prop_assert!(floor <= span.start && span.start < span.end && span.end <= text.len());
+        prop_assert!(std::str::from_utf8(&text).is_err() || std::str::from_utf8(&text[span.start..span.end]).is_ok());
         floor = span.end;
     }
     Ok(())
 });
 
 target!(fuzz_documents, speech(), |text| {
-    let kinds: Kinds = Kind::ALL.into_iter().collect();
+    let kinds: Detectors = Detector::ALL.into_iter().collect();
     let mut out = Vec::new();
     if let Some(count) = mask_json(&text, kinds, &mut out) {
         prop_assert_eq!(count == 0, out == text);

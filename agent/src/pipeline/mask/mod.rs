@@ -1,9 +1,11 @@
 //! What of a statement's result is masked, and what becomes of it on its way to the client.
 //!
 //! - [`expected`]: what a result is to be by the statement's lineage, and whether the server's description agrees
+//! - `copied`: the data of COPY
 //! - [`veil`]: the results of the statement that is watched, one after the other
 //! - [`errors`]: what is said of errors and notices that may carry values
 
+mod copied;
 pub mod errors;
 pub mod expected;
 pub mod veil;
@@ -11,7 +13,7 @@ pub mod veil;
 pub use expected::Expected;
 pub use veil::Veil;
 
-use postern_mask::{Encoding, Key, Mask, Type};
+use postern_mask::{Encoding, Key, Mask, Masker, Type};
 use std::{collections::BTreeSet, sync::Arc};
 
 /// How the results of a string are shown.
@@ -36,6 +38,12 @@ impl Masks {
     #[must_use]
     pub fn hides(&self) -> bool {
         self.statements.iter().flatten().any(|statement| statement.withheld || statement.result.is_masked())
+    }
+
+    /// What masks the values of a column that has this type in the result.
+    #[must_use]
+    pub fn masker(&self, cover: &Cover, ty: impl FnOnce() -> Type) -> Masker {
+        Masker::new(cover.mask, cover.ty.clone().unwrap_or_else(ty), &self.key).in_encoding(self.encoding)
     }
 
     /// Whether what the server says of the string's errors is withheld. One of a later statement may be about an earlier one.

@@ -136,7 +136,7 @@ impl Lines {
             State::Bare | State::Closing | State::QuotedEscape => return Err(RowError::Malformed),
         };
         self.state = next;
-        let value = value.as_ref().map(std::slice::from_ref).unwrap_or_default();
+        let value = value.as_slice();
         self.keep(&[byte], value, out);
         Ok(())
     }

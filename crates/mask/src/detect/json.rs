@@ -1,11 +1,11 @@
 //! Documents: what is found in a string is replaced inside it, a number that holds something becomes `null`.
 
-use super::{Kinds, find, put_name};
+use super::{Detectors, find, put_name};
 
 /// Appends the document with what was found in it replaced, names of members too. How many were found; `None` for what is
 /// not JSON.
 #[must_use]
-pub fn mask_json(text: &[u8], kinds: Kinds, out: &mut Vec<u8>) -> Option<usize> {
+pub fn mask_json(text: &[u8], kinds: Detectors, out: &mut Vec<u8>) -> Option<usize> {
     let (mut rest, mut found) = (text, 0);
     let (mut plain, mut places) = (Vec::new(), Vec::new());
     while let Some((first, after)) = rest.split_first() {
@@ -92,7 +92,7 @@ fn unicode(text: &[u8]) -> Option<(char, usize)> {
 }
 
 /// Appends a string. Outside of what was found it stays as it is written, escapes too.
-fn put_string(raw: &[u8], plain: &[u8], places: &[usize], kinds: Kinds, out: &mut Vec<u8>) -> usize {
+fn put_string(raw: &[u8], plain: &[u8], places: &[usize], kinds: Detectors, out: &mut Vec<u8>) -> usize {
     let place = |at: usize| places.get(at).copied().unwrap_or(raw.len());
     let (mut copied, mut count) = (0, 0);
     for span in find(plain, kinds) {

@@ -12,13 +12,15 @@ mod token;
 
 pub use json::mask_json;
 
+use std::{fmt, ops::Range};
+
 /// Of an address, before and after the `@` (RFC 5321).
 const LONGEST_LOCAL: usize = 64;
 const LONGEST_DOMAIN: usize = 255;
 
 /// What is found.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum Kind {
+pub enum Detector {
     /// An e-mail address.
     Email,
     /// The number of a payment card, with its check digit.
@@ -30,12 +32,12 @@ pub enum Kind {
     /// A social security number of the United States.
     Ssn,
     /// A key, a token or another credential.
-    Key,
+    Token,
 }
 
-impl Kind {
+impl Detector {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Email, Self::Card, Self::Iban, Self::Phone, Self::Ssn, Self::Key];
+    pub const ALL: [Self; 6] = [Self::Email, Self::Card, Self::Iban, Self::Phone, Self::Ssn, Self::Token];
 
     /// As files and messages name it.
     #[must_use]
@@ -46,25 +48,36 @@ impl Kind {
             Self::Iban => "iban",
             Self::Phone => "phone",
             Self::Ssn => "ssn",
-            Self::Key => "key",
+            Self::Token => "token",
         }
+    }
+
+    /// Where it finds anything in a text, from front to back.
+    pub fn spans(self, text: &str) -> impl Iterator<Item = Range<usize>> {
+        find(text.as_bytes(), Detectors::from_iter([self])).map(|span| span.start..span.end)
+    }
+}
+
+impl fmt::Display for Detector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
 /// A set of kinds.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-pub struct Kinds(u8);
+pub struct Detectors(u8);
 
-impl Kinds {
+impl Detectors {
     /// Whether it is one of them.
     #[must_use]
-    pub const fn has(self, kind: Kind) -> bool {
+    pub const fn has(self, kind: Detector) -> bool {
         self.0 & (1 << kind as u8) != 0
     }
 }
 
-impl FromIterator<Kind> for Kinds {
-    fn from_iter<T: IntoIterator<Item = Kind>>(kinds: T) -> Self {
+impl FromIterator<Detector> for Detectors {
+    fn from_iter<T: IntoIterator<Item = Detector>>(kinds: T) -> Self {
         Self(kinds.into_iter().fold(0, |set, kind| set | 1 << kind as u8))
     }
 }
@@ -77,16 +90,16 @@ pub struct Span {
     /// After its last byte.
     pub end: usize,
     /// What it is.
-    pub kind: Kind,
+    pub kind: Detector,
 }
 
 /// What is found in a text whose ASCII is ASCII, from front to back and without overlaps.
-pub fn find(text: &[u8], kinds: Kinds) -> impl Iterator<Item = Span> + '_ {
+pub fn find(text: &[u8], kinds: Detectors) -> impl Iterator<Item = Span> + '_ {
     Find { text, kinds, at: 0, floor: 0 }
 }
 
 /// Appends the text with what is found in it replaced by its kind, `[email]`. How many were found.
-pub fn mask_spans(text: &[u8], kinds: Kinds, out: &mut Vec<u8>) -> usize {
+pub fn mask_spans(text: &[u8], kinds: Detectors, out: &mut Vec<u8>) -> usize {
     let (mut copied, mut count) = (0, 0);
     for Span { start, end, kind } in find(text, kinds) {
         out.extend_from_slice(text.get(copied..start).unwrap_or_default());
@@ -98,7 +111,7 @@ pub fn mask_spans(text: &[u8], kinds: Kinds, out: &mut Vec<u8>) -> usize {
     count
 }
 
-fn put_name(kind: Kind, out: &mut Vec<u8>) {
+fn put_name(kind: Detector, out: &mut Vec<u8>) {
     out.push(b'[');
     out.extend_from_slice(kind.as_str().as_bytes());
     out.push(b']');
@@ -106,7 +119,7 @@ fn put_name(kind: Kind, out: &mut Vec<u8>) {
 
 struct Find<'a> {
     text: &'a [u8],
-    kinds: Kinds,
+    kinds: Detectors,
     at: usize,
     /// Where the last span ended.
     floor: usize,
@@ -131,7 +144,7 @@ impl Iterator for Find<'_> {
 impl Find<'_> {
     fn found_at(&self, byte: u8) -> Option<Span> {
         if byte == b'@' {
-            return if self.kinds.has(Kind::Email) { self.email() } else { None };
+            return if self.kinds.has(Detector::Email) { self.email() } else { None };
         }
         // The others begin where a word does.
         let before = self.at.checked_sub(1).filter(|before| *before >= self.floor);
@@ -145,11 +158,13 @@ impl Find<'_> {
             Some(Span { start: self.at, end, kind })
         };
         match byte {
-            b'0'..=b'9' | b'+' | b'(' if !matches!(before, Some(b'-' | b'.')) => spans(Kind::Card, digits::card(rest))
-                .or_else(|| spans(Kind::Ssn, digits::ssn(rest)))
-                .or_else(|| spans(Kind::Phone, digits::phone(rest))),
+            b'0'..=b'9' | b'+' | b'(' if !matches!(before, Some(b'-' | b'.')) => {
+                spans(Detector::Card, digits::card(rest))
+                    .or_else(|| spans(Detector::Ssn, digits::ssn(rest)))
+                    .or_else(|| spans(Detector::Phone, digits::phone(rest)))
+            }
             b'A'..=b'Z' | b'a'..=b'z' | b'-' if !matches!(before, Some(b'-' | b'_')) => {
-                spans(Kind::Key, token::token(rest)).or_else(|| spans(Kind::Iban, iban::iban(rest)))
+                spans(Detector::Token, token::token(rest)).or_else(|| spans(Detector::Iban, iban::iban(rest)))
             }
             _ => None,
         }
@@ -160,6 +175,9 @@ impl Find<'_> {
         let before = self.text.get(self.floor..self.at)?;
         let is_local = |byte: &u8| byte.is_ascii_alphanumeric() || b"._%+-'".contains(byte) || !byte.is_ascii();
         let local = before.iter().rev().take(LONGEST_LOCAL).take_while(|byte| is_local(byte)).count();
+        // Not in the middle of a character of UTF-8.
+        let is_inner = |byte: &&u8| **byte & 0xc0 == 0x80;
+        let local = local - before.get(before.len() - local..)?.iter().take_while(is_inner).count();
         let after = self.text.get(self.at + 1..)?;
         let is_domain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
         let length = after.iter().take(LONGEST_DOMAIN).take_while(|byte| is_domain(byte)).count();
@@ -170,7 +188,7 @@ impl Find<'_> {
         let dot = domain.iter().rposition(|byte| *byte == b'.')?;
         let label = domain.get(dot + 1..)?;
         let fits = local > 0 && dot > 0 && label.len() >= 2 && label.iter().all(u8::is_ascii_alphabetic);
-        fits.then_some(Span { start: self.at - local, end: self.at + 1 + domain.len(), kind: Kind::Email })
+        fits.then_some(Span { start: self.at - local, end: self.at + 1 + domain.len(), kind: Detector::Email })
     }
 }
 

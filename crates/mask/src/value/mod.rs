@@ -12,7 +12,7 @@ mod number;
 mod text;
 
 use crate::{
-    detect::{self, Kinds},
+    detect::{self, Detectors},
     key::{DIGEST_BYTES, Key, Purpose},
     mask::Mask,
     types::Type,
@@ -92,7 +92,7 @@ pub enum Put {
 enum How {
     Mask(Mask, Key),
     /// What is found in them is replaced, the rest stays.
-    Detect(Kinds),
+    Detect(Detectors),
 }
 
 /// Masks the values of one column.
@@ -114,7 +114,7 @@ impl Masker {
     /// For a column without a tag: replaces what is found in its values. Nothing is looked for in types other than text,
     /// JSON and arrays of them: there is no masker for those. What is too long to be looked at is redacted.
     #[must_use]
-    pub fn detecting(kinds: Kinds, ty: Type) -> Option<Self> {
+    pub fn detecting(kinds: Detectors, ty: Type) -> Option<Self> {
         let element = if let Type::Array(element) = &ty { element } else { &ty };
         let is_text = matches!(element, Type::Text(_) | Type::Json | Type::Jsonb);
         is_text.then(|| Self { how: How::Detect(kinds), ty, encoding: Encoding::Utf8 })
@@ -186,7 +186,7 @@ impl Masker {
     }
 
     /// A value in which something may be found.
-    fn detected(&self, kinds: Kinds, ty: &Type, format: Format, value: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    fn detected(&self, kinds: Detectors, ty: &Type, format: Format, value: &[u8], out: &mut Vec<u8>) -> Option<()> {
         let is_clear = self.encoding.shows_ascii(value);
         match (ty, format) {
             (Type::Text(text), _) => {

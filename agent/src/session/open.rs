@@ -111,7 +111,7 @@ async fn connect(
     told_enough(worker, &ticket.connection).await;
     let held = target(worker, &ticket).await?;
     let application_name = application_name(&ticket, client);
-    let policy = Policy::new(&worker.rules, &ticket)?;
+    let policy = Policy::new(&worker.rules, &worker.masked, &ticket)?;
     let place = worker.gates.enter(&ticket.connection).await?;
     let (mut target, lease) = own_login(worker, &ticket, &held).await?;
     target.parameters = parameters(&ticket, client, &application_name, lease.as_ref());

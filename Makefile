@@ -85,3 +85,5 @@ bench: ## measure against PgBouncer and a direct connection, and what recording 
 	@echo; echo "Deciding by the starter policies, microseconds a statement on one thread:"
 	@echo "| statement | new | its analysis | the policies | known by its shape |"; echo "|---|---|---|---|---|"
 	@$(CARGO) test --release --locked --quiet --package postern-policy --test deciding -- --ignored --nocapture | grep '^|'
+	@echo; echo "Masking, nanoseconds on one thread:"
+	@$(CARGO) test --release --locked --quiet --package postern-mask --test cost -- --ignored --nocapture 2>&1 | grep '^|'

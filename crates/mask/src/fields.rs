@@ -206,11 +206,11 @@ impl Fields {
 
     fn end_field(&mut self, out: &mut Vec<u8>) {
         if let Some(Some(Masked { masker, format })) = self.columns.get(self.column) {
-            match self.next {
+            let put = match self.next {
                 Next::Unseen(_) => put_field(out, |out| masker.put_unseen(out)),
                 _ => put_field(out, |out| masker.put(*format, &self.value, out)),
-            }
-            self.masked += 1;
+            };
+            self.masked += u64::from(put != Put::Same);
             self.value.clear();
             self.value.shrink_to(KEPT);
         }
@@ -241,8 +241,8 @@ pub(crate) fn length_of(length: [u8; 4]) -> Result<Option<usize>, RowError> {
     usize::try_from(i32::from_be_bytes(length)).map(Some).map_err(|_| RowError::Malformed)
 }
 
-/// Appends a field's length and what is put.
-pub(crate) fn put_field(out: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>) -> Put) {
+/// Appends a field's length and what is put, and says what that was.
+pub(crate) fn put_field(out: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>) -> Put) -> Put {
     let start = out.len();
     out.extend_from_slice(&NULL);
     let put = put(out);
@@ -252,4 +252,5 @@ pub(crate) fn put_field(out: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>) -> Put
         // What a mask may have written before it gave up.
         None => out.truncate(start + NULL.len()),
     }
+    put
 }

@@ -3,6 +3,9 @@
 use aws_lc_rs::{digest::SHA256_OUTPUT_LEN, hmac};
 use std::{fmt, sync::Arc};
 
+/// Of SHA-256.
+pub(crate) const DIGEST_BYTES: usize = SHA256_OUTPUT_LEN;
+
 /// A connection's key. Who has it can tell whether a hash belongs to a value that they guess.
 #[derive(Clone)]
 pub struct Key(Arc<hmac::Key>);
@@ -22,21 +25,15 @@ impl Key {
     }
 
     /// The keyed digest of a value.
-    pub(crate) fn digest(&self, purpose: Purpose, value: &[u8]) -> [u8; SHA256_OUTPUT_LEN] {
+    pub(crate) fn digest(&self, purpose: Purpose, value: &[u8]) -> [u8; DIGEST_BYTES] {
         let mut context = hmac::Context::with_key(&self.0);
         context.update(&[purpose as u8]);
         context.update(value);
-        let mut digest = [0; SHA256_OUTPUT_LEN];
+        let mut digest = [0; DIGEST_BYTES];
         for (to, from) in digest.iter_mut().zip(context.sign().as_ref()) {
             *to = *from;
         }
         digest
-    }
-
-    /// The first 128 bits of it.
-    pub(crate) fn number(&self, purpose: Purpose, value: &[u8]) -> u128 {
-        let digest = self.digest(purpose, value);
-        digest.first_chunk().map_or(0, |first| u128::from_be_bytes(*first))
     }
 }
 

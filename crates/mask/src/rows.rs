@@ -7,7 +7,7 @@
 pub use crate::fields::{Masked, RowError};
 use crate::{
     fields::{Fields, KEPT, Next, length_of, put_field},
-    value::LONGEST_VALUE,
+    value::{LONGEST_VALUE, Put},
 };
 
 /// The most of a row that is held until its last masked field was seen.
@@ -32,7 +32,7 @@ impl Rows {
         Self { fields: Fields::new(columns, Next::End), held_columns, remaining: 0, held: Vec::new() }
     }
 
-    /// Values that were masked so far, NULLs not among them.
+    /// Values that were masked so far: neither NULLs nor those in which nothing was found.
     #[must_use]
     pub fn masked(&self) -> u64 {
         self.fields.masked()
@@ -88,8 +88,8 @@ impl Rows {
             let value = body.get(value_at..).and_then(|rest| rest.get(..length)).ok_or(RowError::Malformed)?;
             if let Some(masked) = column {
                 out.extend_from_slice(body.get(copied..at).unwrap_or_default());
-                put_field(out, |out| masked.masker.put(masked.format, value, out));
-                masked_values += 1;
+                let put = put_field(out, |out| masked.masker.put(masked.format, value, out));
+                masked_values += u64::from(put != Put::Same);
                 copied = value_at + length;
             }
             at = value_at + length;

@@ -42,6 +42,16 @@ pub struct Text {
     pub padded: bool,
 }
 
+impl Text {
+    /// Whether so many bytes of ASCII fit.
+    pub(crate) fn takes(self, bytes: usize) -> bool {
+        match self.most {
+            Most::Any => true,
+            Most::Characters(most) | Most::Bytes(most) => u32::try_from(bytes).is_ok_and(|bytes| bytes <= most),
+        }
+    }
+}
+
 /// How long a text may be.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Most {

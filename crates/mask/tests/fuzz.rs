@@ -6,6 +6,7 @@ use postern_fuzz::{Cuts, cuts, mangled, proptest, target, text};
 use postern_mask::{
     Encoding, Format, Key, Mask, Masker, Put, Type,
     copy::{Copy, CopyFormat, Options},
+    detect::{Detector, Detectors, find, mask_json},
     rows::{Masked, RowError, Rows},
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -228,5 +229,53 @@ target!(fuzz_copied_markers, (fields(), any::<bool>(), cuts()), |(fields, csv, c
     }
     prop_assert!(!leaks(&out), "{}", String::from_utf8_lossy(&out));
     prop_assert_eq!(out.last(), Some(&b'\n'));
+    Ok(())
+});
+
+fn speech() -> impl Strategy<Value = Vec<u8>> {
+    let parts = vec![
+        "jane@example.com",
+        "4111 1111 1111 1111",
+        "DE89 3704 0044 0532 0130 00",
+        "+49 30 1234567",
+        "123-45-6789",
+        "eyJ",
+        ".",
+        "@",
+        "-----BEGIN ",
+        "PRIVATE KEY-----",
+        "-----END ",
+        "\"",
+        "\\u0040",
+        "{",
+        ":",
+        "-",
+        " ",
+        "é",
+        "4",
+    ];
+    mangled(vec(select(parts), 0..8).prop_map(|parts| parts.concat().into_bytes()))
+}
+
+target!(fuzz_spans, speech(), |text| {
+    let kinds: Detectors = Detector::ALL.into_iter().collect();
+    let mut floor = 0;
+    for span in find(&text, kinds) {
+        prop_assert!(floor <= span.start && span.start < span.end && span.end <= text.len());
+        prop_assert!(std::str::from_utf8(&text).is_err() || std::str::from_utf8(&text[span.start..span.end]).is_ok());
+        floor = span.end;
+    }
+    Ok(())
+});
+
+target!(fuzz_documents, speech(), |text| {
+    let kinds: Detectors = Detector::ALL.into_iter().collect();
+    let mut out = Vec::new();
+    if let Some(count) = mask_json(&text, kinds, &mut out) {
+        prop_assert_eq!(count == 0, out == text);
+        // Masked again there is nothing left.
+        let mut again = Vec::new();
+        prop_assert_eq!(mask_json(&out, kinds, &mut again), Some(0), "{}", String::from_utf8_lossy(&out));
+    }
     Ok(())
 });

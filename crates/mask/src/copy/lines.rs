@@ -136,7 +136,7 @@ impl Lines {
             State::Bare | State::Closing | State::QuotedEscape => return Err(RowError::Malformed),
         };
         self.state = next;
-        let value = value.as_ref().map(std::slice::from_ref).unwrap_or_default();
+        let value = value.as_slice();
         self.keep(&[byte], value, out);
         Ok(())
     }
@@ -193,7 +193,7 @@ impl Lines {
             None => Put::Null,
             Some(masker) => {
                 let put = masker.put(Format::Text, &self.value, replacement);
-                self.masked += 1;
+                self.masked += u64::from(put != Put::Same);
                 put
             }
         }

@@ -104,7 +104,7 @@ impl Copy {
         }))
     }
 
-    /// Values that were masked so far, NULLs not among them.
+    /// Values that were masked so far: neither NULLs nor those in which nothing was found.
     #[must_use]
     pub fn masked(&self) -> u64 {
         match &self.0 {

@@ -151,7 +151,7 @@ pub(super) fn binary(masker: &Masker, element: &Type, value: &[u8], out: &mut Ve
         }
         let (given, after) = after.split_at_checked(usize::try_from(i32::from_be_bytes(*length)).ok()?)?;
         rest = after;
-        put_field(out, |out| match masker.scalar(element, Format::Binary, given, out) {
+        let _put = put_field(out, |out| match masker.scalar(element, Format::Binary, given, out) {
             Some(()) => Put::Value,
             None => {
                 nulls = true;

@@ -11,7 +11,7 @@ const HASH_BYTES: usize = 16;
 const GROUPS: [usize; 5] = [8, 4, 4, 4, 12];
 
 impl Masker {
-    pub(super) fn uuid(&self, format: Format, value: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    pub(super) fn uuid(&self, mask: Mask, format: Format, value: &[u8], out: &mut Vec<u8>) -> Option<()> {
         let mut id = [0; HASH_BYTES];
         match format {
             Format::Text => {
@@ -27,7 +27,7 @@ impl Masker {
             }
             Format::Binary => id = value.try_into().ok()?,
         }
-        let mut masked = self.hash(&id)?;
+        let mut masked = self.hash(mask, &id)?;
         // Version 8: whatever its maker means by it (RFC 9562).
         let [_, _, _, _, _, _, version, _, variant, ..] = &mut masked;
         *version = 0x80 | *version & 0x0f;
@@ -51,10 +51,10 @@ impl Masker {
         Some(())
     }
 
-    pub(super) fn bytea(&self, format: Format, value: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    pub(super) fn bytea(&self, mask: Mask, format: Format, value: &[u8], out: &mut Vec<u8>) -> Option<()> {
         let masked = match format {
-            Format::Binary => self.hash(value)?,
-            Format::Text => self.hash(&decode(value)?)?,
+            Format::Binary => self.hash(mask, value)?,
+            Format::Text => self.hash(mask, &decode(value)?)?,
         };
         match format {
             Format::Binary => out.extend_from_slice(&masked),
@@ -69,11 +69,11 @@ impl Masker {
         Some(())
     }
 
-    fn hash(&self, value: &[u8]) -> Option<[u8; HASH_BYTES]> {
-        if self.mask != Mask::Hash {
+    fn hash(&self, mask: Mask, value: &[u8]) -> Option<[u8; HASH_BYTES]> {
+        if mask != Mask::Hash {
             return None;
         }
-        self.key.digest(Purpose::Hash, value).first_chunk().copied()
+        self.digest(Purpose::Hash, value)?.first_chunk().copied()
     }
 }
 

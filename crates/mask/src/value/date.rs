@@ -42,7 +42,7 @@ enum Read {
 }
 
 impl Masker {
-    pub(super) fn date(&self, ty: &Type, format: Format, value: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    pub(super) fn date(&self, mask: Mask, ty: &Type, format: Format, value: &[u8], out: &mut Vec<u8>) -> Option<()> {
         match format {
             Format::Text => {
                 let text = std::str::from_utf8(value).ok()?;
@@ -51,25 +51,25 @@ impl Masker {
                     Type::Timestamp => timestamp(text)?,
                     _ => zoned(text)?,
                 };
-                write_text(ty, style, self.day(read, out)?, out)
+                write_text(ty, style, self.day(mask, read, out)?, out)
             }
             Format::Binary if *ty == Type::Date => {
                 let number = i32::from_be_bytes(value.try_into().ok()?);
-                let masked = self.day(Read::Day(Day::from_number(number.into())?), out)?;
+                let masked = self.day(mask, Read::Day(Day::from_number(number.into())?), out)?;
                 out.extend_from_slice(&i32::try_from(masked.number()).ok()?.to_be_bytes());
                 Some(())
             }
             Format::Binary => {
                 let micros = i64::from_be_bytes(value.try_into().ok()?);
-                let masked = self.day(Read::Day(Day::from_number(micros.div_euclid(DAY_MICROS))?), out)?;
+                let masked = self.day(mask, Read::Day(Day::from_number(micros.div_euclid(DAY_MICROS))?), out)?;
                 out.extend_from_slice(&masked.number().checked_mul(DAY_MICROS)?.to_be_bytes());
                 Some(())
             }
         }
     }
 
-    fn day(&self, read: Read, scratch: &mut Vec<u8>) -> Option<Day> {
-        match (self.mask, read) {
+    fn day(&self, mask: Mask, read: Read, scratch: &mut Vec<u8>) -> Option<Day> {
+        match (mask, read) {
             (Mask::DateYear, Read::Day(Day { year, .. }) | Read::Year(year)) => Day::new(year, 1, 1),
             (Mask::Noise, Read::Day(day)) => {
                 let number = day.number();

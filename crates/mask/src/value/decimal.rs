@@ -35,6 +35,7 @@ struct Decimal {
 impl Masker {
     pub(super) fn numeric(
         &self,
+        mask: Mask,
         precision: Option<Precision>,
         format: Format,
         value: &[u8],
@@ -45,7 +46,7 @@ impl Masker {
             Format::Binary => Decimal::from_binary(value)?,
         };
         let Decimal { mantissa, scale } = decimal.shortest();
-        let masked = match self.mask {
+        let masked = match mask {
             Mask::Hash => {
                 let digest = self.number(Purpose::Hash, format_args!("{mantissa}/{scale}"), out)?;
                 let scale = precision.map_or(0, |precision| u32::from(precision.scale));

@@ -12,7 +12,8 @@ mod number;
 mod text;
 
 use crate::{
-    key::{Key, Purpose},
+    detect::{self, Detectors},
+    key::{DIGEST_BYTES, Key, Purpose},
     mask::Mask,
     types::Type,
 };
@@ -80,16 +81,25 @@ impl Encoding {
 pub enum Put {
     /// What takes the value's place.
     Value,
+    /// The value as it was: nothing was found in it.
+    Same,
     /// Nothing: the value is NULL.
     Null,
+}
+
+/// What is done to the values of a column.
+#[derive(Clone, Debug)]
+enum How {
+    Mask(Mask, Key),
+    /// What is found in them is replaced, the rest stays.
+    Detect(Detectors),
 }
 
 /// Masks the values of one column.
 #[derive(Clone, Debug)]
 pub struct Masker {
-    mask: Mask,
+    how: How,
     ty: Type,
-    key: Key,
     encoding: Encoding,
 }
 
@@ -98,7 +108,16 @@ impl Masker {
     #[must_use]
     pub fn new(mask: Option<Mask>, ty: Type, key: &Key) -> Self {
         let mask = mask.filter(|mask| mask.suits(&ty).is_ok()).unwrap_or(Mask::Redact);
-        Self { mask, ty, key: key.clone(), encoding: Encoding::Utf8 }
+        Self { how: How::Mask(mask, key.clone()), ty, encoding: Encoding::Utf8 }
+    }
+
+    /// For a column without a tag: replaces what is found in its values. Nothing is looked for in types other than text,
+    /// JSON and arrays of them: there is no masker for those. What is too long to be looked at is redacted.
+    #[must_use]
+    pub fn detecting(kinds: Detectors, ty: Type) -> Option<Self> {
+        let element = if let Type::Array(element) = &ty { element } else { &ty };
+        let is_text = matches!(element, Type::Text(_) | Type::Json | Type::Jsonb);
+        is_text.then(|| Self { how: How::Detect(kinds), ty, encoding: Encoding::Utf8 })
     }
 
     /// The same for text in this encoding.
@@ -121,7 +140,8 @@ impl Masker {
             ty => self.scalar(ty, format, value, out),
         };
         if masked.is_some() {
-            return Put::Value;
+            let is_same = matches!(self.how, How::Detect(_)) && out.get(start..) == Some(value);
+            return if is_same { Put::Same } else { Put::Value };
         }
         out.truncate(start);
         Put::Null
@@ -129,8 +149,8 @@ impl Masker {
 
     /// Appends what takes the place of a value that was not looked at.
     pub(crate) fn put_unseen(&self, out: &mut Vec<u8>) -> Put {
-        match (self.mask, &self.ty) {
-            (Mask::Null, _) => Put::Null,
+        match (&self.how, &self.ty) {
+            (How::Mask(Mask::Null, _), _) => Put::Null,
             (_, Type::Text(text)) => {
                 text::redact(*text, out);
                 Put::Value
@@ -141,23 +161,61 @@ impl Masker {
 
     /// Whether what it makes does not depend on the value.
     pub(crate) fn is_blind(&self) -> bool {
-        matches!(self.mask, Mask::Redact | Mask::Null)
+        matches!(self.how, How::Mask(Mask::Redact | Mask::Null, _))
     }
 
     /// A value that is no array; `None` where it is not understood, or its mask has no answer.
     fn scalar(&self, ty: &Type, format: Format, value: &[u8], out: &mut Vec<u8>) -> Option<()> {
+        let mask = match &self.how {
+            How::Mask(mask, _) => *mask,
+            How::Detect(kinds) => return self.detected(*kinds, ty, format, value, out),
+        };
         match ty {
             Type::Text(text) => {
-                self.text(*text, value, out);
+                self.text(mask, *text, value, out);
                 Some(())
             }
-            Type::Int(width) => self.int(*width, format, value, out),
-            Type::Float4 | Type::Float8 => self.float(ty, format, value, out),
-            Type::Numeric(precision) => self.numeric(*precision, format, value, out),
-            Type::Date | Type::Timestamp | Type::TimestampTz => self.date(ty, format, value, out),
-            Type::Uuid => self.uuid(format, value, out),
-            Type::Bytea => self.bytea(format, value, out),
+            Type::Int(width) => self.int(mask, *width, format, value, out),
+            Type::Float4 | Type::Float8 => self.float(mask, ty, format, value, out),
+            Type::Numeric(precision) => self.numeric(mask, *precision, format, value, out),
+            Type::Date | Type::Timestamp | Type::TimestampTz => self.date(mask, ty, format, value, out),
+            Type::Uuid => self.uuid(mask, format, value, out),
+            Type::Bytea => self.bytea(mask, format, value, out),
             Type::Json | Type::Jsonb | Type::Array(_) | Type::Other => None,
+        }
+    }
+
+    /// A value in which something may be found.
+    fn detected(&self, kinds: Detectors, ty: &Type, format: Format, value: &[u8], out: &mut Vec<u8>) -> Option<()> {
+        let is_clear = self.encoding.shows_ascii(value);
+        match (ty, format) {
+            (Type::Text(text), _) => {
+                let start = out.len();
+                if is_clear {
+                    detect::mask_spans(value, kinds, out);
+                }
+                // A name in its place may be longer than what was found.
+                if !is_clear || (out.len() - start > value.len() && !text.takes(out.len() - start)) {
+                    out.truncate(start);
+                    text::redact(*text, out);
+                }
+                Some(())
+            }
+            (Type::Jsonb, Format::Binary) if is_clear => {
+                // The version of the form: 1, and then it is text.
+                let text = value.strip_prefix(&[1])?;
+                out.push(1);
+                detect::mask_json(text, kinds, out).map(|_| ())
+            }
+            (Type::Json | Type::Jsonb, _) if is_clear => detect::mask_json(value, kinds, out).map(|_| ()),
+            _ => None,
+        }
+    }
+
+    fn digest(&self, purpose: Purpose, value: &[u8]) -> Option<[u8; DIGEST_BYTES]> {
+        match &self.how {
+            How::Mask(_, key) => Some(key.digest(purpose, value)),
+            How::Detect(_) => None,
         }
     }
 
@@ -165,8 +223,8 @@ impl Masker {
     fn number(&self, purpose: Purpose, canonical: std::fmt::Arguments<'_>, scratch: &mut Vec<u8>) -> Option<u128> {
         let start = scratch.len();
         scratch.write_fmt(canonical).ok()?;
-        let number = self.key.number(purpose, scratch.get(start..)?);
+        let digest = self.digest(purpose, scratch.get(start..)?)?;
         scratch.truncate(start);
-        Some(number)
+        digest.first_chunk().map(|first| u128::from_be_bytes(*first))
     }
 }

@@ -9,7 +9,7 @@ use crate::{
 use std::io::Write;
 
 impl Masker {
-    pub(super) fn int(&self, width: Width, format: Format, value: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    pub(super) fn int(&self, mask: Mask, width: Width, format: Format, value: &[u8], out: &mut Vec<u8>) -> Option<()> {
         let number: i64 = match format {
             Format::Text => std::str::from_utf8(value).ok()?.parse().ok()?,
             Format::Binary => match width {
@@ -23,7 +23,7 @@ impl Masker {
             Width::Four => i32::MIN.into()..=i32::MAX.into(),
             Width::Eight => i64::MIN..=i64::MAX,
         };
-        let masked: i64 = match self.mask {
+        let masked: i64 = match mask {
             // The top bits, as many as a number of the width has that is not negative.
             Mask::Hash => {
                 let most = u128::from(range.end().unsigned_abs());
@@ -49,7 +49,7 @@ impl Masker {
         Some(())
     }
 
-    pub(super) fn float(&self, ty: &Type, format: Format, value: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    pub(super) fn float(&self, mask: Mask, ty: &Type, format: Format, value: &[u8], out: &mut Vec<u8>) -> Option<()> {
         let narrow = *ty == Type::Float4;
         let text = || std::str::from_utf8(value).ok();
         let number: f64 = match (format, narrow) {
@@ -58,7 +58,7 @@ impl Masker {
             (Format::Binary, true) => f32::from_be_bytes(value.try_into().ok()?).into(),
             (Format::Binary, false) => f64::from_be_bytes(value.try_into().ok()?),
         };
-        if self.mask != Mask::Noise || !number.is_finite() {
+        if mask != Mask::Noise || !number.is_finite() {
             return None;
         }
         // Text may have been rounded (extra_float_digits): what is the same to six digits is shifted alike.

@@ -22,12 +22,12 @@ const HASH_CHARACTERS: usize = 26;
 const LONGEST_LABEL: usize = 18;
 
 impl Masker {
-    pub(super) fn text(&self, text: Text, value: &[u8], out: &mut Vec<u8>) {
+    pub(super) fn text(&self, mask: Mask, text: Text, value: &[u8], out: &mut Vec<u8>) {
         let value = match value.iter().rposition(|byte| *byte != b' ') {
             Some(last) if text.padded => value.get(..=last).unwrap_or(value),
             _ => value,
         };
-        let masked = match self.mask {
+        let masked = match mask {
             Mask::Partial { keep } => self.partial(usize::from(keep), text, value, out),
             Mask::Email => self.email(text, value, out),
             Mask::Hash => self.hash_text(text, value, out),
@@ -79,7 +79,7 @@ impl Masker {
     }
 
     fn hash_text(&self, text: Text, value: &[u8], out: &mut Vec<u8>) -> Option<()> {
-        let digest = self.key.digest(Purpose::Hash, value);
+        let digest = self.digest(Purpose::Hash, value)?;
         let mut hash = [0; HASH_CHARACTERS];
         BASE32_NOPAD.encode_mut(digest.get(..HASH_BYTES)?, &mut hash);
         hash.make_ascii_lowercase();

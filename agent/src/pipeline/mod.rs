@@ -26,6 +26,7 @@ mod masking;
 pub mod policy;
 pub mod question;
 pub mod record;
+mod redact;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -48,6 +49,7 @@ use postern_wire::{
 };
 use question::Question;
 use record::Journal;
+use redact::Redacted;
 use std::{
     collections::HashMap,
     task::{Context, Poll},
@@ -353,11 +355,13 @@ impl Pipeline {
         let failed = self.is_failed();
         self.ran |= statement.kind != StatementKind::Parse;
         let (decision, way) = self.decide(&statement, failed);
-        let seq = self.journal.decided(&statement, &decision)?;
+        let redacted = self.judge.redacted(&statement);
+        let seq = self.journal.decided(&statement, &decision, redacted.as_deref())?;
         self.inspector.recorded(&statement, seq);
         if header.tag == b'E'
-            && let Some(bound) = self.binds.take(inspect::key(frontend::execute(body)?.0))
+            && let Some(mut bound) = self.binds.take(inspect::key(frontend::execute(body)?.0))
         {
+            self.judge.redact(&mut bound);
             self.journal.bound(seq, bound)?;
         }
         let goes_on = matches!(decision.answer, Answer::Allow(_));
@@ -432,7 +436,8 @@ impl Pipeline {
             Ok(())
         });
         let Err(refused) = admitted else { return Ok(true) };
-        self.refuse(&statement, refused.into(), Sent::Execute, to_server)?;
+        let redacted = self.judge.redacted(&statement);
+        self.refuse(&statement, refused.into(), redacted.as_deref(), Sent::Execute, to_server)?;
         Ok(false)
     }
 
@@ -441,10 +446,11 @@ impl Pipeline {
         &mut self,
         statement: &Statement,
         decision: Decision,
+        redacted: Option<&Redacted>,
         sent: fn(u64) -> Sent<u64>,
         to_server: &mut Vec<u8>,
     ) -> Result<(), Fatal> {
-        let seq = self.journal.decided(statement, &decision)?;
+        let seq = self.journal.decided(statement, &decision, redacted)?;
         forward::refuse(statement.kind, to_server);
         if let Answer::Deny(report) = decision.answer {
             self.refused.insert(seq, report);
@@ -460,7 +466,7 @@ impl Pipeline {
             return Err(ProtocolError::Unexpected { tag: header.tag }.into());
         }
         let refused = Refused::from(decide::too_large(header.body, MAX_STATEMENT_BYTES));
-        self.refuse(&statement, refused.into(), sent, to_server)
+        self.refuse(&statement, refused.into(), None, sent, to_server)
     }
 
     fn sent(&mut self, sent: Sent<u64>) {

@@ -7,7 +7,7 @@ use crate::outbox::recorder::Text;
 use postern_policy::objects::{Describe, Objects};
 use postern_sql::{
     context::Lexing,
-    facts::{Constant, Name, Place, Script, Statement},
+    facts::{Constant, Name, Origin, Place, Script, Statement},
     literals,
     values::{Value, values},
 };
@@ -189,10 +189,14 @@ fn is_unclear(statement: &Statement, objects: &Objects) -> bool {
             let met = |column: &Option<Arc<str>>| used.column.is_some() && *column == used.column;
             !statement.meets.iter().any(|it| it.column.relation == used.relation && met(&it.column.column))
         }
+        // By a pair of columns, or by what is no column.
+        Place::Joined => {
+            let is_it = |it: &Origin| it.relation == used.relation && it.column == used.column;
+            !statement.joins.iter().any(|(one, other)| is_it(one) || is_it(other))
+        }
         Place::Output
         | Place::Derived
         | Place::Counted
-        | Place::Joined
         | Place::Group
         | Place::Order
         | Place::Window
@@ -230,7 +234,7 @@ mod tests {
     use super::*;
     use postern_policy::subject::Tags;
     use postern_proto::v1::BoundValue;
-    use postern_sql::facts::{ColumnUse, Meeting, Meets, Origin};
+    use postern_sql::facts::{ColumnUse, Meeting, Meets};
 
     fn people() -> Name {
         Name { schema: "public".into(), name: "people".into() }

@@ -22,6 +22,7 @@ mod guards;
 mod literals;
 mod memo;
 mod settings;
+mod total;
 
 pub mod analyse;
 pub mod catalog;

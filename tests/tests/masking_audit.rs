@@ -20,7 +20,7 @@ const SECRET: &str = "xyzzy";
 const POLICIES: &str = r#"
 @id("everyone")
 @record_binds
-permit (principal, action, resource) when { context.grant.role != "all" };
+permit (principal, action in [Action::"connect", Action::"statement"], resource) when { context.grant.role != "all" };
 
 @id("all")
 permit (principal, action, resource) when { context.grant.role == "all" };

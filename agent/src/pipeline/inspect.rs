@@ -1,6 +1,9 @@
 //! What a client's message asks for: which statement it brings, or to which earlier one it refers.
 
-use super::judge::Judged;
+use super::{
+    judge::Judged,
+    redact::{Redacted, Redaction},
+};
 use crate::outbox::recorder::Text;
 use postern_proto::v1::StatementKind;
 use postern_sql::{
@@ -42,6 +45,8 @@ pub struct Prepared {
     pub made_by_sql: Option<MadeBySql>,
     /// What it was understood to do; nothing where it was not looked at.
     pub judged: RefCell<Option<Judged>>,
+    /// What was recorded of it last in place of its text.
+    pub redacted: RefCell<Option<(Redaction, Rc<Redacted>)>>,
     /// How the rows that it writes are counted, once somebody has asked.
     counting: OnceCell<Result<Counting, Refusal>>,
     /// The number under which its Parse was recorded, until the first Execute takes it over.
@@ -285,6 +290,7 @@ impl Prepared {
             types: Box::default(),
             made_by_sql: None,
             judged: RefCell::new(None),
+            redacted: RefCell::new(None),
             counting: OnceCell::new(),
             parse: Cell::new(None),
             number: Cell::new(0),

@@ -26,6 +26,7 @@ mod masking;
 pub mod policy;
 pub mod question;
 pub mod record;
+mod redact;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -48,6 +49,7 @@ use postern_wire::{
 };
 use question::Question;
 use record::Journal;
+use redact::Redacted;
 use std::{
     collections::HashMap,
     task::{Context, Poll},
@@ -358,9 +360,11 @@ impl Pipeline {
         self.ran |= statement.kind != StatementKind::Parse;
         let portal = if header.tag == b'E' { Some(inspect::key(frontend::execute(body)?.0)) } else { None };
         let (decision, way) = self.decide(&statement, portal, failed);
-        let seq = self.journal.decided(&statement, &decision)?;
+        let redacted = self.judge.redacted(&statement);
+        let seq = self.journal.decided(&statement, &decision, redacted.as_deref())?;
         self.inspector.recorded(&statement, seq);
-        if let Some(bound) = portal.and_then(|portal| self.binds.take(portal)) {
+        if let Some(mut bound) = portal.and_then(|portal| self.binds.take(portal)) {
+            self.judge.redact(&mut bound);
             self.journal.bound(seq, bound)?;
         }
         let goes_on = matches!(decision.answer, Answer::Allow(_));
@@ -453,7 +457,8 @@ impl Pipeline {
             Ok(())
         });
         let Err(refused) = admitted else { return Ok(true) };
-        self.refuse(&statement, refused.into(), Sent::Execute, to_server)?;
+        let redacted = self.judge.redacted(&statement);
+        self.refuse(&statement, refused.into(), redacted.as_deref(), Sent::Execute, to_server)?;
         Ok(false)
     }
 
@@ -462,10 +467,11 @@ impl Pipeline {
         &mut self,
         statement: &Statement,
         decision: Decision,
+        redacted: Option<&Redacted>,
         sent: fn(u64) -> Sent<u64>,
         to_server: &mut Vec<u8>,
     ) -> Result<(), Fatal> {
-        let seq = self.journal.decided(statement, &decision)?;
+        let seq = self.journal.decided(statement, &decision, redacted)?;
         forward::refuse(statement.kind, to_server);
         if let Answer::Deny(report) = decision.answer {
             self.refused.insert(seq, report);
@@ -481,7 +487,7 @@ impl Pipeline {
             return Err(ProtocolError::Unexpected { tag: header.tag }.into());
         }
         let refused = Refused::from(decide::too_large(header.body, MAX_STATEMENT_BYTES));
-        self.refuse(&statement, refused.into(), sent, to_server)
+        self.refuse(&statement, refused.into(), None, sent, to_server)
     }
 
     fn sent(&mut self, sent: Sent<u64>) {

@@ -7,6 +7,7 @@ use super::{
     guard::Took,
     inspect::Statement,
     mask::{Cover, Masks, Shown},
+    redact::Redacted,
 };
 use crate::outbox::recorder::{OutboxError, Recorder, Refers};
 use postern_mask::Mask;
@@ -76,10 +77,16 @@ impl Journal {
     }
 
     /// Records a decision, or continues the record of the statement's Parse where that says the same, and gives its number.
+    /// The text stands in the record as it was `redacted`, or as it is.
     ///
     /// # Errors
     /// When it cannot be recorded: the statement must not run.
-    pub fn decided(&mut self, statement: &Statement, decision: &Decision) -> Result<u64, OutboxError> {
+    pub fn decided(
+        &mut self,
+        statement: &Statement,
+        decision: &Decision,
+        redacted: Option<&Redacted>,
+    ) -> Result<u64, OutboxError> {
         let basis = decision.basis.as_ref().map(|basis| &basis.kept);
         let masks = masks(&decision.answer);
         if let (Some(seq), Answer::Allow(_)) = (statement.adopted, &decision.answer)
@@ -97,13 +104,15 @@ impl Journal {
             Answer::Allow(_) => (proto::Decision::Allow, String::new(), String::new()),
             Answer::Deny(report) => (proto::Decision::Deny, report.message.clone(), report.sqlstate.clone()),
         };
+        let reason = if let Some(redacted) = redacted { redacted.reason(&reason) } else { reason };
         let refused = (code == proto::Decision::Deny).then(|| sqlstate.clone());
         let (kept, basis) = (basis.cloned(), decision.basis.as_ref());
         // The very moment that policies have read, so that they can be asked again.
         let at_us = basis.map_or_else(|| Micros::now().0, |basis| basis.moment.now.0);
         let utc_offset = basis.map_or(0, |basis| basis.moment.offset);
         let kind = statement.kind;
-        let refers = Refers { text: Some(&statement.prepared.text), basis: basis.map(|basis| &basis.kept.text) };
+        let text = redacted.map_or(&statement.prepared.text, |redacted| &redacted.text);
+        let refers = Refers { text: Some(text), basis: basis.map(|basis| &basis.kept.text) };
         self.recorder.record(self.session, &self.facts, refers, |references| {
             Record::Decided(StatementDecided {
                 session_ref: references.session,

@@ -9,6 +9,7 @@
 //! - [`mod@read_only`]: whether a statement can change nothing at all
 //! - [`mod@counting`]: how the rows that a string writes are counted, by its grammar alone
 //! - [`literals`]: where the literals of a text stand
+//! - [`values`]: whatever of a text might be a value
 //! - [`shape`]: which statements have the same facts, so that only one of them is analysed
 //!
 //! Nothing here does I/O, reads a clock or waits. It runs on threads with [`parse::STACK_BYTES`] of stack.
@@ -31,6 +32,7 @@ pub mod facts;
 pub mod parse;
 pub mod read_only;
 pub mod shape;
+pub mod values;
 pub mod version;
 
 pub use analyse::{Analysis, Handle, analyse, analyse_in_full, executed};

@@ -6,7 +6,7 @@
 //! - [`made`]: prepared statements and cursors that SQL makes; `parsed`: those that a message has made and SQL executes
 //! - [`rename`]: `application_name` keeps its prefix
 //! - `understand`: what a text does; `admit`: whether what was understood is permitted; `cover`: what of its results is masked;
-//!   `runs`: what it changes of what names mean
+//!   `runs`: what it changes of what names mean; `redacts`: what of it is not recorded
 //! - `startup`: what a client asks for at start-up
 //! - [`report`]: what a client is told
 //!
@@ -18,6 +18,7 @@ mod cover;
 mod made;
 pub mod names;
 mod parsed;
+mod redacts;
 mod rename;
 pub mod report;
 mod runs;
@@ -31,6 +32,7 @@ use super::{
     inspect::{Inspector, MadeBySql, Prepared, Statement},
     policy::Policy,
     question::{Answer, Question, Row},
+    redact::{self, Redaction},
 };
 use crate::catalogs::{Snapshot, Watched};
 use admit::Permitted;
@@ -43,6 +45,7 @@ use postern_sql::{
     facts::{self, Refusal},
 };
 use postern_wire::tracker::Ended;
+use redacts::Redacts;
 use rename::Prefix;
 use report::names_have_changed;
 use sight::{Need, Sight};
@@ -85,6 +88,7 @@ struct Understood {
     analysis: Result<Analysis, Box<Refusal>>,
     permitted: Permitted,
     basis: Last,
+    redaction: Redacts,
 }
 
 /// What is known of a text, for parameters of these types.
@@ -142,6 +146,10 @@ pub struct Judge {
     forgotten: u64,
     /// What goes on in place of the text that was judged last.
     put_right: Option<String>,
+    /// What is not recorded of it.
+    redaction: Redaction,
+    /// For that while nothing is looked at.
+    tagged: Option<(u64, redact::Names)>,
 }
 
 /// The session's answer is not understood.
@@ -174,6 +182,8 @@ impl Judge {
             remembered_bytes: 0,
             forgotten: 0,
             put_right: None,
+            redaction: Redaction::Nothing,
+            tagged: None,
         }
     }
 
@@ -357,6 +367,7 @@ impl Judge {
     /// Whether a statement may run. If it may, and does, what it changes of what names mean is kept in mind.
     pub fn decide(&mut self, statement: &Statement, names: &Inspector, failed: bool) -> Decision {
         self.put_right = None;
+        self.redacts_blindly(statement);
         if self.resting {
             return Decision::ALLOW;
         }
@@ -413,6 +424,7 @@ impl Judge {
         names: &Inspector,
         failed: bool,
     ) -> Result<Values, Refused> {
+        self.redacts_blindly(statement);
         if self.resting {
             return Ok(Values::default());
         }
@@ -442,6 +454,7 @@ impl Judge {
         let prepared = &statement.prepared;
         if let Some(verdict) = self.known(statement) {
             self.known_encoding()?;
+            self.redacts(&verdict);
             let (terms, basis) = self.rule(statement, &verdict, &Parsed::default(), failed)?;
             return Ok((verdict, terms, basis));
         }
@@ -471,6 +484,7 @@ impl Judge {
         } else {
             self.understand(text, &prepared.types, &parsed)
         };
+        self.redacts(&verdict);
         let (terms, basis) = self.rule(statement, &verdict, &parsed, failed)?;
         if statement.kind == StatementKind::Execute {
             self.know(prepared, &verdict);

@@ -1,6 +1,8 @@
 //! What a text does, as far as names mean now what they did when it was looked at last.
 
-use super::{ENTRY_BYTES, Judge, MAX_REMEMBERED, Understood, Verdict, admit::Permitted, parsed::Parsed};
+use super::{
+    ENTRY_BYTES, Judge, MAX_REMEMBERED, Understood, Verdict, admit::Permitted, parsed::Parsed, redacts::Redacts,
+};
 use crate::pipeline::basis::Last;
 use postern_sql::{
     Analysis, Context, analyse_in_full,
@@ -56,7 +58,12 @@ impl Judge {
             }),
         };
         let analysis = analysis.map_err(Box::new);
-        Rc::new(Understood { analysis, permitted: Permitted::default(), basis: Last::default() })
+        Rc::new(Understood {
+            analysis,
+            permitted: Permitted::default(),
+            basis: Last::default(),
+            redaction: Redacts::default(),
+        })
     }
 
     /// Encodings in which a byte of ASCII may be a part of another letter are not read as the server reads them.

@@ -1,0 +1,94 @@
+//! What is tried, and what comes of it.
+
+use std::{fs, path::Path};
+
+/// Where the corpus lies.
+pub const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/mask/tests/corpus");
+
+/// One attempt to learn a secret.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// What it is called.
+    pub title: String,
+    /// Statements, each sent for itself.
+    pub steps: Vec<String>,
+    /// What stops it.
+    pub outcome: Outcome,
+    /// The same with nothing secret in it, which works.
+    pub twin: Vec<String>,
+}
+
+/// What comes of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It runs, and its values are masked.
+    Masked,
+    /// It is refused, and the error says this word.
+    Refused(String),
+    /// It runs, and what the server tells of it is withheld: with this SQLSTATE, or none where it succeeds.
+    Withheld(Option<String>),
+}
+
+/// A file of the corpus.
+#[must_use]
+pub fn text(name: &str) -> String {
+    fs::read_to_string(Path::new(FOLDER).join(name)).unwrap()
+}
+
+/// All attempts. An entry is a title after `##`, statements, each but the last ended by `;` at the end of a line, and lines
+/// after `=`: the outcome, and the twin, in which `;;` parts statements.
+#[must_use]
+pub fn attempts() -> Vec<Attempt> {
+    let text = format!("\n{}", text("leaks.txt"));
+    let entries = text.split("\n## ").skip(1);
+    entries.map(attempt).collect()
+}
+
+fn attempt(entry: &str) -> Attempt {
+    let (title, rest) = entry.split_once('\n').unwrap();
+    let (expected, statements): (Vec<&str>, Vec<&str>) = rest.lines().partition(|line| line.starts_with("= "));
+    let said = |word: &str| expected.iter().find_map(|line| line.strip_prefix("= ")?.strip_prefix(word));
+    let steps = |text: &str, between: &str| text.split(between).map(|step| step.trim().to_owned()).collect();
+    let outcome = match (said("masked"), said("refused: "), said("withheld: ")) {
+        (Some(_), None, None) => Outcome::Masked,
+        (None, Some(word), None) => Outcome::Refused(word.to_owned()),
+        (None, None, Some("0")) => Outcome::Withheld(None),
+        (None, None, Some(code)) => Outcome::Withheld(Some(code.to_owned())),
+        _ => panic!("{title}: it has no one outcome"),
+    };
+    let twin = said("twin: ").unwrap_or_else(|| panic!("{title} has no twin"));
+    Attempt {
+        title: title.to_owned(),
+        steps: steps(statements.join("\n").trim(), ";\n"),
+        outcome,
+        twin: steps(twin, ";;"),
+    }
+}
+
+impl Attempt {
+    /// Whether it is refused.
+    #[must_use]
+    pub fn refused(&self) -> bool {
+        matches!(self.outcome, Outcome::Refused(_))
+    }
+
+    /// The statement, where it is one that COPY takes.
+    #[must_use]
+    pub fn query(&self) -> Option<&str> {
+        let [only] = self.steps.as_slice() else { return None };
+        let upper = only.to_uppercase();
+        let first = upper.trim_start_matches('(').split_whitespace().next()?;
+        let returns = match first {
+            "SELECT" | "WITH" | "VALUES" | "TABLE" => !upper.contains(" INTO "),
+            "INSERT" | "UPDATE" | "DELETE" => upper.contains(" RETURNING "),
+            _ => false,
+        };
+        returns.then_some(only)
+    }
+
+    /// Whether the server's files are what it is about: such are not tried past Postern.
+    #[must_use]
+    pub fn outside(&self) -> bool {
+        self.steps.iter().any(|step| ["/tmp/", "pg_read_file"].iter().any(|word| step.contains(word)))
+    }
+}

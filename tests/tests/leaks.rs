@@ -1,0 +1,182 @@
+//! What is masked stays in the database, whatever is asked for it and however.
+//!
+//! The attempts are those of `crates/mask/tests/corpus/leaks.txt`. Each is sent in each form, under each access role that has no
+//! `unmask`, to a database whose secrets cannot be mistaken, and once more to one that differs from it in its secrets only:
+//! no byte that comes back may have a secret in it, or differ.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+use futures_util::FutureExt;
+use postern_e2e::{
+    dev::Grant,
+    leaks::{
+        Leaks, Secrets,
+        corpus::{Attempt, Outcome, attempts},
+        forms::{self, Form},
+        secrets::Needles,
+    },
+    raw::{Message, Raw},
+};
+use std::{collections::BTreeMap, panic::AssertUnwindSafe};
+
+/// Access roles without `unmask`. The last may do anything else: what stops its attempts is masking alone.
+const ROLES: [&str; 3] = ["read", "write", "migrate"];
+
+/// Attempts of which nothing is to be seen past Postern either, since they destroy, or tell others.
+const QUIET: [&str; 0] = [];
+
+/// All that came back, by role, form and attempt.
+type Transcripts = BTreeMap<(&'static str, Form, usize), Vec<Message>>;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_comes_back_by_any_route() {
+    let attempts = attempts();
+    let attempts = match std::env::var("POSTERN_LEAKS_ONLY") {
+        Ok(part) => attempts.into_iter().filter(|one| one.title.contains(&part)).collect(),
+        Err(_) => attempts,
+    };
+    let mut leaks = Leaks::start(Secrets::These).await;
+    let grants = ROLES.map(|role| (role, leaks.dev.grant(role, "1h")));
+    let mut wrong = Vec::new();
+    let these = past_postern(&leaks, &attempts).await;
+    let shown = shown(&leaks, &attempts, &these).await;
+    let before = leaks.state().await;
+    let first = through_postern(&leaks, &grants, &attempts, &mut wrong).await;
+    if before != leaks.state().await {
+        wrong.push("the database is not as it was".to_owned());
+    }
+    twins(&leaks, &grants[2].1, &attempts, &mut wrong).await;
+
+    leaks.exchange(Secrets::Others).await;
+    let others = past_postern(&leaks, &attempts).await;
+    let second = through_postern(&leaks, &grants, &attempts, &mut Vec::new()).await;
+    for ((role, form, at), messages) in &first {
+        if forms::bytes(messages) != forms::bytes(&second[&(*role, *form, *at)]) {
+            let attempt = &attempts[*at];
+            wrong.push(format!("tells the databases apart: {} ({role}, {form:?}): {:?}", attempt.title, attempt.steps));
+        }
+    }
+    for (at, attempt) in attempts.iter().enumerate() {
+        let quiet = attempt.outside() || QUIET.contains(&attempt.title.as_str());
+        if !quiet && !shown[at] && these[at] == others[at] {
+            wrong.push(format!("shows nothing past Postern: {}: {:?}", attempt.title, attempt.steps));
+        }
+    }
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// What the owner sees, as bytes.
+async fn past_postern(leaks: &Leaks, attempts: &[Attempt]) -> Vec<Vec<u8>> {
+    let mut transcripts = Vec::new();
+    for attempt in attempts {
+        let mut raw = leaks.direct().await;
+        let messages =
+            if attempt.outside() { Vec::new() } else { run(&mut raw, Form::Simple, &attempt.steps, true).await };
+        transcripts.push(forms::bytes(&messages));
+    }
+    transcripts
+}
+
+/// Which of these have a secret in them.
+async fn shown(leaks: &Leaks, attempts: &[Attempt], transcripts: &[Vec<u8>]) -> Vec<bool> {
+    let needles = Needles::of(&leaks.cluster.superuser().await).await;
+    let each = attempts.iter().zip(transcripts);
+    each.map(|(attempt, came)| needles.found(came, &attempt.steps.join(" ")).is_some()).collect()
+}
+
+/// What comes back of each attempt in each form.
+async fn through_postern(
+    leaks: &Leaks,
+    grants: &[(&'static str, Grant)],
+    attempts: &[Attempt],
+    wrong: &mut Vec<String>,
+) -> Transcripts {
+    let needles = Needles::of(&leaks.cluster.superuser().await).await;
+    let mut transcripts = Transcripts::new();
+    for (role, grant) in grants {
+        let mut raw = leaks.raw(grant).await;
+        for (at, attempt) in attempts.iter().enumerate() {
+            let copies = if attempt.query().is_some() { &Form::COPY[..] } else { &[] };
+            for form in Form::ANY.iter().chain(copies).copied() {
+                // What is refused would stay if it were not.
+                let undone = *role != "migrate" || !attempt.refused();
+                let running = AssertUnwindSafe(run(&mut raw, form, &attempt.steps, undone)).catch_unwind();
+                let Ok(messages) = running.await else {
+                    wrong
+                        .push(format!("breaks the session: {} ({role}, {form:?}): {:?}", attempt.title, attempt.steps));
+                    raw = leaks.raw(grant).await;
+                    continue;
+                };
+                let came = forms::bytes(&messages);
+                if let Some(secret) = needles.found(&came, &attempt.steps.join(" ")) {
+                    wrong.push(format!("LEAKS: {} ({role}, {form:?}): {:?}: {secret}", attempt.title, attempt.steps));
+                }
+                if let Some(told) = (*role == "migrate").then(|| unlike(&attempt.outcome, &messages)).flatten() {
+                    wrong.push(format!(
+                        "{} ({form:?}) is not {:?}: {:?}: {told}",
+                        attempt.title, attempt.outcome, attempt.steps
+                    ));
+                }
+                transcripts.insert((*role, form, at), messages);
+            }
+        }
+    }
+    transcripts
+}
+
+/// The legitimate forms run.
+async fn twins(leaks: &Leaks, grant: &Grant, attempts: &[Attempt], wrong: &mut Vec<String>) {
+    let mut raw = leaks.raw(grant).await;
+    for attempt in attempts {
+        let running = AssertUnwindSafe(run(&mut raw, Form::Simple, &attempt.twin, true)).catch_unwind();
+        match running.await {
+            Ok(messages) => {
+                if let Some(told) = errors(&messages).first() {
+                    wrong.push(format!("the twin of {}: {:?}: {told}", attempt.title, attempt.twin));
+                }
+            }
+            Err(_) => {
+                wrong.push(format!("breaks the session: the twin of {}: {:?}", attempt.title, attempt.twin));
+                raw = leaks.raw(grant).await;
+            }
+        }
+    }
+}
+
+/// Runs statements in one form, and undoes what they did.
+async fn run(raw: &mut Raw, form: Form, steps: &[String], undone: bool) -> Vec<Message> {
+    if undone && steps[0] != "BEGIN" {
+        raw.query("begin").await;
+    }
+    let mut all = Vec::new();
+    for step in steps {
+        all.extend(form.run(raw, step).await);
+    }
+    if all.last().unwrap().body != b"I" {
+        raw.query("rollback").await;
+    }
+    all
+}
+
+/// The errors among messages.
+fn errors(messages: &[Message]) -> Vec<String> {
+    let errors = messages.iter().filter(|message| message.tag == b'E');
+    errors
+        .map(|error| ['C', 'M', 'D', 'H'].map(|code| error.field(code as u8).unwrap_or_default()).join(" | "))
+        .collect()
+}
+
+/// What was told, where that is not what was to come of it.
+fn unlike(outcome: &Outcome, messages: &[Message]) -> Option<String> {
+    let errors = errors(messages);
+    let told = errors.first().map(String::as_str);
+    let as_said = match (outcome, told) {
+        (Outcome::Masked | Outcome::Withheld(None), None) => true,
+        (Outcome::Refused(word), Some(_)) => {
+            errors.iter().any(|error| ["42501", "0A000"].contains(&&error[..5]) && error.to_lowercase().contains(word))
+        }
+        (Outcome::Withheld(Some(code)), Some(_)) => errors.iter().any(|error| error.starts_with(code)),
+        _ => false,
+    };
+    (!as_said).then(|| told.unwrap_or("it ran").to_owned())
+}

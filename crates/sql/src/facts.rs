@@ -26,8 +26,14 @@ pub struct Statement {
     pub functions: Vec<Function>,
     /// Which columns it uses, and where.
     pub columns: Vec<ColumnUse>,
+    /// The pairs of columns by which rows are joined: those with the place `Joined`.
+    pub joins: Vec<(Origin, Origin)>,
+    /// The constants that meet a column.
+    pub meets: Vec<Meeting>,
     /// The rows that it returns.
     pub output: Output,
+    /// How they are written, where it is COPY to the client.
+    pub copy_out: Option<CopyOut>,
     /// The settings it changes.
     pub settings: Vec<Setting>,
     /// What it does to the transaction.
@@ -184,10 +190,12 @@ pub struct OutputColumn {
     pub name: Arc<str>,
     /// Its type's object id, where it is known.
     pub ty: Option<u32>,
-    /// What its values can be derived from.
+    /// What its values can be derived from, conditions that choose between them included. A column of a view stands here
+    /// with the columns that the view takes it from, a generated column with those that it is computed from.
     pub origins: BTreeSet<Origin>,
-    /// Whether it is its one origin as it stands.
-    pub direct: bool,
+    /// Those of its origins that its values are as they stand, where they come from them at all: of a view that shows a
+    /// column both, of a set operation one of each part.
+    pub direct: BTreeSet<Origin>,
 }
 
 /// A column of a relation of the database that a value can be derived from.
@@ -199,7 +207,8 @@ pub struct Origin {
     pub column: Option<Arc<str>>,
 }
 
-/// One use of one column.
+/// One use of one column. Of a view's column also those that it is made of are used; what the view's definition does with
+/// them, and with others, its owner has decided, and is none.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ColumnUse {
     /// Of which relation.
@@ -210,27 +219,127 @@ pub struct ColumnUse {
     pub place: Place,
 }
 
-/// Where a column is used.
+/// Where a column is used. A condition is a WHERE, HAVING, FILTER, ON or WHEN.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Place {
     /// It is an output column as it stands.
     Output,
     /// An output column derives from it.
     Derived,
-    /// WHERE, HAVING, FILTER, CASE conditions, LIMIT.
+    /// The argument of a `count`, from which nothing else derives.
+    Counted,
+    /// In a condition, where nothing but equality to constants or parameters, or NULL, is asked of it: `=`, `<>`, `IN`,
+    /// `= ANY`, `IS DISTINCT FROM`, `IS NULL` and their negations.
+    Compared,
+    /// In a condition otherwise. In LIMIT.
     Filter,
-    /// A join's condition.
+    /// In a condition, as it stands, equal to another as it stands: [`Statement::joins`] names the pairs. In USING, NATURAL
+    /// JOIN and `IN (SELECT …)`.
+    Joined,
+    /// In the condition of a join otherwise.
     Join,
-    /// GROUP BY, DISTINCT.
+    /// Rows are told apart by it: GROUP BY, DISTINCT, UNION, INTERSECT, EXCEPT.
     Group,
     /// ORDER BY.
     Order,
     /// A window's partition or order.
     Window,
-    /// It is written.
+    /// It is written in a new row.
     Write,
-    /// It flows into what is written elsewhere.
+    /// It is written in a row that is there: UPDATE, ON CONFLICT DO UPDATE, MERGE.
+    Overwrite,
+    /// It flows into what is written, kept or sent elsewhere.
     Source,
+    /// It reaches a function, operator or cast that could fail, or tell something, depending on its value.
+    Argument,
+    /// In the body of a function that the statement calls.
+    Inside,
+}
+
+impl Place {
+    /// All of them, in their order.
+    pub const ALL: [Self; 15] = [
+        Self::Output,
+        Self::Derived,
+        Self::Counted,
+        Self::Compared,
+        Self::Filter,
+        Self::Joined,
+        Self::Join,
+        Self::Group,
+        Self::Order,
+        Self::Window,
+        Self::Write,
+        Self::Overwrite,
+        Self::Source,
+        Self::Argument,
+        Self::Inside,
+    ];
+}
+
+/// A constant of the statement's text, or a parameter, that meets a column.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Meeting {
+    /// Which.
+    pub constant: Constant,
+    /// What it meets.
+    pub column: Origin,
+    /// How.
+    pub how: Meets,
+}
+
+/// A constant, by where it stands.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Constant {
+    /// The so-manieth literal of the query string, from 0: [`crate::literals`] says where it stands. It is not told by its
+    /// place, since one analysis serves all texts of a shape.
+    Literal(u32),
+    /// `$1` is 1.
+    Parameter(u16),
+}
+
+/// How a constant meets a column.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Meets {
+    /// The column is asked whether it is equal to it, as with [`Place::Compared`].
+    Compared,
+    /// It is written to the column.
+    Written,
+    /// They are in one expression.
+    Other,
+}
+
+/// How COPY writes rows to the client.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CopyOut {
+    /// The format.
+    pub format: CopyFormat,
+    /// What stands between two columns.
+    pub delimiter: u8,
+    /// What stands for NULL.
+    pub null: String,
+    /// What stands around a value, in CSV.
+    pub quote: u8,
+    /// What stands before a quote inside of one, in CSV.
+    pub escape: u8,
+    /// Whether a line with the columns' names comes first.
+    pub header: bool,
+    /// The columns whose values always have quotes, by their place in the output, in CSV.
+    pub force_quote: BTreeSet<usize>,
+    /// The encoding of what is sent, where it is not the client's.
+    pub encoding: Option<String>,
+}
+
+/// The formats of COPY.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum CopyFormat {
+    /// Values with tabs between and backslashes before what is special.
+    #[default]
+    Text,
+    /// Comma-separated values.
+    Csv,
+    /// PostgreSQL's own binary form.
+    Binary,
 }
 
 /// A setting changed by SET, RESET, `set_config` or their kin.

@@ -8,6 +8,7 @@
 //! - [`mod@analyse`]: from tree, catalog and context to facts
 //! - [`mod@read_only`]: whether a statement can change nothing at all
 //! - [`mod@counting`]: how the rows that a string writes are counted, by its grammar alone
+//! - [`literals`]: where the literals of a text stand
 //! - [`shape`]: which statements have the same facts, so that only one of them is analysed
 //!
 //! Nothing here does I/O, reads a clock or waits. It runs on threads with [`parse::STACK_BYTES`] of stack.
@@ -17,6 +18,7 @@ extern crate self as postern_sql;
 
 mod builtin;
 mod guards;
+mod literals;
 mod memo;
 mod settings;
 
@@ -34,5 +36,6 @@ pub use analyse::{Analysis, Handle, analyse, analyse_in_full, executed};
 pub use catalog::Catalog;
 pub use context::Context;
 pub use counting::counting;
+pub use literals::literals;
 pub use read_only::read_only;
 pub use shape::Shapes;

@@ -46,17 +46,7 @@ fn accesses(statement: &Statement) -> impl Iterator<Item = String> + '_ {
 fn line(statement: &Statement) -> String {
     let mut parts: Vec<String> = vec![statement.tag.into()];
     parts.extend(accesses(statement));
-    for place in [
-        Place::Output,
-        Place::Derived,
-        Place::Filter,
-        Place::Join,
-        Place::Group,
-        Place::Order,
-        Place::Window,
-        Place::Write,
-        Place::Source,
-    ] {
+    for place in Place::ALL {
         let columns: Vec<String> = statement
             .columns
             .iter()

@@ -2,7 +2,7 @@
 //!
 //! - `scope`: the names that a part of a statement sees
 //! - `names`: relations, functions, types by the session's search path
-//! - `statement`: each kind of statement, one treatment each; `utility`, `session`, `ddl`, `alter` hold them
+//! - `statement`: each kind of statement, one treatment each; `utility`, `copy`, `session`, `ddl`, `alter` hold them
 //! - `query`, `labels`, `from`, `write`: SELECT, FROM, INSERT to MERGE
 //! - `expr`, `call`, `casts`, `json`: expressions; functions, operators and casts
 //! - `effects`, `routines`: what a relation or function starts besides what the text says
@@ -11,6 +11,7 @@
 mod alter;
 mod call;
 mod casts;
+mod copy;
 mod ddl;
 mod effects;
 mod expr;
@@ -37,8 +38,8 @@ use crate::{
     catalog::Catalog,
     context::Context,
     facts::{
-        Access, Action, Barrier, Bound, Cause, ColumnUse, Function, Manner, Name, Object, Output, Place, Refusal,
-        Script, Setting, Statement, Transaction,
+        Access, Action, Barrier, Bound, Cause, ColumnUse, CopyOut, Function, Manner, Meeting, Name, Object, Origin,
+        Output, Place, Refusal, Script, Setting, Statement, Transaction,
     },
     parse::too_complex,
     shape::Free,
@@ -122,7 +123,10 @@ struct Facts {
     accesses: BTreeSet<Access>,
     functions: BTreeSet<Function>,
     columns: BTreeSet<ColumnUse>,
+    joins: BTreeSet<(Origin, Origin)>,
+    meets: BTreeSet<Meeting>,
     output: Output,
+    copy_out: Option<CopyOut>,
     settings: Vec<Setting>,
     transaction: Option<Transaction>,
     unfiltered: bool,

@@ -12,7 +12,7 @@ use crate::{
     builtin,
     catalog::{FunctionKind, Routine},
     context::{Context, parse_search_path},
-    facts::{Cause, Standing},
+    facts::{Cause, ColumnUse, Place, Standing},
     parse,
 };
 
@@ -115,7 +115,9 @@ impl<'a> Analyser<'a> {
         match done {
             // What a body does to transactions or prepared statements is not for it to do.
             Ok(()) if inner.facts.transaction.is_none() && inner.facts.handles.is_empty() => {
+                let columns = std::mem::take(&mut inner.facts.columns);
                 self.absorb(inner);
+                self.facts.columns.extend(columns.into_iter().map(|used| ColumnUse { place: Place::Inside, ..used }));
                 Ok(true)
             }
             Ok(()) => Ok(false),

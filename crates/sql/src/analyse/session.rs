@@ -212,7 +212,10 @@ impl Analyser<'_> {
             accesses: self.facts.accesses.iter().cloned().collect(),
             functions: self.facts.functions.iter().cloned().collect(),
             columns: self.facts.columns.iter().cloned().collect(),
+            joins: self.facts.joins.iter().cloned().collect(),
+            meets: self.facts.meets.iter().cloned().collect(),
             output: self.facts.output.clone(),
+            copy_out: None,
             settings: self.facts.settings.clone(),
             transaction: None,
             bound: self.bound(),
@@ -239,6 +242,7 @@ impl Analyser<'_> {
         self.facts.accesses.extend(facts.accesses.iter().cloned());
         self.facts.functions.extend(facts.functions.iter().cloned());
         self.facts.columns.extend(facts.columns.iter().cloned());
+        self.facts.joins.extend(facts.joins.iter().cloned());
         if !fetch.ismove {
             self.facts.output = facts.output.clone();
         }

@@ -1,5 +1,7 @@
 //! Each kind of statement, with its command tag and its one treatment. What is not listed is refused.
 
+use std::collections::BTreeSet;
+
 use pg_query::NodeEnum;
 
 use super::{Analyser, Step, unexpected};
@@ -82,7 +84,8 @@ impl<'a> Analyser<'a> {
         let mut columns = Vec::with_capacity(output.columns.len());
         for super::scope::Col { name, ty, flow, direct } in output.columns {
             let ty = if let super::scope::Ty::Known(oid) = ty { Some(oid) } else { None };
-            columns.push(OutputColumn { name, ty, origins: flow.origins.clone(), direct });
+            let as_it_stands = if direct { flow.origins.clone() } else { BTreeSet::new() };
+            columns.push(OutputColumn { name, ty, origins: flow.origins.clone(), direct: as_it_stands });
             self.use_flow(flow, if direct { Place::Output } else { Place::Derived });
         }
         self.facts.output = Output { columns, open: output.open };

@@ -1,4 +1,4 @@
-//! COPY, TRUNCATE, CALL, DO, EXPLAIN, CREATE TABLE AS, LOCK, LISTEN, VACUUM and their kind.
+//! TRUNCATE, CALL, DO, EXPLAIN, CREATE TABLE AS, LOCK, LISTEN, VACUUM and their kind.
 
 use pg_query::{
     NodeEnum,
@@ -6,9 +6,7 @@ use pg_query::{
 };
 
 use super::{
-    Analyser, Step,
-    effects::Event,
-    missing,
+    Analyser, Step, missing,
     names::{self, SYSTEM, range_schema},
     scope::{Flow, Item, Scope, Source},
     unexpected,
@@ -22,45 +20,6 @@ use crate::{
 const ACCESS_SHARE: i32 = 1;
 
 impl<'a> Analyser<'a> {
-    pub(super) fn copy(&mut self, copy: &protobuf::CopyStmt) -> Step {
-        if copy.is_program || !copy.filename.is_empty() {
-            self.admin();
-            let what = if copy.is_program { "a program runs on the server" } else { "a file of the server is used" };
-            self.effect(what.into());
-        }
-        if let Some(query) = copy.query.as_ref().and_then(|node| node.node.as_ref()) {
-            let root = self.root();
-            let output = self.data_statement(query, &root)?;
-            self.put_out(output);
-            return Ok(());
-        }
-        let Some(range) = &copy.relation else { return Err(unexpected("COPY")) };
-        if let Some((name, _)) = self.made(range_schema(range), &range.relname) {
-            let action = if copy.is_from { Action::Insert } else { Action::Read };
-            self.access_in(action, Object::Relation(name.clone()), Manner::Copy);
-            self.use_column(&name, None, if copy.is_from { Place::Write } else { Place::Output });
-            return Ok(());
-        }
-        let relation = self.relation(range)?;
-        let name = self.facts_name(relation);
-        if copy.is_from {
-            self.access_in(Action::Insert, Object::Relation(name.clone()), Manner::Copy);
-            if relation.is_builtin() {
-                self.admin();
-            }
-            self.started_by_writing(relation, Event::Insert)?;
-            self.copied_columns(&copy.attlist, relation, &name, Place::Write)?;
-        } else {
-            self.access_in(Action::Read, Object::Relation(name.clone()), Manner::Copy);
-            self.started_by_reading(relation)?;
-            self.copied_columns(&copy.attlist, relation, &name, Place::Output)?;
-        }
-        let mut scope = self.root();
-        scope.push(of_relation(relation, &name));
-        self.used(copy.where_clause.as_deref(), &scope, Place::Filter)?;
-        Ok(())
-    }
-
     pub(super) fn truncate(&mut self, truncate: &protobuf::TruncateStmt) -> Step {
         let cascade = truncate.behavior == protobuf::DropBehavior::DropCascade as i32;
         for node in &truncate.relations {

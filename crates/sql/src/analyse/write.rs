@@ -11,7 +11,7 @@ use super::{
     Analyser, Step,
     effects::Event,
     missing,
-    names::{range_schema, string},
+    names::range_schema,
     query::Output,
     scope::{Flow, Item, Scope, Source, Ty},
     unexpected,
@@ -135,7 +135,7 @@ impl<'a> Analyser<'a> {
         scope.push(target.item.clone());
         let mut types = Vec::new();
         for node in &insert.cols {
-            types.push(self.written_column(node, &target, outer)?);
+            types.push(self.written_column(node, &target, outer, Place::Write)?);
         }
         let source = insert.select_stmt.as_ref().and_then(|node| node.node.as_ref());
         match source {
@@ -176,18 +176,18 @@ impl<'a> Analyser<'a> {
     }
 
     /// A column that is written, and its type where its whole value is.
-    fn written_column(&mut self, node: &Node, target: &Target<'a>, scope: &Scope<'_, 'a>) -> Step<Ty> {
+    fn written_column(&mut self, node: &Node, target: &Target<'a>, scope: &Scope<'_, 'a>, place: Place) -> Step<Ty> {
         let Some(NodeEnum::ResTarget(column)) = &node.node else { return Err(unexpected("a column")) };
         let mut flow = Flow::default();
         let Some(ty) = target.item.lookup(&column.name, &mut flow) else {
             if target.item.is_open() {
-                self.use_column(&target.name, None, Place::Write);
+                self.use_column(&target.name, None, place);
                 return Ok(Ty::Opaque);
             }
             return Err(missing(format!("column \"{}\" does not exist", column.name), column.location));
         };
         let name: Arc<str> = column.name.as_str().into();
-        self.use_column(&target.name, Some(&name), Place::Write);
+        self.use_column(&target.name, Some(&name), place);
         for step in &column.indirection {
             if let Some(NodeEnum::AIndices(indices)) = &step.node {
                 for index in [&indices.lidx, &indices.uidx] {
@@ -202,7 +202,7 @@ impl<'a> Analyser<'a> {
     /// `SET a = 1, (b, c) = (SELECT …)`.
     fn set_list(&mut self, nodes: &[Node], target: &Target<'a>, scope: &Scope<'_, 'a>) -> Step {
         for node in nodes {
-            let ty = self.written_column(node, target, scope)?;
+            let ty = self.written_column(node, target, scope, Place::Overwrite)?;
             let Some(NodeEnum::ResTarget(column)) = &node.node else { continue };
             let mut flow = Flow::default();
             // All columns of `(b, c) = …` share one source; it is walked once.
@@ -364,7 +364,7 @@ impl<'a> Analyser<'a> {
             Action::Insert => {
                 let mut types = Vec::new();
                 for node in &when.target_list {
-                    types.push(self.written_column(node, target, scope)?);
+                    types.push(self.written_column(node, target, scope, Place::Write)?);
                 }
                 if when.target_list.is_empty() {
                     types = self.first_columns(target, when.values.len());
@@ -417,24 +417,5 @@ impl<'a> Analyser<'a> {
         if returning || self.target_hits != target.hits {
             self.access(Action::Read, Object::Relation(target.name.clone()));
         }
-    }
-
-    /// The columns that a list of plain names writes, as COPY has it.
-    pub(super) fn copied_columns(&mut self, names: &[Node], relation: &'a Relation, name: &Name, place: Place) -> Step {
-        if names.is_empty() {
-            for column in &relation.columns {
-                self.use_column(name, Some(&column.name), place);
-            }
-            return Ok(());
-        }
-        for node in names {
-            let column = string(node).and_then(|column| relation.column(column));
-            let Some(column) = column else {
-                let of = string(node).unwrap_or_default();
-                return Err(missing(format!("column \"{of}\" does not exist"), -1));
-            };
-            self.use_column(name, Some(&column.name), place);
-        }
-        Ok(())
     }
 }

@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 /// The longest text that has a shape. What is longer is mostly data, and takes long to hash.
-pub(super) const MAX_TEXT_BYTES: usize = 16 * 1024;
+pub(crate) const MAX_TEXT_BYTES: usize = 16 * 1024;
 
 /// The most digits that a number may have. So it is an int4 whatever its value.
 const MAX_DIGITS: usize = 9;
@@ -19,16 +19,16 @@ const STRING: u8 = 2;
 
 /// A shape, and the literals that were cut out. Its buffers are used again for each text.
 #[derive(Debug, Default)]
-pub(super) struct Cut {
+pub(crate) struct Cut {
     /// The text with a marker in each literal's place.
-    pub(super) shape: Vec<u8>,
+    pub(crate) shape: Vec<u8>,
     /// Where the literals stand, in their order.
-    pub(super) literals: Vec<Range<usize>>,
+    pub(crate) literals: Vec<Range<usize>>,
 }
 
 impl Cut {
     /// Whether a text has a shape; it is here afterwards.
-    pub(super) fn cut(&mut self, text: &[u8]) -> bool {
+    pub(crate) fn cut(&mut self, text: &[u8]) -> bool {
         self.shape.clear();
         self.literals.clear();
         text.len() <= MAX_TEXT_BYTES && self.tokens(text).is_some()

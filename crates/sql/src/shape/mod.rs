@@ -21,7 +21,7 @@ use std::collections::HashMap;
 use pg_query::{NodeEnum, protobuf::RawStmt};
 
 use crate::{Analysis, Context, context::Lexing};
-use cut::Cut;
+pub(crate) use cut::Cut;
 
 /// Which literals of a text are free, in the order in which they stand.
 #[derive(Clone, Debug, Eq, PartialEq)]

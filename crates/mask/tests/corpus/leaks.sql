@@ -24,16 +24,17 @@ INSERT INTO people VALUES
 (2, 'Bob', 'Rome', DEFAULT, 'w<<kxq8z2d@jqkxv6z|vjh1q8w2z@hqvjw>>.test', '<<926-73|517-28>>-4472', '<<+447381126955|+4428811269>>',
     '1982-<<09-14|04-30>>', <<728173|628128>>, 51863.27, 'mbr-hzqk4wvp',
     '<<{"vzkxdiary2q": 6173829, "at": {"deep": "hqkxdeep2j"}}|{"vjdiary2": 2829, "at": {"deep": "wqvjdeep2h"}}>>',
-    ('<<9 Wqkxvz Rd|2 Hvjqz St>>', '<<Hjkxburg|Qwvjgate>>'), '{<<vqkxalias2|qhvjalias2,wzvjother2>>}', '<<jwkxphoto2z|qzvjphoto2w>>', '<<cross|calm>>'),
+    ('<<9 Wqkxvz Rd|2 Hvjqz St>>', '<<Hjkxburg|Qwvjgate>>'), '{<<vqkxalias2|qhvjalias2,wzvjother2>>}', '<<jwkxphoto2z|qzvjphoto2w>>', '<<cross|merry>>'),
 (3, 'Cem', 'Oslo', DEFAULT, 'v<<jq7x3kxf@zwkxj7q|qwvj5h@hzvjq>>.test', '<<935-73|336-28>>-5583', '<<+447373237066|+442873237>>',
     '1971-<<03-05|09-17>>', <<637391|928291>>, 39517.46, 'mbr-vjwx6qhz',
     '<<{"hjkxdiary3w": 7173640, "at": {"deep": "wjkxdeep3v"}}|{"vjdiary3": 2830, "at": {"deep": "qqvjdeep3z"}}>>',
-    ('<<3 Zvkxqj Av|6 Wvjzh Ln>>', '<<Wqkxfield|Hzvjdale>>'), '{<<jqkxalias3,zvkxother3|zwvjalias3>>}', '<<wvkxphoto3j|hqvjphoto3>>', '<<merry|calm>>'),
+    ('<<3 Zvkxqj Av|6 Wvjzh Ln>>', '<<Wqkxfield|Hzvjdale>>'), '{<<jqkxalias3,zvkxother3|zwvjalias3>>}', '<<wvkxphoto3j|hqvjphoto3>>', '<<merry|merry>>'),
 (4, 'Dee', 'Lima', DEFAULT, 'h<<qkx6v4g@wvkxq8j|wvj3q9w@qzvjh>>.test', '<<944-73|244-28>>-6694', '<<+447365348177|+4428653>>',
     '1964-<<09-28|04-01>>', <<546273|828273>>, 62739.18, 'mbr-wqzv9jhk',
     '<<{"qvkxdiary4h": 8173551, "at": {"deep": "zvkxdeep4q"}}|{"vjdiary4": 2831, "at": {"deep": "hzvjdeep4w"}}>>',
     ('<<5 Qjkxhw Ln|4 Zvjwq Av>>', '<<Jvkxport|Wqvjford>>'), '{<<whkxalias4|qzvjalias4>>}', '<<qhkxphoto4v|zwvjphoto4>>', '<<calm|cross>>'),
 (5, 'Eve', 'Rome', DEFAULT, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
+CREATE STATISTICS city_and_ssn (mcv) ON city, ssn FROM people;
 CREATE INDEX people_by_ssn ON people (ssn);
 
 CREATE TABLE payments (

@@ -78,6 +78,9 @@ bench: ## measure against PgBouncer and a direct connection, and what recording 
 	python3 tests/bench/bench.py
 	@echo; echo "Recording, microseconds a statement on one thread:"; echo "| protocol | off | on | cost |"; echo "|---|---|---|---|"
 	@$(CARGO) test --release --locked --quiet --package postern-agent --lib -- --ignored --nocapture recording_cost | grep '^|'
+	@echo; echo "Deciding what is known by its shape or was prepared, microseconds a statement on one thread:"
+	@echo "| protocol | everything permitted | policies asked | cost |"; echo "|---|---|---|---|"
+	@$(CARGO) test --release --locked --quiet --package postern-agent --lib -- --ignored --nocapture deciding_cost | grep '^|'
 	@echo; echo "Deciding by the starter policies, microseconds a statement on one thread:"
 	@echo "| statement | new | its analysis | the policies | known by its shape |"; echo "|---|---|---|---|---|"
 	@$(CARGO) test --release --locked --quiet --package postern-policy --test deciding -- --ignored --nocapture | grep '^|'

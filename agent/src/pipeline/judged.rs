@@ -519,3 +519,39 @@ async fn names_are_told_apart_as_far_as_postgresql_looks() {
     let stand_in = fixture.session.client(&bind_execute(&name("b")));
     fixture.refused(&stand_in, "42501");
 }
+
+/// What deciding costs for each statement that is known by its shape or was prepared, in microseconds of wall time on one
+/// thread: of a session that may do everything, and of one whose statements policies are asked of. Run by `make bench`;
+/// asserts nothing.
+#[test]
+#[ignore = "a measurement: `make bench` runs it"]
+#[allow(clippy::print_stdout, reason = "what it is for")]
+fn deciding_cost() {
+    // Within the second for which a catalog counts as compared. Of several runs the one counts that was disturbed least.
+    const STATEMENTS: u32 = 5_000;
+    const RUNS: usize = 20;
+    let answer = [backend(b'D', &[0, 0]), backend(b'C', b"SELECT 1\0"), backend(b'Z', b"I")].concat();
+    let bound = [backend(b'2', b""), answer.clone()].concat();
+    let measure = |role: &str, prepared: bool| {
+        let mut session = Fixture::new(role).session;
+        session.client(&parse("s", "SELECT id, $1 AS number FROM orders"));
+        session.server(&backend(b'1', b""), 4096);
+        let execute = bind_execute("s");
+        let began = Instant::now();
+        for number in 0..STATEMENTS {
+            if prepared {
+                session.client(&execute);
+                session.server(&bound, 4096);
+            } else {
+                session.client(&query(&format!("SELECT id, {number} AS number FROM orders;")));
+                session.server(&answer, 4096);
+            }
+        }
+        began.elapsed().as_secs_f64() * 1e6 / f64::from(STATEMENTS)
+    };
+    let least = |role: &str, prepared: bool| (0..RUNS).map(|_| measure(role, prepared)).fold(f64::MAX, f64::min);
+    for (name, prepared) in [("simple", false), ("prepared", true)] {
+        let (everything, asked) = (least("all", prepared), least("write", prepared));
+        println!("| {name} | {everything:.2} | {asked:.2} | {:.2} |", asked - everything);
+    }
+}

@@ -103,10 +103,10 @@ impl Policy {
         self.rules.counter
     }
 
-    /// The statements of one string are decided at one moment.
+    /// This moment, at which the statements of one string are decided.
     #[must_use]
-    pub fn begin(&self) -> Ruled {
-        Ruled::at(Moment { now: Micros::now(), offset: 0, client: self.client })
+    pub fn moment(&self) -> Moment {
+        Moment { now: Micros::now(), offset: 0, client: self.client }
     }
 
     /// Whether a statement may run.

@@ -3,10 +3,16 @@
 use super::{
     Judge, MAX_VERDICTS, Statement, Verdict,
     parsed::Parsed,
-    report::{frozen, more_than_reading, names_have_changed, of_several, prepared_unseen},
+    report::{frozen, more_than_reading, names_have_changed, not_understood, of_several, prepared_unseen},
     with_statements,
 };
-use crate::pipeline::{basis::Ruled, inspect::Prepared};
+use crate::pipeline::{
+    basis::{Basis, Kept, Ruled},
+    decide::Refused,
+    inspect::Prepared,
+    limits::Limits,
+};
+use postern_policy::{Lifetime, Moment};
 use postern_proto::v1::StatementKind;
 use postern_sql::{
     Analysis, Handle,
@@ -18,26 +24,83 @@ use std::{cell::RefCell, rc::Rc};
 
 /// What policies permitted the statements of a text last, and by rules of which counter.
 #[derive(Debug, Default)]
-pub(super) struct Permitted(RefCell<Option<(u64, Ruled)>>);
+pub(super) struct Permitted(RefCell<Option<Permit>>);
+
+#[derive(Debug)]
+struct Permit {
+    counter: u64,
+    lifetime: Lifetime,
+    limits: Limits,
+    /// What that rests on, and whether values are to be recorded.
+    basis: Option<(Rc<Kept>, bool)>,
+}
 
 impl Permitted {
-    /// Whether they would permit the same again.
-    fn again(&self, counter: u64, ruled: &mut Ruled) -> bool {
+    /// Whether they would permit the same again, within which limits, and what that rests on.
+    pub(super) fn again(&self, counter: u64, moment: &Moment) -> Option<(Limits, Option<Basis>)> {
         let last = self.0.borrow();
-        let last = last.as_ref().filter(|(of, last)| *of == counter && last.lifetime.covers(ruled.moment.now));
-        let Some((_, last)) = last else { return false };
-        *ruled = Ruled { moment: ruled.moment, ..last.clone() };
-        true
+        let last = last.as_ref().filter(|last| last.counter == counter && last.lifetime.covers(moment.now))?;
+        let basis = |(kept, record_binds): &(Rc<Kept>, bool)| Basis {
+            moment: *moment,
+            kept: Rc::clone(kept),
+            record_binds: *record_binds,
+        };
+        Some((last.limits.clone(), last.basis.as_ref().map(basis)))
     }
 
-    fn keep(&self, counter: u64, ruled: &Ruled) {
-        *self.0.borrow_mut() = Some((counter, ruled.clone()));
+    fn keep(&self, counter: u64, lifetime: Lifetime, limits: &Limits, basis: Option<&Basis>) {
+        let basis = basis.map(|basis| (Rc::clone(&basis.kept), basis.record_binds));
+        *self.0.borrow_mut() = Some(Permit { counter, lifetime, limits: limits.clone(), basis });
     }
 }
 
 impl Judge {
+    /// Whether policies are asked of nothing but the statements of the text, so that what they permitted last counts. In a
+    /// freeze it matters, too, what the transaction has done.
+    pub(super) fn asks_of_text_alone(&self, statement: &Statement, verdict: &Verdict) -> bool {
+        let planned = || {
+            let judged = statement.prepared.judged.borrow();
+            judged
+                .as_ref()
+                .is_some_and(|judged| matches!(judged.verdicts.as_slice(), [only] if Rc::ptr_eq(only, verdict)))
+        };
+        !self.frozen
+            && verdict.analysis.as_ref().is_ok_and(Analysis::has_no_handles)
+            && (statement.kind != StatementKind::Execute || planned())
+    }
+
+    /// Whether a statement may run, within which limits, and what that rests on.
+    pub(super) fn rule(
+        &mut self,
+        statement: &Statement,
+        verdict: &Verdict,
+        parsed: &Parsed,
+        failed: bool,
+    ) -> Result<(Limits, Option<Basis>), Refused> {
+        let analysis = verdict.analysis.as_ref().map_err(|refusal| not_understood(refusal))?;
+        let (moment, counter) = (self.policy.moment(), self.policy.counter());
+        if self.asks_of_text_alone(statement, verdict)
+            && let Some(permitted) = verdict.permitted.again(counter, &moment)
+        {
+            return Ok(permitted);
+        }
+        let mut ruled = Ruled::at(moment);
+        let admitted = self.admit_all(statement, verdict, analysis, parsed, failed, &mut ruled);
+        let (limits, lifetime) = (std::mem::take(&mut ruled.limits), ruled.lifetime);
+        let by_policies = admitted.is_ok() || ruled.refused.is_some();
+        let basis = self.policy.basis(ruled, analysis, &verdict.basis)?.filter(|_| by_policies);
+        if let Err(report) = admitted {
+            return Err(Refused { report: Box::new(report), basis });
+        }
+        // What it was planned as may have been learnt just now.
+        if self.asks_of_text_alone(statement, verdict) {
+            verdict.permitted.keep(counter, lifetime, &limits, basis.as_ref());
+        }
+        Ok((limits, basis))
+    }
+
     /// Whether everything may run that a statement may stand for.
-    pub(super) fn admit_all(
+    fn admit_all(
         &mut self,
         statement: &Statement,
         verdict: &Verdict,
@@ -46,11 +109,7 @@ impl Judge {
         failed: bool,
         ruled: &mut Ruled,
     ) -> Result<(), Report> {
-        // In a freeze it matters, too, what the transaction has done.
-        if self.frozen || !verdict.permitted.again(self.policy.counter(), ruled) {
-            self.admit(&analysis.script, failed, ruled)?;
-            verdict.permitted.keep(self.policy.counter(), ruled);
-        }
+        self.admit(&analysis.script, failed, ruled)?;
         if statement.kind == StatementKind::Execute && statement.prepared.made_by_sql.is_none() {
             self.admit_as_planned(&statement.prepared, verdict, failed, ruled)?;
         }

@@ -26,7 +26,7 @@ mod understand;
 use super::{
     basis::{Basis, Last},
     decide::{Answer as Decided, Decision, Refused},
-    inspect::{Inspector, MadeBySql, Statement},
+    inspect::{Inspector, MadeBySql, Prepared, Statement},
     limits::Limits,
     policy::Policy,
     question::{Answer, Question, Row},
@@ -43,7 +43,7 @@ use postern_sql::{
 };
 use postern_wire::tracker::Ended;
 use rename::Prefix;
-use report::{names_have_changed, not_understood};
+use report::names_have_changed;
 use sight::{Need, Sight};
 use std::{
     collections::HashMap,
@@ -96,6 +96,8 @@ type Remembered = (Box<[u32]>, Verdict);
 pub struct Judged {
     meaning: usize,
     verdicts: Vec<Verdict>,
+    /// What it is understood to do, and until what is forgotten next.
+    known: Option<(u64, Verdict)>,
 }
 
 /// Judges the statements of one session.
@@ -126,6 +128,8 @@ pub struct Judge {
     /// By text, for all others.
     remembered: HashMap<Box<[u8]>, Vec<Remembered>>,
     remembered_bytes: usize,
+    /// How often that was forgotten.
+    forgotten: u64,
     /// What goes on in place of the text that was judged last.
     put_right: Option<String>,
 }
@@ -158,6 +162,7 @@ impl Judge {
             shapes: Shapes::new(MAX_REMEMBERED),
             remembered: HashMap::new(),
             remembered_bytes: 0,
+            forgotten: 0,
             put_right: None,
         }
     }
@@ -243,6 +248,7 @@ impl Judge {
         self.shapes.clear();
         self.remembered.clear();
         self.remembered_bytes = 0;
+        self.forgotten += 1;
     }
 
     /// What stands in the way, in a transaction of this state. In a failed one the server runs nothing but what ends it, so
@@ -342,7 +348,7 @@ impl Judge {
             Err(refused) => refused.into(),
             Ok((verdict, limits, basis)) => {
                 if statement.kind == StatementKind::Parse {
-                    let judged = Judged { meaning: self.now, verdicts: vec![verdict] };
+                    let judged = Judged { meaning: self.now, verdicts: vec![verdict], known: None };
                     *statement.prepared.judged.borrow_mut() = Some(judged);
                 } else if let Ok(analysis) = &verdict.analysis {
                     self.runs(analysis);
@@ -415,6 +421,11 @@ impl Judge {
         failed: bool,
     ) -> Result<(Verdict, Limits, Option<Basis>), Refused> {
         let prepared = &statement.prepared;
+        if let Some(verdict) = self.known(statement) {
+            self.known_encoding()?;
+            let (limits, basis) = self.rule(statement, &verdict, &Parsed::default(), failed)?;
+            return Ok((verdict, limits, basis));
+        }
         let standing_in = match &prepared.made_by_sql {
             None => None,
             Some(MadeBySql::Statement(name)) if self.context.prepared.contains_key(&**name) => {
@@ -441,21 +452,32 @@ impl Judge {
         } else {
             self.understand(text, &prepared.types, &parsed)
         };
-        let analysis = verdict.analysis.as_ref().map_err(|refusal| not_understood(refusal))?;
-        let mut ruled = self.policy.begin();
-        let admitted = self.admit_all(statement, &verdict, analysis, &parsed, failed, &mut ruled);
-        let limits = std::mem::take(&mut ruled.limits);
-        let by_policies = admitted.is_ok() || ruled.refused.is_some();
-        let basis = self.policy.basis(ruled, analysis, &verdict.basis)?.filter(|_| by_policies);
-        if let Err(report) = admitted {
-            return Err(Refused { report: Box::new(report), basis });
-        }
-        if statement.kind != StatementKind::Execute
-            && let Some(prefix) = &self.prefix
-        {
+        let (limits, basis) = self.rule(statement, &verdict, &parsed, failed)?;
+        if statement.kind == StatementKind::Execute {
+            self.know(prepared, &verdict);
+        } else if let (Some(prefix), Ok(analysis)) = (&self.prefix, &verdict.analysis) {
             self.put_right = std::str::from_utf8(text).ok().and_then(|text| prefix.put_right(text, &analysis.script));
         }
         Ok((verdict, limits, basis))
+    }
+
+    /// What a prepared statement was understood to do when it was run last, if nothing has changed since that it depends on.
+    fn known(&self, statement: &Statement) -> Option<Verdict> {
+        if statement.kind != StatementKind::Execute || !matches!(self.names, Names::Known) {
+            return None;
+        }
+        let judged = statement.prepared.judged.borrow();
+        let (until, verdict) = judged.as_ref()?.known.as_ref()?;
+        (*until == self.forgotten).then(|| Rc::clone(verdict))
+    }
+
+    /// Keeps that, unless it executes others: what their names stand for changes with each Parse.
+    fn know(&self, prepared: &Prepared, verdict: &Verdict) {
+        if let Some(judged) = prepared.judged.borrow_mut().as_mut()
+            && verdict.analysis.as_ref().is_ok_and(Analysis::has_no_handles)
+        {
+            judged.known = Some((self.forgotten, Rc::clone(verdict)));
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a client asks for at start-up, judged as the SETs that it is.
 
 use super::{Judge, report::not_understood};
+use crate::pipeline::basis::Ruled;
 use postern_wire::error::Report;
 
 impl Judge {
@@ -32,7 +33,7 @@ impl Judge {
         }
         let verdict = self.analysed(format!("SET {name} TO '{value}'").as_bytes(), &[]);
         match &verdict.analysis {
-            Ok(analysis) => self.admit(&analysis.script, false, &mut self.policy.begin()),
+            Ok(analysis) => self.admit(&analysis.script, false, &mut Ruled::at(self.policy.moment())),
             Err(refusal) => Err(not_understood(refusal)),
         }
     }

@@ -67,6 +67,12 @@ pub struct Analysis {
 }
 
 impl Analysis {
+    /// Whether nothing in it makes, runs or closes a prepared statement or cursor.
+    #[must_use]
+    pub fn has_no_handles(&self) -> bool {
+        self.handles.iter().all(Vec::is_empty)
+    }
+
     /// The memory that it takes, about.
     #[must_use]
     pub fn bytes(&self) -> usize {

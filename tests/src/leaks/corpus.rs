@@ -23,10 +23,38 @@ pub struct Attempt {
 pub enum Outcome {
     /// It runs, and its values are masked.
     Masked,
-    /// It is refused, and the error says this word.
+    /// It is refused, and the error says why: the word for it, see [`told`].
     Refused(String),
     /// It runs, and what the server tells of it is withheld: with this SQLSTATE, or none where it succeeds.
     Withheld(Option<String>),
+}
+
+/// What an error says of what has stopped an attempt, by the word for it.
+const TOLD: [(&str, &str); 18] = [
+    ("argument", "given to a function, operator or cast"),
+    ("change", "tell about its values"),
+    ("channel", "is sent to the channel"),
+    ("code", "makes code that the database runs"),
+    ("explain", "the estimates of a plan"),
+    ("file", "files and programs of the server"),
+    ("filter", "a condition other than equality"),
+    ("function", "function"),
+    ("group", "would tell which values are equal"),
+    ("inside", "a function that the statement calls reads it"),
+    ("join", "may be joined"),
+    ("nothing", "nothing may be asked"),
+    ("order", "an order would tell"),
+    ("overwrite", "may not be written over"),
+    ("source", "stored or sent"),
+    ("statistics", "shows values of other relations"),
+    ("unresolved", "cannot be told"),
+    ("window", "a window would tell"),
+];
+
+/// What an error says of what has stopped an attempt.
+#[must_use]
+pub fn told(word: &str) -> &'static str {
+    TOLD.iter().find(|(one, _)| *one == word).unwrap_or_else(|| panic!("nothing is told by {word:?}")).1
 }
 
 /// A file of the corpus.

@@ -73,15 +73,15 @@ impl Leaks {
     /// What is in the shop, by relation.
     pub async fn state(&self) -> BTreeMap<String, String> {
         let owner = self.cluster.superuser().await;
-        let relations =
-            "select format('%I.%I', nspname, relname) from pg_class join pg_namespace n on n.oid = relnamespace
-            where relkind in ('r', 'm', 'S') and nspname in ('shop', 'public')
-            union all select 'pg_largeobject_metadata'";
+        let relations = "select format('%I.%I', nspname, relname), relkind = 'S' from pg_class
+            join pg_namespace n on n.oid = relnamespace where relkind in ('r', 'm', 'S') and nspname in ('shop', 'public')
+            union all select 'pg_largeobject_metadata', false";
         let mut state = BTreeMap::new();
         for row in owner.query(relations, &[]).await.unwrap() {
-            let name: String = row.get(0);
+            let (name, sequence): (String, bool) = (row.get(0), row.get(1));
+            let whole = if sequence { "last_value" } else { "whole" };
             let rows =
-                format!("select coalesce(string_agg(whole::text, ' ' order by whole::text), '') from {name} whole");
+                format!("select coalesce(string_agg({whole}::text, ' ' order by {whole}::text), '') from {name} whole");
             state.insert(name, owner.text(&rows).await);
         }
         state

@@ -186,8 +186,8 @@ fn errors(messages: &[Message]) -> Vec<String> {
 /// What was told, where that is not what was to come of it.
 fn unlike(outcome: &Outcome, messages: &[Message]) -> Option<String> {
     let errors = errors(messages);
-    let told = errors.first().map(String::as_str);
-    let as_said = match (outcome, told) {
+    let first = errors.first().map(String::as_str);
+    let as_said = match (outcome, first) {
         (Outcome::Masked | Outcome::Withheld(None), None) => true,
         (Outcome::Refused(word), Some(_)) => {
             errors.iter().any(|error| ["42501", "0A000"].contains(&&error[..5]) && error.contains(told(word)))
@@ -195,5 +195,5 @@ fn unlike(outcome: &Outcome, messages: &[Message]) -> Option<String> {
         (Outcome::Withheld(Some(code)), Some(_)) => errors.iter().any(|error| error.starts_with(code)),
         _ => false,
     };
-    (!as_said).then(|| told.unwrap_or("it ran").to_owned())
+    (!as_said).then(|| first.unwrap_or("it ran").to_owned())
 }

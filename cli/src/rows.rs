@@ -186,7 +186,14 @@ mod tests {
 
     #[test]
     fn names_that_repeat_stay_apart() {
-        let column = |name: &str| Column { name: name.into(), table_oid: 0, attribute: 0, type_oid: 25, format: 0 };
+        let column = |name: &str| Column {
+            name: name.into(),
+            table_oid: 0,
+            attribute: 0,
+            type_oid: 25,
+            modifier: -1,
+            format: 0,
+        };
         assert_eq!(keys(&[column("a"), column("b"), column("a")]), ["\"a\"", "\"b\"", "\"a_2\""]);
     }
 

@@ -1,6 +1,6 @@
 //! What policies decided by, as it is recorded: written out once for a text, and referred to from then on.
 
-use super::limits::Limits;
+use super::{limits::Limits, mask::Masks};
 use crate::outbox::recorder::Text;
 use postern_policy::{self as policy, Decision, Deed, Lifetime, Moment, PolicyName};
 use postern_wire::error::Report;
@@ -31,6 +31,8 @@ pub struct Ruled {
     pub refused: Option<Deed>,
     /// What the statements may do.
     pub limits: Limits,
+    /// What of their results is masked.
+    pub masks: Option<Rc<Masks>>,
     /// See [`Basis::record_binds`].
     pub record_binds: bool,
     /// How long they would say the same.
@@ -46,6 +48,7 @@ impl Ruled {
             policies: None,
             refused: None,
             limits: Limits::default(),
+            masks: None,
             record_binds: false,
             lifetime: Lifetime::Unlimited,
         }

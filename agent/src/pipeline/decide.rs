@@ -5,9 +5,11 @@ use super::{
     inspect::{Inspector, Statement},
     judge::Judge,
     limits::Limits,
+    mask::Masks,
 };
 use postern_proto::v1::StatementKind;
 use postern_wire::error::Report;
+use std::rc::Rc;
 
 /// What was decided.
 #[derive(Debug)]
@@ -21,10 +23,27 @@ pub struct Decision {
 /// Whether a statement runs.
 #[derive(Debug)]
 pub enum Answer {
-    /// It runs, within limits if there are any.
-    Allow(Option<Box<Limits>>),
+    /// It runs, on these terms if there are any.
+    Allow(Option<Box<Terms>>),
     /// It does not, and the client is told this.
     Deny(Report),
+}
+
+/// On what terms a statement runs.
+#[derive(Clone, Debug, Default)]
+pub struct Terms {
+    /// How much it may do.
+    pub limits: Limits,
+    /// What of its results is masked.
+    pub masks: Option<Rc<Masks>>,
+}
+
+impl Terms {
+    /// Whether nothing of it is to be watched.
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        self.limits.is_none() && self.masks.as_ref().is_none_or(|masks| !masks.hides())
+    }
 }
 
 impl Decision {

@@ -1,7 +1,10 @@
 //! The server's messages: followed by their headers, looked into where they end something, passed on as they
 //! come.
 
-use super::{Pipeline, ended, guard::Fate};
+use super::{
+    Pipeline, ended,
+    guard::{Fate, told},
+};
 use postern_wire::{
     ProtocolError,
     error::Severity,
@@ -13,11 +16,16 @@ use postern_wire::{
 /// other message that long is looked into.
 const MAX_AWAITED: usize = 32 * 1024;
 
+/// An idle session keeps no buffer of rewritten rows that is larger.
+const KEPT_CAPACITY: usize = 1024;
+
 /// Where in the server's stream we are.
 #[derive(Debug, Default)]
 pub struct Down {
     /// Bytes of the current message's body still to be passed on.
     passing: usize,
+    /// Bytes of a row still to come that is rewritten.
+    rewriting: usize,
     /// Bytes of a message still to come of which the client sees nothing.
     dropping: usize,
     /// The last message was a FATAL error: the server says nothing more.
@@ -28,13 +36,13 @@ impl Down {
     /// Between two messages.
     #[must_use]
     pub fn is_at_boundary(&self) -> bool {
-        self.passing == 0
+        self.remaining() == 0
     }
 
     /// Bytes to the end of the current message.
     #[must_use]
     pub fn remaining(&self) -> usize {
-        self.passing
+        self.passing + self.rewriting
     }
 
     /// Whether the server has said its last word.
@@ -96,7 +104,7 @@ impl Pipeline {
                 }
                 continue;
             }
-            if down.passing == 0 && self.is_guarded_now() {
+            if down.passing == 0 && self.is_looked_at() {
                 match self.guarded(down, rest, &mut out)? {
                     0 => return Ok(done),
                     met => done += met,
@@ -123,7 +131,7 @@ impl Pipeline {
             let skip = down.passing.min(bytes.len() - at);
             at += skip;
             down.passing -= skip;
-            if self.is_guarded_now() {
+            if self.is_looked_at() {
                 break;
             }
             let rest = bytes.get(at..).unwrap_or_default();
@@ -160,11 +168,34 @@ impl Pipeline {
         Ok(at)
     }
 
+    /// Whether each message is looked at before it goes on: it answers the statement that is watched, or ends a
+    /// transaction in which something masked may have been touched.
+    fn is_looked_at(&self) -> bool {
+        self.is_guarded_now() || self.may_commit()
+    }
+
+    /// Whether the server commits for a Sync, so that deferred constraints and triggers speak up.
+    fn may_commit(&self) -> bool {
+        self.judge.masks_anything() && matches!(self.tracker.front(), Some(Sent::Sync))
+    }
+
     /// Takes one message, or some rows, of the answer to the statement that is watched. Says how many bytes are done with.
     fn guarded(&mut self, down: &mut Down, bytes: &[u8], out: &mut impl FnMut(&[u8])) -> Result<usize, ProtocolError> {
+        if down.rewriting > 0 {
+            return self.rewrite_rows(down, bytes, out);
+        }
         let Some(header) = self.next_header(bytes)? else { return Ok(0) };
+        if !self.is_guarded_now() {
+            return Ok(self.commits(down, header, bytes, out));
+        }
         if let Some(description) = self.guard.take_description(header.tag) {
             put(b'T', &description, out);
+        }
+        if header.tag == b'D' && self.guard.rewrites() {
+            let rows = self.rewrite_rows(down, bytes, out)?;
+            if rows > 0 {
+                return Ok(rows);
+            }
         }
         let rows = self.rows_within(down, bytes);
         if rows > 0 {
@@ -176,29 +207,92 @@ impl Pipeline {
             return Ok(HEADER_BYTES);
         }
         let Some(body) = looked_into(header, bytes) else { return Ok(0) };
+        let fate = self.guard.meet(header.tag, body);
+        Ok(self.meets(down, header, (bytes, body), fate, out))
+    }
+
+    /// Takes one message of the end of a transaction.
+    fn commits(&mut self, down: &mut Down, header: Header, bytes: &[u8], out: &mut impl FnMut(&[u8])) -> usize {
+        let Some(body) = looked_into(header, bytes) else { return 0 };
+        self.meets(down, header, (bytes, body), told(header.tag, body), out)
+    }
+
+    /// Does with a message what is to become of it. Says how many bytes are done with.
+    fn meets(
+        &mut self,
+        down: &mut Down,
+        header: Header,
+        (bytes, body): (&[u8], &[u8]),
+        fate: Fate,
+        out: &mut impl FnMut(&[u8]),
+    ) -> usize {
         let seen = HEADER_BYTES + body.len();
-        match self.guard.meet(header.tag, body) {
-            Fate::Drop => down.dropping = header.total() - seen,
-            Fate::Replace(report) => {
-                let error = report.encode(Severity::Error);
+        let rest = header.total() - seen;
+        if let Fate::After(complete) = &fate {
+            self.took(down, b'C', complete);
+            put(b'C', complete, out);
+        }
+        match fate {
+            Fate::Drop => down.dropping = rest,
+            Fate::Swallow => {
+                self.took(down, header.tag, body);
+                down.dropping = rest;
+            }
+            Fate::Replace(report, severity) => {
+                let error = report.encode(severity);
                 self.took(down, header.tag, error.get(HEADER_BYTES..).unwrap_or_default());
                 out(&error);
-                down.dropping = header.total() - seen;
+                down.dropping = rest;
             }
-            Fate::Pass => {
+            Fate::Pass | Fate::After(_) => {
                 self.took(down, header.tag, body);
                 out(bytes.get(..seen).unwrap_or_default());
-                down.passing = header.total() - seen;
-            }
-            Fate::After(complete) => {
-                self.took(down, b'C', &complete);
-                put(b'C', &complete, out);
-                self.took(down, header.tag, body);
-                out(bytes.get(..seen).unwrap_or_default());
-                down.passing = header.total() - seen;
+                down.passing = rest;
             }
         }
-        Ok(seen)
+        seen
+    }
+
+    /// Rewrites rows at the front, and says how many bytes are done with.
+    fn rewrite_rows(
+        &mut self,
+        down: &mut Down,
+        bytes: &[u8],
+        out: &mut impl FnMut(&[u8]),
+    ) -> Result<usize, ProtocolError> {
+        let mut rows = std::mem::take(&mut self.rewritten);
+        let mut at = 0;
+        let mut rewritten = Ok(true);
+        while let Ok(true) = rewritten {
+            let rest = bytes.get(at..).unwrap_or_default();
+            if down.rewriting > 0 {
+                let part = rest.get(..down.rewriting).unwrap_or(rest);
+                if part.is_empty() {
+                    break;
+                }
+                rewritten = self.guard.rewrite(part, &mut rows);
+                down.rewriting -= part.len();
+                at += part.len();
+                continue;
+            }
+            let Ok(Some(header)) = frame::header(rest) else { break };
+            if header.tag != b'D' || !self.guard.takes_row(header) {
+                break;
+            }
+            self.tracker.data(true, header.total());
+            self.guard.begin_row(header);
+            at += HEADER_BYTES;
+            down.rewriting = header.body;
+        }
+        out(&rows);
+        rows.clear();
+        rows.shrink_to(KEPT_CAPACITY);
+        self.rewritten = rows;
+        if !rewritten? {
+            // The client has seen none of this row, and sees no other.
+            down.dropping = std::mem::take(&mut down.rewriting);
+        }
+        Ok(at)
     }
 
     /// How many bytes at the front are rows that may go on.

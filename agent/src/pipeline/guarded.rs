@@ -21,14 +21,14 @@ fn session_within(total: Amounts) -> Session {
 
 impl Session {
     /// What goes to the server besides the client's own, and whether a cancel request is to.
-    fn due(&mut self) -> (Vec<u8>, bool) {
+    pub(super) fn due(&mut self) -> (Vec<u8>, bool) {
         let mut out = Vec::new();
         let cancel = self.pipeline.poll_guard(&mut Context::from_waker(Waker::noop()), &mut out);
         (out, cancel)
     }
 
     /// Lets what was held go on.
-    fn go_on(&mut self) -> Vec<u8> {
+    pub(super) fn go_on(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
         let _ = self.pipeline.poll_held(&mut Context::from_waker(Waker::noop()), &mut out);
         self.recorded().unwrap();
@@ -48,7 +48,7 @@ fn row(bytes: usize) -> Vec<u8> {
     backend(b'D', &vec![1; bytes])
 }
 
-fn told(answer: &[u8]) -> String {
+pub(super) fn told(answer: &[u8]) -> String {
     let at = answer.windows(8).position(|window| window == b"SERROR\0V").unwrap();
     String::from_utf8_lossy(&answer[at..]).into_owned()
 }

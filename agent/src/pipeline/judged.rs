@@ -11,7 +11,7 @@ use crate::{
     config,
     rules::{Current, Facts, Rules},
 };
-use postern_policy::Policies;
+use postern_policy::{Policies, objects::Objects};
 use postern_proto::v1::Ticket;
 use postern_sql::{
     Catalog,
@@ -27,7 +27,7 @@ use std::{
     time::Instant,
 };
 
-/// `public.orders (id int)`, and `secrets` like it.
+/// `public.orders (id int)`, `secrets` like it, and `people (id int, email text)`.
 fn catalog() -> Catalog {
     let mut builder = Builder::new(None);
     let mut rows = |query: Query, row: &[&str]| {
@@ -41,6 +41,10 @@ fn catalog() -> Catalog {
         rows(Query::Relations, &[oid, "public", name, "r", "p", "u", "false", "16402", "NULL", "NULL", "NULL"]);
         rows(Query::Columns, &[oid, "1", "id", "23", "NULL", "", "false"]);
     }
+    rows(Query::Types, &["25", "pg_catalog", "text", "b", "0", "false", "0"]);
+    rows(Query::Relations, &["16420", "public", "people", "r", "p", "u", "false", "16422", "NULL", "NULL", "NULL"]);
+    rows(Query::Columns, &["16420", "1", "id", "23", "NULL", "", "false"]);
+    rows(Query::Columns, &["16420", "2", "email", "25", "NULL", "", "false"]);
     builder.build()
 }
 
@@ -55,20 +59,26 @@ fn names(prepared: Option<&str>, wrote: bool) -> Row {
     row.iter().map(|value| Some((*value).to_owned()).filter(|value| value != "NULL")).collect()
 }
 
-struct Fixture {
-    session: Session,
+pub(super) struct Fixture {
+    pub(super) session: Session,
     current: Arc<Current>,
     watched: Arc<Watched>,
     counter: u64,
+    objects: Objects,
 }
 
 impl Fixture {
     fn new(role: &str) -> Self {
+        Self::with(role, Objects::default())
+    }
+
+    /// Where these are tagged.
+    pub(super) fn with(role: &str, objects: Objects) -> Self {
         let current = Arc::new(Current::new("con_a".into(), "i1".into()));
         let watched = Watched::with(snapshot("f1"));
         let shared = Arc::clone(&watched);
         let sight = Sight::new(18, Box::new(move || Arc::clone(&shared)));
-        put(&current, 1, Arc::clone(&DEFAULT), false);
+        put(&current, 1, Arc::clone(&DEFAULT), Facts { frozen: false, objects: objects.clone() });
         let ticket = Ticket { connection: "demo".into(), access_role: role.into(), ..Ticket::default() };
         let policy = Policy::new(&current, &ticket).unwrap();
         let mut judge = Judge::new(role.into(), false, policy, None, sight);
@@ -76,21 +86,22 @@ impl Fixture {
             judge.prime(Arc::new(snapshot("f1")), &names(None, false)).unwrap();
         }
         let session = session_of(config::Outbox::default(), judge);
-        Self { session, current, watched, counter: 1 }
+        Self { session, current, watched, counter: 1, objects }
     }
 
-    fn apply(&mut self, text: &str) {
+    pub(super) fn apply(&mut self, text: &str) {
         self.counter += 1;
-        put(&self.current, self.counter, Arc::new(Policies::load(&[("a.cedar", text)]).unwrap()), false);
+        let facts = Facts { frozen: false, objects: self.objects.clone() };
+        put(&self.current, self.counter, Arc::new(Policies::load(&[("a.cedar", text)]).unwrap()), facts);
     }
 
     fn freeze(&mut self) {
         self.counter += 1;
-        put(&self.current, self.counter, Arc::clone(&DEFAULT), true);
+        put(&self.current, self.counter, Arc::clone(&DEFAULT), Facts { frozen: true, objects: self.objects.clone() });
     }
 
     /// What goes to the server now of what is held; nothing while it has to wait.
-    fn held(&mut self) -> Vec<u8> {
+    pub(super) fn held(&mut self) -> Vec<u8> {
         let (mut out, mut cx) = (Vec::new(), Context::from_waker(Waker::noop()));
         while self.session.pipeline.is_held() && out.is_empty() {
             match self.session.pipeline.poll_held(&mut cx, &mut out) {
@@ -157,12 +168,11 @@ impl Fixture {
     }
 }
 
-fn put(current: &Current, counter: u64, policies: Arc<Policies>, frozen: bool) {
-    let facts = Facts { frozen, ..Facts::default() };
+fn put(current: &Current, counter: u64, policies: Arc<Policies>, facts: Facts) {
     current.put(Rules { counter, version: 1, policies, connections: [("demo".to_owned(), facts)].into() });
 }
 
-fn data_row(row: &Row) -> Vec<u8> {
+pub(super) fn data_row(row: &Row) -> Vec<u8> {
     let mut body = u16::try_from(row.len()).unwrap().to_be_bytes().to_vec();
     for value in row {
         match value {

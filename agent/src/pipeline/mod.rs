@@ -21,11 +21,15 @@ pub mod judge;
 #[cfg(test)]
 mod judged;
 pub mod limits;
+pub mod mask;
+mod masking;
 pub mod policy;
 pub mod question;
 pub mod record;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod veiled;
 
 use crate::{lease::Lease, outbox::recorder::OutboxError};
 use binds::Binds;
@@ -135,6 +139,8 @@ pub struct Pipeline {
     binds: Binds,
     /// Of a session whose statements may have limits.
     guard: Guard,
+    /// Rows that are on their way to the client.
+    rewritten: Vec<u8>,
     /// A statement waits at the start of `partial` until it can be judged.
     held: bool,
     /// A question of ours that the server is answering.
@@ -165,6 +171,7 @@ impl Pipeline {
             judge,
             binds: Binds::default(),
             guard,
+            rewritten: Vec::new(),
             held: false,
             question: None,
             status: b'I',
@@ -355,7 +362,7 @@ impl Pipeline {
         }
         let goes_on = matches!(decision.answer, Answer::Allow(_));
         match decision.answer {
-            Answer::Allow(limits) => {
+            Answer::Allow(terms) => {
                 if header.tag == b'P' {
                     self.judge.parses(frontend::parse(body)?.name);
                 }
@@ -380,7 +387,9 @@ impl Pipeline {
                         } else {
                             Default::default()
                         };
-                        self.guard.begin(Begins { seq, way, text, portal, limits }, message, to_server);
+                        if self.guard.begin(Begins { seq, way, text, portal, terms }, message, to_server) {
+                            self.sent(Sent::Foreword(seq));
+                        }
                     }
                 }
             }
@@ -398,8 +407,8 @@ impl Pipeline {
     /// Whether a statement may run, and how it is sent.
     fn decide(&mut self, statement: &inspect::Statement, failed: bool) -> (Decision, Way) {
         let decision = decide::decide(statement, &mut self.judge, &self.inspector, failed);
-        let Answer::Allow(limits) = &decision.answer else { return (decision, Way::Free) };
-        match self.guard.admit(statement, limits.as_deref()) {
+        let Answer::Allow(terms) = &decision.answer else { return (decision, Way::Free) };
+        match self.guard.admit(statement, terms.as_deref()) {
             Ok(way) => (decision, way),
             Err(report) => (Refused::from(report).into(), Way::Free),
         }
@@ -491,7 +500,7 @@ impl Pipeline {
     fn is_guarded_now(&self) -> bool {
         let watched = self.guard.watched();
         let answered = || match self.tracker.front() {
-            Some(Sent::Query(seq) | Sent::Execute(seq)) => Some(seq),
+            Some(Sent::Query(seq) | Sent::Execute(seq) | Sent::Foreword(seq)) => Some(seq),
             _ => None,
         };
         watched.is_some() && watched == answered()
@@ -538,8 +547,7 @@ fn ended(
         inspector.failed(end.statement);
     }
     judge.ended(&end);
-    let used = guard.ended(end.statement);
-    journal.ended(end, used);
+    journal.ended(end, guard.ended(end.statement));
 }
 
 /// A Query or Parse with another text.

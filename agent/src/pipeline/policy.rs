@@ -77,6 +77,10 @@ impl Policy {
         &self.ceilings
     }
 
+    pub(super) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
     /// Takes what is in force now. Between two calls nothing changes.
     pub fn refresh(&mut self) {
         let current = self.current.load();
@@ -174,7 +178,7 @@ impl Policy {
         Ok(Some(Basis { moment, kept, record_binds }))
     }
 
-    fn facts(&self) -> Result<&Facts, Report> {
+    pub(super) fn facts(&self) -> Result<&Facts, Report> {
         let unknown =
             || Report::new("57P03", "the connector does not know this connection's policies", "Connect again.");
         self.rules.connections.get(&*self.subject.connection.name).ok_or_else(unknown)

@@ -4,18 +4,22 @@ use super::{
     basis::Kept,
     binds::Bound,
     decide::{Answer, Decision},
+    guard::Took,
     inspect::Statement,
+    mask::{Cover, Masks, Shown},
 };
 use crate::outbox::recorder::{OutboxError, Recorder, Refers};
+use postern_mask::Mask;
 use postern_proto::v1::{
-    self as proto, Outcome, SessionEnded, SessionFacts, StatementBound, StatementDecided, StatementEnded,
-    StatementKind, Usage, audit_record::Record,
+    self as proto, MaskedColumn, Masking, Outcome, SessionEnded, SessionFacts, ShownColumn, StatementBound,
+    StatementDecided, StatementEnded, StatementKind, Usage, audit_record::Record,
 };
 use postern_types::time::Micros;
 use postern_wire::tracker::{self, Ended};
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Instant,
 };
@@ -39,6 +43,8 @@ struct Open {
     refused: Option<String>,
     /// What was recorded that its decision rests on.
     basis: Option<Rc<Kept>>,
+    /// What of its results is masked.
+    masks: Option<Rc<Masks>>,
 }
 
 /// How a statement ended.
@@ -50,12 +56,14 @@ struct End {
     bytes: u64,
     sqlstate: String,
     used: Option<Usage>,
+    masking: Option<Masking>,
 }
 
 impl End {
     /// Without more than that.
     fn of(open: &Open, outcome: Outcome) -> Self {
-        Self { seq: open.seq, started: open.started, outcome, rows: 0, bytes: 0, sqlstate: String::new(), used: None }
+        let (seq, started) = (open.seq, open.started);
+        Self { seq, started, outcome, rows: 0, bytes: 0, sqlstate: String::new(), used: None, masking: None }
     }
 }
 
@@ -73,12 +81,14 @@ impl Journal {
     /// When it cannot be recorded: the statement must not run.
     pub fn decided(&mut self, statement: &Statement, decision: &Decision) -> Result<u64, OutboxError> {
         let basis = decision.basis.as_ref().map(|basis| &basis.kept);
+        let masks = masks(&decision.answer);
         if let (Some(seq), Answer::Allow(_)) = (statement.adopted, &decision.answer)
             && let Some(open) = self.find(seq).and_then(|index| self.open.get_mut(index))
             && is_same(open.basis.as_ref(), basis)
         {
             open.kind = StatementKind::Execute;
             open.started = Instant::now();
+            open.masks = masks;
             return Ok(seq);
         }
         self.seq += 1;
@@ -108,7 +118,7 @@ impl Journal {
                 utc_offset,
             })
         })?;
-        self.open.push_back(Open { seq, kind, started: Instant::now(), refused, basis: kept });
+        self.open.push_back(Open { seq, kind, started: Instant::now(), refused, basis: kept, masks });
         self.unflushed = Some(self.recorder.appended());
         Ok(seq)
     }
@@ -138,7 +148,7 @@ impl Journal {
     }
 
     /// Records an end, and what it took of the grant's budget. It rides along with the next write.
-    pub fn ended(&mut self, ended: Ended<u64>, used: Option<Usage>) {
+    pub fn ended(&mut self, ended: Ended<u64>, took: Took) {
         let Some(open) = self.take(ended.statement) else {
             return;
         };
@@ -149,15 +159,18 @@ impl Journal {
             (tracker::Outcome::Error(code), None) => (Outcome::Error, String::from_utf8_lossy(&code).into_owned()),
             (tracker::Outcome::Skipped, _) => (Outcome::Skipped, String::new()),
         };
-        let end = End { rows: ended.rows, bytes: ended.bytes, sqlstate, used, ..End::of(&open, outcome) };
+        let masking = open.masks.as_deref().and_then(|masks| masking(masks, took.masked));
+        let (rows, bytes, used) = (ended.rows, ended.bytes, took.used);
+        let end = End { rows, bytes, sqlstate, used, masking, ..End::of(&open, outcome) };
         self.put_end(end);
     }
 
     /// The session is over, and nobody knows what became of a statement; only what it took of the grant's budget.
-    pub fn unfinished(&mut self, seq: u64, used: Option<Usage>) {
+    pub fn unfinished(&mut self, seq: u64, took: Took) {
         if let Some(open) = self.take(seq) {
-            let Usage { rows_read: rows, bytes_out: bytes, .. } = used.unwrap_or_default();
-            self.put_end(End { rows, bytes, used, ..End::of(&open, Outcome::Unknown) });
+            let Usage { rows_read: rows, bytes_out: bytes, .. } = took.used.unwrap_or_default();
+            let masking = open.masks.as_deref().and_then(|masks| masking(masks, took.masked));
+            self.put_end(End { rows, bytes, used: took.used, masking, ..End::of(&open, Outcome::Unknown) });
         }
     }
 
@@ -177,12 +190,13 @@ impl Journal {
     }
 
     fn put_end(&mut self, end: End) {
-        let End { seq, started, outcome, rows, bytes, sqlstate, used } = end;
+        let End { seq, started, outcome, rows, bytes, sqlstate, used, masking } = end;
         let duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let outcome = outcome.into();
         let recorded = self.recorder.record(self.session, &self.facts, Refers::default(), |references| {
             let session_ref = references.session;
-            Record::Ended(StatementEnded { session_ref, seq, duration_us, outcome, rows, bytes, sqlstate, used })
+            let ended = StatementEnded { session_ref, seq, duration_us, outcome, rows, bytes, sqlstate, used, masking };
+            Record::Ended(ended)
         });
         if let Err(error) = recorded {
             // The decision is on record; the next one will fail and end the session.
@@ -204,6 +218,32 @@ impl Journal {
             tracing::error!(%error, session = self.facts.session_id, "a session's end could not be recorded");
         }
     }
+}
+
+fn masks(answer: &Answer) -> Option<Rc<Masks>> {
+    match answer {
+        Answer::Allow(Some(terms)) => terms.masks.clone(),
+        Answer::Allow(None) | Answer::Deny(_) => None,
+    }
+}
+
+/// What there is to record of masked columns, where a statement uses any.
+fn masking(masks: &Masks, values: u64) -> Option<Masking> {
+    let texts = |texts: &BTreeSet<Arc<str>>| texts.iter().map(ToString::to_string).collect();
+    let statements = || masks.statements.iter().flatten();
+    let columns = statements().flat_map(|statement| &statement.result.columns).filter_map(|column| {
+        let Cover { mask, columns, tags } = column.cover.as_ref()?;
+        let mask = mask.unwrap_or(Mask::Redact).to_string();
+        Some(MaskedColumn { name: column.name.to_string(), columns: texts(columns), tags: texts(tags), mask })
+    });
+    let shown =
+        statements().flat_map(|statement| &statement.shown).map(|Shown { column, tags, policies }| ShownColumn {
+            column: column.to_string(),
+            tags: texts(tags),
+            policies: policies.iter().map(ToString::to_string).collect(),
+        });
+    let masking = Masking { columns: columns.collect(), values, shown: shown.collect() };
+    (!masking.columns.is_empty() || !masking.shown.is_empty()).then_some(masking)
 }
 
 /// Whether two decisions rest on the same.

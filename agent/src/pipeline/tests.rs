@@ -119,6 +119,11 @@ impl Session {
         Ok(carry)
     }
 
+    /// Whether the session ends at these bytes of the server.
+    pub(super) fn ends_at(&mut self, bytes: &[u8]) -> bool {
+        self.offer([bytes], &mut Vec::new()).is_err()
+    }
+
     pub(super) fn records(&self) -> Vec<AuditRecord> {
         self.recorder.flush().unwrap();
         let files = fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().path());

@@ -65,6 +65,7 @@ fn ended(seq: u64, outcome: Outcome, sqlstate: &str) -> Record {
         bytes: 10,
         sqlstate: sqlstate.to_owned(),
         used: None,
+        masking: None,
     })
 }
 

@@ -69,6 +69,9 @@ pub struct AuditEvent {
     /// The values of the parameters, where a policy has them recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binds: Option<Binds>,
+    /// What became of masked columns in its results; where it uses any, and once it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub masking: Option<Masking>,
     /// `ok`, `error`, `skipped`, `prepared` or `unknown`; null while it runs.
     pub outcome: Option<String>,
     /// Rows returned or affected.
@@ -88,6 +91,41 @@ pub struct AuditEvent {
     /// Facts, by action; of a refused statement, the reason.
     #[schema(value_type = Object)]
     pub detail: Option<serde_json::Value>,
+}
+
+/// What of a statement's results was masked, and what was not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Masking {
+    /// The columns that were masked.
+    pub columns: Vec<MaskedColumn>,
+    /// How many values were; NULL is none.
+    pub values: u64,
+    /// Masked columns whose values policies let it show.
+    pub shown: Vec<ShownColumn>,
+}
+
+/// A column of a result whose values were masked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MaskedColumn {
+    /// Its name in the result.
+    pub name: String,
+    /// The masked columns that it derives from: `public.customers.email`.
+    pub columns: Vec<String>,
+    /// Their tags.
+    pub tags: Vec<String>,
+    /// The mask: `email`, `partial: 4`; `redact` of what only derives from them.
+    pub mask: String,
+}
+
+/// A masked column whose values were shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ShownColumn {
+    /// Which: `public.customers.email`.
+    pub column: String,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// The policies that permit it.
+    pub policies: Vec<String>,
 }
 
 /// The values with which a statement was run.

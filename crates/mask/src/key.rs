@@ -33,10 +33,10 @@ impl Key {
         digest
     }
 
-    /// The first 64 bits of it.
-    pub(crate) fn number(&self, purpose: Purpose, value: &[u8]) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = self.digest(purpose, value);
-        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    /// The first 128 bits of it.
+    pub(crate) fn number(&self, purpose: Purpose, value: &[u8]) -> u128 {
+        let digest = self.digest(purpose, value);
+        digest.first_chunk().map_or(0, |first| u128::from_be_bytes(*first))
     }
 }
 

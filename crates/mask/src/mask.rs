@@ -1,6 +1,9 @@
 //! The masks, and which type each suits.
 
-use crate::types::{Most, Type};
+use crate::{
+    types::{Most, Type},
+    value::hash_digits,
+};
 use std::fmt;
 
 /// The shortest text whose hash tells values apart: 8 characters of base 32 are 40 bits.
@@ -58,13 +61,10 @@ impl Mask {
                 }
                 _ => true,
             },
-            (Self::Hash, Type::Numeric(precision)) => match precision {
-                Some(precision) if precision.digits == precision.scale => {
-                    return Err(Unsuited { mask: self, why: Why::NoIntegerPart });
-                }
-                _ => true,
-            },
-            (Self::Hash, Type::Int(_) | Type::Uuid | Type::Bytea) => true,
+            (Self::Hash, Type::Numeric(precision)) if hash_digits(*precision) == 0 => {
+                return Err(Unsuited { mask: self, why: Why::NoIntegerPart });
+            }
+            (Self::Hash, Type::Int(_) | Type::Numeric(_) | Type::Uuid | Type::Bytea) => true,
             (Self::DateYear, Type::Date | Type::Timestamp | Type::TimestampTz) => true,
             (
                 Self::Noise,
@@ -134,7 +134,7 @@ impl fmt::Display for Unsuited {
                  use redact or null"
             ),
             Why::NoIntegerPart => {
-                f.write_str("the hash of a number is a whole number, and this column has only digits after the point; use noise, redact or null")
+                f.write_str("the hash of a number is a whole number, and this column has next to none before the point; use noise, redact or null")
             }
         }
     }

@@ -4,10 +4,7 @@
 //! seen. Up to there it is held, within [`MOST_HELD`]; what follows streams. Of a masked field no more than
 //! [`LONGEST_VALUE`] is ever kept.
 
-use crate::value::{Format, Masker, Put};
-
-/// The most that a mask looks at. A longer value is redacted whatever its mask, so that a session's memory has a bound.
-pub const LONGEST_VALUE: usize = 1024 * 1024;
+use crate::value::{Format, LONGEST_VALUE, Masker, Put};
 
 /// The most of a row that is held until its last masked field was seen.
 pub const MOST_HELD: usize = 16 * 1024 * 1024;

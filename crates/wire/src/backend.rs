@@ -64,6 +64,8 @@ pub struct Column {
     pub attribute: i16,
     /// The type's OID.
     pub type_oid: u32,
+    /// The type's modifier, -1 if it has none.
+    pub modifier: i32,
     /// 0 text, 1 binary.
     pub format: u16,
 }
@@ -82,9 +84,9 @@ pub fn row_description(body: &[u8]) -> Result<Vec<Column>, ProtocolError> {
         let attribute = reader.u16()?.cast_signed();
         let type_oid = reader.i32()?.cast_unsigned();
         let _size = reader.u16()?;
-        let _modifier = reader.i32()?;
+        let modifier = reader.i32()?;
         let format = reader.u16()?;
-        columns.push(Column { name, table_oid, attribute, type_oid, format });
+        columns.push(Column { name, table_oid, attribute, type_oid, modifier, format });
     }
     reader.end()?;
     Ok(columns)

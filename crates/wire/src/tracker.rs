@@ -19,6 +19,8 @@ pub enum Sent<T> {
     Bind,
     /// Describe of a statement or portal.
     Describe,
+    /// A Describe of our own, of the portal that this statement is about to execute.
+    Foreword(T),
     /// Close.
     Close,
     /// Execute.
@@ -198,7 +200,7 @@ impl<T: Copy> Tracker<T> {
             b'1' => self.pop_if(|sent| matches!(sent, Sent::Parse(_))),
             b'2' => self.pop_if(|sent| matches!(sent, Sent::Bind)),
             b'3' => self.pop_if(|sent| matches!(sent, Sent::Close)),
-            b'T' | b'n' => self.pop_if(|sent| matches!(sent, Sent::Describe)),
+            b'T' | b'n' => self.pop_if(|sent| matches!(sent, Sent::Describe | Sent::Foreword(_))),
             _ => {}
         }
         // What belongs to COPY has no answer of its own.
@@ -275,7 +277,12 @@ impl<T: Copy> Tracker<T> {
                             outcome = Outcome::Skipped;
                             ended(end);
                         }
-                        Sent::Bind | Sent::Describe | Sent::Close | Sent::CopyData | Sent::CopyEnd => {}
+                        Sent::Bind
+                        | Sent::Describe
+                        | Sent::Foreword(_)
+                        | Sent::Close
+                        | Sent::CopyData
+                        | Sent::CopyEnd => {}
                     }
                 }
             }
@@ -313,7 +320,7 @@ impl<T: Copy> Tracker<T> {
                 }
                 Sent::Sync => break,
                 Sent::Parse(statement) | Sent::Execute(statement) => ended(skipped(statement)),
-                Sent::Bind | Sent::Describe | Sent::Close | Sent::CopyData | Sent::CopyEnd => {}
+                Sent::Bind | Sent::Describe | Sent::Foreword(_) | Sent::Close | Sent::CopyData | Sent::CopyEnd => {}
             }
         }
         self.rows = 0;
@@ -330,7 +337,7 @@ fn skipped<T>(statement: T) -> Ended<T> {
 mod tests {
     use super::*;
     use crate::error::{Report, Severity};
-    use Sent::{Bind, CopyEnd, Describe, Execute, Parse, Query, Sync};
+    use Sent::{Bind, CopyEnd, Describe, Execute, Foreword, Parse, Query, Sync};
 
     /// Plays `sent` and `received` in order of the script and returns the ends.
     enum Step {
@@ -427,9 +434,15 @@ mod tests {
     }
 
     #[test]
-    fn a_bind_error_is_the_statements() {
+    fn an_error_of_bind_or_of_our_describe_is_the_statements() {
         let (ends, _) = play(&[C(Bind), C(Execute(1)), C(Sync), Fails("22P02"), S(b'Z', b"I")]);
         assert_eq!(ends, [(1, Outcome::Error(*b"22P02"), 0)]);
+        let (ends, _) = play(&[C(Foreword(1)), C(Execute(1)), C(Sync), Fails("34000"), S(b'Z', b"I")]);
+        assert_eq!(ends, [(1, Outcome::Error(*b"34000"), 0)]);
+        let (ends, tracker) =
+            play(&[C(Foreword(1)), C(Execute(1)), C(Sync), S(b'T', b""), Row, S(b'C', b"SELECT 1\0"), S(b'Z', b"I")]);
+        assert_eq!(ends, [(1, Outcome::Ok, 1)]);
+        assert!(tracker.is_idle());
     }
 
     #[test]

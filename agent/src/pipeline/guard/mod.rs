@@ -2,6 +2,8 @@
 //!
 //! One statement at a time is watched: nothing of the client's goes to the server before its outcome is known. So a
 //! cancel request of ours cannot hit the statement after it, and a write is not committed before its rows are counted.
+//! What is masked in its results is so on the way ([`mask`](super::mask)): the server describes them first, which it is
+//! asked for before an Execute.
 //!
 //! INVARIANT: where the client is told that a statement failed, it has failed at the server: it was cancelled, or a
 //! statement that is certain to fail was put after it, within the same transaction. The one exception is a string of
@@ -9,13 +11,21 @@
 
 mod crossed;
 
-use super::{forward, inspect::Statement, judge::report::not_understood, limits::Limits};
+use super::{
+    decide::Terms,
+    forward,
+    inspect::Statement,
+    judge::report::not_understood,
+    limits::Limits,
+    mask::{Veil, errors, veil::Torn},
+};
 use crate::budgets::{Amount, Ledger};
 use crossed::{RAN, over, too_many, too_slow, used_up};
 use postern_proto::v1::{StatementKind, Usage};
 use postern_sql::{counting::Counting, facts::Refusal};
 use postern_wire::{
-    error::{self, Report},
+    ProtocolError,
+    error::{self, Report, Severity},
     frame::{Header, put_cstr, put_message},
 };
 use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc, task::Context};
@@ -61,8 +71,10 @@ pub enum Fate {
     Pass,
     /// It does not.
     Drop,
+    /// It does not, since it answers what the client has not asked.
+    Swallow,
     /// This error goes on instead.
-    Replace(Report),
+    Replace(Report, Severity),
     /// This CommandComplete goes on before it.
     After(Vec<u8>),
 }
@@ -86,6 +98,8 @@ struct Watch {
     rows: u64,
     /// It takes data.
     copies_in: bool,
+    /// What hides its results.
+    veil: Option<Veil>,
     /// A RowDescription. A simple Query shows it once the statement has run, and not where that failed.
     description: Option<Vec<u8>>,
     used: Usage,
@@ -116,8 +130,17 @@ pub struct Begins<'a> {
     pub text: &'a [u8],
     /// The portal that it executes, if it does.
     pub portal: &'a [u8],
-    /// Its limits.
-    pub limits: Option<Box<Limits>>,
+    /// Its limits, and what of it is masked.
+    pub terms: Option<Box<Terms>>,
+}
+
+/// What there is to say of a statement that has ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Took {
+    /// What it took of the budget, if there is one.
+    pub used: Option<Usage>,
+    /// Values of its results that were masked.
+    pub masked: u64,
 }
 
 impl Guard {
@@ -131,11 +154,11 @@ impl Guard {
     ///
     /// # Errors
     /// Why it may not.
-    pub fn admit(&mut self, statement: &Statement, limits: Option<&Limits>) -> Result<Way, Report> {
-        if self.ledger.is_none() && limits.is_none() {
+    pub fn admit(&mut self, statement: &Statement, terms: Option<&Terms>) -> Result<Way, Report> {
+        if self.ledger.is_none() && terms.is_none_or(Terms::is_free) {
             return Ok(Way::Free);
         }
-        let is_bounded = limits.is_some_and(|limits| limits.written.is_some())
+        let is_bounded = terms.is_some_and(|terms| terms.limits.written.is_some())
             || self.ledger.as_ref().is_some_and(|ledger| ledger.total(Amount::RowsWritten).is_some());
         let prepared = &statement.prepared;
         let way = match statement.kind {
@@ -160,13 +183,19 @@ impl Guard {
         Ok(way)
     }
 
-    /// Sends a statement on, and watches it from now on.
-    pub fn begin(&mut self, begins: Begins<'_>, message: &[u8], to_server: &mut Vec<u8>) {
-        let Begins { seq, way, text, portal, limits } = begins;
-        let is_timed = limits.as_ref().is_some_and(|limits| limits.time.is_some());
+    /// Sends a statement on, and watches it from now on. Whether the server is asked to describe its portal first.
+    pub fn begin(&mut self, begins: Begins<'_>, message: &[u8], to_server: &mut Vec<u8>) -> bool {
+        let Begins { seq, way, text, portal, terms } = begins;
+        let Terms { limits, masks } = terms.map(|terms| *terms).unwrap_or_default();
+        let is_timed = limits.time.is_some();
+        let veil = masks.filter(|masks| masks.hides()).map(Veil::new);
+        let described = way == Way::Execute && veil.is_some();
         match way {
             Way::Free | Way::Query => to_server.extend_from_slice(message),
             Way::Execute => {
+                if described {
+                    put_describe(portal, to_server);
+                }
                 put_start(is_timed, to_server);
                 to_server.extend_from_slice(message);
                 put_message(to_server, b'H', |_| {});
@@ -174,22 +203,24 @@ impl Guard {
             Way::Alone => put_alone(text, is_timed, to_server),
         }
         if way == Way::Free {
-            return;
+            return false;
         }
         let used = Usage { statements: 1, ..Usage::default() };
         self.watch = Some(Box::new(Watch {
             seq,
             way,
             portal: portal.into(),
-            limits: limits.map(|limits| *limits).unwrap_or_default(),
+            limits,
             stage: Stage::Running,
             seen: self.suspended.remove(portal).unwrap_or_default(),
             rows: 0,
             copies_in: false,
+            veil,
             description: None,
             used,
             timer: None,
         }));
+        described
     }
 
     /// A portal of this name is made anew.
@@ -225,13 +256,14 @@ impl Guard {
         self.watch.as_ref().map(|watch| watch.seq)
     }
 
-    /// A statement has ended. What it took of the budget, if there is one.
-    pub fn ended(&mut self, seq: u64) -> Option<Usage> {
-        let watch = self.watch.take_if(|watch| watch.seq == seq)?;
+    /// A statement has ended.
+    pub fn ended(&mut self, seq: u64) -> Took {
+        let Some(watch) = self.watch.take_if(|watch| watch.seq == seq) else { return Took::default() };
         if self.cancel == Cancel::Wanted {
             self.cancel = Cancel::No;
         }
-        self.ledger.as_ref().map(|_| watch.used)
+        let masked = watch.veil.as_ref().map_or(0, Veil::masked);
+        Took { used: self.ledger.as_ref().map(|_| watch.used), masked }
     }
 
     /// What waits to be sent to the server.
@@ -286,7 +318,8 @@ impl Guard {
             return false;
         }
         let bytes = header.total() as u64;
-        match over(watch, self.ledger.as_deref(), bytes) {
+        let undescribed = watch.veil.as_ref().and_then(|veil| veil.admit_row().err());
+        match undescribed.or_else(|| over(watch, self.ledger.as_deref(), bytes)) {
             None => {
                 watch.rows += 1;
                 watch.seen = Seen { rows: watch.seen.rows + 1, bytes: watch.seen.bytes + bytes };
@@ -302,6 +335,42 @@ impl Guard {
         }
     }
 
+    /// Whether the rows that come are rewritten.
+    #[must_use]
+    pub fn rewrites(&self) -> bool {
+        self.watch.as_ref().and_then(|watch| watch.veil.as_ref()).is_some_and(Veil::rewrites)
+    }
+
+    /// A row begins that is rewritten.
+    pub fn begin_row(&mut self, header: Header) {
+        if let Some(veil) = self.veil() {
+            veil.begin(header.body);
+        }
+    }
+
+    /// Takes the next bytes of the row that is rewritten, and appends what goes on to the client. Whether it goes on; one
+    /// that does not stops the statement.
+    ///
+    /// # Errors
+    /// When the session has to end.
+    pub fn rewrite(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<bool, ProtocolError> {
+        let Some(watch) = &mut self.watch else { return Ok(false) };
+        let Some(veil) = &mut watch.veil else { return Ok(false) };
+        match veil.feed(bytes, out) {
+            Ok(()) => Ok(true),
+            Err(Torn::Session(error)) => Err(error),
+            Err(Torn::Report(report)) => {
+                watch.stage = Stage::Over(report);
+                self.cancel = Cancel::Wanted;
+                Ok(false)
+            }
+        }
+    }
+
+    fn veil(&mut self) -> Option<&mut Veil> {
+        self.watch.as_mut()?.veil.as_mut()
+    }
+
     /// The RowDescription that was held back, if this message comes after it.
     pub fn take_description(&mut self, tag: u8) -> Option<Vec<u8>> {
         let watch = self.watch.as_mut().filter(|watch| matches!(watch.stage, Stage::Running))?;
@@ -311,81 +380,140 @@ impl Guard {
     /// What becomes of any other message that answers the statement.
     pub fn meet(&mut self, tag: u8, body: &[u8]) -> Fate {
         let Some(watch) = &mut self.watch else { return Fate::Pass };
+        let withholds = watch.veil.as_ref().is_some_and(|veil| veil.masks().withholds());
         // What is about the session, and its last word.
         if matches!(tag, b'N' | b'A' | b'S') || (tag == b'E' && error::field(body, b'V') == Some(b"FATAL")) {
-            return Fate::Pass;
+            return if withholds { told(tag, body) } else { Fate::Pass };
         }
-        let alone = watch.way == Way::Alone;
         // What has ended by itself need not be stopped.
         if matches!(tag, b'E' | b'Z') && self.cancel == Cancel::Wanted {
             self.cancel = Cancel::No;
         }
-        let stage = std::mem::replace(&mut watch.stage, Stage::Running);
-        let (stage, fate) = match (stage, tag) {
-            (Stage::Running, b'1' | b'2' | b'n') if alone => (Stage::Running, Fate::Drop),
-            (Stage::Running, b'T') if alone && !body.is_empty() => {
+        let answers_us = watch.way == Way::Execute && matches!(tag, b'T' | b'n');
+        let fate = match std::mem::replace(&mut watch.stage, Stage::Running) {
+            Stage::Running => self.meet_running(tag, body),
+            Stage::Over(report) => self.meet_over(tag, report),
+            stage => self.meet_ending(stage, tag),
+        };
+        match fate {
+            Fate::Pass | Fate::Drop if answers_us => Fate::Swallow,
+            Fate::Pass if withholds => told(tag, body),
+            fate => fate,
+        }
+    }
+
+    /// Of a statement that runs.
+    fn meet_running(&mut self, tag: u8, body: &[u8]) -> Fate {
+        let Some(watch) = &mut self.watch else { return Fate::Pass };
+        let alone = watch.way == Way::Alone;
+        let disagrees = match (tag, &mut watch.veil) {
+            (b'T', Some(veil)) => veil.described(body).err(),
+            (b'H', Some(veil)) => veil.copies(body).err(),
+            _ => None,
+        };
+        if let Some(report) = disagrees {
+            watch.stage = Stage::Over(report);
+            self.cancel = Cancel::Wanted;
+            return Fate::Drop;
+        }
+        match tag {
+            b'1' | b'2' | b'n' if alone => Fate::Drop,
+            b'T' if alone && !body.is_empty() => {
                 watch.description = Some(body.to_vec());
-                (Stage::Running, Fate::Drop)
+                Fate::Drop
             }
-            (Stage::Running, b'G') => {
+            b'G' => {
                 watch.copies_in = true;
-                (Stage::Running, Fate::Pass)
+                Fate::Pass
             }
-            (Stage::Running, b'C') => match too_many(watch, self.ledger.as_deref(), body) {
-                Some(report) => {
-                    fail(watch.way, &mut self.due);
-                    (Stage::Failing(report), Fate::Drop)
-                }
-                None if alone => {
-                    put_message(&mut self.due, b'S', |_| {});
-                    (Stage::Settling(body.to_vec()), Fate::Drop)
-                }
-                None => {
-                    // The next statement of the string.
-                    (watch.seen, watch.rows, watch.copies_in) = (Seen::default(), 0, false);
-                    (Stage::Running, Fate::Pass)
-                }
-            },
-            (Stage::Running, b'E' | b'I') if alone => {
+            b'C' => self.meet_complete(body),
+            b'E' | b'I' if alone => {
                 put_message(&mut self.due, b'S', |_| {});
-                (Stage::Settling(Vec::new()), Fate::Pass)
+                watch.stage = Stage::Settling(Vec::new());
+                Fate::Pass
             }
-            (Stage::Running, b's') => {
+            b's' => {
                 self.suspended.insert(watch.portal.clone(), watch.seen);
-                (Stage::Running, Fate::Pass)
+                Fate::Pass
             }
-            (Stage::Running, _) => (Stage::Running, Fate::Pass),
-            (Stage::Over(report), b'E') => {
-                if alone {
+            _ => Fate::Pass,
+        }
+    }
+
+    /// Of one that has run to its end, or of a string one of its statements.
+    fn meet_complete(&mut self, body: &[u8]) -> Fate {
+        let Some(watch) = &mut self.watch else { return Fate::Pass };
+        if let Some(report) = too_many(watch, self.ledger.as_deref(), body) {
+            fail(watch.way, &mut self.due);
+            watch.stage = Stage::Failing(report);
+            return Fate::Drop;
+        }
+        if watch.way == Way::Alone {
+            put_message(&mut self.due, b'S', |_| {});
+            watch.stage = Stage::Settling(body.to_vec());
+            return Fate::Drop;
+        }
+        // The next statement of the string.
+        (watch.seen, watch.rows, watch.copies_in) = (Seen::default(), 0, false);
+        if let Some(veil) = &mut watch.veil {
+            veil.completed();
+        }
+        Fate::Pass
+    }
+
+    /// Of one that has crossed a limit.
+    fn meet_over(&mut self, tag: u8, report: Report) -> Fate {
+        let Some(watch) = &mut self.watch else { return Fate::Pass };
+        let (stage, fate) = match tag {
+            b'E' => {
+                if watch.way == Way::Alone {
                     put_message(&mut self.due, b'S', |_| {});
                 }
-                (Stage::Settling(Vec::new()), Fate::Replace(report))
+                (Stage::Settling(Vec::new()), Fate::Replace(report, Severity::Error))
             }
             // It has ended before it was stopped. A Query says so once all of it has.
-            (Stage::Over(report), b'C' | b's' | b'I') if watch.way != Way::Query => {
+            b'C' | b's' | b'I' if watch.way != Way::Query => {
                 fail(watch.way, &mut self.due);
                 (Stage::Failing(report), Fate::Drop)
             }
-            (Stage::Over(report), b'Z') => {
+            b'Z' => {
                 fail(watch.way, &mut self.due);
                 (Stage::Failing(Report { detail: RAN.to_owned(), ..report }), Fate::Drop)
             }
-            (Stage::Over(report), b'G') => {
+            b'G' => {
                 put_message(&mut self.due, b'f', |out| put_cstr(out, b""));
                 (Stage::Over(report), Fate::Drop)
             }
-            (Stage::Over(report), _) => (Stage::Over(report), Fate::Drop),
-            (Stage::Failing(report), b'E') => (Stage::Settling(Vec::new()), Fate::Replace(report)),
-            (Stage::Failing(report), _) => (Stage::Failing(report), Fate::Pass),
+            _ => (Stage::Over(report), Fate::Drop),
+        };
+        watch.stage = stage;
+        fate
+    }
+
+    /// Of one whose outcome is decided.
+    fn meet_ending(&mut self, stage: Stage, tag: u8) -> Fate {
+        let (stage, fate) = match (stage, tag) {
+            (Stage::Failing(report), b'E') => (Stage::Settling(Vec::new()), Fate::Replace(report, Severity::Error)),
             // What a deferred constraint says, in the place of its being complete.
             (Stage::Settling(_), b'E') => (Stage::Settling(Vec::new()), Fate::Pass),
             (Stage::Settling(complete), b'Z') if !complete.is_empty() => {
                 (Stage::Settling(Vec::new()), Fate::After(complete))
             }
-            (Stage::Settling(complete), _) => (Stage::Settling(complete), Fate::Pass),
+            (stage, _) => (stage, Fate::Pass),
         };
-        watch.stage = stage;
+        if let Some(watch) = &mut self.watch {
+            watch.stage = stage;
+        }
         fate
+    }
+}
+
+/// What is told of an error or notice that may carry what is masked.
+pub fn told(tag: u8, body: &[u8]) -> Fate {
+    match tag {
+        b'E' => errors::instead(body).map_or(Fate::Pass, |(report, severity)| Fate::Replace(report, severity)),
+        b'N' if !errors::is_harmless(body) => Fate::Drop,
+        _ => Fate::Pass,
     }
 }
 
@@ -415,6 +543,14 @@ fn put_start(is_timed: bool, out: &mut Vec<u8>) {
     }
 }
 
+/// Asks what a portal returns.
+fn put_describe(portal: &[u8], out: &mut Vec<u8>) {
+    put_message(out, b'D', |out| {
+        out.push(b'P');
+        put_cstr(out, portal);
+    });
+}
+
 /// A simple Query by messages of the extended protocol, but for its Sync.
 fn put_alone(text: &[u8], is_timed: bool, out: &mut Vec<u8>) {
     put_message(out, b'P', |out| {
@@ -423,7 +559,7 @@ fn put_alone(text: &[u8], is_timed: bool, out: &mut Vec<u8>) {
         out.extend_from_slice(&[0, 0]);
     });
     put_message(out, b'B', |out| out.extend_from_slice(&[0; 8]));
-    put_message(out, b'D', |out| out.extend_from_slice(b"P\0"));
+    put_describe(b"", out);
     put_start(is_timed, out);
     put_message(out, b'E', |out| out.extend_from_slice(&[0; 5]));
     put_message(out, b'H', |_| {});
@@ -461,9 +597,10 @@ mod tests {
     fn what_cannot_be_counted_is_refused_whenever_it_was_prepared() {
         let mut guard = Guard::new(None, false);
         let limits = Limits { written: Some(Bound { most: 1, by: "p".into() }), ..Limits::default() };
+        let terms = Terms { limits, masks: None };
         let uncounted = executed("WITH gone AS (DELETE FROM t RETURNING a) SELECT a FROM gone");
-        assert_eq!(guard.admit(&uncounted, Some(&limits)).unwrap_err().sqlstate, "0A000");
+        assert_eq!(guard.admit(&uncounted, Some(&terms)).unwrap_err().sqlstate, "0A000");
         assert_eq!(guard.admit(&uncounted, None), Ok(Way::Free));
-        assert_eq!(guard.admit(&executed("DELETE FROM t"), Some(&limits)), Ok(Way::Execute));
+        assert_eq!(guard.admit(&executed("DELETE FROM t"), Some(&terms)), Ok(Way::Execute));
     }
 }

@@ -8,9 +8,8 @@ use super::{
 };
 use crate::pipeline::{
     basis::{Basis, Kept, Ruled},
-    decide::Refused,
+    decide::{Refused, Terms},
     inspect::Prepared,
-    limits::Limits,
 };
 use postern_policy::{Lifetime, Moment};
 use postern_proto::v1::StatementKind;
@@ -30,14 +29,14 @@ pub(super) struct Permitted(RefCell<Option<Permit>>);
 struct Permit {
     counter: u64,
     lifetime: Lifetime,
-    limits: Limits,
+    terms: Terms,
     /// What that rests on, and whether values are to be recorded.
     basis: Option<(Rc<Kept>, bool)>,
 }
 
 impl Permitted {
-    /// Whether they would permit the same again, within which limits, and what that rests on.
-    pub(super) fn again(&self, counter: u64, moment: &Moment) -> Option<(Limits, Option<Basis>)> {
+    /// Whether they would permit the same again, on what terms, and what that rests on.
+    pub(super) fn again(&self, counter: u64, moment: &Moment) -> Option<(Terms, Option<Basis>)> {
         let last = self.0.borrow();
         let last = last.as_ref().filter(|last| last.counter == counter && last.lifetime.covers(moment.now))?;
         let basis = |(kept, record_binds): &(Rc<Kept>, bool)| Basis {
@@ -45,12 +44,12 @@ impl Permitted {
             kept: Rc::clone(kept),
             record_binds: *record_binds,
         };
-        Some((last.limits.clone(), last.basis.as_ref().map(basis)))
+        Some((last.terms.clone(), last.basis.as_ref().map(basis)))
     }
 
-    fn keep(&self, counter: u64, lifetime: Lifetime, limits: &Limits, basis: Option<&Basis>) {
+    fn keep(&self, counter: u64, lifetime: Lifetime, terms: &Terms, basis: Option<&Basis>) {
         let basis = basis.map(|basis| (Rc::clone(&basis.kept), basis.record_binds));
-        *self.0.borrow_mut() = Some(Permit { counter, lifetime, limits: limits.clone(), basis });
+        *self.0.borrow_mut() = Some(Permit { counter, lifetime, terms: terms.clone(), basis });
     }
 }
 
@@ -69,14 +68,14 @@ impl Judge {
             && (statement.kind != StatementKind::Execute || planned())
     }
 
-    /// Whether a statement may run, within which limits, and what that rests on.
+    /// Whether a statement may run, on what terms, and what that rests on.
     pub(super) fn rule(
         &mut self,
         statement: &Statement,
         verdict: &Verdict,
         parsed: &Parsed,
         failed: bool,
-    ) -> Result<(Limits, Option<Basis>), Refused> {
+    ) -> Result<(Terms, Option<Basis>), Refused> {
         let analysis = verdict.analysis.as_ref().map_err(|refusal| not_understood(refusal))?;
         let (moment, counter) = (self.policy.moment(), self.policy.counter());
         if self.asks_of_text_alone(statement, verdict)
@@ -86,7 +85,8 @@ impl Judge {
         }
         let mut ruled = Ruled::at(moment);
         let admitted = self.admit_all(statement, verdict, analysis, parsed, failed, &mut ruled);
-        let (limits, lifetime) = (std::mem::take(&mut ruled.limits), ruled.lifetime);
+        let terms = Terms { limits: std::mem::take(&mut ruled.limits), masks: ruled.masks.take() };
+        let lifetime = ruled.lifetime;
         let by_policies = admitted.is_ok() || ruled.refused.is_some();
         let basis = self.policy.basis(ruled, analysis, &verdict.basis)?.filter(|_| by_policies);
         if let Err(report) = admitted {
@@ -94,9 +94,9 @@ impl Judge {
         }
         // What it was planned as may have been learnt just now.
         if self.asks_of_text_alone(statement, verdict) {
-            verdict.permitted.keep(counter, lifetime, &limits, basis.as_ref());
+            verdict.permitted.keep(counter, lifetime, &terms, basis.as_ref());
         }
-        Ok((limits, basis))
+        Ok((terms, basis))
     }
 
     /// Whether everything may run that a statement may stand for.
@@ -110,6 +110,7 @@ impl Judge {
         ruled: &mut Ruled,
     ) -> Result<(), Report> {
         self.admit(&analysis.script, failed, ruled)?;
+        self.cover(&analysis.script, ruled)?;
         if statement.kind == StatementKind::Execute && statement.prepared.made_by_sql.is_none() {
             self.admit_as_planned(&statement.prepared, verdict, failed, ruled)?;
         }
@@ -133,9 +134,13 @@ impl Judge {
             _ if judged.verdicts.len() >= MAX_VERDICTS => return Err(names_have_changed()),
             _ => judged.verdicts.push(Rc::clone(verdict)),
         }
+        let now = verdict.analysis.as_ref().map(|analysis| analysis.script.statements.as_slice()).unwrap_or_default();
         for earlier in judged.verdicts.iter().filter(|earlier| !Rc::ptr_eq(earlier, verdict)) {
             if let Ok(analysis) = &earlier.analysis {
                 self.admit(&analysis.script, failed, ruled)?;
+                for (earlier, now) in analysis.script.statements.iter().zip(now) {
+                    self.is_shown_alike(earlier, now, ruled)?;
+                }
             }
         }
         Ok(())
@@ -161,6 +166,7 @@ impl Judge {
                     }
                     for earlier in self.made.planned(name, self.now, statement)? {
                         self.admit_one(&earlier, failed, ruled)?;
+                        self.is_shown_alike(&earlier, statement, ruled)?;
                     }
                 }
                 _ => {}

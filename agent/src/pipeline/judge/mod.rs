@@ -5,7 +5,8 @@
 //! - [`sight`]: by which catalog statements are understood
 //! - [`made`]: prepared statements and cursors that SQL makes; `parsed`: those that a message has made and SQL executes
 //! - [`rename`]: `application_name` keeps its prefix
-//! - `understand`: what a text does; `admit`: whether what was understood is permitted; `runs`: what it changes of what names mean
+//! - `understand`: what a text does; `admit`: whether what was understood is permitted; `cover`: what of its results is masked;
+//!   `runs`: what it changes of what names mean
 //! - `startup`: what a client asks for at start-up
 //! - [`report`]: what a client is told
 //!
@@ -13,6 +14,7 @@
 //! meanwhile is not known: names are asked for, and what was prepared meanwhile is refused.
 
 mod admit;
+mod cover;
 mod made;
 pub mod names;
 mod parsed;
@@ -25,9 +27,8 @@ mod understand;
 
 use super::{
     basis::{Basis, Last},
-    decide::{Answer as Decided, Decision, Refused},
+    decide::{Answer as Decided, Decision, Refused, Terms},
     inspect::{Inspector, MadeBySql, Prepared, Statement},
-    limits::Limits,
     policy::Policy,
     question::{Answer, Question, Row},
 };
@@ -171,6 +172,12 @@ impl Judge {
     #[must_use]
     pub fn is_resting(&self) -> bool {
         self.resting
+    }
+
+    /// Whether any column's values are masked for the session.
+    #[must_use]
+    pub fn masks_anything(&self) -> bool {
+        !self.resting && self.policy.masks_anything()
     }
 
     /// Takes the policies that are in force now. Whether statements have to be understood.
@@ -346,15 +353,15 @@ impl Judge {
         }
         match self.judge(statement, names, failed) {
             Err(refused) => refused.into(),
-            Ok((verdict, limits, basis)) => {
+            Ok((verdict, terms, basis)) => {
                 if statement.kind == StatementKind::Parse {
                     let judged = Judged { meaning: self.now, verdicts: vec![verdict], known: None };
                     *statement.prepared.judged.borrow_mut() = Some(judged);
                 } else if let Ok(analysis) = &verdict.analysis {
                     self.runs(analysis);
                 }
-                let limits = (!limits.is_none()).then(|| Box::new(limits));
-                Decision { answer: Decided::Allow(limits), basis }
+                let terms = (terms.masks.is_some() || !terms.limits.is_none()).then(|| Box::new(terms));
+                Decision { answer: Decided::Allow(terms), basis }
             }
         }
     }
@@ -413,18 +420,18 @@ impl Judge {
         Ok(basis.is_some_and(|basis| basis.record_binds))
     }
 
-    /// What is known of a statement that may run, its limits, and what that rests on.
+    /// What is known of a statement that may run, on what terms, and what that rests on.
     fn judge(
         &mut self,
         statement: &Statement,
         names: &Inspector,
         failed: bool,
-    ) -> Result<(Verdict, Limits, Option<Basis>), Refused> {
+    ) -> Result<(Verdict, Terms, Option<Basis>), Refused> {
         let prepared = &statement.prepared;
         if let Some(verdict) = self.known(statement) {
             self.known_encoding()?;
-            let (limits, basis) = self.rule(statement, &verdict, &Parsed::default(), failed)?;
-            return Ok((verdict, limits, basis));
+            let (terms, basis) = self.rule(statement, &verdict, &Parsed::default(), failed)?;
+            return Ok((verdict, terms, basis));
         }
         let standing_in = match &prepared.made_by_sql {
             None => None,
@@ -452,13 +459,13 @@ impl Judge {
         } else {
             self.understand(text, &prepared.types, &parsed)
         };
-        let (limits, basis) = self.rule(statement, &verdict, &parsed, failed)?;
+        let (terms, basis) = self.rule(statement, &verdict, &parsed, failed)?;
         if statement.kind == StatementKind::Execute {
             self.know(prepared, &verdict);
         } else if let (Some(prefix), Ok(analysis)) = (&self.prefix, &verdict.analysis) {
             self.put_right = std::str::from_utf8(text).ok().and_then(|text| prefix.put_right(text, &analysis.script));
         }
-        Ok((verdict, limits, basis))
+        Ok((verdict, terms, basis))
     }
 
     /// What a prepared statement was understood to do when it was run last, if nothing has changed since that it depends on.

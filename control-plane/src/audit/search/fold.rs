@@ -3,7 +3,7 @@
 use super::{Ids, Search};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use postern_api::{
-    audit::{AuditEvent, Bind, BindFormat, Binds, EventType},
+    audit::{AuditEvent, Bind, BindFormat, Binds, EventType, MaskedColumn, Masking, ShownColumn},
     identity::{PrincipalKind, PrincipalRef},
 };
 use postern_policy::{Basis, Moment};
@@ -295,8 +295,25 @@ fn apply_end(event: &mut AuditEvent, end: &StatementEnded) {
     event.rows = Some(end.rows);
     event.bytes = Some(end.bytes);
     event.duration_ms = Some(std::time::Duration::from_micros(end.duration_us).as_secs_f64() * 1000.0);
+    event.masking = end.masking.as_ref().map(masking);
     if !end.sqlstate.is_empty() {
         event.sqlstate = Some(end.sqlstate.clone());
+    }
+}
+
+fn masking(masking: &v1::Masking) -> Masking {
+    let column = |column: &v1::MaskedColumn| {
+        let v1::MaskedColumn { name, columns, tags, mask } = column.clone();
+        MaskedColumn { name, columns, tags, mask }
+    };
+    let shown = |shown: &v1::ShownColumn| {
+        let v1::ShownColumn { column, tags, policies } = shown.clone();
+        ShownColumn { column, tags, policies }
+    };
+    Masking {
+        columns: masking.columns.iter().map(column).collect(),
+        values: masking.values,
+        shown: masking.shown.iter().map(shown).collect(),
     }
 }
 
@@ -345,6 +362,7 @@ fn empty(r#type: EventType, at_us: i64) -> AuditEvent {
         policies: None,
         facts: None,
         binds: None,
+        masking: None,
         outcome: None,
         rows: None,
         bytes: None,

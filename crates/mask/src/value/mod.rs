@@ -1,13 +1,28 @@
 //! One value: what a mask makes of it, in text and in binary format.
+//!
+//! By type: [`text`], [`number`] with [`decimal`], [`date`] with [`calendar`], [`bytes`]; [`array`] masks each element.
+//! Keyed masks take the digest of one canonical form of a value, so that its text and its binary form are masked alike.
+
+mod array;
+mod bytes;
+mod calendar;
+mod date;
+mod decimal;
+mod number;
+mod text;
 
 use crate::{
-    key::Key,
+    key::{Key, Purpose},
     mask::Mask,
-    types::{Most, Text, Type},
+    types::Type,
 };
+use std::io::Write;
 
-/// What text is replaced by.
-pub const REDACTED: &str = "[redacted]";
+pub(crate) use decimal::hash_digits;
+pub use text::REDACTED;
+
+/// The most that a mask looks at. A longer value is redacted whatever its mask, so that a session's memory has a bound.
+pub const LONGEST_VALUE: usize = 1024 * 1024;
 
 /// How a value is written.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -24,17 +39,46 @@ pub enum Encoding {
     /// UTF-8.
     #[default]
     Utf8,
-    /// A byte is a character: LATIN1 and its kin.
+    /// A byte is a character, the lower half of them ASCII: LATIN1 and its kin.
     SingleByte,
-    /// Another, or none known: only ASCII is understood.
-    Other,
+    /// Several bytes may be a character, each of them outside ASCII: the EUC encodings. Also SQL_ASCII, of which nothing
+    /// is known. Text that is all ASCII is understood, other text is redacted.
+    Multibyte,
+    /// The same, but bytes of ASCII may be the end of a character: BIG5, GB18030, GBK, JOHAB, SJIS, UHC; and whatever is
+    /// not known. COPY data in them is not understood.
+    AsciiInside,
+}
+
+impl Encoding {
+    /// By the name that the server reports as `client_encoding`.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        let plain: String =
+            name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_uppercase()).collect();
+        match plain.as_str() {
+            "UTF8" | "UNICODE" => Self::Utf8,
+            "EUCCN" | "EUCJP" | "EUCJIS2004" | "EUCKR" | "EUCTW" | "SQLASCII" | "MULEINTERNAL" => Self::Multibyte,
+            "KOI8R" | "KOI8U" => Self::SingleByte,
+            _ if ["LATIN", "ISO8859", "WIN"].iter().any(|family| plain.starts_with(family)) => {
+                // By their code pages' numbers, Windows has some of the others.
+                let east_asian = ["932", "936", "949", "950"].iter().any(|page| plain.ends_with(page));
+                if east_asian { Self::AsciiInside } else { Self::SingleByte }
+            }
+            _ => Self::AsciiInside,
+        }
+    }
+
+    /// Whether bytes that look like ASCII are ASCII, wherever they stand in this text.
+    pub(crate) fn shows_ascii(self, text: &[u8]) -> bool {
+        self != Self::AsciiInside || text.is_ascii()
+    }
 }
 
 /// What was appended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[must_use]
 pub enum Put {
-    /// A value.
+    /// What takes the value's place.
     Value,
     /// Nothing: the value is NULL.
     Null,
@@ -45,30 +89,52 @@ pub enum Put {
 pub struct Masker {
     mask: Mask,
     ty: Type,
+    key: Key,
+    encoding: Encoding,
 }
 
 impl Masker {
-    /// With no mask, or with one that does not suit the type, values are redacted.
+    /// With no mask, or with one that does not suit the type, values are redacted. Text is taken for UTF-8.
     #[must_use]
-    pub fn new(mask: Option<Mask>, ty: Type, _key: &Key) -> Self {
+    pub fn new(mask: Option<Mask>, ty: Type, key: &Key) -> Self {
         let mask = mask.filter(|mask| mask.suits(&ty).is_ok()).unwrap_or(Mask::Redact);
-        Self { mask, ty }
+        Self { mask, ty, key: key.clone(), encoding: Encoding::Utf8 }
+    }
+
+    /// The same for text in this encoding.
+    #[must_use]
+    pub fn in_encoding(self, encoding: Encoding) -> Self {
+        Self { encoding, ..self }
     }
 
     /// Appends what takes the place of a value that is not NULL.
-    pub fn put(&self, _format: Format, _value: &[u8], out: &mut Vec<u8>) -> Put {
-        match (self.mask, &self.ty) {
-            (Mask::Null, _) => Put::Null,
-            (_, Type::Text(text)) => redact(*text, out),
-            _ => Put::Null,
+    pub fn put(&self, format: Format, value: &[u8], out: &mut Vec<u8>) -> Put {
+        if self.is_blind() || value.len() > LONGEST_VALUE {
+            return self.put_unseen(out);
         }
+        let start = out.len();
+        let masked = match &self.ty {
+            Type::Array(element) => match format {
+                Format::Text => array::text(self, element, value, out),
+                Format::Binary => array::binary(self, element, value, out),
+            },
+            ty => self.scalar(ty, format, value, out),
+        };
+        if masked.is_some() {
+            return Put::Value;
+        }
+        out.truncate(start);
+        Put::Null
     }
 
-    /// Appends what takes the place of a value that is too long to be looked at.
+    /// Appends what takes the place of a value that was not looked at.
     pub(crate) fn put_unseen(&self, out: &mut Vec<u8>) -> Put {
         match (self.mask, &self.ty) {
             (Mask::Null, _) => Put::Null,
-            (_, Type::Text(text)) => redact(*text, out),
+            (_, Type::Text(text)) => {
+                text::redact(*text, out);
+                Put::Value
+            }
             _ => Put::Null,
         }
     }
@@ -77,13 +143,30 @@ impl Masker {
     pub(crate) fn is_blind(&self) -> bool {
         matches!(self.mask, Mask::Redact | Mask::Null)
     }
-}
 
-fn redact(text: Text, out: &mut Vec<u8>) -> Put {
-    let most = match text.most {
-        Most::Any => REDACTED.len(),
-        Most::Characters(most) | Most::Bytes(most) => usize::try_from(most).unwrap_or(usize::MAX),
-    };
-    out.extend_from_slice(REDACTED.as_bytes().get(..most).unwrap_or(REDACTED.as_bytes()));
-    Put::Value
+    /// A value that is no array; `None` where it is not understood, or its mask has no answer.
+    fn scalar(&self, ty: &Type, format: Format, value: &[u8], out: &mut Vec<u8>) -> Option<()> {
+        match ty {
+            Type::Text(text) => {
+                self.text(*text, value, out);
+                Some(())
+            }
+            Type::Int(width) => self.int(*width, format, value, out),
+            Type::Float4 | Type::Float8 => self.float(ty, format, value, out),
+            Type::Numeric(precision) => self.numeric(*precision, format, value, out),
+            Type::Date | Type::Timestamp | Type::TimestampTz => self.date(ty, format, value, out),
+            Type::Uuid => self.uuid(format, value, out),
+            Type::Bytea => self.bytea(format, value, out),
+            Type::Json | Type::Jsonb | Type::Array(_) | Type::Other => None,
+        }
+    }
+
+    /// A keyed number for what `canonical` writes.
+    fn number(&self, purpose: Purpose, canonical: std::fmt::Arguments<'_>, scratch: &mut Vec<u8>) -> Option<u128> {
+        let start = scratch.len();
+        scratch.write_fmt(canonical).ok()?;
+        let number = self.key.number(purpose, scratch.get(start..)?);
+        scratch.truncate(start);
+        Some(number)
+    }
 }

@@ -1,0 +1,128 @@
+//! What a result is to be by the statement's lineage. The server's own description of it has to agree before the first row
+//! passes: what names meant may have changed since they were looked up, or they were understood wrongly.
+
+use super::Cover;
+use postern_sql::{Catalog, catalog::TypeKind, facts};
+use postern_wire::{backend, error::Report};
+use std::sync::Arc;
+
+/// The result of one statement.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expected {
+    /// Its columns, in order.
+    pub columns: Vec<Column>,
+    /// There may be others, which come from no relation.
+    pub open: bool,
+}
+
+/// A column of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its type; of a domain, the one that it is over. `None`: not known.
+    pub ty: Option<u32>,
+    /// The columns that it may be said to come from.
+    places: Vec<Place>,
+    /// What is done to its values.
+    pub cover: Option<Cover>,
+}
+
+/// A column of a relation by object id and number; `None`: any of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    table: u32,
+    column: Option<i16>,
+}
+
+/// A column that every table has: its name and number.
+const SYSTEM_COLUMNS: [(&str, i16); 6] =
+    [("ctid", -1), ("xmin", -2), ("cmin", -3), ("xmax", -4), ("cmax", -5), ("tableoid", -6)];
+
+/// Domains over domains.
+const MOST_DOMAINS: usize = 32;
+
+impl Expected {
+    /// By what is known of the statement. `temp` is the session's own temporary schema.
+    #[must_use]
+    pub fn of(statement: &facts::Statement, catalog: &Catalog, temp: Option<&str>) -> Self {
+        let expected = |column: &facts::OutputColumn| Column {
+            name: column.name.clone(),
+            ty: column.ty.and_then(|ty| base(catalog, ty)),
+            places: column.origins.iter().filter_map(|origin| Place::of(origin, catalog, temp)).collect(),
+            cover: None,
+        };
+        let output = &statement.output;
+        match statement.tag {
+            // A plan is text of its own. It has what the client may learn by running the statement: how many rows meet its
+            // conditions (an estimate for equality tells what equality does), and the constants of the text.
+            "EXPLAIN" | "SHOW" => Self { columns: Vec::new(), open: true },
+            // What it prepares returns rows once it is executed.
+            "PREPARE" => Self::default(),
+            _ => Self { columns: output.columns.iter().map(expected).collect(), open: output.open },
+        }
+    }
+
+    /// Whether values of it are masked.
+    #[must_use]
+    pub fn is_masked(&self) -> bool {
+        self.columns.iter().any(|column| column.cover.is_some())
+    }
+
+    /// Whether the server describes this result.
+    ///
+    /// # Errors
+    /// When it does not: nothing of the result may be shown.
+    pub fn agree(&self, described: &[backend::Column]) -> Result<(), Report> {
+        let counted = described.len() == self.columns.len() || (self.open && described.len() > self.columns.len());
+        let agrees = |(at, described): (usize, &backend::Column)| match self.columns.get(at) {
+            Some(expected) => expected.agrees(described),
+            None => described.table_oid == 0,
+        };
+        if counted && described.iter().enumerate().all(agrees) { Ok(()) } else { Err(disagrees()) }
+    }
+}
+
+impl Column {
+    /// A column that the server traces to a relation is one of those that its values were found to come from. It traces
+    /// none through functions and set operations.
+    fn agrees(&self, described: &backend::Column) -> bool {
+        let (table, column) = (described.table_oid, described.attribute);
+        let is_there = |place: &Place| place.table == table && place.column.is_none_or(|known| known == column);
+        self.ty.is_none_or(|ty| ty == described.type_oid) && (table == 0 || self.places.iter().any(is_there))
+    }
+}
+
+impl Place {
+    fn of(origin: &facts::Origin, catalog: &Catalog, temp: Option<&str>) -> Option<Self> {
+        let schema = &*origin.relation.schema;
+        let schema = temp.filter(|_| schema == "pg_temp").unwrap_or(schema);
+        let relation = catalog.relation(schema, &origin.relation.name)?;
+        let Some(name) = &origin.column else { return Some(Self { table: relation.oid, column: None }) };
+        let system = || SYSTEM_COLUMNS.iter().find(|(system, _)| *system == &**name).map(|(_, number)| *number);
+        let number = relation.column(name).map(|column| column.number).or_else(system)?;
+        Some(Self { table: relation.oid, column: Some(number) })
+    }
+}
+
+/// The type as it is described.
+fn base(catalog: &Catalog, mut ty: u32) -> Option<u32> {
+    for _ in 0..MOST_DOMAINS {
+        let known = catalog.type_by_oid(ty)?;
+        if known.kind != TypeKind::Domain {
+            return Some(ty);
+        }
+        ty = known.of;
+    }
+    None
+}
+
+/// Of a result that is another one than was understood.
+pub fn disagrees() -> Report {
+    Report::new(
+        "0A000",
+        "the result is not what was expected, and may show what is masked, so it is not shown",
+        "What the names in it mean may just have changed: send the statement again. If it lasts, tell the operators of \
+         Postern.",
+    )
+}

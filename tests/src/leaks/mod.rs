@@ -1,10 +1,12 @@
 //! A shop whose secrets are to stay in it: the corpus of leaks in `crates/mask/tests/corpus/`, on the real stack, where the
 //! database's own login could read anything.
 //!
-//! In reading order: [`corpus`] (what is tried), [`forms`] (how each is sent), [`secrets`] (what must not come back).
+//! In reading order: [`corpus`] (what is tried), [`forms`] (how each is sent), [`secrets`] (what must not come back), [`random`]
+//! (queries that nobody has thought of).
 
 pub mod corpus;
 pub mod forms;
+pub mod random;
 pub mod secrets;
 
 use crate::{

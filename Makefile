@@ -38,7 +38,8 @@ test-long: test versions regress fuzz ## run all tests and those that take long:
 # A target for each parser of untrusted bytes. `make test` runs each for a second or two.
 FUZZ_SECONDS ?= 60
 FUZZED := postern-wire postern-tunnel postern-types postern-audit postern-peer postern-dial postern-agent \
-	postern-gateway postern-control-plane postern-cli postern-sql postern-policy
+	postern-gateway postern-control-plane postern-cli postern-sql postern-policy \
+	postern-mask
 
 fuzz: setup ## run each fuzz target for FUZZ_SECONDS (60), from FUZZ_SEED if it is given
 	FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --locked --no-fail-fast --quiet $(addprefix --package ,$(FUZZED)) \

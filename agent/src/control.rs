@@ -3,7 +3,7 @@
 use crate::{
     gates::Bound,
     registry::End,
-    trial,
+    scan, trial,
     worker::{Common, Connection},
 };
 use postern_peer::Pauses;
@@ -181,6 +181,7 @@ async fn obey(common: &Common, told: &Told, command: Command) {
         Command::EndGrant(ended) => common.registry.end_grant(&ended.grant_id, &end("revoked", ended.error)),
         // It takes a while, and says its answer itself.
         Command::Analyse(asked) => drop(tokio::spawn(trial::answer(common.clone(), asked))),
+        Command::Scan(asked) => drop(tokio::spawn(scan::answer(common.clone(), asked))),
         Command::Drain(_) => common.registry.drain(),
         Command::Revoked(_) => {
             tracing::error!("this connector's identity was revoked; all sessions end");

@@ -138,7 +138,8 @@ fn not_understood(refusal: &Refusal) -> Answer {
     Answer::NotUnderstood(NotUnderstood { error: Some(error(report::not_understood(refusal))), position })
 }
 
-fn error(report: Report) -> ClientError {
+/// As the protocol has it.
+pub fn error(report: Report) -> ClientError {
     let Report { sqlstate, message, detail, hint } = report;
     ClientError { sqlstate, message, detail, hint }
 }

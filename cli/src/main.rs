@@ -19,7 +19,7 @@ use clap::{Parser, Subcommand, error::ErrorKind};
 use client::ClientArgs;
 use commands::{
     Context, apply, audit, completion, connect, connections, credentials as database_credentials, decide, exec, fleet,
-    grants, join_token, login, policy, request, sessions, tokens, url, users, whoami,
+    grants, join_token, login, policy, request, scan, sessions, tokens, url, users, whoami,
 };
 use failure::{Exit, Failure};
 use output::Format;
@@ -97,6 +97,7 @@ enum Command {
     Plan(apply::PlanArgs),
     Apply(apply::ApplyArgs),
     Policy(policy::PolicyArgs),
+    Scan(scan::ScanArgs),
     Freeze(policy::FreezeArgs),
     JoinToken(join_token::JoinTokenArgs),
     Connectors(fleet::ConnectorsArgs),
@@ -176,6 +177,7 @@ async fn call(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Plan(args) => apply::plan(context, args).await,
         Command::Apply(args) => apply::apply(context, args).await,
         Command::Policy(args) => policy::policy(context, args).await,
+        Command::Scan(args) => scan::run(context, args).await,
         Command::Freeze(args) => policy::freeze(context, args).await,
         Command::JoinToken(args) => join_token::run(context, args).await,
         Command::Connectors(args) => fleet::connectors(context, args).await,

@@ -15,9 +15,10 @@ use crate::{
 };
 use postern_api::{
     access::{Approval, Connection, ConnectionRole, ConnectionStatus, Credential, CredentialUse},
-    document::AccessRole,
+    document::{AccessRole, RoleMode},
     fleet::PartKind,
 };
+use postern_proto::v1;
 use postern_types::{id::GrantId, time::Micros};
 use secrecy::ExposeSecret;
 
@@ -99,6 +100,23 @@ fn state(
         }
         _ => (ConnectionStatus::Up, None),
     }
+}
+
+/// How an access role becomes a database role, as the protocol writes it.
+#[must_use]
+pub fn mode(role: &AccessRole) -> v1::RoleMode {
+    match role.mode {
+        RoleMode::Ephemeral => v1::RoleMode::Ephemeral,
+        RoleMode::Login => v1::RoleMode::Login,
+        RoleMode::Shared => v1::RoleMode::Shared,
+    }
+}
+
+/// An access role's settings, as the protocol writes them.
+#[must_use]
+pub fn settings(role: &AccessRole) -> Vec<v1::Setting> {
+    let setting = |(name, value): (&String, &String)| v1::Setting { name: name.clone(), value: value.clone() };
+    role.settings.iter().map(setting).collect()
 }
 
 /// Whether the actor reviews for any access role.

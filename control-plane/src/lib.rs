@@ -3,7 +3,7 @@
 //!
 //! In reading order: [`config`]; [`store`] (the database; only it speaks SQL); [`identity`] (who acts) and
 //! [`rights`] (who may do what); [`requests`] and [`grants`] (how access begins and ends), [`budgets`], [`connections`],
-//! [`credentials`], [`sessions`], [`fleet`], [`policies`] and [`freezes`], [`apply`]; [`audit`]; [`effects`] (what is told after a change); [`hub`], [`rpc`]
+//! [`credentials`], [`sessions`], [`fleet`], [`policies`] and [`freezes`], [`apply`], [`scan`]; [`audit`]; [`effects`] (what is told after a change); [`hub`], [`rpc`]
 //! (connectors and gateways) with [`ca`], [`seal`], [`ticket`]; [`api`] (REST); [`start()`].
 
 pub mod api;
@@ -28,6 +28,7 @@ pub mod problem;
 pub mod requests;
 pub mod rights;
 pub mod rpc;
+pub mod scan;
 pub mod seal;
 pub mod sessions;
 mod start;

@@ -6,6 +6,7 @@ use postern_api::{
     error::{ApiError, ErrorCode},
     policy::PolicyProblem,
 };
+use postern_proto::v1::ClientError;
 use thiserror::Error;
 
 /// Why something was not done. What is in it may be shown to the caller, except a [`Problem::Fault`]'s cause.
@@ -75,6 +76,14 @@ impl Problem {
     #[must_use]
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self::told(ErrorCode::Unavailable, message)
+    }
+
+    /// A connector could not ask a connection's database.
+    #[must_use]
+    pub fn of_connector(connection: &str, error: ClientError) -> Self {
+        let ClientError { message, detail, hint, .. } = error;
+        let problem = Self::unavailable(format!("connection `{connection}`: {message}")).hint(hint);
+        if detail.is_empty() { problem } else { problem.detail(detail) }
     }
 
     /// A fault of Postern's own.

@@ -85,6 +85,8 @@ pub enum Resource<'a> {
     Policies,
     /// That nobody changes anything on a connection.
     Freeze,
+    /// What the columns of a connection hold: `Create` is to have samples of their values looked at.
+    Scan,
     /// Connectors, gateways and their join tokens.
     Fleet,
     /// What everybody did.
@@ -154,6 +156,7 @@ pub fn is_allowed(actor: &Actor, action: Action, resource: &Resource<'_>) -> boo
             _ => false,
         },
         Resource::Freeze => matches!(action, Action::Create | Action::End) && actor.admin,
+        Resource::Scan => action == Action::Create && actor.admin,
         Resource::WholeAudit => action == Action::See && (actor.admin || actor.auditor),
         Resource::OwnAudit => action == Action::See,
     }
@@ -205,6 +208,7 @@ fn refusal(actor: &Actor, action: Action, resource: &Resource<'_>) -> Problem {
         }
         (Action::Create, Resource::Token { .. }) => Problem::forbidden("only an admin makes tokens for others"),
         (Action::See, Resource::Policies) => Problem::forbidden("only admins and auditors read policies"),
+        (_, Resource::Scan) => Problem::forbidden("only an admin scans a connection"),
         (_, Resource::WholeAudit) => Problem::forbidden("only auditors and admins read everybody's audit"),
         _ => Problem::forbidden("only an admin may do this"),
     }

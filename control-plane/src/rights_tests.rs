@@ -139,6 +139,7 @@ fn tokens_configuration_audit() {
     check(&world, &Resource::DatabaseCredential, &[("admin", &[See, Change, Delete])]);
     check(&world, &Resource::Policies, &[("admin", &[See, Change]), ("auditor", &[See])]);
     check(&world, &Resource::Freeze, &[("admin", &[Create, End])]);
+    check(&world, &Resource::Scan, &[("admin", &[Create])]);
     check(&world, &Resource::WholeAudit, &[("admin", &[See]), ("auditor", &[See])]);
     let see: &[Action] = &[See];
     let everybody = ["alice", "bob", "dba", "admin", "auditor", "agent", "agent_in_dba"].map(|name| (name, see));

@@ -4,6 +4,7 @@
 use super::{
     Pipeline, ended,
     guard::{Fate, told},
+    mask::errors,
 };
 use postern_wire::{
     ProtocolError,
@@ -14,7 +15,7 @@ use postern_wire::{
 
 /// A message that ends something is awaited whole up to this size. Of a longer error the start is enough, and no
 /// other message that long is looked into.
-const MAX_AWAITED: usize = 32 * 1024;
+pub const MAX_AWAITED: usize = 32 * 1024;
 
 /// An idle session keeps no buffer of rewritten rows that is larger.
 const KEPT_CAPACITY: usize = 1024;
@@ -168,15 +169,11 @@ impl Pipeline {
         Ok(at)
     }
 
-    /// Whether each message is looked at before it goes on: it answers the statement that is watched, or ends a
-    /// transaction in which something masked may have been touched.
+    /// Whether each message is looked at before it goes on: it answers the statement that is watched, or one of those in
+    /// which the server may run something besides, where anything is masked.
     fn is_looked_at(&self) -> bool {
-        self.is_guarded_now() || self.may_commit()
-    }
-
-    /// Whether the server commits for a Sync, so that deferred constraints and triggers speak up.
-    fn may_commit(&self) -> bool {
-        self.judge.masks_anything() && matches!(self.tracker.front(), Some(Sent::Sync))
+        self.is_guarded_now()
+            || (matches!(self.tracker.front(), Some(Sent::Bind | Sent::Sync)) && self.judge.masks_anything())
     }
 
     /// Takes one message, or some rows, of the answer to the statement that is watched. Says how many bytes are done with.
@@ -186,12 +183,12 @@ impl Pipeline {
         }
         let Some(header) = self.next_header(bytes)? else { return Ok(0) };
         if !self.is_guarded_now() {
-            return Ok(self.commits(down, header, bytes, out));
+            return Ok(self.beside(down, header, bytes, out));
         }
         if let Some(description) = self.guard.take_description(header.tag) {
             put(b'T', &description, out);
         }
-        if header.tag == b'D' && self.guard.rewrites() {
+        if is_row(header) && self.guard.rewrites() {
             let rows = self.rewrite_rows(down, bytes, out)?;
             if rows > 0 {
                 return Ok(rows);
@@ -211,10 +208,13 @@ impl Pipeline {
         Ok(self.meets(down, header, (bytes, body), fate, out))
     }
 
-    /// Takes one message of the end of a transaction.
-    fn commits(&mut self, down: &mut Down, header: Header, bytes: &[u8], out: &mut impl FnMut(&[u8])) -> usize {
+    /// Takes one message of what the server does besides executing: for a Sync it commits, so that deferred constraints and
+    /// triggers speak up; for a Bind it plans, so that functions do that call themselves immutable.
+    fn beside(&mut self, down: &mut Down, header: Header, bytes: &[u8], out: &mut impl FnMut(&[u8])) -> usize {
         let Some(body) = looked_into(header, bytes) else { return 0 };
-        self.meets(down, header, (bytes, body), told(header.tag, body), out)
+        let binds = matches!(self.tracker.front(), Some(Sent::Bind));
+        let fate = if binds && errors::is_of_parameters(body) { Fate::Pass } else { told(header.tag, body) };
+        self.meets(down, header, (bytes, body), fate, out)
     }
 
     /// Does with a message what is to become of it. Says how many bytes are done with.
@@ -276,17 +276,16 @@ impl Pipeline {
                 continue;
             }
             let Ok(Some(header)) = frame::header(rest) else { break };
-            if header.tag != b'D' || !self.guard.takes_row(header) {
+            if !is_row(header) || !self.guard.takes_row(header) {
                 break;
             }
-            self.tracker.data(true, header.total());
+            self.tracker.data(header.tag == b'D', header.total());
             self.guard.begin_row(header);
             at += HEADER_BYTES;
             down.rewriting = header.body;
         }
         out(&rows);
         rows.clear();
-        rows.shrink_to(KEPT_CAPACITY);
         self.rewritten = rows;
         if !rewritten? {
             // The client has seen none of this row, and sees no other.
@@ -325,6 +324,7 @@ impl Pipeline {
             self.status = body.first().copied().unwrap_or(b'I');
             self.ran = !self.tracker.is_idle();
             self.may_go_on = true;
+            self.rewritten.shrink_to(KEPT_CAPACITY);
             if self.status == b'I' {
                 self.transaction_ended();
             }

@@ -73,7 +73,7 @@ impl Policy {
             if !origins.is_empty() {
                 let columns = origins.iter().map(|(name, _)| name.clone()).collect();
                 let tags = origins.into_iter().flat_map(|(_, tags)| tags).collect();
-                column.cover = Some(Cover { mask: None, columns, tags });
+                column.cover = Some(Cover { mask: None, ty: None, columns, tags });
             }
         }
         masked.withheld = statement.columns.iter().any(|used| tags_of(&used.relation, used.column.as_ref()).is_some());

@@ -232,7 +232,7 @@ fn masking(masks: &Masks, values: u64) -> Option<Masking> {
     let texts = |texts: &BTreeSet<Arc<str>>| texts.iter().map(ToString::to_string).collect();
     let statements = || masks.statements.iter().flatten();
     let columns = statements().flat_map(|statement| &statement.result.columns).filter_map(|column| {
-        let Cover { mask, columns, tags } = column.cover.as_ref()?;
+        let Cover { mask, columns, tags, .. } = column.cover.as_ref()?;
         let mask = mask.unwrap_or(Mask::Redact).to_string();
         Some(MaskedColumn { name: column.name.to_string(), columns: texts(columns), tags: texts(tags), mask })
     });

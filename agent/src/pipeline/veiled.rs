@@ -176,6 +176,33 @@ async fn each_statement_of_a_string_has_its_own_result() {
 }
 
 #[tokio::test]
+async fn copied_data_is_masked_as_rows_are() {
+    let begins = |format: u8| backend(b'H', &[format, 0, 2, 0, format, 0, format]);
+    let ends = [backend(b'c', b""), backend(b'C', b"COPY 2\0"), READY.to_vec()].concat();
+    for (options, separator, format) in [("", "\t", 0), ("WITH (FORMAT csv)", ",", 0), ("WITH (FORMAT binary)", "", 1)]
+    {
+        let text = format!("COPY people TO STDOUT {options}");
+        let row = |value: &str| match format {
+            0 => backend(b'd', format!("1{separator}{value}\n").as_bytes()),
+            _ => {
+                let length = u8::try_from(value.len()).unwrap();
+                backend(b'd', &[&[0, 2, 0, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0, length], value.as_bytes()].concat())
+            }
+        };
+        let starts = if format == 1 { backend(b'd', b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0") } else { Vec::new() };
+        let all = |value| [begins(format), starts.clone(), row(value), row(value), ends.clone()].concat();
+        assert_eq!(shown(&text, &all("secret")), all("[redacted]"), "{text}");
+        // As many columns as were understood, and no other format of rows.
+        let three = [backend(b'H', &[0, 0, 3, 0, 0, 0, 0, 0, 0]), row("secret"), failed("57014"), READY.to_vec()];
+        assert!(!has(&shown(&text, &three.concat()), "secret"), "{text}");
+        let rows = [begins(format), data_row(&vec![Some("secret".to_owned())]), failed("57014"), READY.to_vec()];
+        assert!(!has(&shown(&text, &rows.concat()), "secret"), "{text}");
+    }
+    let plain = [backend(b'H', &[0, 0, 1, 0, 0]), backend(b'd', b"secret\n"), ends].concat();
+    assert_eq!(shown("COPY orders TO STDOUT", &plain), plain);
+}
+
+#[tokio::test]
 async fn a_portal_is_described_for_each_of_its_parts() {
     let mut fixture = masked();
     fixture.session.client(&[parse("", EMAIL), bind_execute("")].concat());
@@ -224,6 +251,19 @@ async fn what_speaks_up_at_the_end_of_a_transaction_is_withheld() {
     let mut fixture = Fixture::with("read", Objects::default());
     fixture.session.client(&query("COMMIT"));
     assert_eq!(fixture.session.server(&answer, 3), answer);
+}
+
+#[tokio::test]
+async fn what_a_function_raises_when_it_is_planned_is_withheld() {
+    let text = "SELECT id FROM orders";
+    let error = |context| failed_with(&[(b'V', "ERROR"), (b'C', "22P02"), (b'M', "it is: secret"), (b'W', context)]);
+    for (context, withheld) in [("unnamed portal with parameter $1", false), ("SQL function \"f\"", true)] {
+        let mut fixture = masked();
+        fixture.session.client(&[parse("", text), bind_execute("")].concat());
+        let answer = [backend(b'1', b""), error(context), READY.to_vec()].concat();
+        let out = fixture.session.server(&answer, 3);
+        assert_eq!((has(&out, "secret"), out == answer), (!withheld, !withheld), "{context}");
+    }
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ pub mod policy;
 pub mod policy_replay;
 pub mod policy_test;
 pub mod request;
+pub mod scan;
 pub mod sessions;
 pub mod tokens;
 pub mod url;

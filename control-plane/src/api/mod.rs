@@ -10,6 +10,7 @@ mod fleet;
 mod health;
 mod policies;
 mod principals;
+mod scan;
 mod sessions;
 mod tokens;
 
@@ -80,6 +81,7 @@ fn parts() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
         .routes(routes!(policies::show))
         .routes(routes!(policies::test))
         .routes(routes!(policies::replay))
+        .routes(routes!(scan::scan))
         .routes(routes!(credentials::list))
         .routes(routes!(credentials::set, credentials::remove))
         .routes(routes!(access::requests, access::create_request))
@@ -150,6 +152,7 @@ mod tests {
             "policies/{name}",
             "policies/test",
             "policies/replay",
+            "connections/{name}/scan",
             "connections/{name}/credentials",
             "connections/{name}/credentials/{login}",
         ] {

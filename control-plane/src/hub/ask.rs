@@ -1,7 +1,10 @@
 //! Questions that a connector answers on its control stream: an id, an answer or none in time.
 
 use super::{ConnectorPeer, Hub};
-use postern_proto::v1::{Analyse, Analysed, ConnectorCommand, analysed, connector_command::Command};
+use crate::problem::{Problem, shorten};
+use postern_proto::v1::{
+    Analyse, Analysed, ConnectorCommand, Scan, Scanned, analysed, connector_command::Command, scanned,
+};
 use std::{sync::atomic::Ordering, time::Duration};
 use thiserror::Error;
 use tokio::{sync::oneshot, time::timeout};
@@ -29,9 +32,33 @@ pub enum Unanswered {
     Silent,
 }
 
+impl Unanswered {
+    /// The same for a caller who wanted to know `what`.
+    #[must_use]
+    pub fn told(self, what: &str, connector: &str) -> Problem {
+        let hint = match self {
+            Self::NotAttached => "`postern connectors` shows which are up; start it, or wait until it is back",
+            Self::Busy => "try again shortly",
+            Self::Gone => "try again once it is back: `postern connectors` shows it",
+            Self::Silent => "its log says why; one of an older version cannot answer this",
+        };
+        let connector = shorten(connector);
+        Problem::unavailable(format!("{what} is known by the connector `{connector}` alone, and {self}")).hint(hint)
+    }
+}
+
+/// What a connector answers.
+#[derive(Debug)]
+pub enum Answer {
+    /// What a string would do.
+    Analysed(Option<analysed::Result>),
+    /// What seems to stand in columns.
+    Scanned(Option<scanned::Result>),
+}
+
 /// What an attached connector was asked and has not answered.
 #[derive(Debug, Default)]
-pub(super) struct Questions(Vec<(u64, oneshot::Sender<Option<analysed::Result>>)>);
+pub(super) struct Questions(Vec<(u64, oneshot::Sender<Answer>)>);
 
 impl Hub {
     /// Asks a connector of that name what a string would do. The question's id is given here.
@@ -39,20 +66,45 @@ impl Hub {
     /// # Errors
     /// When there is no answer.
     pub async fn analyse(&self, connector: &str, question: Analyse) -> Result<analysed::Result, Unanswered> {
-        let id = self.inner.questions.fetch_add(1, Ordering::Relaxed);
-        let answer = self.ask(connector, Analyse { id, ..question })?;
-        let answer = timeout(ANSWER_WITHIN, answer).await.map_err(|_| Unanswered::Silent)?;
-        answer.map_err(|_| Unanswered::Gone)?.ok_or(Unanswered::Silent)
+        let (connection, id) = (question.connection.clone(), self.next_question());
+        match self.ask(connector, &connection, id, Command::Analyse(Analyse { id, ..question })).await? {
+            Answer::Analysed(Some(answer)) => Ok(answer),
+            _ => Err(Unanswered::Silent),
+        }
     }
 
-    fn ask(
+    /// Asks a connector of that name what columns seem to hold. The question's id is given here.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn scan(&self, connector: &str, question: Scan) -> Result<scanned::Result, Unanswered> {
+        let (connection, id) = (question.connection.clone(), self.next_question());
+        match self.ask(connector, &connection, id, Command::Scan(Scan { id, ..question })).await? {
+            Answer::Scanned(Some(answer)) => Ok(answer),
+            _ => Err(Unanswered::Silent),
+        }
+    }
+
+    fn next_question(&self) -> u64 {
+        self.inner.questions.fetch_add(1, Ordering::Relaxed)
+    }
+
+    async fn ask(&self, connector: &str, connection: &str, id: u64, command: Command) -> Result<Answer, Unanswered> {
+        let answer = self.put(connector, connection, id, command)?;
+        let answer = timeout(ANSWER_WITHIN, answer).await.map_err(|_| Unanswered::Silent)?;
+        answer.map_err(|_| Unanswered::Gone)
+    }
+
+    fn put(
         &self,
         connector: &str,
-        question: Analyse,
-    ) -> Result<oneshot::Receiver<Option<analysed::Result>>, Unanswered> {
+        connection: &str,
+        id: u64,
+        command: Command,
+    ) -> Result<oneshot::Receiver<Answer>, Unanswered> {
         let mut state = self.inner.state.lock();
-        let serves = |peer: &&mut ConnectorPeer| peer.name == connector && peer.serves(&question.connection);
-        let is_down = |peer: &ConnectorPeer| peer.health.get(&question.connection).is_some_and(|it| !it.reachable);
+        let serves = |peer: &&mut ConnectorPeer| peer.name == connector && peer.serves(connection);
+        let is_down = |peer: &ConnectorPeer| peer.health.get(connection).is_some_and(|it| !it.reachable);
         let fitting = state.connectors.values_mut().filter(serves);
         let peer = fitting.min_by_key(|peer| is_down(peer)).ok_or(Unanswered::NotAttached)?;
         // Those that nobody waits for any more.
@@ -61,19 +113,27 @@ impl Hub {
             return Err(Unanswered::Busy);
         }
         let (asked, answer) = oneshot::channel();
-        let id = question.id;
-        let command = ConnectorCommand { command: Some(Command::Analyse(question)) };
-        peer.queue.try_send(Ok(command)).map_err(|_| Unanswered::Busy)?;
+        peer.queue.try_send(Ok(ConnectorCommand { command: Some(command) })).map_err(|_| Unanswered::Busy)?;
         peer.questions.0.push((id, asked));
         Ok(answer)
     }
 
-    /// A connector has answered. What it was not asked, or is answered too late, nobody hears.
-    pub fn answered(&self, key: &super::ConnectorKey, answer: Analysed) {
+    /// A connector has said what a string would do.
+    pub fn analysed(&self, key: &super::ConnectorKey, Analysed { id, result }: Analysed) {
+        self.answered(key, id, Answer::Analysed(result));
+    }
+
+    /// A connector has said what columns seem to hold.
+    pub fn scanned(&self, key: &super::ConnectorKey, Scanned { id, result }: Scanned) {
+        self.answered(key, id, Answer::Scanned(result));
+    }
+
+    /// What it was not asked, or is answered too late, nobody hears.
+    fn answered(&self, key: &super::ConnectorKey, id: u64, answer: Answer) {
         self.with_connector(key, |peer| {
-            if let Some(at) = peer.questions.0.iter().position(|(id, _)| *id == answer.id) {
+            if let Some(at) = peer.questions.0.iter().position(|(asked, _)| *asked == id) {
                 let (_, asked) = peer.questions.0.swap_remove(at);
-                let _ = asked.send(answer.result);
+                let _ = asked.send(answer);
             }
         });
     }

@@ -2,22 +2,21 @@
 
 use super::merged;
 use crate::{
-    Core,
-    hub::ask::Unanswered,
+    Core, connections as ways_in,
     identity::Actor,
     problem::{self, Problem, shorten},
     rights::{Action, Resource, authorize},
     store::{connections, freezes, policies, principals},
 };
 use postern_api::{
-    document::{AccessRole, ConnectionDocument, RoleMode},
+    document::{AccessRole, ConnectionDocument},
     identity::PrincipalKind,
     policy::{PolicyOutcome, PolicyTest, PolicyTested, SqlProblem, StatementTested},
 };
 use postern_policy::{
     Connection, Decision, Deed, Grant, Moment, Outcome, Policies, Principal, PrincipalKind as Kind, Subject,
 };
-use postern_proto::v1::{self, Analyse, AnalysedStatement, ClientError, NotUnderstood, Setting, analysed};
+use postern_proto::v1::{Analyse, AnalysedStatement, ClientError, NotUnderstood, analysed};
 use postern_types::time::Micros;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -50,7 +49,7 @@ pub async fn test(core: &Core, actor: &Actor, test: PolicyTest, now: Micros) -> 
     drop(tx);
     let policies = super::load(files).await?;
     let answer = core.hub.analyse(&document.connector, question(&document, role_name, role, &test)).await;
-    let answer = answer.map_err(|why| unanswered(&document.connector, why))?;
+    let answer = answer.map_err(|why| why.told("what the statement would do", &document.connector))?;
     let subject = Subject {
         principal: Principal {
             kind: if kind == PrincipalKind::User { Kind::User } else { Kind::Agent },
@@ -91,11 +90,7 @@ pub async fn test(core: &Core, actor: &Actor, test: PolicyTest, now: Micros) -> 
             let outcome = if passes { PolicyOutcome::Allowed } else { PolicyOutcome::NotUnderstood };
             Ok(of(outcome, Vec::new(), Some(problem)))
         }
-        analysed::Result::Failed(error) => {
-            let ClientError { message, detail, hint, .. } = error;
-            let problem = Problem::unavailable(format!("connection `{}`: {message}", document.name)).hint(hint);
-            Err(if detail.is_empty() { problem } else { problem.detail(detail) })
-        }
+        analysed::Result::Failed(error) => Err(Problem::of_connector(&document.name, error)),
     }
 }
 
@@ -117,37 +112,17 @@ fn access_role<'a>(document: &'a ConnectionDocument, name: Option<&str>) -> Resu
 }
 
 fn question(document: &ConnectionDocument, name: &str, role: &AccessRole, test: &PolicyTest) -> Analyse {
-    let mode = match role.mode {
-        RoleMode::Ephemeral => v1::RoleMode::Ephemeral,
-        RoleMode::Login => v1::RoleMode::Login,
-        RoleMode::Shared => v1::RoleMode::Shared,
-    };
-    let setting = |(name, value): (&String, &String)| Setting { name: name.clone(), value: value.clone() };
     Analyse {
         id: 0,
         connection: document.name.clone(),
         access_role: name.to_owned(),
-        role_mode: mode.into(),
+        role_mode: ways_in::mode(role).into(),
         database_role: role.database_role.clone().unwrap_or_default(),
         read_only: role.read_only,
-        settings: role.settings.iter().map(setting).collect(),
+        settings: ways_in::settings(role),
         search_path: test.search_path.clone(),
         sql: test.sql.clone(),
     }
-}
-
-fn unanswered(connector: &str, why: Unanswered) -> Problem {
-    let connector = shorten(connector);
-    let hint = match why {
-        Unanswered::NotAttached => "`postern connectors` shows which are up; start it, or wait until it is back",
-        Unanswered::Busy => "try again shortly",
-        Unanswered::Gone => "try again once it is back: `postern connectors` shows it",
-        Unanswered::Silent => "its log says why; one of an older version cannot answer this",
-    };
-    Problem::unavailable(format!(
-        "what the statement would do is known by the connector `{connector}` alone, and {why}"
-    ))
-    .hint(hint)
 }
 
 fn explained(

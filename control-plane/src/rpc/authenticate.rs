@@ -8,6 +8,7 @@ use crate::{
     Core,
     audit::{self, Event},
     budgets::Balance,
+    connections,
     grants::{self, LoginGrant, ask_again},
     identity::scram::{Challenge, ClientFirst, Mechanism, Proved, ScramError, Verifier},
     problem::shorten,
@@ -19,14 +20,10 @@ use crate::{
 };
 use aws_lc_rs::rand;
 use bytes::Bytes;
-use postern_api::{
-    access::GrantStatus,
-    document::{ApplicationName, RoleMode},
-    fleet::PartKind,
-};
+use postern_api::{access::GrantStatus, document::ApplicationName, fleet::PartKind};
 use postern_proto::v1::{
-    self, AttachedConnector, AuthBegin, AuthRefused, AuthRequest, AuthResponse, AuthSuccess, ClientError, Setting,
-    Ticket, auth_request::Request as Said, auth_response::Response as Answer,
+    AttachedConnector, AuthBegin, AuthRefused, AuthRequest, AuthResponse, AuthSuccess, ClientError, Ticket,
+    auth_request::Request as Said, auth_response::Response as Answer,
 };
 use postern_types::{id::SessionId, time::Micros};
 use serde_json::json;
@@ -278,12 +275,6 @@ impl Attempt {
     ) -> Result<Ticket, Status> {
         let mut ticket_id = [0u8; 16];
         rand::fill(&mut ticket_id).map_err(|_| Status::internal("the system's random generator failed"))?;
-        let mode = match login.role.mode {
-            RoleMode::Ephemeral => v1::RoleMode::Ephemeral,
-            RoleMode::Login => v1::RoleMode::Login,
-            RoleMode::Shared => v1::RoleMode::Shared,
-        };
-        let setting = |(name, value): (&String, &String)| Setting { name: name.clone(), value: value.clone() };
         Ok(Ticket {
             ticket_id: Bytes::copy_from_slice(&ticket_id),
             session_id: session_id.to_string(),
@@ -298,10 +289,10 @@ impl Attempt {
             issued_at_us: now.0,
             expires_at_us: now.plus(ticket::LIFETIME).0,
             grant_ends_at_us: login.ends_at.0,
-            role_mode: mode.into(),
+            role_mode: connections::mode(&login.role).into(),
             database_role: login.role.database_role.clone().unwrap_or_default(),
             read_only: login.role.read_only,
-            settings: login.role.settings.iter().map(setting).collect(),
+            settings: connections::settings(&login.role),
             prefix_application_name: login.role.application_name == ApplicationName::Prefix,
             // Known to whoever wrote the session, who fills it in.
             policy_version: 0,

@@ -271,7 +271,8 @@ impl Attached {
                 health.server_version = bounded(&health.server_version);
                 self.core.hub.set_health(&self.key, health);
             }
-            Some(Message::Analysed(answer)) => self.core.hub.answered(&self.key, answer),
+            Some(Message::Analysed(answer)) => self.core.hub.analysed(&self.key, answer),
+            Some(Message::Scanned(answer)) => self.core.hub.scanned(&self.key, answer),
             Some(Message::Hello(_)) => return Err(Status::invalid_argument("Hello is said once")),
             // A newer connector says more than this control plane knows.
             None => {}

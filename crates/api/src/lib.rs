@@ -3,7 +3,7 @@
 //!
 //! In reading order: [`error`] (what every failure looks like), [`identity`] (who acts: whoami, users, agents,
 //! groups, tokens), [`access`] (connections, requests, grants, credentials), [`session`], [`audit`],
-//! [`document`] (the files that `plan` and `apply` take), [`policy`] (policies, freezes), [`database`] (passwords for connectors), [`fleet`]
+//! [`document`] (the files that `plan` and `apply` take), [`policy`] (policies, freezes), [`scan`] (proposed tags), [`database`] (passwords for connectors), [`fleet`]
 //! (connectors, gateways, join tokens).
 //!
 //! Lists are bare arrays, newest first. Times are RFC 3339 in UTC; durations are written `10m`, `1h30m`. All
@@ -17,6 +17,7 @@ pub mod error;
 pub mod fleet;
 pub mod identity;
 pub mod policy;
+pub mod scan;
 pub mod session;
 
 /// What the path of each resource begins with.

@@ -4,80 +4,24 @@
 //! seen. Up to there it is held, within [`MOST_HELD`]; what follows streams. Of a masked field no more than
 //! [`LONGEST_VALUE`] is ever kept.
 
-use crate::value::{Format, LONGEST_VALUE, Masker, Put};
+pub use crate::fields::{Masked, RowError};
+use crate::{
+    fields::{Fields, KEPT, Next, length_of, put_field},
+    value::LONGEST_VALUE,
+};
 
 /// The most of a row that is held until its last masked field was seen.
 pub const MOST_HELD: usize = 16 * 1024 * 1024;
 
-/// A buffer larger than this is given back once its row has gone on.
-const KEPT: usize = 64 * 1024;
-
-/// A length of -1 stands for NULL.
-const NULL: [u8; 4] = (-1i32).to_be_bytes();
-
-/// A column whose values are masked.
-#[derive(Clone, Debug)]
-pub struct Masked {
-    /// How.
-    pub masker: Masker,
-    /// How the result writes it.
-    pub format: Format,
-}
-
-/// Why a row does not go on.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum RowError {
-    /// The server and we are not in step: the session has to end.
-    #[error("a row's fields do not fill its message exactly")]
-    Malformed,
-    /// The result is not the one that was understood: the session has to end.
-    #[error("a row has {found} fields where {expected} were expected")]
-    Fields {
-        /// By the description of the result.
-        expected: usize,
-        /// By the row.
-        found: usize,
-    },
-    /// Nothing of the row was given out. SQLSTATE 54000.
-    #[error("more than {} MiB of other columns stand before the last masked column of a row: select the masked columns first", MOST_HELD / 1024 / 1024)]
-    TooWide,
-}
-
-/// What comes next in a row that comes in pieces.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Next {
-    /// How many fields there are.
-    Count,
-    /// A field's length.
-    Length,
-    /// So many bytes of a field that goes on as it is.
-    Plain(usize),
-    /// So many bytes of a field that its mask looks at.
-    Seen(usize),
-    /// So many bytes of a field that its mask does not look at.
-    Unseen(usize),
-    /// Nothing.
-    End,
-}
-
 /// Rewrites the rows of one result.
 #[derive(Debug)]
 pub struct Rows {
-    columns: Vec<Option<Masked>>,
+    fields: Fields,
     /// Columns up to and with the last masked one.
     held_columns: usize,
-    /// Values that were masked so far.
-    masked: u64,
     /// Bytes of the current row's body that are still to come.
     remaining: usize,
-    next: Next,
-    /// The current field.
-    column: usize,
-    /// A number that is not all there yet.
-    number: [u8; 4],
-    have: usize,
     held: Vec<u8>,
-    value: Vec<u8>,
 }
 
 impl Rows {
@@ -85,24 +29,13 @@ impl Rows {
     #[must_use]
     pub fn new(columns: Vec<Option<Masked>>) -> Self {
         let held_columns = columns.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
-        Self {
-            columns,
-            held_columns,
-            masked: 0,
-            remaining: 0,
-            next: Next::Count,
-            column: 0,
-            number: [0; 4],
-            have: 0,
-            held: Vec::new(),
-            value: Vec::new(),
-        }
+        Self { fields: Fields::new(columns, Next::End), held_columns, remaining: 0, held: Vec::new() }
     }
 
     /// Values that were masked so far, NULLs not among them.
     #[must_use]
     pub fn masked(&self) -> u64 {
-        self.masked
+        self.fields.masked()
     }
 
     /// Bytes of the current row's body that are still to come.
@@ -114,30 +47,26 @@ impl Rows {
     /// Begins a DataRow whose body has so many bytes. Its header is not passed on: the row gets one of its own.
     pub fn begin(&mut self, body: usize) {
         self.remaining = body;
-        self.next = Next::Count;
-        self.column = 0;
-        self.have = 0;
+        self.fields.begin();
         self.held.clear();
-        self.value.clear();
     }
 
     /// Takes the next bytes of the row's body and appends to `out` what may go on. What is beyond the row's end is not
-    /// looked at.
+    /// looked at. A body of no bytes is to be fed too.
     ///
     /// # Errors
     /// When the row cannot be rewritten; no more of the result can be, then.
     pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), RowError> {
         let bytes = bytes.get(..self.remaining).unwrap_or(bytes);
-        let untouched = self.next == Next::Count && self.have == 0;
         // Of a longer one the bounds are judged on the way, however much of it came at once.
-        if untouched && bytes.len() == self.remaining && bytes.len() <= LONGEST_VALUE {
+        if self.fields.is_untouched() && bytes.len() == self.remaining && bytes.len() <= LONGEST_VALUE {
             self.remaining = 0;
-            self.next = Next::End;
+            self.fields.end();
             let start = out.len();
             return self.whole(bytes, out).inspect_err(|_| out.truncate(start));
         }
         self.pieces(bytes, out)?;
-        if self.remaining == 0 && self.next != Next::End { Err(RowError::Malformed) } else { Ok(()) }
+        if self.remaining == 0 && self.fields.next() != Next::End { Err(RowError::Malformed) } else { Ok(()) }
     }
 
     /// A row that is all there.
@@ -145,10 +74,11 @@ impl Rows {
         let start = out.len();
         out.extend_from_slice(b"D\0\0\0\0");
         let count = body.first_chunk().ok_or(RowError::Malformed)?;
-        self.expect(*count)?;
+        self.fields.expect(*count)?;
         // Bytes of the body that `out` has, and bytes that were looked at.
         let (mut copied, mut at) = (0, 2);
-        for column in &self.columns {
+        let mut masked_values = 0;
+        for column in self.fields.columns() {
             let length = body.get(at..).and_then(<[u8]>::first_chunk).ok_or(RowError::Malformed)?;
             let value_at = at + 4;
             let Some(length) = length_of(*length)? else {
@@ -159,7 +89,7 @@ impl Rows {
             if let Some(masked) = column {
                 out.extend_from_slice(body.get(copied..at).unwrap_or_default());
                 put_field(out, |out| masked.masker.put(masked.format, value, out));
-                self.masked += 1;
+                masked_values += 1;
                 copied = value_at + length;
             }
             at = value_at + length;
@@ -167,6 +97,7 @@ impl Rows {
         if at != body.len() {
             return Err(RowError::Malformed);
         }
+        self.fields.add_masked(masked_values);
         out.extend_from_slice(body.get(copied..).unwrap_or_default());
         let length = message_length(out.len() - start - 1)?;
         if let Some(field) = out.get_mut(start + 1..start + 5) {
@@ -178,131 +109,32 @@ impl Rows {
     /// A row that comes in pieces, or one that is long.
     fn pieces(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<(), RowError> {
         loop {
-            match self.next {
-                Next::Count => {
-                    let Some(count) = self.number(&mut bytes) else { return Ok(()) };
-                    self.expect(count)?;
-                    self.held.extend_from_slice(&count);
-                    self.next_field(out)?;
+            let before = bytes.len();
+            let is_held = self.fields.column() < self.held_columns || self.fields.next() == Next::Count;
+            let more = self.fields.step(&mut bytes, if is_held { &mut self.held } else { out })?;
+            self.remaining -= before - bytes.len();
+            if let Next::Plain(left) | Next::Seen(left) | Next::Unseen(left) = self.fields.next() {
+                if left > self.remaining {
+                    return Err(RowError::Malformed);
                 }
-                Next::Length => {
-                    let Some(length) = self.number(&mut bytes) else { return Ok(()) };
-                    self.begin_field(length, out)?;
+                let keeps = !matches!(self.fields.next(), Next::Unseen(_));
+                if self.fields.column() < self.held_columns && keeps && self.held.len() + left > MOST_HELD {
+                    return Err(RowError::TooWide);
                 }
-                Next::Plain(0) | Next::Seen(0) | Next::Unseen(0) => self.end_field(out)?,
-                Next::Plain(left) => {
-                    let Some(taken) = self.take(left, &mut bytes) else { return Ok(()) };
-                    self.sink(out).extend_from_slice(taken);
-                    self.next = Next::Plain(left - taken.len());
-                }
-                Next::Seen(left) => {
-                    let Some(taken) = self.take(left, &mut bytes) else { return Ok(()) };
-                    self.value.extend_from_slice(taken);
-                    self.next = Next::Seen(left - taken.len());
-                }
-                Next::Unseen(left) => {
-                    let Some(taken) = self.take(left, &mut bytes) else { return Ok(()) };
-                    self.next = Next::Unseen(left - taken.len());
-                }
-                Next::End if self.remaining == 0 => return Ok(()),
-                Next::End => return Err(RowError::Malformed),
+            }
+            // The last masked field was seen: what was held goes on.
+            if self.fields.column() == self.held_columns && !self.held.is_empty() {
+                out.push(b'D');
+                out.extend_from_slice(&message_length(4 + self.held.len() + self.remaining)?);
+                out.extend_from_slice(&self.held);
+                self.held.clear();
+                self.held.shrink_to(KEPT);
+            }
+            if !more {
+                return Ok(());
             }
         }
     }
-
-    /// Some of the bytes, as many as there are up to so many; `None` when there are none.
-    fn take<'a>(&mut self, most: usize, bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
-        let (taken, rest) = bytes.split_at_checked(most).unwrap_or((bytes, &[]));
-        *bytes = rest;
-        self.remaining -= taken.len();
-        Some(taken).filter(|taken| !taken.is_empty())
-    }
-
-    /// The next number, once it is all there.
-    fn number<const LENGTH: usize>(&mut self, bytes: &mut &[u8]) -> Option<[u8; LENGTH]> {
-        let taken = self.take(LENGTH - self.have, bytes)?;
-        for (to, from) in self.number.iter_mut().skip(self.have).zip(taken) {
-            *to = *from;
-        }
-        self.have += taken.len();
-        if self.have < LENGTH {
-            return None;
-        }
-        self.have = 0;
-        self.number.first_chunk().copied()
-    }
-
-    /// Where what goes on as it is goes.
-    fn sink<'a>(&'a mut self, out: &'a mut Vec<u8>) -> &'a mut Vec<u8> {
-        if self.column < self.held_columns { &mut self.held } else { out }
-    }
-
-    fn begin_field(&mut self, length: [u8; 4], out: &mut Vec<u8>) -> Result<(), RowError> {
-        let masked = self.columns.get(self.column).and_then(Option::as_ref);
-        let Some(known) = length_of(length)? else {
-            self.sink(out).extend_from_slice(&NULL);
-            self.column += 1;
-            return self.next_field(out);
-        };
-        if known > self.remaining {
-            return Err(RowError::Malformed);
-        }
-        self.next = match masked {
-            Some(masked) if masked.masker.is_blind() || known > LONGEST_VALUE => Next::Unseen(known),
-            Some(_) => Next::Seen(known),
-            None => Next::Plain(known),
-        };
-        if self.column < self.held_columns
-            && !matches!(self.next, Next::Unseen(_))
-            && self.held.len() + known > MOST_HELD
-        {
-            return Err(RowError::TooWide);
-        }
-        if masked.is_none() {
-            self.sink(out).extend_from_slice(&length);
-        }
-        Ok(())
-    }
-
-    fn end_field(&mut self, out: &mut Vec<u8>) -> Result<(), RowError> {
-        if let Some(Some(Masked { masker, format })) = self.columns.get(self.column) {
-            match self.next {
-                Next::Unseen(_) => put_field(&mut self.held, |out| masker.put_unseen(out)),
-                _ => put_field(&mut self.held, |out| masker.put(*format, &self.value, out)),
-            }
-            self.masked += 1;
-            self.value.clear();
-        }
-        self.column += 1;
-        self.next_field(out)
-    }
-
-    /// On to the next field. Where the last masked one has been seen, what was held goes on.
-    fn next_field(&mut self, out: &mut Vec<u8>) -> Result<(), RowError> {
-        self.next = if self.column < self.columns.len() { Next::Length } else { Next::End };
-        if self.column == self.held_columns && !self.held.is_empty() {
-            out.push(b'D');
-            out.extend_from_slice(&message_length(4 + self.held.len() + self.remaining)?);
-            out.extend_from_slice(&self.held);
-            self.held.clear();
-            self.held.shrink_to(KEPT);
-            self.value.shrink_to(KEPT);
-        }
-        Ok(())
-    }
-
-    fn expect(&self, count: [u8; 2]) -> Result<(), RowError> {
-        let (expected, found) = (self.columns.len(), usize::from(u16::from_be_bytes(count)));
-        if expected == found { Ok(()) } else { Err(RowError::Fields { expected, found }) }
-    }
-}
-
-/// A field's length, `None` for NULL.
-fn length_of(length: [u8; 4]) -> Result<Option<usize>, RowError> {
-    if length == NULL {
-        return Ok(None);
-    }
-    usize::try_from(i32::from_be_bytes(length)).map(Some).map_err(|_| RowError::Malformed)
 }
 
 /// A message's length as its header has it. One that PostgreSQL itself could not send is not sent by us.
@@ -310,23 +142,10 @@ fn message_length(length: usize) -> Result<[u8; 4], RowError> {
     i32::try_from(length).map(i32::to_be_bytes).map_err(|_| RowError::TooWide)
 }
 
-/// Appends a field's length and what is put.
-pub(crate) fn put_field(out: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>) -> Put) {
-    let start = out.len();
-    out.extend_from_slice(&NULL);
-    let put = put(out);
-    let length = i32::try_from(out.len() - start - NULL.len()).ok().filter(|_| put == Put::Value);
-    match length.and_then(|length| out.get_mut(start..start + NULL.len()).map(|field| (field, length))) {
-        Some((field, length)) => field.copy_from_slice(&length.to_be_bytes()),
-        // What a mask may have written before it gave up.
-        None => out.truncate(start + NULL.len()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Key, Mask, Type};
+    use crate::{Format, Key, Mask, Masker, Type, fields::NULL};
 
     fn masked(mask: Mask) -> Option<Masked> {
         Some(Masked { masker: Masker::new(Some(mask), Type::text(), &Key::new(&[7; 32])), format: Format::Text })
@@ -424,7 +243,7 @@ mod tests {
         let expect = message(&[None, Some(b"[redacted]"), Some(&wide)]);
         for cut in [0, 100, fields.len() - 3] {
             assert!(rewrite(&mut rows, &fields, &[cut]).unwrap() == expect);
-            assert!(rows.held.capacity() + rows.value.capacity() <= 2 * KEPT);
+            assert!(rows.held.capacity() + rows.fields.kept() <= 2 * KEPT);
         }
     }
 }

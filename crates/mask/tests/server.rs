@@ -6,7 +6,12 @@
 mod common;
 
 use common::Cluster;
-use postern_mask::{Format, Key, Mask, Masker, Put, Type};
+use postern_mask::{
+    Encoding, Format, Key, Mask, Masker, Put, Type,
+    copy::{Copy, CopyFormat, Options},
+    types::Width,
+};
+use std::collections::BTreeSet;
 
 const MASKS: [Mask; 5] = [Mask::Partial { keep: 4 }, Mask::Email, Mask::Hash, Mask::DateYear, Mask::Noise];
 
@@ -183,4 +188,123 @@ fn masked_values_are_the_types_own() {
             check(&cluster, case, &format!("SET DateStyle = '{style}'; SET TimeZone = 'Asia/Kolkata';"), true);
         }
     }
+}
+
+/// Values that are hard to write.
+const HARD: &[&str] = &[
+    "jane@example.com",
+    "",
+    "NULL",
+    "nil",
+    "\\N",
+    "\\.",
+    "tab\there",
+    "line\nfeed\n",
+    "return\rhere\r",
+    "\"quoted\"",
+    "'single'",
+    "back\\slash\\",
+    "a,b;c|d",
+    "\u{8}\u{c}\u{b}",
+    "\"",
+    "\\",
+    "ünïcödé ü,ü",
+    "[redacted]",
+];
+
+fn options(format: CopyFormat, delimiter: u8, null: &str, quote: u8, escape: u8) -> Options {
+    Options {
+        format,
+        delimiter,
+        null: null.into(),
+        quote,
+        escape,
+        header: false,
+        force_quote: BTreeSet::new(),
+        encoding: Encoding::Utf8,
+    }
+}
+
+/// What is said to the server, what besides where data goes out, and what is said to us.
+fn forms(major: u16) -> Vec<(&'static str, &'static str, Options)> {
+    let (text, csv, binary) = (CopyFormat::Text, CopyFormat::Csv, CopyFormat::Binary);
+    let with_header = |options| Options { header: true, ..options };
+    let plain_csv = || options(csv, b',', "", b'"', b'"');
+    let odd_csv = with_header(options(csv, b';', "nil", b'\'', b'\\'));
+    let mut forms = vec![
+        ("FORMAT text", "", options(text, b'\t', "\\N", b'"', b'"')),
+        ("DELIMITER '|', NULL '<null>'", "", options(text, b'|', "<null>", b'"', b'"')),
+        ("FORMAT csv", "", plain_csv()),
+        ("FORMAT csv, HEADER", "", with_header(plain_csv())),
+        ("FORMAT csv", ", FORCE_QUOTE *", Options { force_quote: (0..5).collect(), ..plain_csv() }),
+        ("FORMAT csv, DELIMITER ';', NULL 'nil', QUOTE '''', ESCAPE '\\', HEADER", "", odd_csv),
+        ("FORMAT binary", "", options(binary, 0, "", 0, 0)),
+    ];
+    if major >= 15 {
+        forms.push(("HEADER", "", with_header(options(text, b'\t', "\\N", b'"', b'"'))));
+    }
+    forms
+}
+
+fn copied(options: &Options, columns: &[Option<Masker>], pieces: &[&[u8]]) -> Vec<u8> {
+    let mut copy = Copy::new(options.clone(), columns.to_vec()).unwrap();
+    let mut out = Vec::new();
+    for piece in pieces {
+        copy.feed(piece, &mut out).unwrap();
+    }
+    out
+}
+
+fn masked_text(masker: &Masker, value: &str) -> String {
+    String::from_utf8(put(masker, Format::Text, value.as_bytes()).unwrap()).unwrap()
+}
+
+#[test]
+fn copied_data_can_be_copied_back() {
+    let cluster = Cluster::start();
+    let key = Key::new(&[9; 32]);
+    let partial = Masker::new(Some(Mask::Partial { keep: 4 }), Type::text(), &key);
+    let hash = Masker::new(Some(Mask::Hash), Type::Int(Width::Four), &key);
+    let columns = [None, Some(partial.clone()), None, Some(hash.clone()), Some(Masker::new(None, Type::Date, &key))];
+    let hard = || HARD.iter().enumerate();
+    let values: Vec<String> =
+        hard().map(|(id, value)| format!("({id}, {0}, {0}, {id}, date '2000-01-01')", literal(value))).collect();
+    let expect: Vec<String> = hard()
+        .map(|(id, value)| {
+            let (secret, number) = (masked_text(&partial, value), masked_text(&hash, &id.to_string()));
+            format!("({id}, {}, {number})", literal(&secret))
+        })
+        .collect();
+    let create =
+        |name| format!("CREATE TEMP TABLE {name} (id int, secret text, \"other\nname\" text, number int, day date);\n");
+    let fill = format!("{}INSERT INTO t VALUES {}, (-1, NULL, NULL, NULL, NULL);\n", create("t"), values.join(", "));
+    let file = std::env::temp_dir().join(format!("postern-copy-{}", std::process::id()));
+    let path = file.display();
+    for (said, only_out, options) in forms(cluster.major) {
+        rows(&cluster, &format!("{fill}\\copy t TO '{path}' ({said}{only_out})\n"));
+        let given = std::fs::read(&file).unwrap();
+        let whole = copied(&options, &columns, &[&given]);
+        let single: Vec<&[u8]> = given.chunks(1).collect();
+        assert!(copied(&options, &columns, &single) == whole, "{said}");
+        for cut in 0..given.len() {
+            let (first, second) = given.split_at(cut);
+            assert!(copied(&options, &columns, &[first, second]) == whole, "{said}, cut at {cut}");
+        }
+        std::fs::write(&file, &whole).unwrap();
+        let script = format!(
+            "{fill}{}\\copy b FROM '{path}' ({said})\n\
+             SELECT b.secret, e.secret, b.number, e.number, b.secret IS NOT DISTINCT FROM e.secret \
+             AND b.number IS NOT DISTINCT FROM e.number AND b.day IS NULL \
+             AND b.\"other\nname\" IS NOT DISTINCT FROM t.\"other\nname\" \
+             FROM b JOIN t USING (id) JOIN (VALUES {}, (-1, NULL, NULL)) e(id, secret, number) USING (id);",
+            create("b"),
+            expect.join(", ")
+        );
+        let compared = rows(&cluster, &script);
+        assert_eq!(compared.len(), HARD.len() + 1, "{said}");
+        for row in compared {
+            assert_eq!(row[4], "t", "{said}: {row:?}");
+        }
+    }
+    std::fs::remove_file(&file).unwrap();
 }

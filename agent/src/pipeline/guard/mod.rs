@@ -318,7 +318,7 @@ impl Guard {
             return false;
         }
         let bytes = header.total() as u64;
-        let undescribed = watch.veil.as_ref().and_then(|veil| veil.admit_row().err());
+        let undescribed = watch.veil.as_ref().and_then(|veil| veil.admit_row(header.tag).err());
         match undescribed.or_else(|| over(watch, self.ledger.as_deref(), bytes)) {
             None => {
                 watch.rows += 1;

@@ -3,8 +3,9 @@
 use super::{Judge, report::names_have_changed};
 use crate::pipeline::{
     basis::Ruled,
-    mask::{Masked, Masks},
+    mask::{Expected, Masked, Masks},
 };
+use postern_mask::Encoding;
 use postern_sql::facts::{self, Script, Transaction};
 use postern_wire::error::Report;
 use std::rc::Rc;
@@ -17,12 +18,30 @@ impl Judge {
         }
         let mut statements = Vec::with_capacity(script.statements.len());
         for statement in &script.statements {
-            statements.push(self.cover_one(statement, ruled)?);
+            let mut masked = self.cover_one(statement, ruled)?;
+            // What it prepares returns rows once it is executed.
+            if let Some(masked) = masked.as_mut().filter(|_| statement.tag == "PREPARE") {
+                masked.result = Expected::default();
+            }
+            statements.push(masked);
         }
         if statements.iter().any(Option::is_some) {
-            ruled.masks = Some(Rc::new(Masks { statements, key: self.policy.key() }));
+            ruled.masks =
+                Some(Rc::new(Masks { statements, key: self.policy.key(), encoding: self.encoding_of(script) }));
         }
         Ok(())
+    }
+
+    /// How the text of a string's results is encoded. What the string itself changes of that counts within it.
+    fn encoding_of(&self, script: &Script) -> Encoding {
+        let changes = |setting: &facts::Setting| match setting.name.as_deref() {
+            Some(name) => matches!(name, "client_encoding" | "*"),
+            None => true,
+        };
+        if script.statements.iter().flat_map(|statement| &statement.settings).any(changes) {
+            return Encoding::AsciiInside;
+        }
+        Encoding::named(&self.encoding)
     }
 
     fn cover_one(&self, statement: &facts::Statement, ruled: &mut Ruled) -> Result<Option<Masked>, Report> {

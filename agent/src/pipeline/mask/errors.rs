@@ -51,6 +51,13 @@ pub fn is_harmless(body: &[u8]) -> bool {
     }
 }
 
+/// Whether an error or notice of a Bind is about the values that the client has sent for parameters, or about constants of
+/// the text, and not what a function has raised.
+pub fn is_of_parameters(body: &[u8]) -> bool {
+    let of_portal = |context: &[u8]| context.starts_with(b"unnamed portal") || context.starts_with(b"portal \"");
+    body.ends_with(&[0, 0]) && error::field(body, b'W').is_none_or(of_portal)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,6 +113,15 @@ mod tests {
             assert!(instead(&whole[..cut]).is_some(), "{cut}");
         }
         assert!(is_harmless(&body(&[(b'C', "57014"), (b'M', "")])));
+    }
+
+    #[test]
+    fn a_bind_says_what_is_wrong_with_its_values() {
+        let said = |context: &str| is_of_parameters(&body(&[(b'C', "22P02"), (b'M', "m"), (b'W', context)]));
+        assert!(said("unnamed portal with parameter $1 = 'x'") && said("portal \"p\" with parameter $1"));
+        assert!(!said("SQL function \"f\" during startup"));
+        let without = body(&[(b'C', "22P02"), (b'M', "m")]);
+        assert!(is_of_parameters(&without) && !is_of_parameters(&without[..without.len() - 1]));
     }
 
     #[test]

@@ -2,7 +2,11 @@
 //! passes: what names meant may have changed since they were looked up, or they were understood wrongly.
 
 use super::Cover;
-use postern_sql::{Catalog, catalog::TypeKind, facts};
+use postern_sql::{
+    Catalog,
+    catalog::TypeKind,
+    facts::{self, CopyOut},
+};
 use postern_wire::{backend, error::Report};
 use std::sync::Arc;
 
@@ -13,6 +17,8 @@ pub struct Expected {
     pub columns: Vec<Column>,
     /// There may be others, which come from no relation.
     pub open: bool,
+    /// How it is written, where it is COPY.
+    pub copy: Option<CopyOut>,
 }
 
 /// A column of it.
@@ -35,10 +41,6 @@ struct Place {
     column: Option<i16>,
 }
 
-/// A column that every table has: its name and number.
-const SYSTEM_COLUMNS: [(&str, i16); 6] =
-    [("ctid", -1), ("xmin", -2), ("cmin", -3), ("xmax", -4), ("cmax", -5), ("tableoid", -6)];
-
 /// Domains over domains.
 const MOST_DOMAINS: usize = 32;
 
@@ -56,10 +58,12 @@ impl Expected {
         match statement.tag {
             // A plan is text of its own. It has what the client may learn by running the statement: how many rows meet its
             // conditions (an estimate for equality tells what equality does), and the constants of the text.
-            "EXPLAIN" | "SHOW" => Self { columns: Vec::new(), open: true },
-            // What it prepares returns rows once it is executed.
-            "PREPARE" => Self::default(),
-            _ => Self { columns: output.columns.iter().map(expected).collect(), open: output.open },
+            "EXPLAIN" | "SHOW" => Self { open: true, ..Self::default() },
+            _ => Self {
+                columns: output.columns.iter().map(expected).collect(),
+                open: output.open,
+                copy: statement.copy_out.clone(),
+            },
         }
     }
 
@@ -85,11 +89,12 @@ impl Expected {
 
 impl Column {
     /// A column that the server traces to a relation is one of those that its values were found to come from. It traces
-    /// none through functions and set operations.
+    /// none through functions and set operations. Columns of the system (`ctid`) have numbers below 0, and no values of ours.
     fn agrees(&self, described: &backend::Column) -> bool {
         let (table, column) = (described.table_oid, described.attribute);
         let is_there = |place: &Place| place.table == table && place.column.is_none_or(|known| known == column);
-        self.ty.is_none_or(|ty| ty == described.type_oid) && (table == 0 || self.places.iter().any(is_there))
+        self.ty.is_none_or(|ty| ty == described.type_oid)
+            && (table == 0 || column < 0 || self.places.iter().any(is_there))
     }
 }
 
@@ -99,9 +104,7 @@ impl Place {
         let schema = temp.filter(|_| schema == "pg_temp").unwrap_or(schema);
         let relation = catalog.relation(schema, &origin.relation.name)?;
         let Some(name) = &origin.column else { return Some(Self { table: relation.oid, column: None }) };
-        let system = || SYSTEM_COLUMNS.iter().find(|(system, _)| *system == &**name).map(|(_, number)| *number);
-        let number = relation.column(name).map(|column| column.number).or_else(system)?;
-        Some(Self { table: relation.oid, column: Some(number) })
+        Some(Self { table: relation.oid, column: Some(relation.column(name)?.number) })
     }
 }
 

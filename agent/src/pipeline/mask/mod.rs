@@ -1,9 +1,11 @@
 //! What of a statement's result is masked, and what becomes of it on its way to the client.
 //!
 //! - [`expected`]: what a result is to be by the statement's lineage, and whether the server's description agrees
+//! - `copied`: the data of COPY
 //! - [`veil`]: the results of the statement that is watched, one after the other
 //! - [`errors`]: what is said of errors and notices that may carry values
 
+mod copied;
 pub mod errors;
 pub mod expected;
 pub mod veil;
@@ -11,7 +13,7 @@ pub mod veil;
 pub use expected::Expected;
 pub use veil::Veil;
 
-use postern_mask::{Key, Mask};
+use postern_mask::{Encoding, Key, Mask, Masker, Type};
 use std::{collections::BTreeSet, sync::Arc};
 
 /// How the results of a string are shown.
@@ -21,11 +23,13 @@ pub struct Masks {
     pub statements: Vec<Option<Masked>>,
     /// For the masks that need one.
     pub key: Key,
+    /// How its text is encoded.
+    pub encoding: Encoding,
 }
 
 impl PartialEq for Masks {
     fn eq(&self, other: &Self) -> bool {
-        self.statements == other.statements
+        self.statements == other.statements && self.encoding == other.encoding
     }
 }
 
@@ -34,6 +38,12 @@ impl Masks {
     #[must_use]
     pub fn hides(&self) -> bool {
         self.statements.iter().flatten().any(|statement| statement.withheld || statement.result.is_masked())
+    }
+
+    /// What masks the values of a column that has this type in the result.
+    #[must_use]
+    pub fn masker(&self, cover: &Cover, ty: impl FnOnce() -> Type) -> Masker {
+        Masker::new(cover.mask, cover.ty.clone().unwrap_or_else(ty), &self.key).in_encoding(self.encoding)
     }
 
     /// Whether what the server says of the string's errors is withheld. One of a later statement may be about an earlier one.
@@ -59,6 +69,8 @@ pub struct Masked {
 pub struct Cover {
     /// How; `None`: its values only derive from masked ones.
     pub mask: Option<Mask>,
+    /// Its type by the catalog, which knows more of some types than the server says of a result.
+    pub ty: Option<Type>,
     /// The masked columns that it comes from, as they are told: `public.customers.email`.
     pub columns: BTreeSet<Arc<str>>,
     /// Their tags.

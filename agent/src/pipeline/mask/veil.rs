@@ -2,11 +2,14 @@
 //! are rewritten as they come.
 
 use super::{
-    Cover, Masked, Masks,
+    super::down::MAX_AWAITED,
+    Masked, Masks,
+    copied::Copied,
     expected::{Column, disagrees},
 };
 use postern_mask::{
-    Format, Masker, Type,
+    Format, Type,
+    copy::Unsupported,
     rows::{self, RowError, Rows},
 };
 use postern_wire::{
@@ -25,6 +28,8 @@ enum Showing {
     AsItIs,
     /// Rows with masked columns.
     Rows(Box<Rows>),
+    /// COPY data with masked columns.
+    Copy(Box<Copied>),
 }
 
 /// What hides the results of one string.
@@ -66,15 +71,20 @@ impl Veil {
         self.masked
             + match &self.showing {
                 Showing::Rows(rows) => rows.masked(),
+                Showing::Copy(copied) => copied.masked(),
                 Showing::Nothing | Showing::AsItIs => 0,
             }
     }
 
-    /// The server describes the result that comes.
+    /// The server describes the result that comes; with nothing where that is too long to be looked at.
     ///
     /// # Errors
     /// When it is not what was expected: nothing of it may be shown.
     pub fn described(&mut self, body: &[u8]) -> Result<(), Report> {
+        if body.is_empty() {
+            let message = format!("the description of a result with masked columns is longer than {MAX_AWAITED} bytes");
+            return Err(Report::new("54000", message, "Select fewer columns at once."));
+        }
         let described = row_description(body).map_err(|_| disagrees())?;
         // One statement has one result, but for what rules of a table may add.
         if !matches!(self.showing, Showing::Nothing) {
@@ -99,8 +109,8 @@ impl Veil {
     }
 
     fn row(&self, column: &Column, described: &backend::Column) -> Option<rows::Masked> {
-        let Cover { mask, .. } = column.cover.as_ref()?;
-        let masker = Masker::new(*mask, Type::of(described.type_oid, described.modifier), &self.masks.key);
+        let ty = || Type::of(described.type_oid, described.modifier);
+        let masker = self.masks.masker(column.cover.as_ref()?, ty);
         let format = if described.format == 0 { Format::Text } else { Format::Binary };
         Some(rows::Masked { masker, format })
     }
@@ -113,20 +123,29 @@ impl Veil {
         let count = body.get(1..).and_then(<[u8]>::first_chunk).map(|count| usize::from(u16::from_be_bytes(*count)));
         self.showing = match self.masks.statements.get(self.at).ok_or_else(disagrees)? {
             None => Showing::AsItIs,
-            Some(Masked { result, .. }) if count == Some(result.columns.len()) && !result.is_masked() => {
-                Showing::AsItIs
+            Some(Masked { result, .. }) => {
+                let copy =
+                    result.copy.as_ref().filter(|_| count == Some(result.columns.len())).ok_or_else(disagrees)?;
+                if result.is_masked() {
+                    let copied = Copied::new(result, copy, &self.masks).map_err(unsupported)?;
+                    Showing::Copy(Box::new(copied))
+                } else {
+                    Showing::AsItIs
+                }
             }
-            Some(_) => return Err(disagrees()),
         };
         Ok(())
     }
 
-    /// Whether rows may come now.
+    /// Whether such a message of rows may come now.
     ///
     /// # Errors
     /// When nothing of them was described.
-    pub fn admit_row(&self) -> Result<(), Report> {
-        if matches!(self.showing, Showing::Nothing) { Err(disagrees()) } else { Ok(()) }
+    pub fn admit_row(&self, tag: u8) -> Result<(), Report> {
+        match (&self.showing, tag) {
+            (Showing::AsItIs, _) | (Showing::Rows(_), b'D') | (Showing::Copy(_), b'd') => Ok(()),
+            _ => Err(disagrees()),
+        }
     }
 
     /// The statement is complete; the next one's result follows.
@@ -139,13 +158,15 @@ impl Veil {
     /// Whether rows are rewritten.
     #[must_use]
     pub fn rewrites(&self) -> bool {
-        matches!(self.showing, Showing::Rows(_))
+        matches!(self.showing, Showing::Rows(_) | Showing::Copy(_))
     }
 
     /// A row begins whose body has so many bytes.
     pub fn begin(&mut self, body: usize) {
-        if let Showing::Rows(rows) = &mut self.showing {
-            rows.begin(body);
+        match &mut self.showing {
+            Showing::Rows(rows) => rows.begin(body),
+            Showing::Copy(copied) => copied.begin(body),
+            Showing::Nothing | Showing::AsItIs => {}
         }
     }
 
@@ -154,13 +175,21 @@ impl Veil {
     /// # Errors
     /// When the row cannot be rewritten.
     pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Torn> {
-        let Showing::Rows(rows) = &mut self.showing else { return Ok(()) };
-        rows.feed(bytes, out).map_err(|error| match error {
+        let (fed, tag) = match &mut self.showing {
+            Showing::Rows(rows) => (rows.feed(bytes, out), b'D'),
+            Showing::Copy(copied) => (copied.feed(bytes, out), b'd'),
+            Showing::Nothing | Showing::AsItIs => return Ok(()),
+        };
+        fed.map_err(|error| match error {
             RowError::TooWide => {
                 let hint = "Select the masked columns first, or without the others.";
                 Torn::Report(Report::new("54000", error.to_string(), hint))
             }
-            RowError::Malformed | RowError::Fields { .. } => Torn::Session(ProtocolError::Malformed { tag: b'D' }),
+            RowError::Malformed | RowError::Fields { .. } => Torn::Session(ProtocolError::Malformed { tag }),
         })
     }
+}
+
+fn unsupported(why: Unsupported) -> Report {
+    Report::new("0A000", why.to_string(), "Use COPY's defaults, or SELECT.")
 }

@@ -1,7 +1,7 @@
 //! Arrays: each element is masked, bounds and NULLs stay.
 
 use super::{Format, Masker};
-use crate::{rows::put_field, types::Type, value::Put};
+use crate::{fields::put_field, types::Type, value::Put};
 
 /// PostgreSQL's own limit (`MAXDIM`).
 const MOST_DIMENSIONS: u32 = 6;

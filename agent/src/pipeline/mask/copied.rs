@@ -1,0 +1,82 @@
+//! The data of COPY TO STDOUT, message by message. The server puts each row into one of its own, so that each message of it
+//! becomes one of ours.
+
+use super::{Expected, Masks};
+use postern_mask::{
+    Encoding, Type,
+    copy::{Copy, CopyFormat, Options, RowError, Unsupported},
+};
+use postern_sql::facts;
+use postern_wire::frame::put_message;
+
+/// Of a longer message the client gets parts, each in one of its own.
+const MAX_KEPT: usize = 1 << 20;
+
+/// Rewrites the data of one COPY.
+#[derive(Debug)]
+pub struct Copied {
+    copy: Copy,
+    /// Bytes of the current message that are still to come.
+    remaining: usize,
+    /// What of it may go on.
+    data: Vec<u8>,
+}
+
+impl Copied {
+    /// The data of a COPY that is to have this result.
+    ///
+    /// # Errors
+    /// When data of such a form cannot be masked.
+    pub fn new(result: &Expected, copy: &facts::CopyOut, masks: &Masks) -> Result<Self, Unsupported> {
+        let encoding = copy.encoding.as_deref().map_or(masks.encoding, Encoding::named);
+        let columns = result.columns.iter().map(|column| {
+            let ty = || column.ty.map_or(Type::Other, |ty| Type::of(ty, -1));
+            Some(masks.masker(column.cover.as_ref()?, ty))
+        });
+        let options = Options {
+            format: match copy.format {
+                facts::CopyFormat::Text => CopyFormat::Text,
+                facts::CopyFormat::Csv => CopyFormat::Csv,
+                facts::CopyFormat::Binary => CopyFormat::Binary,
+            },
+            delimiter: copy.delimiter,
+            null: copy.null.clone().into_bytes(),
+            quote: copy.quote,
+            escape: copy.escape,
+            header: copy.header,
+            force_quote: copy.force_quote.clone(),
+            encoding,
+        };
+        Ok(Self { copy: Copy::new(options, columns.collect())?, remaining: 0, data: Vec::new() })
+    }
+
+    /// Values that were masked so far.
+    #[must_use]
+    pub fn masked(&self) -> u64 {
+        self.copy.masked()
+    }
+
+    /// A message begins that has so many bytes of data.
+    pub fn begin(&mut self, bytes: usize) {
+        self.remaining = bytes;
+    }
+
+    /// Takes the next of them, and appends what goes on.
+    ///
+    /// # Errors
+    /// When they are not what was expected.
+    pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), RowError> {
+        self.remaining = self.remaining.saturating_sub(bytes.len());
+        if self.remaining == 0 && self.data.is_empty() {
+            let mut fed = Ok(());
+            put_message(out, b'd', |out| fed = self.copy.feed(bytes, out));
+            return fed;
+        }
+        self.copy.feed(bytes, &mut self.data)?;
+        if self.remaining == 0 || self.data.len() > MAX_KEPT {
+            put_message(out, b'd', |out| out.append(&mut self.data));
+            self.data = Vec::new();
+        }
+        Ok(())
+    }
+}

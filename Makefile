@@ -49,9 +49,9 @@ fuzz: setup ## run each fuzz target for FUZZ_SECONDS (60), from FUZZ_SEED if it 
 versions: setup ## run drivers, ORMs and the analysis's corpora on PostgreSQL 13, 14, 16, 17 and 18
 	$(CARGO) build --locked --package postern-cli
 ifdef NEXTEST
-	$(CARGO) nextest run --locked --package postern-e2e --test versions --run-ignored all
+	$(CARGO) nextest run --locked --package postern-e2e --test versions --test ephemeral --run-ignored all
 else
-	$(CARGO) test --locked --package postern-e2e --test versions -- --include-ignored
+	$(CARGO) test --locked --package postern-e2e --test versions --test ephemeral -- --include-ignored
 endif
 
 .PHONY: regress

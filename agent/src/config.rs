@@ -42,7 +42,9 @@ pub struct Credentials {
     #[serde(default)]
     pub logins: BTreeMap<String, Login>,
     /// For access roles of mode `shared`.
-    pub shared: Option<Shared>,
+    pub shared: Option<Account>,
+    /// For access roles of mode `ephemeral`: the login that makes their roles.
+    pub ephemeral: Option<Account>,
     /// Whether read-only access roles may use a login that could do more: a superuser, an owner of relations, a member of
     /// PostgreSQL's own privileged roles. Their statements are judged all the same, but nothing else stands behind that.
     #[serde(default)]
@@ -59,10 +61,10 @@ pub struct Login {
     pub password: Option<Source>,
 }
 
-/// The one login of mode `shared`.
+/// A login that serves more than one access role.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Shared {
+pub struct Account {
     /// The database role.
     pub user: String,
     /// Where the password comes from.

@@ -212,10 +212,11 @@ fn serve(common: &Common, set: ConnectionSet) {
     let secret = |(login, password): (String, String)| (login, SecretString::from(password));
     let connection = |spec: ConnectionSpec| {
         let logins = spec.logins.into_iter().map(secret).collect();
-        (spec.name, Connection { url: spec.database_url, logins })
+        (spec.name, Connection { url: spec.database_url, logins, ephemeral: spec.ephemeral })
     };
     let connections = set.connections.into_iter().map(connection).collect();
     common.connections.store(Arc::new(connections));
+    common.roles.look();
 }
 
 /// Takes a policy bundle, or keeps the one that there is.

@@ -4,7 +4,7 @@
 //!
 //! In reading order: [`control`] (what the control plane says) and [`gateways`] → [`tunnels`] → [`session`]
 //! (ticket, database, relay) → [`pipeline`] (inspect, decide, record, forward) → [`outbox`]; beside them
-//! [`worker`] (threads), [`rules`] (what statements are decided by), [`trial`] (what a statement would do, for whoever tries policies), [`scan`] (what columns seem to hold), [`registry`] (how sessions are ended), [`budgets`] (what grants may use up), [`gates`] (how many sessions a connection has), [`lease`], [`ticket`], [`config`].
+//! [`worker`] (threads), [`roles`] (database roles for one session), [`rules`] (what statements are decided by), [`trial`] (what a statement would do, for whoever tries policies), [`scan`] (what columns seem to hold), [`registry`] (how sessions are ended), [`budgets`] (what grants may use up), [`gates`] (how many sessions a connection has), [`lease`], [`ticket`], [`config`].
 
 mod budgets;
 mod catalogs;
@@ -16,6 +16,7 @@ mod lease;
 mod outbox;
 mod pipeline;
 mod registry;
+mod roles;
 mod rules;
 mod scan;
 mod session;
@@ -75,6 +76,7 @@ pub enum StartError {
 /// A connector that runs.
 pub struct Running {
     registry: registry::Registry,
+    roles: roles::Roles,
     outbox: outbox::Outbox,
     threads: Vec<std::thread::JoinHandle<()>>,
     revoked: CancellationToken,
@@ -118,6 +120,7 @@ pub async fn start(config: Config, metrics: Option<PrometheusHandle>) -> Result<
         connections: Arc::new(ArcSwap::from_pointee(HashMap::new())),
         budgets: budgets::Budgets::default(),
         gates: gates::Gates::default(),
+        roles: roles::Roles::new(&keeper.identity().id),
         registry: registry::Registry::default(),
         lease: lease::Lease::default(),
         control: control.clone(),
@@ -141,6 +144,7 @@ pub async fn start(config: Config, metrics: Option<PrometheusHandle>) -> Result<
     tokio::spawn(gateways::run(addresses, wanted, control, common.stop.clone()));
     let told = control::Told { gateways, channel: channel.clone() };
     tokio::spawn(control::run(common.clone(), told, messages));
+    tokio::spawn(roles::reap::forever(common.clone()));
     let stop = common.stop.clone();
     tokio::spawn(async move {
         tokio::select! {
@@ -151,6 +155,7 @@ pub async fn start(config: Config, metrics: Option<PrometheusHandle>) -> Result<
     tracing::info!(started_at = %Micros::now(), "connector started");
     Ok(Running {
         registry: common.registry,
+        roles: common.roles,
         outbox,
         threads: handles,
         revoked: common.revoked,
@@ -180,6 +185,7 @@ impl Running {
             self.registry.end_all(&End { reason: "drain", report });
             let _ = tokio::time::timeout(END_DEADLINE, idle()).await;
         }
+        self.roles.gone(END_DEADLINE).await;
         let shipped = async {
             tokio::time::sleep(Duration::from_millis(300)).await;
             while self.outbox.backlog() > 0 {

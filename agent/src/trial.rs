@@ -22,6 +22,7 @@ use postern_proto::v1::{
     analysed::Result as Answer, connector_message::Message,
 };
 use postern_sql::{Analysis, Catalog, Context, analyse_in_full, facts::Refusal, parse::STACK_BYTES, read_only};
+use postern_types::{id::SessionId, time::Micros};
 use postern_wire::error::Report;
 use std::{thread, time::Duration};
 use tokio::{
@@ -55,8 +56,10 @@ async fn analysed(common: &Common, asked: Analyse) -> Result<Answer, Report> {
         Report::new("57P03", "the connector cannot tell what names mean in the database", again)
     };
     let _one_of_few = AT_ONCE.acquire().await.map_err(|error| failed(&error))?;
-    // What a ticket would say, signed by nobody: it lets no client in.
+    // What a ticket would say, signed by nobody: it lets no client in. A role that is made for it has an id of its own.
     let ticket = Ticket {
+        session_id: SessionId::new().to_string(),
+        grant_ends_at_us: Micros::now().plus(2 * ANSWER_WITHIN).0,
         connection: asked.connection.clone(),
         role_mode: asked.role_mode,
         database_role: asked.database_role,
@@ -64,9 +67,10 @@ async fn analysed(common: &Common, asked: Analyse) -> Result<Answer, Report> {
         settings: asked.settings,
         ..Ticket::default()
     };
-    let mut target = open::target(common, &ticket).await?;
+    let held = open::target(common, &ticket).await?;
+    let (mut target, lease) = open::own_login(common, &ticket, &held).await?;
     let path = asked.search_path.map(|value| Setting { name: "search_path".to_owned(), value });
-    target.parameters = open::parameters(&ticket, path.as_slice(), "postern");
+    target.parameters = open::parameters(&ticket, path.as_slice(), "postern", lease.as_ref());
     let asking = async {
         let mut connection = postern_dial::connect(&target).await?;
         let rows = query::rows(&mut connection.io, QUESTION).await?;
@@ -76,8 +80,9 @@ async fn analysed(common: &Common, asked: Analyse) -> Result<Answer, Report> {
         .await
         .map_err(|_| open::unreachable())?
         .map_err(|error| open::dial_report(&ticket, error))?;
+    drop(lease);
     let major = major.ok_or_else(|| failed(&"the server does not say its version"))?;
-    let watched = common.catalogs.watch(&asked.connection, &target, major);
+    let watched = common.catalogs.watch(&asked.connection, &held, major);
     let snapshot = watched.fresh().await.map_err(|error| failed(&error))?;
     let answered = rows.first().and_then(Answered::read).ok_or_else(|| failed(&"its answer is not understood"))?;
     let mut context = Context::new(major, "");

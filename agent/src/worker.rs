@@ -12,6 +12,7 @@ use crate::{
         recorder::{self, Recorder},
     },
     registry::Registry,
+    roles::Roles,
     rules,
     ticket::Verifier,
     tunnels::{self, Wanted},
@@ -38,6 +39,8 @@ pub struct Connection {
     pub url: String,
     /// Passwords by database role, for those that the configuration holds none for. Never written anywhere.
     pub logins: HashMap<String, SecretString>,
+    /// Whether roles are made for its sessions.
+    pub ephemeral: bool,
 }
 
 /// What all threads of a connector have in common.
@@ -62,6 +65,8 @@ pub struct Common {
     pub budgets: Budgets,
     /// How many sessions each connection has.
     pub gates: Gates,
+    /// Database roles that are made for one session.
+    pub roles: Roles,
     /// All sessions.
     pub registry: Registry,
     /// Whether statements may start.

@@ -16,6 +16,7 @@ use postern_proto::v1::{
     NotSampled, Scan, Scanned, ScannedColumn, ScannedColumns, Ticket, connector_message::Message,
     scanned::Result as Answer,
 };
+use postern_types::{id::SessionId, time::Micros};
 use postern_wire::error::Report;
 use sample::{Tally, Trying};
 use std::time::Duration;
@@ -72,8 +73,10 @@ async fn scanned(common: &Common, asked: Scan) -> Result<ScannedColumns, Report>
         )
     };
     let _one_of_few = AT_ONCE.acquire().await.map_err(|error| failed(&error))?;
-    // What a ticket would say, signed by nobody: it lets no client in.
+    // What a ticket would say, signed by nobody: it lets no client in. A role that is made for it has an id of its own.
     let ticket = Ticket {
+        session_id: SessionId::new().to_string(),
+        grant_ends_at_us: Micros::now().plus(2 * READ_FOR).0,
         connection: asked.connection.clone(),
         role_mode: asked.role_mode,
         database_role: asked.database_role.clone(),
@@ -81,8 +84,9 @@ async fn scanned(common: &Common, asked: Scan) -> Result<ScannedColumns, Report>
         settings: asked.settings.clone(),
         ..Ticket::default()
     };
-    let mut target = open::target(common, &ticket).await?;
-    target.parameters = open::parameters(&ticket, &[], "postern");
+    let held = open::target(common, &ticket).await?;
+    let (mut target, lease) = open::own_login(common, &ticket, &held).await?;
+    target.parameters = open::parameters(&ticket, &[], "postern", lease.as_ref());
     target.parameters.extend(SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())));
     let mut database = timeout(ANSWER_WITHIN, postern_dial::connect(&target))
         .await
@@ -92,7 +96,7 @@ async fn scanned(common: &Common, asked: Scan) -> Result<ScannedColumns, Report>
     let rows = ask(&mut database, &columns::question(&asked)).await.map_err(|error| failed(&error))?;
     let (relations, cut) = columns::read(rows);
     let mut told = ScannedColumns {
-        login: target.user.clone(),
+        login: if lease.is_some() { ticket.database_role } else { target.user.clone() },
         relations: u32::try_from(relations.len()).unwrap_or(u32::MAX),
         cut,
         ..ScannedColumns::default()

@@ -10,6 +10,7 @@ use crate::{
         policy::Policy,
     },
     registry::{End, Registration},
+    roles::{Lease, MakeError, Wanted},
     worker::{Common, Connection, Worker},
 };
 use postern_dial::{DialError, Target, query};
@@ -49,6 +50,8 @@ pub struct Opened {
     pub judge: Judge,
     /// Whether its access role only reads.
     pub read_only: bool,
+    /// Its own login, in mode `ephemeral`.
+    pub lease: Option<Lease>,
     /// Among the sessions that the connection may have at once.
     pub place: Place,
     /// What its grant may still use up, if it has a budget.
@@ -83,16 +86,17 @@ pub async fn open(
         worker.verifier.take(&signed, &keys, gateway_id, Micros::now()).map_err(|error| refused(error.to_string()))?;
     let registration = worker.registry.register(&ticket, end)?;
     told_enough(worker, &ticket.connection).await;
-    let mut target = target(worker, &ticket).await?;
+    let held = target(worker, &ticket).await?;
     let application_name = application_name(&ticket, &preamble.startup_parameters);
-    target.parameters = parameters(&ticket, &preamble.startup_parameters, &application_name);
     let policy = Policy::new(&worker.rules, &ticket)?;
+    let place = worker.gates.enter(&ticket.connection).await?;
+    let (mut target, lease) = own_login(worker, &ticket, &held).await?;
+    target.parameters = parameters(&ticket, &preamble.startup_parameters, &application_name, lease.as_ref());
     policy.ceilings().put_parameters(&preamble.startup_parameters, &ticket.settings, &mut target.parameters);
     target.minor = u16::try_from(preamble.protocol_minor).unwrap_or(0);
-    let place = worker.gates.enter(&ticket.connection).await?;
     let mut connection = postern_dial::connect(&target).await.map_err(|error| dial_report(&ticket, error))?;
     let target = Arc::new(target);
-    let judge = judge(worker, &ticket, &target, &mut connection, (policy, &preamble.startup_parameters)).await?;
+    let judge = judge(worker, &ticket, held, &mut connection, (policy, &preamble.startup_parameters)).await?;
     let (ledger, read_only) = (worker.budgets.of(&ticket, Micros::now()), ticket.read_only);
     let facts = SessionFacts {
         r#ref: 0,
@@ -102,7 +106,7 @@ pub async fn open(
         on_behalf_of: ticket.on_behalf_of,
         connection: ticket.connection,
         access_role: ticket.access_role,
-        database_role: target.user.clone(),
+        database_role: if lease.is_some() { ticket.database_role } else { target.user.clone() },
         client_address: ticket.client_address,
         gateway_id: ticket.gateway_id,
         connector_id: ticket.connector_id,
@@ -118,6 +122,7 @@ pub async fn open(
         target,
         ends_at: Micros(ticket.grant_ends_at_us),
         registration,
+        lease,
         place,
         judge,
         read_only,
@@ -137,11 +142,12 @@ async fn told_enough(worker: &Rc<Worker>, connection: &str) {
 }
 
 /// Whoever judges a session's statements. Unless the policies permit it everything, it has to know the database's catalog and
-/// what the session itself says of what names mean, and what the client asked for at start-up is judged first.
+/// what the session itself says of what names mean, and what the client asked for at start-up is judged first. The catalog is
+/// read by the login that the connector holds.
 async fn judge(
     worker: &Rc<Worker>,
     ticket: &Ticket,
-    target: &Arc<Target>,
+    held: Target,
     connection: &mut postern_dial::Connection,
     (policy, parameters): (Policy, &[Setting]),
 ) -> Result<Judge, Report> {
@@ -150,9 +156,9 @@ async fn judge(
         Fatal::Names.report()
     };
     let major = major(connection).ok_or_else(|| failed(&"the server does not say its version"))?;
-    let (catalogs, name, target) = (worker.catalogs.clone(), ticket.connection.clone(), Arc::clone(target));
-    let user = target.user.clone();
-    let sight = Sight::new(major, Box::new(move || catalogs.watch(&name, &target, major)));
+    let (catalogs, name) = (worker.catalogs.clone(), ticket.connection.clone());
+    let user = if ticket.role_mode() == RoleMode::Ephemeral { &ticket.database_role } else { &held.user }.clone();
+    let sight = Sight::new(major, Box::new(move || catalogs.watch(&name, &held, major)));
     let prefix = ticket.prefix_application_name.then(|| prefix(ticket));
     let mut judge = Judge::new(ticket.access_role.clone(), ticket.read_only, policy, prefix, sight);
     judge.begin();
@@ -204,7 +210,7 @@ fn privileged(user: &str, privileges: &[String]) -> Report {
     }
 }
 
-/// Where to connect, and as whom.
+/// Where to connect, and as whom: the login that the connector holds. In mode `ephemeral` it makes another for the session.
 pub(crate) async fn target(worker: &Common, ticket: &Ticket) -> Result<Target, Report> {
     let hint = "The operators of Postern must mend the connection or the connector's configuration.";
     let misconfigured = |why: String| Report::new("08006", why, hint);
@@ -228,6 +234,59 @@ pub(crate) async fn target(worker: &Common, ticket: &Ticket) -> Result<Target, R
         target.root_certificate = Some(path);
     }
     Ok(target)
+}
+
+/// As whom a session connects: as the login that the connector holds, or as one that lives as long as its lease.
+pub(crate) async fn own_login(
+    worker: &Common,
+    ticket: &Ticket,
+    held: &Target,
+) -> Result<(Target, Option<Lease>), Report> {
+    if ticket.role_mode() != RoleMode::Ephemeral {
+        return Ok((held.clone(), None));
+    }
+    let wanted = Wanted {
+        mapped: ticket.database_role.clone(),
+        session_id: ticket.session_id.clone(),
+        grant_id: ticket.grant_id.clone(),
+        until: Micros(ticket.grant_ends_at_us),
+    };
+    let lease = worker.roles.make(held.clone(), wanted).await.map_err(|error| not_made(ticket, error))?;
+    let target = Target {
+        database: held.database().to_owned(),
+        user: lease.name.clone(),
+        password: Some(lease.password.clone()),
+        ..held.clone()
+    };
+    Ok((target, Some(lease)))
+}
+
+/// What the client is told. The server's words name roles and settings, and no secret.
+fn not_made(ticket: &Ticket, error: MakeError) -> Report {
+    let (session, connection) = (&ticket.session_id, &ticket.connection);
+    tracing::warn!(%error, session, connection, "no database role could be made for a session");
+    let mapped = &ticket.database_role;
+    let operators = "The operators of Postern must mend this: docs/ephemeral-roles.md says what is needed.";
+    match error {
+        MakeError::Dial(DialError::Server { sqlstate, message, .. }) if !sqlstate.starts_with("28") => Report {
+            sqlstate: "08006".to_owned(),
+            message: format!("the connector cannot make a database role for this session, a member of \"{mapped}\""),
+            detail: message,
+            hint: operators.to_owned(),
+        },
+        MakeError::Dial(error) => dial_report(ticket, error),
+        MakeError::Standby => Report::new(
+            "08006",
+            "the database is a standby, on which no role can be made for this session",
+            "The operators of Postern must give the access role mode `login`.",
+        ),
+        MakeError::Switches => {
+            let why =
+                format!("the database role \"{mapped}\" has a setting `role`, so that its sessions would be another's");
+            Report::new("08006", why, operators)
+        }
+        MakeError::Random => Report::new("57P03", "the connector has no random numbers", "Try again shortly."),
+    }
 }
 
 /// As whom to log in.
@@ -262,17 +321,23 @@ fn login<'a>(
             let missing = format!("the connector holds no login for the database role \"{role}\"");
             (role, own.map(|login| login.password.as_ref()), missing)
         }
-        RoleMode::Shared => {
-            let shared = credentials.and_then(|credentials| credentials.shared.as_ref());
-            let missing = "the connector holds no shared login for this connection".to_owned();
-            match shared {
-                Some(shared) => (shared.user.as_str(), Some(shared.password.as_ref()), missing),
+        mode @ (RoleMode::Shared | RoleMode::Ephemeral) => {
+            let (account, missing) = match mode {
+                RoleMode::Shared => {
+                    (credentials.and_then(|own| own.shared.as_ref()), "the connector holds no shared login")
+                }
+                _ => (
+                    credentials.and_then(|own| own.ephemeral.as_ref()),
+                    "the connector holds no login that makes roles",
+                ),
+            };
+            let missing = format!("{missing} for this connection");
+            match account {
+                Some(account) => (account.user.as_str(), Some(account.password.as_ref()), missing),
                 None => (url_user, None, missing),
             }
         }
-        RoleMode::Ephemeral | RoleMode::Unspecified => {
-            return Err("this connector cannot make ephemeral roles".to_owned());
-        }
+        RoleMode::Unspecified => return Err("the access role's mode is not known to this connector".to_owned()),
     };
     let password = match (own, connection.logins.get(user)) {
         (Some(Some(source)), _) => Password::Own(source),
@@ -303,13 +368,26 @@ fn application_name(ticket: &Ticket, parameters: &[Setting]) -> String {
 }
 
 /// The client's parameters in their order, then Postern's own: the last one counts, and RESET restores it. Who logs in to
-/// which database, and that it is no replication, is not for a gateway to say.
-pub(crate) fn parameters(ticket: &Ticket, client: &[Setting], application_name: &str) -> Vec<(String, String)> {
+/// which database, and that it is no replication, is not for a gateway to say. What a lease begins with comes before them.
+pub(crate) fn parameters(
+    ticket: &Ticket,
+    client: &[Setting],
+    application_name: &str,
+    lease: Option<&Lease>,
+) -> Vec<(String, String)> {
     let mut parameters: Vec<_> = client
         .iter()
         .filter(|setting| !matches!(&*setting.name, "application_name" | "user" | "database" | "replication"))
         .map(|setting| (setting.name.clone(), setting.value.clone()))
         .collect();
+    if let Some(lease) = lease {
+        let is_options = |(name, _): &&mut (String, String)| name == "options";
+        match parameters.iter_mut().rfind(is_options) {
+            // The server looks at the last only.
+            Some((_, options)) => *options = format!("{} {options}", lease.options),
+            None => parameters.push(("options".to_owned(), lease.options.clone())),
+        }
+    }
     if !application_name.is_empty() {
         parameters.push(("application_name".to_owned(), application_name.to_owned()));
     }
@@ -353,12 +431,13 @@ pub fn greeting(connection: &mut postern_dial::Connection) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Login as OwnLogin, Shared};
+    use crate::config::{Account, Login as OwnLogin};
     use secrecy::ExposeSecret;
 
     fn chosen(credentials: Option<&Credentials>, mode: RoleMode, pushed: &[&str]) -> Result<(String, String), String> {
         let secret = |&login: &&str| (login.to_owned(), SecretString::from(format!("pushed for {login}")));
-        let connection = Connection { url: String::new(), logins: pushed.iter().map(secret).collect() };
+        let connection =
+            Connection { url: String::new(), logins: pushed.iter().map(secret).collect(), ephemeral: true };
         let ticket = Ticket { database_role: "reader".to_owned(), role_mode: mode.into(), ..Ticket::default() };
         let login = login(credentials, &connection, &ticket, "of_url")?;
         let password = match login.password {
@@ -374,7 +453,8 @@ mod tests {
         let source = password.map(|text| Source::Value(SecretString::from(text)));
         Credentials {
             logins: [("reader".to_owned(), OwnLogin { password: source.clone() })].into(),
-            shared: Some(Shared { user: "one".to_owned(), password: source }),
+            shared: Some(Account { user: "one".to_owned(), password: source.clone() }),
+            ephemeral: Some(Account { user: "maker".to_owned(), password: source }),
             privileged_readers: false,
             root_certificate: None,
         }
@@ -396,7 +476,7 @@ mod tests {
             pair("application_name", "postern:g:"),
             pair("default_transaction_read_only", "on"),
         ];
-        assert_eq!(parameters(&ticket, &asked, "postern:g:"), expected);
+        assert_eq!(parameters(&ticket, &asked, "postern:g:", None), expected);
     }
 
     #[test]
@@ -412,6 +492,9 @@ mod tests {
             (Some(&bare), RoleMode::Shared, &["of_url"], "one", "none"),
             (None, RoleMode::Login, &all, "reader", "pushed for reader"),
             (None, RoleMode::Shared, &all, "of_url", "pushed for of_url"),
+            (Some(&own), RoleMode::Ephemeral, &all, "maker", "own"),
+            (Some(&bare), RoleMode::Ephemeral, &[], "maker", "none"),
+            (None, RoleMode::Ephemeral, &all, "of_url", "pushed for of_url"),
         ] {
             let expected = (user.to_owned(), password.to_owned());
             assert_eq!(chosen(credentials, mode, pushed), Ok(expected), "{mode:?} {credentials:?} {pushed:?}");
@@ -419,7 +502,8 @@ mod tests {
         for (credentials, mode, pushed) in [
             (None, RoleMode::Login, &["one", "of_url"][..]),
             (None, RoleMode::Shared, &["reader", "one"]),
-            (Some(&own), RoleMode::Ephemeral, &all),
+            (None, RoleMode::Ephemeral, &["reader", "one"]),
+            (Some(&own), RoleMode::Unspecified, &all),
         ] {
             assert!(chosen(credentials, mode, pushed).is_err(), "{mode:?} {pushed:?}");
         }

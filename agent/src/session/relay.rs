@@ -7,6 +7,7 @@ use super::{
 use crate::{
     pipeline::{Fatal, Pipeline, down::Down, guard::Guard, record::Journal},
     registry::End,
+    roles::Lease,
     worker::Worker,
 };
 use postern_dial::{Io, Target};
@@ -70,7 +71,8 @@ pub async fn relay(
     opened: Opened,
     mut ends: UnboundedReceiver<End>,
 ) -> &'static str {
-    let Opened { facts, mut connection, target, ends_at, registration, place, judge, read_only, ledger } = opened;
+    let Opened { facts, mut connection, target, ends_at, registration, lease, place, judge, read_only, ledger } =
+        opened;
     let greeting = open::greeting(&mut connection);
     let journal = Journal::new(Rc::clone(&worker.recorder), facts);
     let postern_dial::Connection { io, key, host, .. } = connection;
@@ -111,7 +113,7 @@ pub async fn relay(
             Some(_) = ends.recv() => {}
         }
     }
-    let reason = close(relay, ended, canceller.as_ref()).await;
+    let reason = close(relay, ended, canceller.as_ref(), lease).await;
     drop((registration, place));
     reason
 }
@@ -123,7 +125,7 @@ fn expired(at: Micros) -> End {
     }
 }
 
-async fn close(relay: Relay, ended: Ended, canceller: Option<&Rc<Canceller>>) -> &'static str {
+async fn close(relay: Relay, ended: Ended, canceller: Option<&Rc<Canceller>>, lease: Option<Lease>) -> &'static str {
     if !relay.pipeline.is_idle()
         && let Some(canceller) = canceller
     {
@@ -149,7 +151,7 @@ async fn close(relay: Relay, ended: Ended, canceller: Option<&Rc<Canceller>>) ->
         let _ = io.shutdown().await;
     };
     let _ = timeout(CANCEL_WITHIN, goodbye).await;
-    drop(io);
+    drop((io, lease));
     pipeline.finish(reason);
     if let Some(report) = last_word.filter(|_| down.is_at_boundary()) {
         report.put(&mut to_client, Severity::Fatal);

@@ -110,6 +110,7 @@ impl Database {
             let mut shared = login(password.as_ref());
             if let (Some(connection), Some(fields)) = (connection.as_object_mut(), shared.as_object_mut()) {
                 fields.insert("user".to_owned(), user.as_str().into());
+                connection.insert("ephemeral".to_owned(), shared.clone());
                 connection.insert("shared".to_owned(), shared);
             }
         }

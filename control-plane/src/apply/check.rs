@@ -127,14 +127,16 @@ fn database_url(url: &str) -> Result<(), Problem> {
 
 fn access_role(field: &str, role: &AccessRole) -> Result<(), Problem> {
     match (role.mode, &role.database_role) {
-        (RoleMode::Ephemeral, _) => {
-            return Err(Problem::invalid(format!("{field}.mode"), "`ephemeral` is not yet supported by this version")
-                .hint("use `login` with a `database_role`, or `shared`"));
-        }
         (RoleMode::Login, None) => {
             return Err(Problem::invalid(
                 format!("{field}.database_role"),
                 "mode `login` needs the `database_role` to log in as",
+            ));
+        }
+        (RoleMode::Ephemeral, None) => {
+            return Err(Problem::invalid(
+                format!("{field}.database_role"),
+                "mode `ephemeral` needs the `database_role` that its sessions run as",
             ));
         }
         (RoleMode::Shared, Some(_)) => {
@@ -143,7 +145,7 @@ fn access_role(field: &str, role: &AccessRole) -> Result<(), Problem> {
                 "mode `shared` has no `database_role` of its own",
             ));
         }
-        (RoleMode::Login, Some(role)) if role.is_empty() || role.len() > MAX_NAME => {
+        (RoleMode::Login | RoleMode::Ephemeral, Some(role)) if role.is_empty() || role.len() > MAX_NAME => {
             return Err(Problem::invalid(format!("{field}.database_role"), format!("must have 1 to {MAX_NAME} bytes")));
         }
         _ => {}
@@ -229,7 +231,9 @@ mod tests {
             check(of(&url, role.clone()), Some("database"));
         }
         check(of("postgresql://h/d?password=x", role), Some("database"));
-        check(of(url, json!({ "mode": "ephemeral" })), Some("roles.read.mode"));
+        check(of(url, json!({ "mode": "ephemeral", "database_role": "shop_reader" })), None);
+        check(of(url, json!({ "mode": "ephemeral" })), Some("roles.read.database_role"));
+        check(of(url, json!({ "mode": "ephemeral", "database_role": "" })), Some("roles.read.database_role"));
         check(of(url, json!({ "mode": "login" })), Some("roles.read.database_role"));
         check(of(url, json!({ "mode": "shared", "max_duration": "soon" })), Some("roles.read.max_duration"));
         check(of(url, json!({ "mode": "shared", "max_durration": "1h" })), Some("max_durration"));

@@ -9,7 +9,7 @@ use crate::{
     seal::Sealer,
     store::{Store, StoreError, bus, connections, identities, sessions},
 };
-use postern_api::document::{ConnectionDocument, DEFAULT_QUEUE_WAIT};
+use postern_api::document::{ConnectionDocument, DEFAULT_QUEUE_WAIT, RoleMode};
 use postern_proto::v1::{
     ClientError, ConnectionSet, ConnectionSpec, ConnectorCommand, EndSession, GatewayAddress, GatewaySet, PolicyBundle,
     connector_command::Command,
@@ -274,6 +274,7 @@ pub async fn sets(
         logins: logins.remove(row.name()).unwrap_or_default(),
         max_backends: row.document.max_backends.unwrap_or(0),
         queue_wait_ms: queue_wait_ms(&row.document),
+        ephemeral: row.document.roles.values().any(|role| role.mode == RoleMode::Ephemeral),
         name: row.document.name,
         database_url: row.document.database,
     };

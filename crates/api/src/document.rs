@@ -130,7 +130,7 @@ pub enum ApplicationName {
 pub struct AccessRole {
     /// How it becomes a database role.
     pub mode: RoleMode,
-    /// The login to use, for mode `login`.
+    /// The login to use, for mode `login`; the role that sessions run as, for mode `ephemeral`.
     pub database_role: Option<String>,
     /// Whether transactions begin read-only.
     pub read_only: bool,

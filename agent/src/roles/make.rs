@@ -1,0 +1,159 @@
+//! Makes a role for one session.
+
+use super::{Lease, MakeError, Roles, identifier, literal, workshop::Tool};
+use aws_lc_rs::rand;
+use postern_dial::{DialError, Target};
+use postern_types::time::Micros;
+use secrecy::{ExposeSecret, SecretString};
+use std::fmt::Write as _;
+
+const PASSWORD_BYTES: usize = 32;
+
+/// What a role is made for.
+#[derive(Debug)]
+pub struct Wanted {
+    /// The role that it is a member of.
+    pub mapped: String,
+    /// Whose session.
+    pub session_id: String,
+    /// Of which grant.
+    pub grant_id: String,
+    /// The login is good until then.
+    pub until: Micros,
+}
+
+/// A setting of the mapped role.
+struct Setting {
+    name: String,
+    value: String,
+    /// Only who may set it for others can give it to the session.
+    privileged: bool,
+}
+
+pub(super) async fn make(roles: &Roles, maker: Target, wanted: &Wanted) -> Result<Lease, MakeError> {
+    let password = password()?;
+    let name = roles.name(&wanted.session_id);
+    let mut tool = roles.shared.workshops.tool(&maker).await?;
+    if tool.is_standby() {
+        return Err(MakeError::Standby);
+    }
+    let settings = settings(&mut tool, &wanted.mapped).await?;
+    if settings.iter().any(|setting| setting.name.eq_ignore_ascii_case("role")) {
+        return Err(MakeError::Switches);
+    }
+    let (privileged, own): (Vec<_>, Vec<_>) = settings.into_iter().partition(|setting| setting.privileged);
+    let sql = statements(&name, password.expose_secret(), wanted, &privileged);
+    roles.shared.live.lock().insert(name.clone());
+    // From here on whatever was made is dropped again.
+    let lease = Lease { roles: roles.clone(), maker, name, password, options: options(&wanted.mapped, &own) };
+    tool.ask(&sql).await?;
+    Ok(lease)
+}
+
+fn password() -> Result<SecretString, MakeError> {
+    let mut random = [0u8; PASSWORD_BYTES];
+    rand::fill(&mut random).map_err(|_| MakeError::Random)?;
+    let mut hexadecimal = String::with_capacity(2 * PASSWORD_BYTES);
+    for byte in random {
+        let _ = write!(hexadecimal, "{byte:02x}");
+    }
+    Ok(hexadecimal.into())
+}
+
+/// What the mapped role's sessions begin with in this database. What is set for the database counts, and so comes last.
+async fn settings(tool: &mut Tool, mapped: &str) -> Result<Vec<Setting>, DialError> {
+    let sql = format!(
+        "SELECT split_part(given, '=', 1), substr(given, strpos(given, '=') + 1), \
+         EXISTS (SELECT FROM pg_settings WHERE lower(name) = lower(split_part(given, '=', 1)) AND context LIKE 'superuser%') \
+         FROM pg_db_role_setting, unnest(setconfig) AS given \
+         WHERE setrole = (SELECT oid FROM pg_roles WHERE rolname = {}) \
+         AND setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())) ORDER BY setdatabase",
+        literal(mapped)
+    );
+    let setting = |row: Vec<Option<String>>| {
+        let mut fields = row.into_iter().flatten();
+        let (name, value) = (fields.next()?, fields.next()?);
+        Some(Setting { name, value, privileged: fields.next()? == "t" })
+    };
+    Ok(tool.ask(&sql).await?.into_iter().filter_map(setting).collect())
+}
+
+/// All in one transaction. The server gets what verifies the password, so that no log of its has more.
+fn statements(name: &str, password: &str, wanted: &Wanted, settings: &[Setting]) -> String {
+    let (role, mapped) = (identifier(name), identifier(&wanted.mapped));
+    let mut sql = format!(
+        "CREATE ROLE {role} LOGIN INHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS CONNECTION LIMIT 1 \
+         PASSWORD {} VALID UNTIL {} IN ROLE {mapped}; COMMENT ON ROLE {role} IS {}",
+        literal(&postern_dial::scram_verifier(password.as_bytes())),
+        literal(&wanted.until.to_string()),
+        literal(&format!("Postern: grant {}, session {}", wanted.grant_id, wanted.session_id)),
+    );
+    for Setting { name, value, .. } in settings {
+        let named: Vec<_> = name.split('.').map(identifier).collect();
+        // As it is stored, which may be a list.
+        let _ = write!(
+            sql,
+            "; SELECT set_config({}, {}, true); ALTER ROLE {role} SET {} FROM CURRENT",
+            literal(name),
+            literal(value),
+            named.join(".")
+        );
+    }
+    sql
+}
+
+/// The session begins as the mapped role, with its settings. They come before the client's own, and RESET restores them.
+fn options(mapped: &str, settings: &[Setting]) -> String {
+    let mut options = option("role", mapped);
+    for Setting { name, value, .. } in settings {
+        options.push(' ');
+        options.push_str(&option(name, value));
+    }
+    options
+}
+
+fn option(name: &str, value: &str) -> String {
+    let mut option = "-c ".to_owned();
+    for letter in format!("{name}={value}").chars() {
+        if letter == '\\' || letter.is_ascii_whitespace() || letter == '\u{b}' {
+            option.push('\\');
+        }
+        option.push(letter);
+    }
+    option
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn setting(name: &str, value: &str) -> Setting {
+        Setting { name: name.to_owned(), value: value.to_owned(), privileged: false }
+    }
+
+    #[test]
+    fn names_and_texts_are_quoted() {
+        let wanted = Wanted {
+            mapped: "an \"odd\" role".to_owned(),
+            session_id: "ses_1".to_owned(),
+            grant_id: "grt_'1".to_owned(),
+            until: Micros(0),
+        };
+        let sql = statements("postern_a_b", "secret", &wanted, &[setting("a.b", "it's")]);
+        assert!(sql.contains(
+            r#" IN ROLE "an ""odd"" role"; COMMENT ON ROLE "postern_a_b" IS 'Postern: grant grt_''1, session ses_1'"#
+        ));
+        assert!(sql.contains("PASSWORD 'SCRAM-SHA-256$4096:") && !sql.contains("secret"), "{sql}");
+        assert!(sql.contains("VALID UNTIL '1970-01-01T00:00:00Z'"), "{sql}");
+        assert!(sql.ends_with(
+            r#"; SELECT set_config('a.b', 'it''s', true); ALTER ROLE "postern_a_b" SET "a"."b" FROM CURRENT"#
+        ));
+    }
+
+    #[test]
+    fn options_are_read_as_they_were_stored() {
+        let settings = [setting("search_path", "\"$user\", public"), setting("app.tenant", "a\\b\nc")];
+        let expected = "-c role=my\\ role -c search_path=\"$user\",\\ public -c app.tenant=a\\\\b\\\nc";
+        assert_eq!(options("my role", &settings), expected);
+    }
+}

@@ -1,0 +1,70 @@
+//! Drops a role, once nothing is left of its session.
+
+use super::{Roles, identifier, literal, workshop::Tool};
+use postern_dial::{DialError, Target};
+use std::{io, time::Duration};
+use tokio::time::{Instant, sleep};
+
+/// A session that has just ended is gone by then; what is not is ended.
+const GRACE: Duration = Duration::from_millis(300);
+
+/// What was ended is gone by then.
+const GONE_WITHIN: Duration = Duration::from_secs(10);
+
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Drops one role of this connector's.
+pub(super) async fn one(roles: &Roles, maker: &Target, name: &str) -> Result<(), DialError> {
+    let mut tool = roles.shared.workshops.tool(maker).await?;
+    with(&mut tool, name).await
+}
+
+/// The same, with a connection at hand.
+pub(super) async fn with(tool: &mut Tool, name: &str) -> Result<(), DialError> {
+    let known = format!("SELECT FROM pg_roles WHERE rolname = {}", literal(name));
+    if tool.ask(&known).await?.is_empty() {
+        return Ok(());
+    }
+    end(tool, name).await?;
+    let mapped = format!(
+        "SELECT mapped.rolname FROM pg_roles own JOIN pg_auth_members ON member = own.oid \
+         JOIN pg_roles mapped ON mapped.oid = roleid WHERE own.rolname = {}",
+        literal(name)
+    );
+    let mapped = tool.ask(&mapped).await?.into_iter().flatten().flatten().next();
+    let role = identifier(name);
+    let hand_on = match mapped {
+        Some(mapped) => format!(
+            "{}; REASSIGN OWNED BY {role} TO {}; DROP OWNED BY {role}; RESET ROLE; ",
+            as_role(name),
+            identifier(&mapped)
+        ),
+        // The mapped role is gone, and nobody is there to own what this one may own: then it cannot be dropped.
+        None => String::new(),
+    };
+    tool.ask(&format!("{hand_on}DROP ROLE IF EXISTS {role}")).await.map(drop)
+}
+
+/// Makes what follows in the transaction the role's own doing: as a member of the mapped role it may hand on to it what it
+/// owns, and end its own session, none of which the login that makes roles could do by itself.
+fn as_role(name: &str) -> String {
+    let role = identifier(name);
+    format!("GRANT {role} TO CURRENT_USER; SET LOCAL ROLE {role}")
+}
+
+/// Waits until the role's session is gone, and ends it if it is not.
+async fn end(tool: &mut Tool, name: &str) -> Result<(), DialError> {
+    let (alive, since) = (format!("FROM pg_stat_activity WHERE usename = {}", literal(name)), Instant::now());
+    let mut ended = false;
+    while !tool.ask(&format!("SELECT pid {alive}")).await?.is_empty() {
+        if since.elapsed() > GONE_WITHIN {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "its session does not end").into());
+        }
+        if !ended && since.elapsed() > GRACE {
+            tool.ask(&format!("{}; SELECT pg_terminate_backend(pid) {alive}", as_role(name))).await?;
+            ended = true;
+        }
+        sleep(PAUSE).await;
+    }
+    Ok(())
+}

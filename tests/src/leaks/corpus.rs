@@ -114,6 +114,12 @@ impl Attempt {
         returns.then_some(only)
     }
 
+    /// Whether there is nothing to undo.
+    #[must_use]
+    pub fn only_reads(&self) -> bool {
+        self.query().is_some_and(|query| query.starts_with("SELECT") && !query.contains("FOR UPDATE"))
+    }
+
     /// Whether the server's files are what it is about: such are not tried past Postern.
     #[must_use]
     pub fn outside(&self) -> bool {

@@ -12,6 +12,8 @@ const TELLING: usize = 6;
 pub struct Needles {
     /// Parts of texts, in lower case, by their length.
     parts: Vec<(usize, HashSet<Vec<u8>>)>,
+    /// The two bytes with which they begin: most of what comes begins none.
+    begin: HashSet<[u8; 2]>,
 }
 
 impl Needles {
@@ -94,6 +96,7 @@ impl Needles {
 
     fn put(&mut self, part: Vec<u8>) {
         let part = part.to_ascii_lowercase();
+        self.begin.insert([part[0], part[1]]);
         match self.parts.iter_mut().find(|(length, _)| *length == part.len()) {
             Some((_, parts)) => _ = parts.insert(part),
             None => self.parts.push((part.len(), HashSet::from([part]))),
@@ -105,11 +108,16 @@ impl Needles {
     pub fn found(&self, came: &[u8], sent: &str) -> Option<String> {
         let (lower, sent) = (came.to_ascii_lowercase(), sent.to_ascii_lowercase().into_bytes());
         let was_sent = |part: &[u8]| sent.windows(part.len()).any(|window| window == part);
-        self.parts.iter().find_map(|(length, parts)| {
-            let at = lower.windows(*length).position(|window| parts.contains(window) && !was_sent(window))?;
-            let around = &came[at.saturating_sub(20)..(at + length + 20).min(came.len())];
-            Some(String::from_utf8_lossy(around).into_owned())
-        })
+        let found = |at: usize| {
+            let mut lengths = self.parts.iter().filter(|(length, parts)| {
+                lower.get(at..at + length).is_some_and(|part| parts.contains(part) && !was_sent(part))
+            });
+            lengths.next().map(|(length, _)| *length)
+        };
+        let mut begins = lower.windows(2).enumerate().filter(|(_, two)| self.begin.contains(&[two[0], two[1]]));
+        let (at, length) = begins.find_map(|(at, _)| Some((at, found(at)?)))?;
+        let around = &came[at.saturating_sub(20)..(at + length + 20).min(came.len())];
+        Some(String::from_utf8_lossy(around).into_owned())
     }
 }
 

@@ -4,7 +4,7 @@
 //!
 //! In reading order: [`control`] (what the control plane says) and [`gateways`] → [`tunnels`] → [`session`]
 //! (ticket, database, relay) → [`pipeline`] (inspect, decide, record, forward) → [`outbox`]; beside them
-//! [`worker`] (threads), [`roles`] (database roles for one session), [`rules`] (what statements are decided by), [`trial`] (what a statement would do, for whoever tries policies), [`scan`] (what columns seem to hold), [`registry`] (how sessions are ended), [`budgets`] (what grants may use up), [`gates`] (how many sessions a connection has), [`lease`], [`ticket`], [`config`].
+//! [`worker`] (threads), [`rules`] (what statements are decided by), [`masked`] (which columns are masked), [`probes`] (what grants may ask about these), [`trial`] (what a statement would do, for whoever tries policies), [`scan`] (what columns seem to hold), [`registry`] (how sessions are ended), [`budgets`] (what grants may use up), [`gates`] (how many sessions a connection has), [`lease`], [`ticket`], [`config`].
 
 mod budgets;
 mod catalogs;
@@ -13,8 +13,10 @@ mod control;
 mod gates;
 mod gateways;
 mod lease;
+mod masked;
 mod outbox;
 mod pipeline;
+mod probes;
 mod registry;
 mod roles;
 mod rules;
@@ -59,6 +61,9 @@ pub enum StartError {
     /// The outbox's folder.
     #[error("the audit outbox in the data folder cannot be opened")]
     Outbox(#[source] io::Error),
+    /// What is kept for masks.
+    #[error("what the data folder keeps for masks (`masks`, `tagged.json`) cannot be read or made")]
+    Masks(#[source] io::Error),
     /// Threads.
     #[error("the data path's threads cannot be started")]
     Threads(#[source] io::Error),
@@ -109,6 +114,7 @@ pub async fn start(config: Config, metrics: Option<PrometheusHandle>) -> Result<
     // A new one for each process; the kind of id is of no importance.
     let incarnation: Arc<str> = SegmentId::new().as_str().into();
     let verifier = ticket::Verifier::new(keeper.identity().id.clone(), incarnation.to_string());
+    let masked = masked::Known::open(&config.data_dir).map_err(StartError::Masks)?;
     let rules = rules::Current::new(keeper.identity().id.clone(), incarnation.to_string());
     let common = worker::Common {
         config: Arc::new(config),
@@ -117,6 +123,7 @@ pub async fn start(config: Config, metrics: Option<PrometheusHandle>) -> Result<
         verifier: Arc::new(verifier),
         rules: Arc::new(rules),
         catalogs: catalogs::Catalogs::new(),
+        masked: Arc::new(masked),
         connections: Arc::new(ArcSwap::from_pointee(HashMap::new())),
         budgets: budgets::Budgets::default(),
         gates: gates::Gates::default(),

@@ -1,6 +1,7 @@
 //! What statements are decided by, as the control plane signed it for this process: policies, and of each connection
-//! whether it is frozen and what is tagged.
+//! whether it is frozen, what is tagged and how that is masked.
 
+use crate::masked::wanted::Wanted;
 use arc_swap::{ArcSwapOption, Guard};
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use parking_lot::Mutex;
@@ -68,6 +69,8 @@ pub struct Facts {
     pub frozen: bool,
     /// Tags of schemas, relations and columns. The kinds of relations are the catalog's to say: here each is unknown.
     pub objects: Objects,
+    /// What is to be masked, if anything is.
+    pub masks: Option<Wanted>,
 }
 
 /// What is in force in this process. `load` is for each statement: it takes no lock.
@@ -151,7 +154,9 @@ fn policies(files: Vec<PolicyFile>, before: Option<&Rules>) -> Result<Arc<Polici
     }
 }
 
-fn facts(facts: ConnectionFacts) -> (String, Facts) {
+/// A connection's name, and what is said of it.
+pub(crate) fn facts(facts: ConnectionFacts) -> (String, Facts) {
+    let masks = Wanted::of(&facts);
     let mut schemas: BTreeMap<Arc<str>, BTreeSet<Arc<str>>> = BTreeMap::new();
     let mut relations: BTreeMap<Name, BTreeSet<Arc<str>>> = BTreeMap::new();
     let mut columns: BTreeMap<Name, BTreeMap<Arc<str>, BTreeSet<Arc<str>>>> = BTreeMap::new();
@@ -178,14 +183,16 @@ fn facts(facts: ConnectionFacts) -> (String, Facts) {
             .map(|(name, columns)| (name, columns.into_iter().map(|(column, tags)| (column, shared(tags))).collect()))
             .collect(),
     };
-    (facts.name, Facts { frozen: facts.frozen, objects })
+    (facts.name, Facts { frozen: facts.frozen, objects, masks })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::masked::wanted::Masking;
     use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
     use postern_policy::objects::Describe;
+    use postern_proto::v1::{Compare, Mask, QualifiedName, TagMask};
 
     const PERMIT: &str = "@id(\"all\")\npermit(principal, action, resource);";
 
@@ -210,6 +217,14 @@ mod tests {
                     tag("public", "orders", "", "shop"),
                     tag("public", "customers", "email", "pii"),
                 ],
+                masks: vec![TagMask {
+                    tag: "pii".into(),
+                    mask: Mask::Hash.into(),
+                    compare: Compare::Any.into(),
+                    ..TagMask::default()
+                }],
+                safe_functions: vec![QualifiedName { schema: "public".into(), name: "slug".into() }],
+                ..ConnectionFacts::default()
             }],
         }
     }
@@ -301,6 +316,25 @@ mod tests {
         assert!(has(&objects.relation(&name("orders")).1, "shop"));
         assert!(has(&objects.column(&name("customers"), Some("email")), "pii"));
         assert!(objects.relation(&name("customers")).1.is_empty());
+    }
+
+    #[test]
+    fn masks_are_those_of_tags_that_something_has() {
+        let fixture = Fixture::new();
+        let rules = fixture.take(&bundle(1)).unwrap();
+        let masks = rules.connections["demo"].masks.as_ref().unwrap();
+        let expected = Masking { mask: postern_mask::Mask::Hash, compare: Some(postern_mask::rules::Compare::Any) };
+        assert_eq!(masks.masks["pii"], expected);
+        assert!(masks.safe.functions.contains(&Name { schema: "public".into(), name: "slug".into() }));
+        let mut next = bundle(2);
+        next.connections[0].masks[0].tag = "other".into();
+        assert_eq!(fixture.take(&next).unwrap().connections["demo"].masks, None);
+        // What a newer control plane says and this connector does not know.
+        let mut next = bundle(3);
+        next.connections[0].masks[0] = TagMask { tag: "pii".into(), mask: 99, keep: 0, compare: 99 };
+        let rules = fixture.take(&next).unwrap();
+        let expected = Masking { mask: postern_mask::Mask::Redact, compare: Some(postern_mask::rules::Compare::None) };
+        assert_eq!(rules.connections["demo"].masks.as_ref().unwrap().masks["pii"], expected);
     }
 
     mod fuzz {

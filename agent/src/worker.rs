@@ -7,6 +7,7 @@ use crate::{
     control::Control,
     gates::Gates,
     lease::Lease,
+    masked::Known,
     outbox::{
         Outbox,
         recorder::{self, Recorder},
@@ -59,6 +60,8 @@ pub struct Common {
     pub rules: Arc<rules::Current>,
     /// What the databases' own catalogs say of names.
     pub catalogs: Catalogs,
+    /// Which of their columns are masked.
+    pub masked: Arc<Known>,
     /// The connections by name, as the control plane says.
     pub connections: Arc<ArcSwap<HashMap<String, Connection>>>,
     /// What grants may use up.

@@ -27,7 +27,6 @@ use postern_types::{
 };
 use secrecy::SecretString;
 use serde_json::json;
-use std::collections::BTreeMap;
 
 /// The most secrets that a grant has beside its URL's.
 const MAX_CREDENTIALS: i64 = 1000;
@@ -139,16 +138,7 @@ async fn is_disabled(tx: &mut Tx, principal: &PrincipalRef) -> Result<bool, Stor
 
 /// A connection of which only the name is left.
 fn gone(name: &str, now: Micros) -> ConnectionRow {
-    let document = ConnectionDocument {
-        name: name.to_owned(),
-        database: String::new(),
-        connector: String::new(),
-        roles: BTreeMap::new(),
-        tags: BTreeMap::new(),
-        masks: BTreeMap::new(),
-        max_backends: None,
-        queue_wait: None,
-    };
+    let document = ConnectionDocument { name: name.to_owned(), ..ConnectionDocument::default() };
     ConnectionRow { document, created_at: now, updated_at: now }
 }
 

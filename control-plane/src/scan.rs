@@ -117,7 +117,8 @@ fn told(document: &ConnectionDocument, role: &str, asked: &Scan, seen: ScannedCo
         )));
     }
     // Of one tag there is one mask, also among those that are proposed.
-    let mut masks: BTreeMap<String, Mask> = document.masks.clone();
+    let known = document.masks.iter().map(|(tag, masking)| (tag.clone(), masking.mask().clone()));
+    let mut masks: BTreeMap<String, Mask> = known.collect();
     let columns = seen.columns.into_iter().map(|column| proposed(document, &mut masks, column));
     let columns = columns.filter(|column| column.tag.is_some() || asked.column.is_some()).collect();
     let not_sampled = |it: v1::NotSampled| NotSampled { table: format!("{}.{}", it.schema, it.relation), why: it.why };

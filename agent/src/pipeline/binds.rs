@@ -1,5 +1,5 @@
-//! The values with which statements are run, where policies want them recorded. They may be large, and stream past: of
-//! each of them, and of all of one Bind, only the beginning is kept.
+//! The values with which statements are run, where policies want them recorded, or where they ask about masked columns.
+//! They may be large, and stream past: of each of them, and of all of one Bind, only the beginning is kept.
 //!
 //! <https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-BIND>
 
@@ -52,8 +52,8 @@ impl Binds {
         }
         Err(Report::new(
             "54000",
-            "too many portals are bound and not executed for their values to be recorded",
-            "Execute or close some before you bind more.",
+            "too many portals are bound and not closed for their values to be kept",
+            "Execute or close some, or end the transaction, before you bind more.",
         ))
     }
 
@@ -77,6 +77,11 @@ impl Binds {
             self.cost += bound.cost;
             self.waiting.insert(portal, bound);
         }
+    }
+
+    /// The values with which a portal was bound, if they are kept.
+    pub fn of(&self, portal: &[u8]) -> Option<&Bound> {
+        self.waiting.get(portal)
     }
 
     /// No portal is left.

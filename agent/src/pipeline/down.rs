@@ -337,6 +337,7 @@ impl Pipeline {
         self.guard.no_portals();
         if self.tracker.is_idle() && !self.in_batch {
             self.binds.clear();
+            self.asking.clear();
         }
     }
 

@@ -9,10 +9,11 @@ use super::{
 use crate::{
     catalogs::{Snapshot, Watched},
     config,
-    rules::{Current, Facts, Rules},
+    masked::Known,
+    rules::{Current, Facts, Rules, facts},
 };
-use postern_policy::{Policies, objects::Objects};
-use postern_proto::v1::Ticket;
+use postern_policy::Policies;
+use postern_proto::v1::{ConnectionFacts, Ticket};
 use postern_sql::{
     Catalog,
     catalog::{Builder, Query},
@@ -36,15 +37,15 @@ fn catalog() -> Catalog {
     };
     rows(Query::Schemas, &["11", "pg_catalog"]);
     rows(Query::Schemas, &["2200", "public"]);
-    rows(Query::Types, &["23", "pg_catalog", "int4", "b", "0", "false", "0"]);
+    rows(Query::Types, &["23", "pg_catalog", "int4", "b", "0", "false", "0", "-1"]);
     for (oid, name) in [("16400", "orders"), ("16410", "secrets")] {
         rows(Query::Relations, &[oid, "public", name, "r", "p", "u", "false", "16402", "NULL", "NULL", "NULL"]);
-        rows(Query::Columns, &[oid, "1", "id", "23", "NULL", "", "false"]);
+        rows(Query::Columns, &[oid, "1", "id", "23", "NULL", "", "false", "-1"]);
     }
-    rows(Query::Types, &["25", "pg_catalog", "text", "b", "0", "false", "0"]);
+    rows(Query::Types, &["25", "pg_catalog", "text", "b", "0", "false", "0", "-1"]);
     rows(Query::Relations, &["16420", "public", "people", "r", "p", "u", "false", "16422", "NULL", "NULL", "NULL"]);
-    rows(Query::Columns, &["16420", "1", "id", "23", "NULL", "", "false"]);
-    rows(Query::Columns, &["16420", "2", "email", "25", "NULL", "", "false"]);
+    rows(Query::Columns, &["16420", "1", "id", "23", "NULL", "", "false", "-1"]);
+    rows(Query::Columns, &["16420", "2", "email", "25", "NULL", "", "false", "-1"]);
     builder.build()
 }
 
@@ -64,40 +65,41 @@ pub(super) struct Fixture {
     current: Arc<Current>,
     watched: Arc<Watched>,
     counter: u64,
-    objects: Objects,
+    tagged: ConnectionFacts,
 }
 
 impl Fixture {
     fn new(role: &str) -> Self {
-        Self::with(role, Objects::default())
+        Self::with(role, ConnectionFacts::default())
     }
 
-    /// Where these are tagged.
-    pub(super) fn with(role: &str, objects: Objects) -> Self {
+    /// Where these are tagged and masked.
+    pub(super) fn with(role: &str, tagged: ConnectionFacts) -> Self {
         let current = Arc::new(Current::new("con_a".into(), "i1".into()));
         let watched = Watched::with(snapshot("f1"));
         let shared = Arc::clone(&watched);
         let sight = Sight::new(18, Box::new(move || Arc::clone(&shared)));
-        put(&current, 1, Arc::clone(&DEFAULT), Facts { frozen: false, objects: objects.clone() });
+        put(&current, 1, Arc::clone(&DEFAULT), facts(tagged.clone()).1);
         let ticket = Ticket { connection: "demo".into(), access_role: role.into(), ..Ticket::default() };
-        let policy = Policy::new(&current, &ticket).unwrap();
+        let policy = Policy::new(&current, &Known::for_tests(), &ticket).unwrap();
         let mut judge = Judge::new(role.into(), false, policy, None, sight);
         if judge.begin() {
             judge.prime(Arc::new(snapshot("f1")), &names(None, false)).unwrap();
         }
         let session = session_of(config::Outbox::default(), judge);
-        Self { session, current, watched, counter: 1, objects }
+        Self { session, current, watched, counter: 1, tagged }
     }
 
     pub(super) fn apply(&mut self, text: &str) {
         self.counter += 1;
-        let facts = Facts { frozen: false, objects: self.objects.clone() };
+        let facts = facts(self.tagged.clone()).1;
         put(&self.current, self.counter, Arc::new(Policies::load(&[("a.cedar", text)]).unwrap()), facts);
     }
 
     fn freeze(&mut self) {
         self.counter += 1;
-        put(&self.current, self.counter, Arc::clone(&DEFAULT), Facts { frozen: true, objects: self.objects.clone() });
+        let (_, frozen) = facts(ConnectionFacts { frozen: true, ..self.tagged.clone() });
+        put(&self.current, self.counter, Arc::clone(&DEFAULT), frozen);
     }
 
     /// What goes to the server now of what is held; nothing while it has to wait.

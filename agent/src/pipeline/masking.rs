@@ -1,36 +1,60 @@
-//! What the policies and masks in force say of the results of a statement.
+//! What the policies and masks in force say of a statement and of its results.
 
 use super::{
     basis::Ruled,
     mask::{Cover, Expected, Masked, Shown},
     policy::Policy,
 };
-use postern_mask::Key;
-use postern_policy::{Outcome, objects::Describe};
-use postern_sql::{Catalog, facts};
+use crate::masked::{self, Known};
+use postern_mask::{
+    Key,
+    plan::{Permits, Plan, plan},
+    refused::Refused,
+    rules::Column,
+};
+use postern_policy::{Decision, Lifetime};
+use postern_sql::{
+    Catalog,
+    facts::{self, Action, Name},
+};
 use postern_wire::error::Report;
 use std::{
-    collections::BTreeSet,
-    sync::{Arc, LazyLock},
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
 
-static KEY: LazyLock<Key> = LazyLock::new(|| {
-    let mut secret = [0; 32];
-    let _ = aws_lc_rs::rand::fill(&mut secret);
-    Key::new(&secret)
-});
+/// By which catalog a statement is understood.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// The catalog.
+    pub catalog: &'a Catalog,
+    /// Whether it is the session's own, which has changed it and may roll that back.
+    pub own: bool,
+    /// The session's temporary schema.
+    pub temp: Option<&'a str>,
+}
 
 impl Policy {
     /// Whether any column's values are masked.
     #[must_use]
     pub fn masks_anything(&self) -> bool {
-        self.facts().is_ok_and(|facts| !facts.objects.columns.is_empty())
+        self.facts().is_ok_and(|facts| facts.masks.is_some())
     }
 
-    /// For the masks that need one.
-    #[must_use]
-    pub fn key(&self) -> Key {
-        KEY.clone()
+    /// The keys for values with these tags.
+    ///
+    /// # Errors
+    /// When the connection's secret cannot be had: nothing that is masked may be shown then.
+    pub fn keys(&self, tags: BTreeSet<Arc<str>>) -> Result<BTreeMap<Arc<str>, Key>, Report> {
+        let key = |tag: Arc<str>| Ok((Arc::clone(&tag), self.known().keys.of(self.connection(), &tag)?));
+        tags.into_iter().map(key).collect::<std::io::Result<_>>().map_err(|error| {
+            tracing::error!(%error, connection = self.connection(), "the secret of the connection's masks cannot be had");
+            Report::new(
+                "57P03",
+                "the connector cannot mask what the statement reads",
+                "Try again; if it lasts, tell the operators of Postern.",
+            )
+        })
     }
 
     /// How a statement is shown; nothing where it touches nothing masked.
@@ -40,44 +64,104 @@ impl Policy {
     pub fn mask(
         &self,
         statement: &facts::Statement,
-        catalog: &Catalog,
-        temp: Option<&str>,
+        view: View<'_>,
         ruled: &mut Ruled,
     ) -> Result<Option<Masked>, Report> {
-        let objects = &self.facts()?.objects;
-        let mut masked = Masked { result: Expected::of(statement, catalog, temp), ..Masked::default() };
-        let mut tags_of = |relation: &facts::Name, column: Option<&Arc<str>>| {
-            let tags = objects.column(relation, column.map(|column| &**column));
-            let name = column.map_or_else(
-                || format!("{}.{}", relation.schema, relation.name),
-                |column| format!("{}.{}.{column}", relation.schema, relation.name),
-            );
-            if let (Some(column), false) = (column, tags.is_empty()) {
-                let decision = self.plan().decide_unmask(&ruled.moment, statement, objects, relation, column);
-                if let Outcome::Allow { .. } = decision.outcome {
-                    ruled.lifetime = ruled.lifetime.and(decision.lifetime);
-                    masked.shown.push(Shown {
-                        column: name.into(),
-                        tags: tags.iter().cloned().collect(),
-                        policies: decision.policies.iter().map(|policy| policy.to_string().into()).collect(),
-                    });
-                    return None;
-                }
-            }
-            let tags: BTreeSet<Arc<str>> = tags.iter().cloned().collect();
-            (!tags.is_empty()).then_some((Arc::<str>::from(name), tags))
+        let known: &Arc<Known> = self.known();
+        let Some(masked) = known.masked(self.connection(), self.rules(), view.catalog, view.own) else {
+            return Ok(None);
         };
-        for (column, output) in masked.result.columns.iter_mut().zip(&statement.output.columns) {
-            let origins: Vec<_> =
-                output.origins.iter().filter_map(|origin| tags_of(&origin.relation, origin.column.as_ref())).collect();
-            if !origins.is_empty() {
-                let columns = origins.iter().map(|(name, _)| name.clone()).collect();
-                let tags = origins.into_iter().flat_map(|(_, tags)| tags).collect();
-                column.cover = Some(Cover { mask: None, ty: None, columns, tags });
+        let told = Policy::told(statement);
+        let mut asking = Asking {
+            policy: self,
+            told: &told,
+            masked: &masked,
+            ruled: &mut *ruled,
+            unmasking: BTreeMap::new(),
+            overwriting: Vec::new(),
+        };
+        let plan = plan(statement, &masked.rules, &mut asking).map_err(report)?;
+        let Asking { mut unmasking, overwriting, .. } = asking;
+        if plan.is_nothing() {
+            return Ok(None);
+        }
+        let mut shown = Vec::new();
+        for column in &plan.unmasked {
+            if let Some(decision) = unmasking.remove(column) {
+                shown.push(Shown {
+                    column: column.to_string().into(),
+                    tags: masked.rules.of(column).map(|rule| rule.tags.clone()).unwrap_or_default(),
+                    policies: decision.policies.clone(),
+                });
+                self.oblige(statement, decision, ruled)?;
             }
         }
-        masked.withheld = statement.columns.iter().any(|used| tags_of(&used.relation, used.column.as_ref()).is_some());
-        let matters = masked.withheld || masked.result.is_masked() || !masked.shown.is_empty();
-        Ok(matters.then_some(masked))
+        for decision in overwriting {
+            self.oblige(statement, decision, ruled)?;
+        }
+        let result = covered(Expected::of(statement, view.catalog, view.temp), &plan);
+        Ok(Some(Masked { result, withheld: plan.touches, shown, probes: plan.probes }))
+    }
+}
+
+/// What is done to the columns of a result.
+fn covered(mut result: Expected, plan: &Plan) -> Expected {
+    for (column, mask) in result.columns.iter_mut().zip(&plan.columns) {
+        column.cover = mask.as_ref().map(|mask| Cover {
+            mask: mask.mask,
+            ty: mask.ty.clone(),
+            columns: mask.of.iter().map(|column| column.to_string().into()).collect(),
+            tags: mask.tags.clone(),
+        });
+    }
+    result
+}
+
+fn report(Refused { message, hint, .. }: Refused) -> Report {
+    Report::new("42501", message, hint)
+}
+
+/// Asks the policies for a statement.
+struct Asking<'a> {
+    policy: &'a Policy,
+    told: &'a facts::Statement,
+    masked: &'a masked::Masked,
+    ruled: &'a mut Ruled,
+    unmasking: BTreeMap<Column, Decision>,
+    overwriting: Vec<Decision>,
+}
+
+impl Asking<'_> {
+    fn keep_lifetime(&mut self, lifetime: Lifetime) {
+        self.ruled.lifetime = self.ruled.lifetime.and(lifetime);
+    }
+}
+
+impl Permits for Asking<'_> {
+    fn unmask(&mut self, column: &Column) -> bool {
+        let Self { policy, told, masked, ruled, .. } = self;
+        let Column { relation, name } = column;
+        let decision = policy.plan().decide_unmask(&ruled.moment, told, &masked.objects, relation, name);
+        self.keep_lifetime(decision.lifetime);
+        let allowed = decision.is_allowed();
+        self.unmasking.insert(column.clone(), decision);
+        allowed
+    }
+
+    fn overwrite(&mut self, column: &Column) -> bool {
+        let Self { policy, told, masked, ruled, .. } = self;
+        let Column { relation, name } = column;
+        let decision = policy.plan().decide_overwrite(&ruled.moment, told, &masked.objects, relation, name);
+        self.keep_lifetime(decision.lifetime);
+        let allowed = decision.is_allowed();
+        if allowed {
+            self.overwriting.push(decision);
+        }
+        allowed
+    }
+
+    fn write(&mut self, relation: &Name) -> bool {
+        let may = |action| self.policy.plan().may_ever(action, relation, &self.masked.objects);
+        !self.policy.only_reads() && (may(Action::Insert) || may(Action::Update))
     }
 }

@@ -137,6 +137,8 @@ pub struct Pipeline {
     judge: Judge,
     /// Values to be recorded.
     binds: Binds,
+    /// Those that ask about masked columns, as long as their portals are there.
+    asking: Binds,
     /// Of a session whose statements may have limits.
     guard: Guard,
     /// Rows that are on their way to the client.
@@ -170,6 +172,7 @@ impl Pipeline {
             said_goodbye: false,
             judge,
             binds: Binds::default(),
+            asking: Binds::default(),
             guard,
             rewritten: Vec::new(),
             held: false,
@@ -228,10 +231,11 @@ impl Pipeline {
                 if let (Input::Passing(_), Some(bytes)) = (&self.input, bytes.get(..taken)) {
                     to_server.extend_from_slice(bytes);
                     self.binds.pass(bytes);
+                    self.asking.pass(bytes);
                 }
                 if over {
                     self.input = Input::Between;
-                    self.binds.end();
+                    self.values_end();
                 }
                 return Ok(taken);
             }
@@ -255,7 +259,7 @@ impl Pipeline {
         }
         if let Some(message) = bytes.get(..header.total()) {
             let _ = self.message(header, message, to_server)?;
-            self.binds.end();
+            self.values_end();
             return Ok(header.total());
         }
         let passes = match header.tag {
@@ -331,7 +335,7 @@ impl Pipeline {
                     }
                     b'C' => {
                         if let Target::Portal(portal) = frontend::target(header.tag, body)? {
-                            self.binds.take(inspect::key(portal));
+                            self.forget_values(inspect::key(portal));
                         }
                     }
                     _ => {}
@@ -352,12 +356,11 @@ impl Pipeline {
         }
         let failed = self.is_failed();
         self.ran |= statement.kind != StatementKind::Parse;
-        let (decision, way) = self.decide(&statement, failed);
+        let portal = if header.tag == b'E' { Some(inspect::key(frontend::execute(body)?.0)) } else { None };
+        let (decision, way) = self.decide(&statement, portal, failed);
         let seq = self.journal.decided(&statement, &decision)?;
         self.inspector.recorded(&statement, seq);
-        if header.tag == b'E'
-            && let Some(bound) = self.binds.take(inspect::key(frontend::execute(body)?.0))
-        {
+        if let Some(bound) = portal.and_then(|portal| self.binds.take(portal)) {
             self.journal.bound(seq, bound)?;
         }
         let goes_on = matches!(decision.answer, Answer::Allow(_));
@@ -404,10 +407,26 @@ impl Pipeline {
         Ok(goes_on)
     }
 
-    /// Whether a statement may run, and how it is sent.
-    fn decide(&mut self, statement: &inspect::Statement, failed: bool) -> (Decision, Way) {
+    /// All values of a Bind have passed.
+    fn values_end(&mut self) {
+        self.binds.end();
+        self.asking.end();
+    }
+
+    /// A portal is gone, or about to be another one.
+    fn forget_values(&mut self, portal: &[u8]) {
+        self.binds.take(portal);
+        self.asking.take(portal);
+    }
+
+    /// Whether a statement may run, with the values that the portal is bound with, and how it is sent.
+    fn decide(&mut self, statement: &inspect::Statement, portal: Option<&[u8]>, failed: bool) -> (Decision, Way) {
         let decision = decide::decide(statement, &mut self.judge, &self.inspector, failed);
         let Answer::Allow(terms) = &decision.answer else { return (decision, Way::Free) };
+        let values = portal.and_then(|portal| self.asking.of(portal));
+        if let Err(report) = self.judge.draw(statement, terms.as_deref(), values) {
+            return (Refused::from(report).into(), Way::Free);
+        }
         match self.guard.admit(statement, terms.as_deref()) {
             Ok(way) => (decision, way),
             Err(report) => (Refused::from(report).into(), Way::Free),
@@ -421,13 +440,15 @@ impl Pipeline {
         let bind = inspect::bind_names(body)?.ok_or(ProtocolError::Malformed { tag: b'B' })?;
         let portal = inspect::key(bind.portal);
         // What it was bound with before is gone.
-        self.binds.take(portal);
+        self.forget_values(portal);
         let admitted = self.judge.admit_bind(&statement, portal, &self.inspector, self.is_failed());
-        let admitted = admitted.and_then(|recorded| {
-            if recorded {
-                self.binds.has_room()?;
-                self.binds.begin(portal);
-                self.binds.pass(body.get(bind.length()..).unwrap_or_default());
+        let admitted = admitted.and_then(|values| {
+            for (binds, kept) in [(&mut self.binds, values.recorded), (&mut self.asking, values.asking)] {
+                if kept {
+                    binds.has_room()?;
+                    binds.begin(portal);
+                    binds.pass(body.get(bind.length()..).unwrap_or_default());
+                }
             }
             Ok(())
         });

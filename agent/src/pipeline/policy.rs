@@ -4,7 +4,11 @@ use super::{
     basis::{Basis, Last, Ruled},
     ceilings::Ceilings,
 };
-use crate::rules::{Current, Facts, Rules};
+use crate::{
+    masked::Known,
+    probes::Asked,
+    rules::{Current, Facts, Rules},
+};
 use postern_policy::{
     Connection, Decision, Deed, Grant, Moment, Obligations, Outcome, Plan, Principal, PrincipalKind, Subject,
     objects::Describe,
@@ -21,6 +25,8 @@ use std::{net::IpAddr, rc::Rc, sync::Arc};
 /// The policies as they are for one session.
 pub struct Policy {
     current: Arc<Current>,
+    known: Arc<Known>,
+    asked: Arc<Asked>,
     rules: Arc<Rules>,
     subject: Subject,
     client: IpAddr,
@@ -36,7 +42,7 @@ impl Policy {
     ///
     /// # Errors
     /// When it is not known what is in force: nothing may run then.
-    pub fn new(current: &Arc<Current>, ticket: &Ticket) -> Result<Self, Report> {
+    pub fn new(current: &Arc<Current>, known: &Arc<Known>, ticket: &Ticket) -> Result<Self, Report> {
         let rules = rules(current)?;
         let kind = match ticket.principal.as_ref().map(v1::Principal::kind) {
             Some(v1::principal::Kind::User) => PrincipalKind::User,
@@ -68,7 +74,9 @@ impl Policy {
             // Each statement is told why.
             Outcome::Review { .. } | Outcome::Deny(_) => Ceilings::default(),
         };
-        Ok(Self { current: Arc::clone(current), rules, subject, client, plan, ceilings, everything })
+        let (current, known) = (Arc::clone(current), Arc::clone(known));
+        let asked = known.probes.of(ticket, Micros::now());
+        Ok(Self { current, known, asked, rules, subject, client, plan, ceilings, everything })
     }
 
     /// What the session's time-outs may be.
@@ -79,6 +87,48 @@ impl Policy {
 
     pub(super) fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    pub(super) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    pub(super) fn known(&self) -> &Arc<Known> {
+        &self.known
+    }
+
+    /// What the grant has asked about masked columns.
+    pub(super) fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
+    pub(super) fn connection(&self) -> &str {
+        &self.subject.connection.name
+    }
+
+    /// Whether the access role only reads, whatever policies say.
+    pub(super) fn only_reads(&self) -> bool {
+        self.subject.grant.read_only
+    }
+
+    /// A statement as policies are told of it.
+    pub(super) fn told(statement: &facts::Statement) -> facts::Statement {
+        without_what_is_told(statement)
+    }
+
+    /// What a permit asks for that holds of a statement besides those of its accesses.
+    ///
+    /// # Errors
+    /// When it cannot be kept.
+    pub(super) fn oblige(
+        &self,
+        statement: &facts::Statement,
+        decision: Decision,
+        ruled: &mut Ruled,
+    ) -> Result<(), Report> {
+        self.enforce(statement, &decision, ruled)?;
+        ruled.permitted(decision);
+        Ok(())
     }
 
     /// Takes what is in force now. Between two calls nothing changes.

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     config,
     lease::Lease,
+    masked::Known,
     outbox::{
         Outbox,
         recorder::{OutboxError, Recorder},
@@ -55,7 +56,7 @@ fn judge() -> Judge {
     current.put(Rules { counter: 1, version: 0, policies: Arc::clone(&DEFAULT), connections });
     let ticket = Ticket { connection: "demo".into(), access_role: "all".into(), ..Ticket::default() };
     let sight = Sight::new(18, Box::new(|| panic!("no catalog is needed")));
-    Judge::new("all".into(), false, Policy::new(&current, &ticket).unwrap(), None, sight)
+    Judge::new("all".into(), false, Policy::new(&current, &Known::for_tests(), &ticket).unwrap(), None, sight)
 }
 
 fn session_with(outbox: config::Outbox) -> Session {

@@ -5,10 +5,7 @@ use super::{
     judged::{Fixture, data_row},
     tests::{READY, backend, bind_execute, failed, parse, query},
 };
-use postern_policy::objects::Objects;
-use postern_proto::v1::{Masking, audit_record::Record};
-use postern_sql::facts::Name;
-use std::sync::Arc;
+use postern_proto::v1::{ConnectionFacts, Mask, Masking, Tag, TagMask, audit_record::Record};
 
 const PEOPLE: i32 = 16_420;
 
@@ -16,10 +13,10 @@ const EMAIL: &str = "SELECT id, email FROM people";
 
 /// `people.email` is masked, but for whom policies permit to see it.
 fn masked() -> Fixture {
-    let people = Name { schema: "public".into(), name: "people".into() };
-    let tags = Arc::new(["pii.email".into()].into());
-    let columns = [(people, [("email".into(), tags)].into())].into();
-    Fixture::with("read", Objects { columns, ..Objects::default() })
+    let tag =
+        Tag { schema: "public".into(), relation: "people".into(), column: "email".into(), tag: "pii.email".into() };
+    let mask = TagMask { tag: "pii.email".into(), mask: Mask::Redact.into(), ..TagMask::default() };
+    Fixture::with("read", ConnectionFacts { tags: vec![tag], masks: vec![mask], ..ConnectionFacts::default() })
 }
 
 /// A RowDescription: of each column its table, number, type and format.
@@ -248,7 +245,7 @@ async fn what_speaks_up_at_the_end_of_a_transaction_is_withheld() {
     let out = fixture.session.server(&[before, answer.clone()].concat(), 3);
     assert!(!has(&out, "secret") && told(&out).contains("23503") && out.ends_with(READY));
     // Nobody has anything masked there.
-    let mut fixture = Fixture::with("read", Objects::default());
+    let mut fixture = Fixture::with("read", ConnectionFacts::default());
     fixture.session.client(&query("COMMIT"));
     assert_eq!(fixture.session.server(&answer, 3), answer);
 }

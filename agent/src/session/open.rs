@@ -88,7 +88,7 @@ pub async fn open(
     told_enough(worker, &ticket.connection).await;
     let held = target(worker, &ticket).await?;
     let application_name = application_name(&ticket, &preamble.startup_parameters);
-    let policy = Policy::new(&worker.rules, &ticket)?;
+    let policy = Policy::new(&worker.rules, &worker.masked, &ticket)?;
     let place = worker.gates.enter(&ticket.connection).await?;
     let (mut target, lease) = own_login(worker, &ticket, &held).await?;
     target.parameters = parameters(&ticket, &preamble.startup_parameters, &application_name, lease.as_ref());

@@ -61,15 +61,15 @@ fn here(folder: &Path) -> String {
     }
 }
 
-/// What is not yet enforced, and what cannot be.
+/// What is enforced by what, and what is not.
 fn limits(foreign: bool) -> &'static str {
     if foreign {
-        "Not yet enforced: masks, and policies on what may write. And there is no backstop: the access roles read,
+        "There is no backstop: the access roles read,
 write and all share the login of the --postgres URL, so `read` is read-only by the analysis of its statements
 alone, not for lack of privileges. Use a login that may do no more than you would give away.
 "
     } else {
-        "Not yet enforced: masks (the shop's columns are tagged), and policies on what may write. `read` sessions only
+        "The shop's personal data is tagged, and comes back masked to `read` and `write`. `read` sessions only
 read: by the analysis of their statements, and under a database role that may only SELECT.
 "
     }

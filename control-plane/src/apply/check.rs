@@ -1,7 +1,7 @@
 //! What a document's types do not say: names, URLs, durations, settings.
 
 use crate::problem::{Problem, shorten};
-use postern_api::document::{AccessRole, Budget, ConnectionDocument, RoleMode};
+use postern_api::document::{AccessRole, Budget, ConnectionDocument, Mask, RoleMode};
 use postern_types::{size::parse_bytes, time::parse_duration};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -12,6 +12,9 @@ const MAX_NAME: usize = 63;
 
 /// The most roles, tags or masks of one connection.
 const MAX_ENTRIES: usize = 10_000;
+
+/// The most characters that a mask keeps: what keeps more masks nothing.
+const MAX_KEPT: u32 = 1_000;
 
 /// The most reviewers that a role can ask for.
 const MAX_APPROVALS: u32 = 20;
@@ -97,7 +100,41 @@ pub(super) fn connection(document: &ConnectionDocument) -> Result<(), Problem> {
         }
         named(&field, tag)?;
     }
-    document.masks.keys().try_for_each(|tag| named(&format!("masks.{tag}"), tag))
+    masks(document)
+}
+
+/// What is known of masks without the database's catalog. Which types they suit, the connector says.
+fn masks(document: &ConnectionDocument) -> Result<(), Problem> {
+    for (tag, masking) in &document.masks {
+        let field = format!("masks.{tag}");
+        named(&field, tag)?;
+        if let Mask::Partial(keep) = masking.mask()
+            && *keep > MAX_KEPT
+        {
+            return Err(Problem::invalid(field, format!("keeps at most {MAX_KEPT} characters")));
+        }
+    }
+    let ConnectionDocument { safe_functions, safe_relations, safe_channels, .. } = document;
+    for (list, entries) in
+        [("safe_functions", safe_functions), ("safe_relations", safe_relations), ("safe_channels", safe_channels)]
+    {
+        if entries.len() > MAX_ENTRIES {
+            return Err(Problem::invalid(list, format!("at most {MAX_ENTRIES} entries")));
+        }
+        for entry in entries {
+            let parts: Vec<_> = entry.split('.').collect();
+            let good = if list == "safe_channels" {
+                !entry.is_empty() && entry.len() <= MAX_NAME
+            } else {
+                parts.len() == 2 && parts.iter().all(|part| !part.is_empty())
+            };
+            if !good {
+                let form = if list == "safe_channels" { "the name of a channel" } else { "`schema.name`" };
+                return Err(Problem::invalid(list, format!("`{}` is not {form}", shorten(entry))));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A URL without a secret, so that none is stored, shown or sent on.
@@ -254,6 +291,45 @@ mod tests {
     }
 
     #[test]
+    fn masks_and_what_is_safe() {
+        let of = |key: &str, value: Value| {
+            let mut document = json!({ "name": "demo", "database": "postgresql://h/d", "connector": "dev" });
+            document[key] = value;
+            document
+        };
+        for good in [
+            json!("redact"),
+            json!({ "partial": 4 }),
+            json!({ "mask": "hash" }),
+            json!({ "mask": { "partial": 2 }, "compare": "none" }),
+        ] {
+            let written = of("masks", json!({ "pii": good }));
+            check(written.clone(), None);
+            let read: ConnectionDocument = deserialize(written.clone()).unwrap();
+            assert_eq!(serde_json::to_value(read).unwrap()["masks"], written["masks"], "written as it was read");
+        }
+        for bad in [
+            json!("blur"),
+            json!({ "mask": "hash", "compare": "some" }),
+            json!({ "mask": "hash", "compares": "any" }),
+            json!({ "compare": "any" }),
+            json!(4),
+        ] {
+            check(of("masks", json!({ "pii": bad })), Some("document"));
+        }
+        check(of("masks", json!({ "pii": { "partial": 1001 } })), Some("masks.pii"));
+        check(of("masks", json!({ "a b": "null" })), Some("masks.a b"));
+        for (key, good, bad) in [
+            ("safe_functions", "public.slug", "slug"),
+            ("safe_relations", "public.remote", "public.remote.id"),
+            ("safe_channels", "jobs.done", ""),
+        ] {
+            check(of(key, json!([good])), None);
+            check(of(key, json!([good, bad])), Some(key));
+        }
+    }
+
+    #[test]
     fn names() {
         for good in ["alice", "alice@example.com", "orders-prod", "_x"] {
             named("name", good).unwrap();
@@ -287,6 +363,10 @@ mod tests {
                     "roles",
                     "tags",
                     "masks",
+                    "mask",
+                    "compare",
+                    "partial",
+                    "safe_functions",
                     "mode",
                     "database_role",
                     "settings",

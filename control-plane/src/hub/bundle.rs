@@ -1,4 +1,4 @@
-//! What a connector decides by: policies, and of each of its connections whether it is frozen and what is tagged.
+//! What a connector decides by: policies, and of each of its connections whether it is frozen, what is tagged and how that is masked.
 
 use super::ConnectorKey;
 use crate::{
@@ -6,7 +6,8 @@ use crate::{
     store::{StoreError, Tx, connections::ConnectionRow, freezes, policies as rows},
 };
 use aws_lc_rs::digest::{SHA256, digest};
-use postern_proto::v1::{ConnectionFacts, PolicyBundle, PolicyFile, Tag};
+use postern_api::document;
+use postern_proto::v1::{Compare, ConnectionFacts, Mask, PolicyBundle, PolicyFile, QualifiedName, Tag, TagMask};
 use prost::Message as _;
 
 /// What a connector was told last.
@@ -69,6 +70,10 @@ pub async fn bundle(
         name: row.name().to_owned(),
         frozen: frozen.contains_key(row.name()),
         tags: row.document.tags.iter().map(|(place, tag)| tagged(place, tag)).collect(),
+        masks: row.document.masks.iter().map(|(tag, masking)| masked(tag, masking)).collect(),
+        safe_functions: row.document.safe_functions.iter().map(|name| qualified(name)).collect(),
+        safe_relations: row.document.safe_relations.iter().map(|name| qualified(name)).collect(),
+        safe_channels: row.document.safe_channels.clone(),
     };
     let file = |(name, text)| PolicyFile { name, text };
     Ok(Some(PolicyBundle {
@@ -86,4 +91,29 @@ fn tagged(place: &str, tag: &str) -> Tag {
     let mut parts = place.splitn(3, '.').map(str::to_owned);
     let mut next = || parts.next().unwrap_or_default();
     Tag { schema: next(), relation: next(), column: next(), tag: tag.to_owned() }
+}
+
+/// `schema.name`, likewise.
+fn qualified(name: &str) -> QualifiedName {
+    let (schema, name) = name.split_once('.').unwrap_or((name, ""));
+    QualifiedName { schema: schema.to_owned(), name: name.to_owned() }
+}
+
+fn masked(tag: &str, masking: &document::Masking) -> TagMask {
+    let (mask, keep) = match masking.mask() {
+        document::Mask::Redact => (Mask::Redact, 0),
+        document::Mask::Null => (Mask::Null, 0),
+        document::Mask::Partial(keep) => (Mask::Partial, *keep),
+        document::Mask::Email => (Mask::Email, 0),
+        document::Mask::Hash => (Mask::Hash, 0),
+        document::Mask::DateYear => (Mask::DateYear, 0),
+        document::Mask::Noise => (Mask::Noise, 0),
+    };
+    let compare = match masking.compare() {
+        None => Compare::Unspecified,
+        Some(document::Compare::None) => Compare::None,
+        Some(document::Compare::Equality) => Compare::Equality,
+        Some(document::Compare::Any) => Compare::Any,
+    };
+    TagMask { tag: tag.to_owned(), mask: mask.into(), keep, compare: compare.into() }
 }

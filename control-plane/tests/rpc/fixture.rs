@@ -112,10 +112,7 @@ impl Plane {
             database: format!("postgresql://127.0.0.1:5432/{name}_db"),
             connector: connector.to_owned(),
             roles: BTreeMap::from([("read".to_owned(), role)]),
-            tags: BTreeMap::new(),
-            masks: BTreeMap::new(),
-            max_backends: None,
-            queue_wait: None,
+            ..ConnectionDocument::default()
         };
         let mut tx = self.running.core.store.begin().await.unwrap();
         connections::put(&mut tx, &document, Micros::now()).await.unwrap();

@@ -211,11 +211,68 @@ pub enum Mask {
     Noise,
 }
 
+/// What may be asked of a masked column in a statement's conditions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Compare {
+    /// Nothing.
+    None,
+    /// Whether it is equal to a constant or a parameter.
+    Equality,
+    /// Anything: conditions, joins, orders.
+    Any,
+}
+
+/// How values with a tag are masked: a mask, or a mask with options.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(
+    untagged,
+    expecting = "a mask is `redact`, `null`, `{ partial: 4 }`, `email`, `hash`, `date_year`, `noise`, or one of these with \
+                 options: `{ mask: hash, compare: any }`; `compare` is `none`, `equality` or `any`"
+)]
+pub enum Masking {
+    /// With the defaults.
+    Plain(Mask),
+    /// With options.
+    With(MaskOptions),
+}
+
+/// A mask with options.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MaskOptions {
+    /// The mask.
+    pub mask: Mask,
+    /// What may be asked of such columns; by default equality, and nothing of dates, times, booleans and enums.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compare: Option<Compare>,
+}
+
+impl Masking {
+    /// Its mask.
+    #[must_use]
+    pub fn mask(&self) -> &Mask {
+        match self {
+            Self::Plain(mask) => mask,
+            Self::With(options) => &options.mask,
+        }
+    }
+
+    /// What may be asked of such columns, where it says.
+    #[must_use]
+    pub fn compare(&self) -> Option<Compare> {
+        match self {
+            Self::Plain(_) => None,
+            Self::With(options) => options.compare,
+        }
+    }
+}
+
 /// How long a session waits for another to end, where a connection does not say.
 pub const DEFAULT_QUEUE_WAIT: &str = "10s";
 
 /// A named PostgreSQL database.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConnectionDocument {
     /// Unique.
@@ -238,7 +295,16 @@ pub struct ConnectionDocument {
     pub tags: BTreeMap<String, String>,
     /// Tag → mask.
     #[serde(default)]
-    pub masks: BTreeMap<String, Mask>,
+    pub masks: BTreeMap<String, Masking>,
+    /// Functions of users, as `schema.name`, that may be called though something is masked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub safe_functions: Vec<String>,
+    /// Relations, as `schema.name`, that may be read though something is masked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub safe_relations: Vec<String>,
+    /// Channels of which may be heard though something is masked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub safe_channels: Vec<String>,
 }
 
 /// A person.

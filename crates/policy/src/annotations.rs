@@ -71,7 +71,7 @@ pub(crate) fn read(policy: &Policy) -> Result<Duties, Vec<Wrong>> {
             )));
         } else if matches!(name, "review" | "preview") && holds_nothing(policy) {
             wrongs.push(wrong((
-                format!("`@{name}` on a policy for `connect` or `unmask`: only statements can be held"),
+                format!("`@{name}` on a policy for `connect`, `unmask` or `overwrite`: only statements can be held"),
                 "an access role's `reviewers` decide who may connect".to_owned(),
             )));
         } else if let Err(trouble) = duty(&mut duties, &mut preview, name, value) {

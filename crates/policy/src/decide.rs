@@ -65,9 +65,19 @@ impl Policies {
     /// Decides whether a statement may show the values of a column.
     #[must_use]
     pub fn decide_unmask(&self, question: &Question<'_>, relation: &Name, column: &Arc<str>) -> Decision {
+        self.decide_column(Action::Unmask, question, relation, column)
+    }
+
+    /// Decides whether a statement may write over the values of a masked column.
+    #[must_use]
+    pub fn decide_overwrite(&self, question: &Question<'_>, relation: &Name, column: &Arc<str>) -> Decision {
+        self.decide_column(Action::Overwrite, question, relation, column)
+    }
+
+    fn decide_column(&self, action: Action, question: &Question<'_>, relation: &Name, column: &Arc<str>) -> Decision {
         let facts = question.facts();
         let mut judge = Plain { policies: self, facts: &facts };
-        let item = Asked::unmask(relation, column, question.objects);
+        let item = Asked::column(action, relation, column, question.objects);
         conclude(self, question.subject, question.moment, std::iter::once(item), &mut judge)
     }
 
@@ -167,7 +177,8 @@ pub(crate) fn conclude<J: Judge>(
         if !ruling.is_permitted() {
             return denied(policies, subject, moment, &item, (&ruling, sum.reads), judge);
         }
-        sum.add(policies, &ruling, judge.action(&item).is_of_statements());
+        // Nobody is asked whether a session may begin.
+        sum.add(policies, &ruling, judge.action(&item) != Action::Connect);
         // The first access that asks for a reason, since it is the one to be named.
         if sum.obligations.reason_required && subject.grant.reason.trim().is_empty() {
             return reason_missing(policies, subject, moment, &judge.describe(&item), (&ruling, sum.reads));
@@ -194,7 +205,7 @@ struct Sum {
 }
 
 impl Sum {
-    /// `held` says whether the access is of a kind that can be held for a review.
+    /// `held` says whether a review is heeded.
     fn add(&mut self, policies: &Policies, ruling: &Ruling, held: bool) {
         for (n, rule) in ruling.permits.iter().filter_map(|n| Some((*n, policies.rules.get(*n)?))) {
             self.obligations.merge(&rule.duties.obligations);
@@ -267,6 +278,7 @@ fn hint(subject: &Subject, cause: DenialCause, (action, resource): (Action, &str
         (DenialCause::Error, _) => "tell an admin: the policies on this connection need mending".to_owned(),
         (_, Action::Connect) => format!("this grant opens no session here and now; {ask}"),
         (_, Action::Unmask) => "the column's values stay masked under this grant".to_owned(),
+        (_, Action::Overwrite) => format!("this grant sees {resource} masked, and may not write over it; {ask}"),
         _ if possible.is_empty() => format!("this grant may do nothing to {resource}; {ask}"),
         _ => {
             let possible: Vec<_> = possible.iter().map(|action| action.as_str()).collect();

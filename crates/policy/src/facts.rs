@@ -103,11 +103,12 @@ pub enum Action {
     Call,
     Admin,
     Unmask,
+    Overwrite,
 }
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Connect,
         Self::Read,
         Self::Insert,
@@ -118,6 +119,7 @@ impl Action {
         Self::Call,
         Self::Admin,
         Self::Unmask,
+        Self::Overwrite,
     ];
 
     /// As policies name it.
@@ -134,13 +136,14 @@ impl Action {
             Self::Call => "call",
             Self::Admin => "admin",
             Self::Unmask => "unmask",
+            Self::Overwrite => "overwrite",
         }
     }
 
     /// Whether statements do it, so that it can be held for a review.
     #[must_use]
     pub fn is_of_statements(self) -> bool {
-        !matches!(self, Self::Connect | Self::Unmask)
+        !matches!(self, Self::Connect | Self::Unmask | Self::Overwrite)
     }
 }
 
@@ -148,7 +151,7 @@ impl Action {
     /// As a statement's facts name it.
     pub(crate) fn of_statement(self) -> Option<facts::Action> {
         Some(match self {
-            Self::Connect | Self::Unmask => return None,
+            Self::Connect | Self::Unmask | Self::Overwrite => return None,
             Self::Read => facts::Action::Read,
             Self::Insert => facts::Action::Insert,
             Self::Update => facts::Action::Update,
@@ -361,8 +364,8 @@ impl Asked {
         Self { action: access.action.into(), resource, manner: access.manner.into() }
     }
 
-    /// To see a column's values.
-    pub(crate) fn unmask(relation: &Name, column: &Arc<str>, objects: &dyn Describe) -> Self {
+    /// To see a column's values, or to write over them.
+    pub(crate) fn column(action: Action, relation: &Name, column: &Arc<str>, objects: &dyn Describe) -> Self {
         let resource = Resource::Column {
             schema: relation.schema.clone(),
             table: relation.name.clone(),
@@ -370,7 +373,7 @@ impl Asked {
             tags: objects.column(relation, Some(column)),
             schema_tags: objects.schema(&relation.schema),
         };
-        Self { action: Action::Unmask, resource, manner: Way::Plain }
+        Self { action, resource, manner: Way::Plain }
     }
 
     /// To have a session at all.

@@ -36,8 +36,8 @@ pub struct Plan {
     columns: RwLock<HashMap<ColumnName, Arc<Cell>>>,
 }
 
-/// A column by its relation and name.
-type ColumnName = (Name, Arc<str>);
+/// What may be done to a column, which is known by its relation and name.
+type ColumnName = (Action, Name, Arc<str>);
 
 /// What is known ahead of one access.
 #[derive(Debug)]
@@ -118,9 +118,44 @@ impl Plan {
         relation: &Name,
         column: &Arc<str>,
     ) -> Decision {
+        self.decide_column(moment, statement, objects, (Action::Unmask, relation.clone(), column.clone()))
+    }
+
+    /// Decides whether a statement may write over the values of a masked column, as [`Policies::decide_overwrite`] would.
+    #[must_use]
+    pub fn decide_overwrite(
+        &self,
+        moment: &Moment,
+        statement: &Statement,
+        objects: &dyn Describe,
+        relation: &Name,
+        column: &Arc<str>,
+    ) -> Decision {
+        self.decide_column(moment, statement, objects, (Action::Overwrite, relation.clone(), column.clone()))
+    }
+
+    fn decide_column(
+        &self,
+        moment: &Moment,
+        statement: &Statement,
+        objects: &dyn Describe,
+        column: ColumnName,
+    ) -> Decision {
         let mut run = Run::new(self, moment, statement, objects, None);
-        let item = Item::Column(relation.clone(), column.clone());
-        decide::conclude(&self.policies, &self.subject, moment, std::iter::once(item), &mut run)
+        let item = std::iter::once(Item::Column(column));
+        decide::conclude(&self.policies, &self.subject, moment, item, &mut run)
+    }
+
+    /// Whether some statement may do this to a relation, by the policies as they are. It is said of too many rather than of
+    /// too few: conditions on the statement and the moment are taken to hold.
+    #[must_use]
+    pub fn may_ever(&self, action: postern_sql::facts::Action, relation: &Name, objects: &dyn Describe) -> bool {
+        [Manner::Plain, Manner::Locking, Manner::Copy].into_iter().any(|manner| {
+            let access = Access { action, object: Object::Relation(relation.clone()), manner };
+            let Ok(cell) = self.cell(&access, &no_statement(), objects) else { return false };
+            let changing = cell.changing.as_ref().is_some_and(|changes| !changes.permits.is_empty());
+            cell.fixed.forbids.is_empty() && (changing || !cell.fixed.permits.is_empty())
+        })
     }
 
     /// The question that a statement is, for the record.
@@ -148,18 +183,18 @@ impl Plan {
         Ok(cell)
     }
 
-    fn column(&self, relation: &Name, column: &Arc<str>, objects: &dyn Describe) -> Result<Arc<Cell>, Fault> {
-        let key = (relation.clone(), column.clone());
-        let asked = Asked::unmask(relation, column, objects);
-        if let Some(cell) = self.columns.read().get(&key)
+    fn column(&self, key: &ColumnName, objects: &dyn Describe) -> Result<Arc<Cell>, Fault> {
+        let (action, relation, column) = key;
+        let asked = Asked::column(*action, relation, column, objects);
+        if let Some(cell) = self.columns.read().get(key)
             && cell.asked == asked
         {
             return Ok(cell.clone());
         }
         let cell = Arc::new(self.work_out(asked)?);
         let mut columns = self.columns.write();
-        if columns.len() < MAX_CELLS || columns.contains_key(&key) {
-            columns.insert(key, cell.clone());
+        if columns.len() < MAX_CELLS || columns.contains_key(key) {
+            columns.insert(key.clone(), cell.clone());
         }
         Ok(cell)
     }
@@ -213,7 +248,7 @@ fn is_current(resource: &Resource, access: &Access, statement: &Statement, objec
 enum Item {
     Connect,
     Access(Access),
-    Column(Name, Arc<str>),
+    Column(ColumnName),
 }
 
 /// One decision by a plan.
@@ -244,7 +279,7 @@ impl<'a> Run<'a> {
         match item {
             Item::Connect => self.plan.connect(),
             Item::Access(access) => self.plan.cell(access, self.statement, self.objects).ok(),
-            Item::Column(relation, column) => self.plan.column(relation, column, self.objects).ok(),
+            Item::Column(column) => self.plan.column(column, self.objects).ok(),
         }
     }
 
@@ -293,7 +328,7 @@ impl Judge for Run<'_> {
         match item {
             Item::Connect => Asked::connect(),
             Item::Access(access) => Asked::of(access, self.statement, self.objects),
-            Item::Column(relation, column) => Asked::unmask(relation, column, self.objects),
+            Item::Column((action, relation, column)) => Asked::column(*action, relation, column, self.objects),
         }
     }
 
@@ -301,7 +336,7 @@ impl Judge for Run<'_> {
         match item {
             Item::Connect => Action::Connect,
             Item::Access(access) => access.action.into(),
-            Item::Column(..) => Action::Unmask,
+            Item::Column((action, ..)) => *action,
         }
     }
 }

@@ -288,7 +288,10 @@ fn columns_and_their_tags() {
             when { context.access.manner == "copy" && context.statement.column_tags.contains("pci.pan") };
         @id("see-mail") permit(principal in Group::"support", action == Action::"unmask", resource)
             when { resource.tags.contains("pii.email") };
-        @id("see-own") permit(principal, action == Action::"unmask", resource in Table::"demo/public.own");"#,
+        @id("see-own") permit(principal, action == Action::"unmask", resource in Table::"demo/public.own");
+        @id("change-mail") permit(principal, action == Action::"overwrite", resource)
+            when { resource.name == "email" };
+        @id("reviewed") @review("group:dba") permit(principal in Group::"audit", action, resource);"#,
     );
     let objects = objects();
     let support = subject("user:eve", &["support"], "read");
@@ -303,13 +306,25 @@ fn columns_and_their_tags() {
     let unmask = |subject: &Subject, of: &str, column: &str| {
         let (moment, statement) = (noon(), select());
         let question = Question { subject, moment: &moment, statement: &statement, objects: &objects };
-        policies.decide_unmask(&question, &name(of), &Arc::from(column)).is_permitted()
+        policies.decide_unmask(&question, &name(of), &Arc::from(column)).is_allowed()
+    };
+    let overwrite = |column: &str| {
+        let (moment, statement) = (noon(), select());
+        let question = Question { subject: &support, moment: &moment, statement: &statement, objects: &objects };
+        policies.decide_overwrite(&question, &name("public.customers"), &Arc::from(column))
     };
     let other = subject("user:eve", &[], "read");
     assert!(unmask(&support, "public.customers", "email"));
     assert!(!unmask(&support, "public.customers", "card"));
     assert!(!unmask(&other, "public.customers", "email"));
     assert!(unmask(&other, "public.own", "anything"));
+    // Nobody has agreed to it yet.
+    assert!(!unmask(&subject("user:eve", &["audit"], "read"), "public.customers", "email"));
+    assert_eq!(names(&overwrite("email")), ["change-mail"]);
+    let denied = overwrite("card");
+    let told = denied.denial().unwrap();
+    assert_eq!(told.message, "no policy permits overwrite on public.customers.card");
+    assert!(told.hint.contains("may not write over it"), "{}", told.hint);
 }
 
 #[test]

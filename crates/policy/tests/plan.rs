@@ -25,7 +25,7 @@ const PRINCIPALS: [&str; 5] = [
     "principal == Agent::\"ci\"",
 ];
 
-const ACTIONS: [&str; 8] = [
+const ACTIONS: [&str; 9] = [
     "action",
     "action == Action::\"connect\"",
     "action == Action::\"read\"",
@@ -34,6 +34,7 @@ const ACTIONS: [&str; 8] = [
     "action in [Action::\"connect\", Action::\"read\", Action::\"insert\"]",
     "action == Action::\"call\"",
     "action in [Action::\"read\", Action::\"unmask\"]",
+    "action in [Action::\"update\", Action::\"overwrite\"]",
 ];
 
 const RESOURCES: [&str; 5] = [
@@ -279,6 +280,15 @@ proptest! {
                 plan.decide_unmask(moment, statement, objects, &column.0, &column.1),
                 policies.decide_unmask(&question, &column.0, &column.1)
             );
+            prop_assert_eq!(
+                plan.decide_overwrite(moment, statement, objects, &column.0, &column.1),
+                policies.decide_overwrite(&question, &column.0, &column.1)
+            );
+            for access in statement.accesses.iter().filter(|_| plain.is_permitted()) {
+                if let Object::Relation(relation) = &access.object {
+                    prop_assert!(plan.may_ever(access.action, relation, objects));
+                }
+            }
             // A decision that may be kept is the same at any other time that it covers.
             for (later, ..) in asked.iter().filter(|(later, ..)| later.client == moment.client) {
                 if later.now >= moment.now && plain.lifetime.covers(later.now) {

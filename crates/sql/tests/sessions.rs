@@ -184,8 +184,8 @@ fn dark(oid: &'static str, arguments: &'static str) -> [&'static str; 19] {
 fn values_of_declared_types_are_made_even_if_they_are_not_used() {
     let catalog = small_catalog_with(&[
         (Query::Routines, &dark("30000", "25")),
-        (Query::Types, &["20500", "public", "checked", "d", "25", "false", "0"]),
-        (Query::Types, &["20501", "public", "_checked", "b", "20500", "true", "0"]),
+        (Query::Types, &["20500", "public", "checked", "d", "25", "false", "0", "-1"]),
+        (Query::Types, &["20501", "public", "_checked", "b", "20500", "true", "0", "-1"]),
         (Query::Extras, &["domain", "20500", "c", "NULL", "NULL", "public.dark(VALUE)"]),
     ]);
     let ask = |text: &str, parameters: &[u32]| {

@@ -1,12 +1,23 @@
 //! What of the results of a statement is masked.
 
 use super::{Judge, report::names_have_changed};
-use crate::pipeline::{
-    basis::Ruled,
-    mask::{Expected, Masked, Masks},
+use crate::{
+    pipeline::{
+        basis::Ruled,
+        binds::Bound,
+        decide::Terms,
+        inspect::Statement,
+        mask::{Expected, Masked, Masks},
+        masking::View,
+    },
+    probes::Value,
 };
 use postern_mask::Encoding;
-use postern_sql::facts::{self, Script, Transaction};
+use postern_proto::v1::{BoundValue, StatementKind};
+use postern_sql::{
+    facts::{self, Constant, Script, Transaction},
+    literals,
+};
 use postern_wire::error::Report;
 use std::rc::Rc;
 
@@ -26,8 +37,10 @@ impl Judge {
             statements.push(masked);
         }
         if statements.iter().any(Option::is_some) {
-            ruled.masks =
-                Some(Rc::new(Masks { statements, key: self.policy.key(), encoding: self.encoding_of(script) }));
+            let covers = statements.iter().flatten().flat_map(|masked| &masked.result.columns);
+            let tags = covers.filter_map(|column| column.cover.as_ref()?.tags.first().cloned()).collect();
+            let keys = self.policy.keys(tags)?;
+            ruled.masks = Some(Rc::new(Masks { statements, keys, encoding: self.encoding_of(script) }));
         }
         Ok(())
     }
@@ -47,11 +60,39 @@ impl Judge {
     fn cover_one(&self, statement: &facts::Statement, ruled: &mut Ruled) -> Result<Option<Masked>, Report> {
         // INVARIANT: a missing catalog is an obstacle, so that nothing is judged without one.
         let catalog = self.sight.catalog().ok_or_else(names_have_changed)?;
-        let masked = self.policy.mask(statement, catalog, self.context.temp_schema.as_deref(), ruled)?;
+        let view = View { catalog, own: self.sight.is_own(), temp: self.context.temp_schema.as_deref() };
+        let masked = self.policy.mask(statement, view, ruled)?;
         // Deferred constraints and triggers speak up now, of what was written before.
         let speaks = matches!(statement.transaction, Some(Transaction::Commit | Transaction::TwoPhase))
             || statement.tag == "SET CONSTRAINTS";
         Ok(masked.or_else(|| speaks.then(|| Masked { withheld: true, ..Masked::default() })))
+    }
+
+    /// Whether the grant may ask about masked columns what a statement asks, run with these values. It is counted.
+    ///
+    /// # Errors
+    /// When it is too much.
+    pub fn draw(&self, statement: &Statement, terms: Option<&Terms>, values: Option<&Bound>) -> Result<(), Report> {
+        let Some(masks) = terms.and_then(|terms| terms.masks.as_deref()) else { return Ok(()) };
+        if statement.kind == StatementKind::Parse || masks.probes().next().is_none() {
+            return Ok(());
+        }
+        // What SQL has prepared was understood by another text.
+        let text = std::str::from_utf8(statement.prepared.text.bytes()).ok();
+        let text = text.filter(|_| statement.prepared.made_by_sql.is_none());
+        let places = text.and_then(|text| literals(text, self.context.lexing));
+        self.policy.asked().draw(masks.probes(), |constant| match constant {
+            Constant::Literal(n) => {
+                let place = places.as_ref()?.get(usize::try_from(n).ok()?)?;
+                Some(Value::Text(text?.get(place.clone())?.as_bytes()))
+            }
+            Constant::Parameter(n) => Some(match values?.values.get(usize::from(n).checked_sub(1)?)? {
+                BoundValue { value: None, .. } => Value::Null,
+                BoundValue { length: 1.., .. } => Value::TooLong,
+                BoundValue { value: Some(bytes), binary: true, .. } => Value::Binary(bytes),
+                BoundValue { value: Some(bytes), .. } => Value::Text(bytes),
+            }),
+        })
     }
 
     /// What may also run in a statement's place has to be shown as that is.

@@ -101,6 +101,15 @@ pub struct Judged {
     known: Option<(u64, Verdict)>,
 }
 
+/// What the values are kept for that a statement is bound with.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Values {
+    /// Policies want them recorded.
+    pub recorded: bool,
+    /// They ask about masked columns.
+    pub asking: bool,
+}
+
 /// Judges the statements of one session.
 pub struct Judge {
     role: String,
@@ -392,8 +401,8 @@ impl Judge {
         }
     }
 
-    /// Whether a statement that was prepared may be planned, for a portal of this name. If it may, whether the values that it
-    /// is bound with are to be recorded.
+    /// Whether a statement that was prepared may be planned, for a portal of this name. If it may, what the values that it is
+    /// bound with are kept for.
     ///
     /// # Errors
     /// Why not.
@@ -403,9 +412,9 @@ impl Judge {
         portal: &[u8],
         names: &Inspector,
         failed: bool,
-    ) -> Result<bool, Refused> {
+    ) -> Result<Values, Refused> {
         if self.resting {
-            return Ok(false);
+            return Ok(Values::default());
         }
         // FETCH knows portals, too: a cursor that had the name is gone.
         if let Some(name) = std::str::from_utf8(portal).ok().filter(|name| self.context.cursors.contains_key(*name)) {
@@ -416,8 +425,11 @@ impl Judge {
         if meant.is_some_and(|meaning| meaning != self.now) {
             return Err(names_have_changed().into());
         }
-        let (_, _, basis) = self.judge(statement, names, failed)?;
-        Ok(basis.is_some_and(|basis| basis.record_binds))
+        let (_, terms, basis) = self.judge(statement, names, failed)?;
+        Ok(Values {
+            recorded: basis.is_some_and(|basis| basis.record_binds),
+            asking: terms.masks.is_some_and(|masks| masks.probes().next().is_some()),
+        })
     }
 
     /// What is known of a statement that may run, on what terms, and what that rests on.

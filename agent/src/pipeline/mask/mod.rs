@@ -13,16 +13,19 @@ pub mod veil;
 pub use expected::Expected;
 pub use veil::Veil;
 
-use postern_mask::{Encoding, Key, Mask, Masker, Type};
-use std::{collections::BTreeSet, sync::Arc};
+use postern_mask::{Encoding, Key, Mask, Masker, Type, plan::Probe};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// How the results of a string are shown.
 #[derive(Clone, Debug)]
 pub struct Masks {
     /// Of each of its statements, in order; nothing of one that touches nothing masked.
     pub statements: Vec<Option<Masked>>,
-    /// For the masks that need one.
-    pub key: Key,
+    /// Those of the masks that need one, by tag.
+    pub keys: BTreeMap<Arc<str>, Key>,
     /// How its text is encoded.
     pub encoding: Encoding,
 }
@@ -40,10 +43,21 @@ impl Masks {
         self.statements.iter().flatten().any(|statement| statement.withheld || statement.result.is_masked())
     }
 
+    /// What it asks of masked columns by constants.
+    pub fn probes(&self) -> impl Iterator<Item = &Probe> {
+        self.statements.iter().flatten().flat_map(|statement| &statement.probes)
+    }
+
     /// What masks the values of a column that has this type in the result.
     #[must_use]
     pub fn masker(&self, cover: &Cover, ty: impl FnOnce() -> Type) -> Masker {
-        Masker::new(cover.mask, cover.ty.clone().unwrap_or_else(ty), &self.key).in_encoding(self.encoding)
+        let ty = cover.ty.clone().unwrap_or_else(ty);
+        let masker = match cover.tags.first().and_then(|tag| self.keys.get(tag)) {
+            Some(key) => Masker::new(cover.mask, ty, key),
+            // To redact takes no key.
+            None => Masker::new(None, ty, &Key::new(&[0; 32])),
+        };
+        masker.in_encoding(self.encoding)
     }
 
     /// Whether what the server says of the string's errors is withheld. One of a later statement may be about an earlier one.
@@ -62,6 +76,8 @@ pub struct Masked {
     pub withheld: bool,
     /// Masked columns whose values policies let it show.
     pub shown: Vec<Shown>,
+    /// What it asks of masked columns by constants.
+    pub probes: Vec<Probe>,
 }
 
 /// What is done to a column of a result.
@@ -73,7 +89,7 @@ pub struct Cover {
     pub ty: Option<Type>,
     /// The masked columns that it comes from, as they are told: `public.customers.email`.
     pub columns: BTreeSet<Arc<str>>,
-    /// Their tags.
+    /// Their tags. With a mask that needs a key it is one.
     pub tags: BTreeSet<Arc<str>>,
 }
 

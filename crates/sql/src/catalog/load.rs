@@ -72,7 +72,7 @@ SELECT t.oid::text, n.nspname::text, t.typname::text, t.typtype::text,
        CASE t.typtype WHEN 'd' THEN t.typbasetype
             WHEN 'r' THEN (SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE r.rngtypid = t.oid)
             {multirange} ELSE t.typelem END::text,
-       (t.typcategory = 'A')::text, t.typrelid::text
+       (t.typcategory = 'A')::text, t.typrelid::text, t.typtypmod::text
 FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
 WHERE t.oid::bigint >= $1";
 
@@ -92,7 +92,7 @@ WHERE c.oid::bigint >= $1";
 const COLUMNS: &str = "\
 SELECT a.attrelid::text, a.attnum::text, a.attname::text, a.atttypid::text,
        CASE WHEN a.attrelid::bigint >= 16384 THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END,
-       a.attgenerated::text, (a.attidentity <> '')::text
+       a.attgenerated::text, (a.attidentity <> '')::text, a.atttypmod::text
 FROM pg_catalog.pg_attribute a
      LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attrelid::bigint >= $1
@@ -264,6 +264,7 @@ impl Builder {
             "c" => TypeKind::Composite,
             "d" => TypeKind::Domain,
             "p" => TypeKind::Pseudo,
+            "e" => TypeKind::Enum,
             _ => TypeKind::Base,
         };
         let (schema, name): (Arc<str>, Arc<str>) = (row.text(1)?.into(), row.text(2)?.into());
@@ -275,6 +276,7 @@ impl Builder {
             of: row.number(4)?,
             array: row.flag(5)?,
             relation: row.number(6)?,
+            modifier: row.number(7)?,
             checks: Vec::new(),
             on_check: OnceLock::new(),
         };
@@ -326,6 +328,7 @@ impl Builder {
             number: row.number(1)?,
             name: row.text(2)?.into(),
             ty: row.number(3)?,
+            modifier: row.number(7)?,
             default: row.optional(4).map(Into::into),
             generated: match row.text(5)? {
                 "s" => Some(Generated::Stored),

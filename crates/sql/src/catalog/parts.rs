@@ -127,6 +127,8 @@ pub struct Column {
     pub name: Arc<str>,
     /// Its type.
     pub ty: u32,
+    /// What was declared with the type, as the length of `varchar(20)`; -1 for nothing.
+    pub modifier: i32,
     /// The expression of its default or of a generated column.
     pub default: Option<Arc<str>>,
     /// Whether it is generated, and then whether on reading.
@@ -278,8 +280,10 @@ pub struct Operator {
 /// What kind of type.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum TypeKind {
-    /// One that stands for itself: base types, enums, ranges.
+    /// One that stands for itself: base types, ranges.
     Base,
+    /// A list of labels.
+    Enum,
     /// The rows of a relation.
     Composite,
     /// A type with constraints.
@@ -305,6 +309,8 @@ pub struct Type {
     pub array: bool,
     /// The relation of a composite type; 0 for others.
     pub relation: u32,
+    /// Of a domain, what was declared with the type that it is over; -1 for nothing.
+    pub modifier: i32,
     /// A domain's constraints and default.
     pub checks: Vec<Arc<str>>,
     /// What they start, worked out once.

@@ -205,17 +205,17 @@ pub fn small_catalog_with(more: &[(Query, &[&str])]) -> Catalog {
     row(Query::Schemas, &["11", "pg_catalog"]);
     row(Query::Schemas, &["2200", "public"]);
     for (oid, name) in [("16", "bool"), ("20", "int8"), ("23", "int4"), ("25", "text"), ("1700", "numeric")] {
-        row(Query::Types, &[oid, "pg_catalog", name, "b", "0", "false", "0"]);
+        row(Query::Types, &[oid, "pg_catalog", name, "b", "0", "false", "0", "-1"]);
     }
     row(Query::Relations, &["20000", "public", "t", "r", "p", "owner", "false", "20001", "NULL", "NULL", "NULL"]);
-    row(Query::Columns, &["20000", "1", "a", "23", "NULL", "", "false"]);
-    row(Query::Columns, &["20000", "2", "b", "25", "NULL", "", "false"]);
+    row(Query::Columns, &["20000", "1", "a", "23", "NULL", "", "false", "-1"]);
+    row(Query::Columns, &["20000", "2", "b", "25", "NULL", "", "false", "-1"]);
     row(Query::Schemas, &["21000", "pg_temp_3"]);
     row(Query::Schemas, &["21001", "first"]);
     row(Query::Relations, &["20010", "pg_temp_3", "t", "r", "t", "owner", "false", "20011", "NULL", "NULL", "NULL"]);
-    row(Query::Columns, &["20010", "1", "mine", "25", "NULL", "", "false"]);
+    row(Query::Columns, &["20010", "1", "mine", "25", "NULL", "", "false", "-1"]);
     row(Query::Relations, &["20020", "first", "t", "r", "p", "owner", "false", "20021", "NULL", "NULL", "NULL"]);
-    row(Query::Columns, &["20020", "1", "other", "25", "NULL", "", "false"]);
+    row(Query::Columns, &["20020", "1", "other", "25", "NULL", "", "false", "-1"]);
     for name in ["+", "-", "*", "=", "<", ">", "||"] {
         row(Query::Operators, &[name, "pg_catalog", "23", "23", "23", "100", "100"]);
     }

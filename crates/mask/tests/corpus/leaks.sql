@@ -68,6 +68,8 @@ INSERT INTO notes VALUES (1, 'first', 1, '2020-01-01'), (2, 'second', 2, '2020-0
 CREATE TABLE inbox (email text UNIQUE, n int);
 CREATE TABLE short_notes (id int, body short, CHECK (body <> ''));
 CREATE TABLE tiny (id int, body varchar(3), n smallint);
+CREATE TABLE elders (id int, email text);
+CREATE TABLE late (id int, email text UNIQUE DEFERRABLE INITIALLY DEFERRED);
 CREATE SEQUENCE tickets;
 
 CREATE VIEW cards AS SELECT id, email AS contact, ssn AS number FROM people;

@@ -36,7 +36,7 @@ async fn random_queries_show_what_is_open_and_nothing_else() {
     assert!(wrong.is_empty(), "{} wrong, seed {seed}:\n{}", wrong.len(), wrong.join("\n"));
     // The test tests something.
     let some = count / 50;
-    assert!(seen.rejected > some && seen.refused > some && seen.masked > count, "{seen:?}");
+    assert!(seen.rejected > some && seen.refused > some && seen.masked > count / 2, "{seen:?}");
 }
 
 /// What has been seen so far.

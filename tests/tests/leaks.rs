@@ -38,6 +38,13 @@ const QUIET: [&str; 5] = [
     "what others run",
 ];
 
+/// All but showing what is masked.
+const POLICIES: &str = r#"
+@id("all")
+permit (principal, action, resource)
+when { context.grant.role == "migrate" && action != Action::"unmask" };
+"#;
+
 /// All that came back, by role, form and attempt.
 type Transcripts = BTreeMap<(&'static str, Form, usize), Vec<Message>>;
 
@@ -50,6 +57,10 @@ async fn no_secret_comes_back_by_any_route() {
     };
     let mut leaks = Leaks::start(Secrets::These).await;
     let grants = ROLES.map(|role| (role, leaks.dev.grant(role, "1h")));
+    let policies = leaks.dev.data().join("leaks.cedar");
+    let default = include_str!("../../deploy/policies/default.cedar");
+    std::fs::write(&policies, format!("{default}{POLICIES}")).unwrap();
+    leaks.dev.admin().run(&["apply", policies.to_str().unwrap()]).ok();
     let mut wrong = Vec::new();
     let these = past_postern(&leaks, &attempts).await;
     let shown = shown(&leaks, &attempts, &these).await;
@@ -118,6 +129,8 @@ async fn through_postern(
                 "write" if !all() => vec![Form::Simple],
                 _ => [&Form::ANY, copies].concat(),
             };
+            // What changes something does not do it twice.
+            let forms = forms.into_iter().filter(|form| *form != Form::Again || attempt.only_reads());
             for form in forms {
                 // What is refused would stay if it were not.
                 let undone = !attempt.only_reads() && (*role != "migrate" || !attempt.refused());
@@ -200,11 +213,11 @@ fn unlike(outcome: &Outcome, messages: &[Message]) -> Option<String> {
     let errors = errors(messages);
     let first = errors.first().map(String::as_str);
     let as_said = match (outcome, first) {
-        (Outcome::Masked | Outcome::Withheld(None), None) => true,
+        (Outcome::Masked, None) => true,
         (Outcome::Refused(guards), Some(_)) => {
             errors.iter().any(|error| ["42501", "0A000"].contains(&&error[..5]) && Attempt::is_told(guards, error))
         }
-        (Outcome::Withheld(Some(code)), Some(_)) => errors.iter().any(|error| error.starts_with(code)),
+        (Outcome::Withheld(code), Some(_)) => errors.iter().any(|error| error.starts_with(code)),
         _ => false,
     };
     (!as_said).then(|| first.unwrap_or("it ran").to_owned())

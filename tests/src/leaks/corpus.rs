@@ -25,8 +25,8 @@ pub enum Outcome {
     Masked,
     /// It is refused, and the error says by which of these guards.
     Refused(Vec<String>),
-    /// It runs, and what the server tells of it is withheld: with this SQLSTATE, or none where it succeeds.
-    Withheld(Option<String>),
+    /// It fails with this SQLSTATE, and what the server says of it is withheld.
+    Withheld(String),
 }
 
 /// What an error says of the guards that have stopped an attempt. Of some tags nothing may be asked, by whatever guard.
@@ -78,8 +78,7 @@ fn attempt(entry: &str) -> Attempt {
     let outcome = match (said("masked"), said("refused"), said("withheld: ")) {
         (Some(_), None, None) => Outcome::Masked,
         (None, Some(_), None) => Outcome::Refused(guards),
-        (None, None, Some("0")) => Outcome::Withheld(None),
-        (None, None, Some(code)) => Outcome::Withheld(Some(code.to_owned())),
+        (None, None, Some(code)) => Outcome::Withheld(code.to_owned()),
         _ => panic!("{title}: it has no one outcome"),
     };
     let twin = said("twin: ").unwrap_or_else(|| panic!("{title} has no twin"));

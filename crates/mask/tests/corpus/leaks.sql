@@ -120,7 +120,7 @@ CREATE TRIGGER tell_row BEFORE UPDATE ON watched FOR EACH ROW EXECUTE FUNCTION t
 CREATE TABLE checked (id int PRIMARY KEY, email text, n int CHECK (n < 10));
 INSERT INTO checked VALUES (1, 'h<<zkxcheck1q@jwkxz4v|qvjcheck1@zwvjq>>.test', 0);
 CREATE TABLE paired (id int PRIMARY KEY, email text, n int, UNIQUE (email, n));
-INSERT INTO paired VALUES (1, 'w<<qkxpair1v@hvkxj5z|zvjpair1@qhvjw>>.test', 0), (2, 'w<<qkxpair1v@hvkxj5z|zvjpair2@qhvjw>>.test', 1);
+INSERT INTO paired VALUES (1, 'w<<qkxpair1v@hvkxj5z|zvjpair1@qhvjw>>.test', 0), (2, 'w<<qkxpair1v@hvkxj5z|zvjpair1@qhvjw>>.test', 1);
 CREATE TABLE spans (id int PRIMARY KEY, room text, during int4range, EXCLUDE USING gist (during WITH &&));
 INSERT INTO spans VALUES (1, '<<vqkxroom1h|wzvjroom1>>', '[<<73,75|228,235>>)'), (2, '<<hwkxroom2z|qzvjroom2>>', '[<<173,179|328,340>>)');
 CREATE TABLE noisy (id int PRIMARY KEY, email text, n int);

@@ -10,6 +10,7 @@ use postern_e2e::{
     process::tail,
     wait,
 };
+use serde_json::Value;
 use std::{
     fs,
     time::{Duration, Instant},
@@ -382,6 +383,18 @@ async fn what_is_missing_is_told(installation: &Installation) {
         installation.superuser.batch_execute(take).await.unwrap();
         let told = installation.refusal(&grant).await;
         assert!(words.iter().all(|word| told.contains(word)), "{take}: {told}");
+        wait::until_now("it is on record", SOON, || {
+            let found = installation
+                .parts
+                .admin()
+                .run(&["audit", "search", "--type", "control", "--action", "session.refused", "--json"])
+                .json();
+            let refused =
+                |event: &&Value| event["action"] == "session.refused" && event.to_string().contains(&grant.id);
+            let message = found.as_array().unwrap().iter().find(refused)?["detail"]["message"].clone();
+            assert!(told.contains(message.as_str().unwrap()), "{message} {told}");
+            Some(())
+        });
         assert!(!told.contains("SCRAM") && !told.contains(MAKER_PASSWORD), "{told}");
         installation.superuser.batch_execute(give).await.unwrap();
         installation.open(&grant).await;

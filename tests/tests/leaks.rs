@@ -38,11 +38,11 @@ const QUIET: [&str; 5] = [
     "what others run",
 ];
 
-/// All but showing what is masked.
+/// All but showing and writing over what is masked.
 const POLICIES: &str = r#"
 @id("all")
 permit (principal, action, resource)
-when { context.grant.role == "migrate" && action != Action::"unmask" };
+when { context.grant.role == "migrate" && action != Action::"unmask" && action != Action::"overwrite" };
 "#;
 
 /// All that came back, by role, form and attempt.

@@ -84,6 +84,7 @@ async fn run(worker: Rc<Worker>, stream: Stream, opened: Opened, ends: mpsc::Unb
         session_id,
         reason: reason.to_owned(),
         at_us: Micros::now().0,
+        refused: None,
     }));
 }
 

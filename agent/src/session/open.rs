@@ -15,7 +15,9 @@ use crate::{
 };
 use postern_dial::{DialError, Target, query};
 use postern_ops::secret::Source;
-use postern_proto::v1::{RoleMode, SessionFacts, SessionOpen, Setting, Ticket};
+use postern_proto::v1::{
+    ClientError, RoleMode, SessionClosed, SessionFacts, SessionOpen, Setting, Ticket, connector_message,
+};
 use postern_types::time::Micros;
 use postern_wire::{
     backend::{self, BackendKey},
@@ -85,18 +87,39 @@ pub async fn open(
     let ticket =
         worker.verifier.take(&signed, &keys, gateway_id, Micros::now()).map_err(|error| refused(error.to_string()))?;
     let registration = worker.registry.register(&ticket, end)?;
+    let session_id = ticket.session_id.clone();
+    let opened = connect(worker, ticket, &preamble.startup_parameters, preamble.protocol_minor, registration).await;
+    if let Err(Report { sqlstate, message, detail, hint }) = opened.as_ref().map_err(Report::clone) {
+        worker.control.say(connector_message::Message::SessionClosed(SessionClosed {
+            session_id,
+            reason: "refused".to_owned(),
+            at_us: Micros::now().0,
+            refused: Some(ClientError { sqlstate, message, detail, hint }),
+        }));
+    }
+    opened
+}
+
+/// Connects as the ticket says.
+async fn connect(
+    worker: &Rc<Worker>,
+    ticket: Ticket,
+    client: &[Setting],
+    minor: u32,
+    registration: Registration,
+) -> Result<Opened, Report> {
     told_enough(worker, &ticket.connection).await;
     let held = target(worker, &ticket).await?;
-    let application_name = application_name(&ticket, &preamble.startup_parameters);
+    let application_name = application_name(&ticket, client);
     let policy = Policy::new(&worker.rules, &worker.masked, &ticket)?;
     let place = worker.gates.enter(&ticket.connection).await?;
     let (mut target, lease) = own_login(worker, &ticket, &held).await?;
-    target.parameters = parameters(&ticket, &preamble.startup_parameters, &application_name, lease.as_ref());
-    policy.ceilings().put_parameters(&preamble.startup_parameters, &ticket.settings, &mut target.parameters);
-    target.minor = u16::try_from(preamble.protocol_minor).unwrap_or(0);
+    target.parameters = parameters(&ticket, client, &application_name, lease.as_ref());
+    policy.ceilings().put_parameters(client, &ticket.settings, &mut target.parameters);
+    target.minor = u16::try_from(minor).unwrap_or(0);
     let mut connection = postern_dial::connect(&target).await.map_err(|error| dial_report(&ticket, error))?;
     let target = Arc::new(target);
-    let judge = judge(worker, &ticket, held, &mut connection, (policy, &preamble.startup_parameters)).await?;
+    let judge = judge(worker, &ticket, held, &mut connection, (policy, client)).await?;
     let (ledger, read_only) = (worker.budgets.of(&ticket, Micros::now()), ticket.read_only);
     let facts = SessionFacts {
         r#ref: 0,

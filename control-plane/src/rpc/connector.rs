@@ -3,7 +3,7 @@
 use super::{enrolment::bounded, first, peer, store_failed};
 use crate::{
     Core,
-    audit::{self, Appended},
+    audit::{self, Appended, Event},
     hub::{ConnectorKey, NewConnector, QUEUE, bundle, task},
     store::{
         StoreError,
@@ -17,6 +17,7 @@ use postern_proto::v1::{
     SessionOpened, connector_command::Command, connector_control_server::ConnectorControl, connector_message::Message,
 };
 use postern_types::{id::SessionId, time::Micros};
+use serde_json::json;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -301,14 +302,25 @@ impl Attached {
     }
 
     async fn session_closed(&self, closed: SessionClosed) -> Result<(), StoreError> {
-        let SessionClosed { session_id, reason, at_us } = closed;
+        let SessionClosed { session_id, reason, at_us, refused } = closed;
         let Ok(id) = session_id.parse::<SessionId>() else { return Ok(()) };
         self.core.hub.session_closed(&self.key, &session_id);
         let now = Micros::now();
         // The connector's clock counts where it can be right: a message may have waited.
         let at = if at_us > 0 { Micros(at_us).min(now) } else { now };
         let mut tx = self.core.store.begin().await?;
-        sessions::closed(&mut tx, &id, &self.key.id, &word(&reason), at).await?;
+        let ended = sessions::closed(&mut tx, &id, &self.key.id, &word(&reason), at).await?;
+        if let Some(told) = refused.filter(|_| ended)
+            && let Some(session) = sessions::by_id(&mut tx, &id).await?
+        {
+            let detail = json!({
+                "grant": session.grant_id, "connection": session.connection, "role": session.role,
+                "principal": session.principal, "connector": self.key.id,
+                "sqlstate": bounded(&told.sqlstate), "message": bounded(&told.message), "detail": bounded(&told.detail),
+            });
+            let event = Event::new(now, "session.refused", None, id.as_str(), &detail);
+            audit::append_control(&mut tx, event).await?;
+        }
         tx.commit().await
     }
 

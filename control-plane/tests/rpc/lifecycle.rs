@@ -148,6 +148,7 @@ async fn a_session_from_opening_to_end() {
             session_id: id.to_string(),
             reason: reason.to_owned(),
             at_us: Micros::now().0,
+            refused: None,
         })
     };
     stranger.say(closed("client")).await;

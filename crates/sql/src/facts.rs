@@ -26,7 +26,8 @@ pub struct Statement {
     pub functions: Vec<Function>,
     /// Which columns it uses, and where.
     pub columns: Vec<ColumnUse>,
-    /// The pairs of columns by which rows are joined: those with the place `Joined`.
+    /// The pairs of columns by which rows are joined: those with the place `Joined`. Of a view's column that shows another the
+    /// other stands here, without the view's.
     pub joins: Vec<(Origin, Origin)>,
     /// The constants that meet a column.
     pub meets: Vec<Meeting>,

@@ -21,6 +21,7 @@ mod guards;
 mod literals;
 mod memo;
 mod settings;
+mod total;
 
 pub mod analyse;
 pub mod catalog;

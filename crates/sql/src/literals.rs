@@ -27,9 +27,19 @@ pub fn literals(text: &str, lexing: Lexing) -> Option<Vec<Range<usize>>> {
     found.map(|token| Some(usize::try_from(token.start).ok()?..usize::try_from(token.end).ok()?)).collect()
 }
 
+/// The number of the literal that the parser says stands here. `None` where it made a constant of something else, as of
+/// what EXTRACT extracts.
+pub(crate) fn number_of(literals: &[Range<usize>], text: &str, location: usize) -> Option<u32> {
+    let at = literals.partition_point(|literal| literal.start < location);
+    let literal = literals.get(at)?;
+    // A negative number stands where its sign does.
+    let signed = text.as_bytes().get(location) == Some(&b'-');
+    if literal.start == location || signed { u32::try_from(at).ok() } else { None }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::literals;
+    use super::{literals, number_of};
     use crate::context::Lexing;
 
     fn texts(text: &str) -> Vec<&str> {
@@ -45,5 +55,13 @@ mod tests {
         );
         let other = Lexing { standard_conforming_strings: false, ..Lexing::default() };
         assert_eq!(literals("SELECT E'x'", other), None);
+    }
+
+    #[test]
+    fn a_constant_is_a_literal_only_where_it_stands() {
+        let text = "SELECT extract(year FROM a), - 3, 'x' FROM t";
+        let found = literals(text, Lexing::default()).unwrap();
+        let at = |what: &str| number_of(&found, text, text.find(what).unwrap());
+        assert_eq!((at("year"), at("- 3"), at("'x'")), (None, Some(0), Some(1)));
     }
 }

@@ -7,6 +7,8 @@
 mod common;
 #[path = "corpus/different.rs"]
 mod different;
+#[path = "corpus/lineage.rs"]
+mod lineage;
 #[path = "corpus/shapes.rs"]
 mod shapes;
 
@@ -85,7 +87,7 @@ fn line(statement: &Statement) -> String {
     parts.join("; ")
 }
 
-fn facts(result: &Result<Script, Refusal>) -> Vec<String> {
+fn facts(result: &Result<Script, Refusal>, line: &dyn Fn(&Statement) -> String) -> Vec<String> {
     match result {
         Ok(script) => script.statements.iter().map(line).collect(),
         Err(refusal) => vec![format!("REFUSED {:?}: {}", refusal.cause, refusal.message)],
@@ -103,7 +105,11 @@ fn check_facts(catalog: &Catalog, context: &Context, file: &str, least: usize) {
     let mut blessed = text.split("## ").next().unwrap().to_owned();
     let mut wrong = Vec::new();
     for entry in &corpus {
-        let got = facts(&analyse(&entry.sql, catalog, context));
+        let result = analyse(&entry.sql, catalog, context);
+        let got = match file {
+            "lineage.txt" => facts(&result, &|statement| lineage::line(&entry.sql, statement, context)),
+            _ => facts(&result, &line),
+        };
         write!(blessed, "## {}\n{}\n", entry.title, entry.sql).unwrap();
         got.iter().for_each(|line| writeln!(blessed, "= {line}").unwrap());
         blessed.push('\n');
@@ -176,7 +182,7 @@ fn check_mutations(catalog: &Catalog, context: &Context) {
     use proptest::{prelude::*, test_runner::TestRunner};
     let read = |file: &str| entries(&std::fs::read_to_string(folder().join(file)).unwrap());
     let mut words: Vec<Vec<String>> = Vec::new();
-    for entry in ["facts.txt", "evasions.txt", "readers.txt"].iter().flat_map(|file| read(file)) {
+    for entry in ["facts.txt", "evasions.txt", "readers.txt", "lineage.txt"].iter().flat_map(|file| read(file)) {
         words.push(entry.sql.split_inclusive(|c: char| !c.is_alphanumeric()).map(str::to_owned).collect());
     }
     let config = ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() };
@@ -244,7 +250,7 @@ fn check_dependencies(cluster: &Cluster, catalog: &Catalog, context: &Context) {
         WHERE d.refobjsubid >= 0";
     let read = |file: &str| entries(&std::fs::read_to_string(folder().join(file)).unwrap());
     let mut texts = put_together();
-    texts.extend(["facts.txt", "readers.txt"].iter().flat_map(|file| read(file)).map(|entry| entry.sql));
+    texts.extend(["facts.txt", "readers.txt", "lineage.txt"].iter().flat_map(|file| read(file)).map(|entry| entry.sql));
     let queries: Vec<(String, Statement)> = on_deep_stack(|| {
         let judge = |text: String| {
             let script = analyse(&text, catalog, context).ok()?;
@@ -383,6 +389,8 @@ fn the_corpora_hold_against_a_real_server() {
             run(&|| check_facts(&catalog, &context, "facts.txt", 300)),
             run(&|| check_facts(&again, &context, "facts.txt", 300)),
             run(&|| check_facts(&catalog, &newest, "newer.txt", 20)),
+            run(&|| check_facts(&catalog, &context, "lineage.txt", 150)),
+            run(&|| check_facts(&again, &context, "lineage.txt", 150)),
             run(&|| check_readers(&catalog, &context)),
             run(&|| check_mutations(&catalog, &context)),
             run(&|| shapes::check(&catalog, &context)),
@@ -399,12 +407,12 @@ fn the_corpora_hold_against_a_real_server() {
         let corpus = entries(&std::fs::read_to_string(folder().join(file)).unwrap());
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check_accepted(&cluster, &corpus, &reads))).is_ok()
     };
-    let accepted = [accepted("facts.txt"), accepted("readers.txt")];
+    let accepted = [accepted("facts.txt"), accepted("readers.txt"), accepted("lineage.txt")];
     let verdicts = std::panic::AssertUnwindSafe(|| check_verdicts(&cluster, &catalog, &context));
     let dependencies = std::panic::AssertUnwindSafe(|| check_dependencies(&cluster, &catalog, &context));
     let [verdicts, dependencies] =
         [std::panic::catch_unwind(verdicts).is_ok(), std::panic::catch_unwind(dependencies).is_ok()];
-    let accepted = [accepted[0], accepted[1], verdicts, dependencies];
+    let accepted = [accepted[0], accepted[1], accepted[2], verdicts, dependencies];
     cluster.psql("ALTER TABLE shop.queue ADD COLUMN added int", &[]);
     let changed = cluster.catalog(Some(&catalog));
     assert_ne!(catalog.hash(), changed.hash());

@@ -87,7 +87,7 @@ impl<'a> Analyser<'a> {
     fn alter_table(&mut self, alter: &protobuf::AlterTableStmt) -> Step<&'static str> {
         let Some(range) = &alter.relation else { return Err(unexpected("ALTER TABLE")) };
         let relation = self.changed(range, alter.missing_ok)?;
-        let scope = self.scope_of(relation, range);
+        let scope = self.scope_of(relation, range)?;
         for node in &alter.cmds {
             let Some(NodeEnum::AlterTableCmd(command)) = &node.node else { return Err(unexpected("ALTER TABLE")) };
             let kind = AlterTableType::try_from(command.subtype).map_err(|_| unexpected("ALTER TABLE"))?;

@@ -10,10 +10,12 @@ use pg_query::{
 };
 
 use super::{
-    Analyser, Step, missing,
+    Analyser, Step,
+    flow::Flow,
+    missing,
     names::{self, SYSTEM},
     query::is_column_name,
-    scope::{Flow, Scope, Ty},
+    scope::{Scope, Ty},
 };
 use crate::{
     builtin,
@@ -38,8 +40,11 @@ impl<'a> Analyser<'a> {
         flow: &mut Flow,
     ) -> Step<Ty> {
         let mut types = Vec::with_capacity(call.args.len());
+        let mut flows = Vec::with_capacity(call.args.len());
         for arg in &call.args {
-            types.push(self.expr(arg, scope, flow)?);
+            let mut own = Flow::default();
+            types.push(self.expr(arg, scope, &mut own)?);
+            flows.push(own);
         }
         // Arguments by name may come in any order, so that their types say nothing by their place.
         if call.args.iter().any(|arg| matches!(arg.node, Some(NodeEnum::NamedArgExpr(_)))) {
@@ -49,15 +54,18 @@ impl<'a> Analyser<'a> {
             // What is ordered is what the result is taken from.
             for order in &call.agg_order {
                 let Some(NodeEnum::SortBy(sort)) = &order.node else { continue };
-                types.push(self.maybe(sort.node.as_deref(), scope, flow)?);
+                let mut own = Flow::default();
+                types.push(self.maybe(sort.node.as_deref(), scope, &mut own)?);
+                flows.push(own);
             }
         }
-        self.sorted(&call.agg_order, scope, Place::Order)?;
-        self.used(call.agg_filter.as_deref(), scope, Place::Filter)?;
+        self.sorted(&call.agg_order, scope, Place::Order, flow)?;
+        self.choice(call.agg_filter.as_deref(), scope, Place::Filter, flow)?;
         if let Some(window) = &call.over {
-            self.window(window, scope)?;
+            self.window(window, scope, flow)?;
         }
         let (schema, name) = names::qualified(&call.funcname)?;
+        self.arguments(call, (schema, name), &types, &flows, flow);
         // What the grammar itself makes of EXTRACT, TRIM, AT TIME ZONE and the like is always the server's own.
         if call.funcformat == CoercionForm::CoerceSqlSyntax as i32 && schema == Some(SYSTEM) {
             return self.syntax_function(name);
@@ -136,7 +144,7 @@ impl<'a> Analyser<'a> {
     }
 
     /// The functions that such a call may mean.
-    fn candidates(&self, schema: Option<&str>, name: &str, types: &[Ty]) -> Vec<&'a Routine> {
+    pub(super) fn candidates(&self, schema: Option<&str>, name: &str, types: &[Ty]) -> Vec<&'a Routine> {
         let path = match schema {
             Some(schema) => vec![self.real_schema(schema)],
             None => self.function_path(),
@@ -204,7 +212,7 @@ impl<'a> Analyser<'a> {
     }
 
     /// A type by its name.
-    fn type_named(&self, schema: Option<&str>, name: &str) -> Option<u32> {
+    pub(super) fn type_named(&self, schema: Option<&str>, name: &str) -> Option<u32> {
         let found = match schema {
             Some(schema) => self.catalog.type_in(&self.real_schema(schema), name),
             None => self.path().iter().find_map(|schema| self.catalog.type_in(schema, name)),
@@ -303,11 +311,8 @@ impl<'a> Analyser<'a> {
                 found = vec![exact];
             }
         } else {
-            let fits = |operator: &&&Operator| {
-                left.is_none_or(|left| self.is_same(left, operator.left)) && self.is_same(right, operator.right)
-            };
             // The result's type is only a hint for what follows.
-            let result = found.iter().find(fits).map(|operator| operator.result);
+            let result = self.exact(&found, &path, left, right).map(|operator| operator.result);
             let common = found.iter().map(|operator| operator.result).reduce(|a, b| if a == b { a } else { 0 });
             let result = result.or(common.filter(|oid| *oid != 0));
             return Ok(result.filter(|oid| !POLYMORPHIC.contains(oid)).map_or(Ty::Opaque, Ty::Known));

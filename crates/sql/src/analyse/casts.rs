@@ -6,12 +6,15 @@
 use pg_query::protobuf;
 
 use super::{
-    Analyser, Step, missing, names,
-    scope::{Flow, Scope, Ty},
+    Analyser, Step,
+    flow::{Flow, key_parts},
+    missing, names,
+    scope::{Scope, Ty},
 };
 use crate::{
     catalog::{Cast, FIRST_USER_OID, Relation, Type, TypeKind},
     facts::Object,
+    total,
 };
 
 /// The types json and jsonb.
@@ -24,9 +27,19 @@ impl<'a> Analyser<'a> {
     /// `x::t`.
     pub(super) fn cast(&mut self, cast: &protobuf::TypeCast, scope: &Scope<'_, 'a>, flow: &mut Flow) -> Step<Ty> {
         let from = self.maybe(cast.arg.as_deref(), scope, flow)?;
-        match &cast.type_name {
-            Some(name) => self.cast_to(name, from),
-            None => Ok(Ty::Opaque),
+        let Some(name) = &cast.type_name else { return Ok(Ty::Opaque) };
+        let to = self.cast_to(name, from)?;
+        self.cast_reached(from, to, flow);
+        Ok(to)
+    }
+
+    /// A value may not be what it is cast to.
+    pub(super) fn cast_reached(&mut self, from: Ty, to: Ty, flow: &Flow) {
+        let base = |ty: Ty| if let Ty::Known(oid) = ty { Some(self.base_type(oid)) } else { None };
+        let (source, target) = (base(from), base(to));
+        let total = target.is_some_and(|target| Ty::Known(target) == to && total::cast(source, target));
+        if !total {
+            self.reached(flow);
         }
     }
 
@@ -195,12 +208,12 @@ impl<'a> Analyser<'a> {
 
     /// Whether one of the server's own columns is used that can hold values of any type: those of statistics, mostly.
     fn reads_any(&self) -> bool {
-        self.facts.columns.iter().any(|used| {
-            let relation = self.catalog.relation(&used.relation.schema, &used.relation.name);
-            let mut columns = relation.into_iter().filter(|found| found.is_builtin()).flat_map(|found| &found.columns);
-            columns.any(|column| {
-                used.column.as_ref().is_none_or(|name| *name == column.name) && self.is_polymorphic(column.ty)
-            })
+        self.facts.uses.iter().any(|&(key, _)| {
+            let (relation, at) = key_parts(key);
+            let relation = self.catalog.relation_by_oid(relation).filter(|relation| relation.is_builtin());
+            let columns = relation.map(|relation| relation.columns.as_slice()).unwrap_or_default();
+            let mut used = columns.iter().enumerate().filter(|(place, _)| at.is_none_or(|at| at == *place));
+            used.any(|(_, column)| self.is_polymorphic(column.ty))
         })
     }
 

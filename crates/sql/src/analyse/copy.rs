@@ -7,15 +7,17 @@ use pg_query::{Node, NodeEnum, protobuf};
 use super::{
     Analyser, Step,
     effects::Event,
+    flow::Flow,
     missing,
     names::{range_schema, string},
     query::Output,
+    scope::{Col, Item, Ty, key, made_key},
     session::constant,
     unexpected,
     utility::of_relation,
 };
 use crate::{
-    catalog::{Column, Relation},
+    catalog::Relation,
     facts::{Action, CopyFormat, CopyOut, Manner, Object, Place},
 };
 
@@ -40,9 +42,7 @@ impl<'a> Analyser<'a> {
             (None, None) => return Err(unexpected("COPY")),
         };
         if elsewhere {
-            for column in output.columns {
-                self.use_flow(column.flow, Place::Source);
-            }
+            self.put_away(&output);
             return Ok(());
         }
         let names: Vec<&str> = output.columns.iter().map(|column| &*column.name).collect();
@@ -53,9 +53,9 @@ impl<'a> Analyser<'a> {
 
     fn copy_from(&mut self, copy: &protobuf::CopyStmt) -> Step {
         let Some(range) = &copy.relation else { return Err(unexpected("COPY")) };
-        if let Some((name, _)) = self.made(range_schema(range), &range.relname) {
+        if let Some((name, made)) = self.made(range_schema(range), &range.relname) {
             self.access_in(Action::Insert, Object::Relation(name.clone()), Manner::Copy);
-            self.use_column(&name, None, Place::Write);
+            self.facts.uses.insert((made_key(made.number, None), Place::Write));
             return Ok(());
         }
         let relation = self.relation(range)?;
@@ -65,43 +65,43 @@ impl<'a> Analyser<'a> {
             self.admin();
         }
         self.started_by_writing(relation, Event::Insert)?;
-        for column in copied_columns(&copy.attlist, relation)? {
-            self.use_column(&name, Some(&column.name), Place::Write);
+        for at in copied_columns(&copy.attlist, relation)? {
+            self.facts.uses.insert((key(relation, Some(at)), Place::Write));
         }
         let mut scope = self.root();
-        scope.push(of_relation(relation, &name));
-        self.used(copy.where_clause.as_deref(), &scope, Place::Filter)?;
-        Ok(())
+        // Its WHERE is about what is copied, which the client sends.
+        let columns = relation.columns.iter();
+        let columns = columns.map(|of| Col { name: of.name.clone(), ty: Ty::Known(of.ty), flow: Flow::default() });
+        scope.push(Item::derived(Some(&relation.name.name), columns.collect(), None));
+        self.condition(copy.where_clause.as_deref(), &scope, Place::Filter)
     }
 
     /// A relation's rows, as COPY puts them out.
     fn copied(&mut self, range: &protobuf::RangeVar, names: &[Node]) -> Step<Output> {
-        if let Some((name, _)) = self.made(range_schema(range), &range.relname) {
-            self.access_in(Action::Read, Object::Relation(name.clone()), Manner::Copy);
-            self.use_column(&name, None, Place::Output);
-            return Ok(Output { columns: Vec::new(), open: true });
+        if let Some((name, made)) = self.made(range_schema(range), &range.relname) {
+            self.access_in(Action::Read, Object::Relation(name), Manner::Copy);
+            return Ok(Output { columns: Vec::new(), rest: Some(Flow::of(made_key(made.number, None))) });
         }
         let relation = self.relation(range)?;
         let name = self.facts_name(relation);
         self.access_in(Action::Read, Object::Relation(name.clone()), Manner::Copy);
         self.started_by_reading(relation)?;
-        let item = of_relation(relation, &name);
-        let mut columns = Vec::new();
-        for column in copied_columns(names, relation)? {
-            columns.extend(item.columns().into_iter().find(|found| found.name == column.name));
-        }
-        Ok(Output { columns, open: false })
+        let columns = of_relation(relation, &name, self.shown(relation)?).columns();
+        let wanted = copied_columns(names, relation)?;
+        Ok(Output { columns: wanted.into_iter().filter_map(|at| columns.get(at).cloned()).collect(), rest: None })
     }
 }
 
-/// The columns that a list of plain names means, in its order. Without a list it is all but the generated ones.
-fn copied_columns<'a>(names: &[Node], relation: &'a Relation) -> Step<Vec<&'a Column>> {
+/// The places of the columns that a list of plain names means, in its order. Without a list it is all but the generated ones.
+fn copied_columns(names: &[Node], relation: &Relation) -> Step<Vec<usize>> {
+    let each = relation.columns.iter().enumerate();
     if names.is_empty() {
-        return Ok(relation.columns.iter().filter(|column| column.generated.is_none()).collect());
+        return Ok(each.filter(|(_, column)| column.generated.is_none()).map(|(at, _)| at).collect());
     }
     let named = |node| {
         let name = string(node).unwrap_or_default();
-        relation.column(name).ok_or_else(|| missing(format!("column \"{name}\" does not exist"), -1))
+        let found = relation.columns.iter().position(|column| &*column.name == name);
+        found.ok_or_else(|| missing(format!("column \"{name}\" does not exist"), -1))
     };
     names.iter().map(named).collect()
 }

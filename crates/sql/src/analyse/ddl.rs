@@ -9,14 +9,15 @@ use pg_query::{
 
 use super::{
     Analyser, Step,
+    flow::Flow,
     names::{self, qualified, range_schema},
-    scope::{Col, Flow, Item, Scope, Ty},
+    scope::{Col, Item, Scope, Ty},
     unexpected,
     utility::of_relation,
 };
 use crate::{
     catalog::{Relation, RelationKind},
-    facts::{Action, Name, Object, Place},
+    facts::{Action, Name, Object},
 };
 
 impl<'a> Analyser<'a> {
@@ -61,7 +62,7 @@ impl<'a> Analyser<'a> {
                         return Err(unexpected("CREATE STATISTICS"));
                     };
                     let relation = self.changed(range, false)?;
-                    let scope = self.scope_of(relation, range);
+                    let scope = self.scope_of(relation, range)?;
                     for node in &statistics.exprs {
                         if let Some(NodeEnum::StatsElem(element)) = &node.node {
                             self.defined(element.expr.as_deref(), &scope)?;
@@ -264,9 +265,9 @@ impl<'a> Analyser<'a> {
             name: name.clone(),
             ty: *ty,
             flow: Flow::default(),
-            direct: false,
         });
-        scope.push(Item::derived(Some(name), known.collect(), columns.is_none()));
+        let rest = columns.is_none().then(Flow::default);
+        scope.push(Item::derived(Some(name), known.collect(), rest));
         scope
     }
 
@@ -338,7 +339,7 @@ impl<'a> Analyser<'a> {
         match self.query(select, &root) {
             // Whoever makes a view can read by it from then on.
             Ok(output) => {
-                output.columns.into_iter().for_each(|column| self.use_flow(column.flow, Place::Source));
+                self.put_away(&output);
                 Ok(())
             }
             Err(refusal) if lost && refusal.cause != crate::facts::Cause::TooComplex => {
@@ -355,7 +356,7 @@ impl<'a> Analyser<'a> {
     fn create_index(&mut self, index: &protobuf::IndexStmt) -> Step {
         let Some(range) = &index.relation else { return Err(unexpected("CREATE INDEX")) };
         let relation = self.changed(range, false)?;
-        let scope = self.scope_of(relation, range);
+        let scope = self.scope_of(relation, range)?;
         for node in index.index_params.iter().chain(&index.index_including_params) {
             if let Some(NodeEnum::IndexElem(element)) = &node.node {
                 self.defined(element.expr.as_deref(), &scope)?;
@@ -365,22 +366,23 @@ impl<'a> Analyser<'a> {
     }
 
     /// The columns of a relation, or any columns where it is not known.
-    pub(super) fn scope_of<'p>(&self, relation: Option<&'a Relation>, range: &protobuf::RangeVar) -> Scope<'p, 'a> {
-        match relation {
-            Some(relation) => {
-                let mut scope = Scope { arguments: self.arguments.clone(), ..Scope::default() };
-                scope.push(of_relation(relation, &self.facts_name(relation)));
-                scope
-            }
-            None => self.definition_scope(&range.relname, None),
-        }
+    pub(super) fn scope_of<'p>(
+        &mut self,
+        relation: Option<&'a Relation>,
+        range: &protobuf::RangeVar,
+    ) -> Step<Scope<'p, 'a>> {
+        let Some(relation) = relation else { return Ok(self.definition_scope(&range.relname, None)) };
+        let mut scope = Scope { arguments: self.arguments.clone(), ..Scope::default() };
+        let shown = self.shown(relation)?;
+        scope.push(of_relation(relation, &self.facts_name(relation), shown));
+        Ok(scope)
     }
 
     /// DDL on a table with expressions over its columns.
     pub(super) fn on_table(&mut self, range: Option<&protobuf::RangeVar>, exprs: &[Option<&Node>]) -> Step {
         let Some(range) = range else { return Err(unexpected("DDL without a table")) };
         let relation = self.changed(range, false)?;
-        let scope = self.scope_of(relation, range);
+        let scope = self.scope_of(relation, range)?;
         for expr in exprs {
             self.defined(*expr, &scope)?;
         }

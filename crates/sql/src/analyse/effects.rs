@@ -1,22 +1,21 @@
 //! What a relation starts besides what the statement says: views, policies, defaults, constraints, triggers, rules,
 //! foreign keys.
 
-use std::{
-    rc::Rc,
-    sync::{Arc, OnceLock},
-};
+use std::sync::{Arc, OnceLock};
 
 use pg_query::NodeEnum;
 
 use super::{
     Analyser, Step,
-    scope::{Col, Flow, Item, Scope, Source, Ty},
+    flow::Flow,
+    scope::{Col, Item, Scope, Source, Ty},
+    utility::of_relation,
 };
 use crate::{
     catalog::{Generated, Relation, RelationKind},
     context::Context,
-    facts::{Action, Barrier, Cause, Function, Name, Object, Refusal, Standing, Volatility},
-    memo::Started,
+    facts::{Action, Barrier, Cause, Function, Name, Object, Place, Refusal, Standing, Volatility},
+    memo::{Shown, Started},
     parse,
 };
 
@@ -47,25 +46,57 @@ impl<'a> Analyser<'a> {
     /// What reading a relation starts. A materialised view holds rows; only REFRESH runs its query.
     pub(super) fn started_by_reading(&mut self, relation: &'a Relation) -> Step {
         let name = self.facts_name(relation);
-        match self.definition_of(relation)? {
-            Some(started) if relation.kind != RelationKind::Matview => {
-                self.take(&started, &name);
-                Ok(())
-            }
-            _ => Ok(()),
+        let Some(started) = self.definition_of(relation)? else { return Ok(()) };
+        self.reads_through(relation, &name, &started);
+        if relation.kind != RelationKind::Matview {
+            self.take(&started, &name);
+        } else if started.unknown {
+            // Nothing runs, but nobody can tell what its columns are made of.
+            self.unknown_definition(&name);
         }
+        Ok(())
+    }
+
+    /// What the columns of a view are made of, and those that are generated.
+    pub(super) fn shown(&mut self, relation: &'a Relation) -> Step<Option<Arc<[Shown]>>> {
+        if relation.definition.is_some() {
+            return match self.definition_of(relation)? {
+                Some(started) => self.resolved(&started.columns).map(Some),
+                None => Ok(None),
+            };
+        }
+        if relation.is_builtin() || relation.columns.iter().all(|column| column.generated.is_none()) {
+            return Ok(None);
+        }
+        let started = self.memo(&relation.on_generate, relation.oid, &|inner| {
+            for column in &relation.columns {
+                let mut flow = Flow::default();
+                if let (Some(_), Some(text)) = (column.generated, &column.default) {
+                    flow = inner.definition_expressions(text, Some(relation))?;
+                    flow.change();
+                }
+                inner.facts.shown.push(shown_as(&flow));
+            }
+            Ok(())
+        })?;
+        if started.unknown {
+            let name = self.facts_name(relation);
+            self.unknown_definition(&name);
+        }
+        self.resolved(&started.columns).map(Some)
     }
 
     /// What making a materialised view's rows anew starts.
     pub(super) fn started_by_refreshing(&mut self, relation: &'a Relation) -> Step {
         let name = self.facts_name(relation);
         if let Some(started) = self.definition_of(relation)? {
+            self.reads_through(relation, &name, &started);
             self.take(&started, &name);
         }
         Ok(())
     }
 
-    /// What a relation's definition starts, with what it reads named as an effect.
+    /// What a relation's definition starts.
     fn definition_of(&mut self, relation: &'a Relation) -> Step<Option<Arc<Started>>> {
         let silent = relation.definition.is_none()
             && relation.policies.is_empty()
@@ -84,13 +115,16 @@ impl<'a> Analyser<'a> {
             }
             Ok(())
         })?;
-        let name = self.facts_name(relation);
+        Ok(Some(started))
+    }
+
+    /// Names what a view reads as effects of reading it.
+    fn reads_through(&mut self, relation: &Relation, name: &Name, started: &Started) {
         if relation.definition.is_some() {
             for base in &started.relations {
                 self.effect(format!("view {}.{} reads {}.{}", name.schema, name.name, base.schema, base.name));
             }
         }
-        Ok(Some(started))
     }
 
     /// What writing a relation starts.
@@ -112,7 +146,7 @@ impl<'a> Analyser<'a> {
         }
         for trigger in relation.triggers.iter().filter(|trigger| trigger.events & event as u16 != 0) {
             self.effect(format!("trigger {} on {}.{}", trigger.name, name.schema, name.name));
-            self.facts.called.push(trigger.function);
+            self.facts.started.push(trigger.function);
         }
         self.rules(relation, event, &name)?;
         if relation.kind == RelationKind::View {
@@ -217,7 +251,7 @@ impl<'a> Analyser<'a> {
             self.row_type_checks(ty)?;
             if !ty.checks.is_empty() {
                 let started = self.memo(&ty.on_check, ty.oid, &|inner| {
-                    ty.checks.iter().try_for_each(|text| inner.definition_expressions(text, None))
+                    ty.checks.iter().try_for_each(|text| inner.definition_expressions(text, None).map(drop))
                 })?;
                 let name = Name { schema: ty.schema.clone(), name: ty.name.clone() };
                 self.take(&started, &name);
@@ -298,10 +332,14 @@ impl<'a> Analyser<'a> {
             };
             let mut scope = self.root();
             self.old_and_new(relation, &mut scope);
-            self.used(rule.where_clause.as_deref(), &scope, crate::facts::Place::Filter)?;
+            self.condition(rule.where_clause.as_deref(), &scope, Place::Filter)?;
             for action in &rule.actions {
                 if let Some(action) = &action.node {
-                    self.data_statement(action, &scope)?;
+                    let output = self.data_statement(action, &scope)?;
+                    // What it puts out may come back to the client in place of what was asked for.
+                    for flow in output.flows() {
+                        self.facts.output.rest.get_or_insert_default().derive(flow);
+                    }
                 }
             }
         }
@@ -323,14 +361,8 @@ impl<'a> Analyser<'a> {
 
     pub(super) fn old_and_new(&self, relation: &'a Relation, scope: &mut Scope<'_, 'a>) {
         for alias in ["old", "new"] {
-            scope.items.push(Item {
-                alias: Some(alias.into()),
-                schema: None,
-                source: Source::Base(relation, self.facts_name(relation)),
-                renames: Vec::new(),
-                target: false,
-                qualified_only: true,
-            });
+            let item = Item::new(Some(alias), Source::Base(relation, self.facts_name(relation), None));
+            scope.items.push(Item { qualified_only: true, ..item });
         }
     }
 
@@ -340,33 +372,31 @@ impl<'a> Analyser<'a> {
             let Some(NodeEnum::SelectStmt(select)) = raw.stmt.as_ref().and_then(|node| node.node.as_ref()) else {
                 return Err(super::unexpected("a view's definition"));
             };
-            self.query(select, &self.root())?;
+            let output = self.query(select, &self.root())?;
+            if output.rest.is_some() {
+                return Err(super::unexpected("a view with columns that are not known"));
+            }
+            self.facts.shown = output.columns.iter().map(|column| shown_as(&column.flow)).collect();
         }
         Ok(())
     }
 
-    pub(super) fn definition_expressions(&mut self, text: &str, relation: Option<&'a Relation>) -> Step {
+    /// Expressions of the catalog, and what they come from.
+    pub(super) fn definition_expressions(&mut self, text: &str, relation: Option<&'a Relation>) -> Step<Flow> {
         let mut scope = self.root();
         match relation {
-            Some(relation) => scope.push(Item {
-                alias: Some(Rc::from(&*relation.name.name)),
-                schema: Some(relation.name.schema.clone()),
-                source: Source::Base(relation, self.facts_name(relation)),
-                renames: Vec::new(),
-                target: false,
-                qualified_only: false,
-            }),
+            Some(relation) => scope.push(of_relation(relation, &self.facts_name(relation), None)),
             // What a domain's constraint calls VALUE.
-            None => scope.push(Item::derived(
-                None,
-                vec![Col { name: "value".into(), ty: Ty::Opaque, flow: Flow::default(), direct: false }],
-                false,
-            )),
+            None => {
+                let value = Col { name: "value".into(), ty: Ty::Opaque, flow: Flow::default() };
+                scope.push(Item::derived(None, vec![value], None));
+            }
         }
+        let mut flow = Flow::default();
         for node in parse::parse_expressions(text)? {
-            self.expr(&node, &scope, &mut Flow::default())?;
+            self.expr(&node, &scope, &mut flow)?;
         }
-        Ok(())
+        Ok(flow)
     }
 
     /// Works out what a definition starts, or takes what was worked out before.
@@ -379,6 +409,7 @@ impl<'a> Analyser<'a> {
             return Ok(Arc::default());
         }
         let mut inner = self.inner(self.context.of_definitions(), oid);
+        inner.defining = true;
         let done = read(&mut inner);
         if inner.facts.makes_json {
             // What the definition reads is known here; what uses it sees only the result.
@@ -387,7 +418,8 @@ impl<'a> Analyser<'a> {
         inner.casts_of_unknown();
         let started = match done {
             Ok(()) => Started {
-                routines: inner.facts.called.iter().copied().collect(),
+                routines: inner.facts.called.iter().chain(&inner.facts.started).copied().collect(),
+                columns: std::mem::take(&mut inner.facts.shown).into(),
                 relations: inner.facts.accesses.iter().filter_map(relation_read).cloned().collect(),
                 effects: std::mem::take(&mut inner.facts.effects),
                 accesses: inner.facts.accesses.iter().filter(|access| access.action != Action::Read).cloned().collect(),
@@ -408,6 +440,7 @@ impl<'a> Analyser<'a> {
     /// An analyser for a definition or body that this one has come upon.
     pub(super) fn inner(&self, context: Context, oid: u32) -> Self {
         let mut inner = Self::new(self.catalog, context, "".into());
+        inner.own_text = false;
         inner.depth = self.depth;
         inner.nodes = self.nodes;
         inner.active.clone_from(&self.active);
@@ -416,7 +449,7 @@ impl<'a> Analyser<'a> {
     }
 
     fn take(&mut self, started: &Started, name: &Name) {
-        self.facts.called.extend(&started.routines);
+        self.facts.started.extend(&started.routines);
         self.facts.effects.extend(started.effects.iter().cloned());
         self.facts.accesses.extend(started.accesses.iter().cloned());
         self.facts.makes_json |= started.makes_json;
@@ -430,7 +463,11 @@ impl<'a> Analyser<'a> {
         self.nodes = inner.nodes;
         self.facts.accesses.extend(inner.facts.accesses);
         self.facts.functions.extend(inner.facts.functions);
-        self.facts.columns.extend(inner.facts.columns);
+        self.facts.uses.extend(inner.facts.uses);
+        self.facts.joins.extend(inner.facts.joins);
+        if let Some(rest) = inner.facts.output.rest {
+            self.facts.output.rest.get_or_insert_default().derive(&rest);
+        }
         self.facts.settings.extend(inner.facts.settings);
         self.facts.effects.extend(inner.facts.effects);
         self.facts.unfiltered |= inner.facts.unfiltered;
@@ -450,6 +487,10 @@ impl<'a> Analyser<'a> {
         self.access(Action::Call, Object::Function(name.clone()));
         self.effect(format!("the definition of {}.{} is not understood", name.schema, name.name));
     }
+}
+
+pub(super) fn shown_as(flow: &Flow) -> Shown {
+    Shown { origins: flow.origins.as_slice().into(), changed: flow.changed.as_slice().into() }
 }
 
 fn relation_read(access: &crate::facts::Access) -> Option<&Name> {

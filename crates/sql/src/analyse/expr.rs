@@ -6,12 +6,19 @@ use pg_query::{
 };
 
 use super::{
-    Analyser, Step, missing,
+    Analyser, Step,
+    condition::is_constant,
+    flow::{Flow, literal, parameter},
+    missing,
     names::{self, string},
-    scope::{Flow, Scope, Ty},
+    query::Output,
+    scope::{Scope, Ty},
     unexpected,
 };
-use crate::{facts::Place, version};
+use crate::{
+    facts::{Meets, Place},
+    version,
+};
 
 pub(super) const BOOL: Ty = Ty::Known(16);
 pub(super) const INT4: Ty = Ty::Known(23);
@@ -25,7 +32,20 @@ impl<'a> Analyser<'a> {
     pub(super) fn expr(&mut self, node: &Node, scope: &Scope<'_, 'a>, flow: &mut Flow) -> Step<Ty> {
         let Some(inner) = &node.node else { return Ok(Ty::Literal) };
         self.enter()?;
-        let ty = self.expr_inner(inner, scope, flow)?;
+        let since = self.facts.called.len();
+        let mut own = Flow::default();
+        let ty = self.expr_inner(inner, scope, &mut own)?;
+        // A function of a user's making may fail as it likes.
+        let given = own.clone();
+        if self.draw(since, &mut own)? {
+            self.reached(&given);
+        }
+        self.charge(own.size() / 32);
+        if passes_on(inner) {
+            flow.extend(&own);
+        } else {
+            flow.derive(&own);
+        }
         self.leave();
         Ok(ty)
     }
@@ -59,21 +79,43 @@ impl<'a> Analyser<'a> {
 
     /// An expression whose columns are used in this place, and flow no further.
     pub(super) fn used(&mut self, node: Option<&Node>, scope: &Scope<'_, 'a>, place: Place) -> Step<Ty> {
-        let mut flow = Flow::default();
-        let ty = self.maybe(node, scope, &mut flow)?;
-        // A condition is taken as a truth value, LIMIT as a number.
-        if matches!(place, Place::Filter | Place::Join) {
+        self.decides(node, scope, place, &mut Flow::default())
+    }
+
+    /// An expression whose columns are used in this place, and decide what a value is.
+    pub(super) fn decides(
+        &mut self,
+        node: Option<&Node>,
+        scope: &Scope<'_, 'a>,
+        place: Place,
+        flow: &mut Flow,
+    ) -> Step<Ty> {
+        let mut own = Flow::default();
+        let ty = self.maybe(node, scope, &mut own)?;
+        // LIMIT is taken as a number.
+        if place == Place::Filter {
             self.casts_of_use(ty);
         }
-        self.use_flow(flow, place);
+        self.use_flow(&own, place);
+        flow.derive(&own);
         Ok(ty)
+    }
+
+    /// What reaches something that is not total.
+    pub(super) fn reached(&mut self, flow: &Flow) {
+        self.use_flow(flow, Place::Argument);
     }
 
     fn expr_inner(&mut self, node: &NodeEnum, scope: &Scope<'_, 'a>, flow: &mut Flow) -> Step<Ty> {
         match node {
-            NodeEnum::AConst(constant) => Ok(constant_type(constant)),
+            NodeEnum::AConst(constant) => {
+                if let Some(literal) = literal(constant.location).filter(|_| self.own_text && !constant.isnull) {
+                    flow.constants.insert(literal);
+                }
+                Ok(constant_type(constant))
+            }
             NodeEnum::ColumnRef(column) => self.column(column, scope, flow),
-            NodeEnum::ParamRef(parameter) => self.parameter(parameter.number, scope),
+            NodeEnum::ParamRef(parameter) => self.parameter(parameter.number, scope, flow),
             NodeEnum::FuncCall(call) => self.function_call(call, scope, flow),
             NodeEnum::AExpr(expr) => self.operator_expr(expr, scope, flow),
             NodeEnum::BoolExpr(expr) => {
@@ -105,7 +147,10 @@ impl<'a> Analyser<'a> {
             NodeEnum::AIndirection(indirection) => self.indirection(indirection, scope, flow),
             NodeEnum::NamedArgExpr(arg) => self.maybe(arg.arg.as_deref(), scope, flow),
             NodeEnum::GroupingFunc(grouping) => {
-                self.each(&grouping.args, scope, flow)?;
+                // It says which columns a row is grouped by, and nothing of their values.
+                let mut grouped = Flow::default();
+                self.each(&grouping.args, scope, &mut grouped)?;
+                self.use_flow(&grouped, Place::Group);
                 Ok(INT4)
             }
             NodeEnum::List(list) => {
@@ -132,11 +177,17 @@ impl<'a> Analyser<'a> {
                 version_of_xml(xml.indent, self.context.major)?;
                 self.each(&xml.named_args, scope, flow)?;
                 self.each(&xml.args, scope, flow)?;
+                // The others read XML, which may be none, or put together what may not be.
+                let makes = [protobuf::XmlExprOp::IsXmlelement, protobuf::XmlExprOp::IsXmlforest];
+                if !makes.iter().any(|op| xml.op == *op as i32) {
+                    self.reached(flow);
+                }
                 Ok(if xml.op == protobuf::XmlExprOp::IsDocument as i32 { BOOL } else { XML })
             }
             NodeEnum::XmlSerialize(xml) => {
                 version_of_xml(xml.indent, self.context.major)?;
                 self.maybe(xml.expr.as_deref(), scope, flow)?;
+                self.reached(flow);
                 self.ty_of(xml.type_name.as_ref())
             }
             other => self.json(other, scope, flow),
@@ -259,15 +310,21 @@ impl<'a> Analyser<'a> {
 
     fn case(&mut self, case: &protobuf::CaseExpr, scope: &Scope<'_, 'a>, flow: &mut Flow) -> Step<Ty> {
         let subject = match case.arg.as_deref() {
-            Some(arg) => Some(self.used(Some(arg), scope, Place::Filter)?),
+            Some(arg) => Some(self.operand(arg, scope)?),
             None => None,
         };
         let mut results = Vec::with_capacity(case.args.len() + 1);
         for arm in &case.args {
             let Some(NodeEnum::CaseWhen(when)) = &arm.node else { return Err(unexpected("a part of CASE")) };
-            let condition = self.used(when.expr.as_deref(), scope, Place::Filter)?;
-            if let Some(subject) = subject {
-                self.operator_call(None, "=", Some(subject), condition)?;
+            match (&subject, when.expr.as_deref()) {
+                (Some(subject), Some(node)) => {
+                    let value = self.operand(node, scope)?;
+                    self.operator_call(None, "=", Some(subject.ty), value.ty)?;
+                    self.equal(subject, &value, is_constant(node), Place::Filter);
+                    flow.derive(subject.flow());
+                    flow.derive(value.flow());
+                }
+                (_, condition) => self.choice(condition, scope, Place::Filter, flow)?,
             }
             results.push(self.maybe(when.result.as_deref(), scope, flow)?);
         }
@@ -276,15 +333,35 @@ impl<'a> Analyser<'a> {
     }
 
     fn operator_expr(&mut self, expr: &protobuf::AExpr, scope: &Scope<'_, 'a>, flow: &mut Flow) -> Step<Ty> {
+        let mut left_flow = Flow::default();
         let left = match expr.lexpr.as_deref() {
-            Some(node) => Some(self.expr(node, scope, flow)?),
+            Some(node) => Some(self.expr(node, scope, &mut left_flow)?),
             None => None,
         };
-        let right = match expr.rexpr.as_deref() {
-            // The items of IN and the bounds of BETWEEN are compared one by one, and are no row.
-            Some(Node { node: Some(NodeEnum::List(list)) }) => self.each(&list.items, scope, flow)?,
-            other => self.maybe(other, scope, flow)?,
+        let (right, right_flow) = match expr.rexpr.as_deref() {
+            Some(node) => self.right_operand(node, scope)?,
+            None => (Ty::Literal, Flow::default()),
         };
+        self.meet(&left_flow, &right_flow, Meets::Other);
+        self.operands_reached(expr, (left, &left_flow), (right, &right_flow));
+        flow.extend(&left_flow);
+        flow.extend(&right_flow);
+        self.apply(expr, left, right)
+    }
+
+    /// What stands on the right of an operator.
+    pub(super) fn right_operand(&mut self, node: &Node, scope: &Scope<'_, 'a>) -> Step<(Ty, Flow)> {
+        let mut flow = Flow::default();
+        let ty = match &node.node {
+            // The items of IN and the bounds of BETWEEN are compared one by one, and are no row.
+            Some(NodeEnum::List(list)) => self.each(&list.items, scope, &mut flow)?,
+            _ => self.expr(node, scope, &mut flow)?,
+        };
+        Ok((ty, flow))
+    }
+
+    /// Calls what an operator stands for, with operands of these types.
+    pub(super) fn apply(&mut self, expr: &protobuf::AExpr, left: Option<Ty>, right: Ty) -> Step<Ty> {
         let (schema, name) = names::qualified(&expr.name)?;
         let kind = AExprKind::try_from(expr.kind).map_err(|_| unexpected("an operator"))?;
         match kind {
@@ -343,38 +420,49 @@ impl<'a> Analyser<'a> {
     }
 
     fn sub_link(&mut self, link: &protobuf::SubLink, scope: &Scope<'_, 'a>, flow: &mut Flow) -> Step<Ty> {
-        let Some(NodeEnum::SelectStmt(select)) = link.subselect.as_ref().and_then(|node| node.node.as_ref()) else {
-            return Err(unexpected("a sub-query"));
-        };
-        let test = match link.testexpr.as_deref() {
-            Some(node) => Some(self.expr(node, scope, flow)?),
-            None => None,
-        };
-        let columns = self.query(select, scope)?;
         let kind = SubLinkType::try_from(link.sub_link_type).map_err(|_| unexpected("a sub-query"))?;
-        // Rows are compared column by column.
-        let first = match columns.columns.as_slice() {
-            [only] if !columns.open => only.ty,
-            _ => Ty::Opaque,
-        };
-        if kind == SubLinkType::ExistsSublink {
-            for column in columns.columns {
-                self.use_flow(column.flow, Place::Filter);
-            }
-            return Ok(BOOL);
-        }
-        columns.columns.iter().for_each(|column| flow.extend(&column.flow));
+        let mut test_flow = Flow::default();
+        let test = self.maybe(link.testexpr.as_deref(), scope, &mut test_flow)?;
+        let output = self.sub_query(link, scope)?;
         match kind {
-            SubLinkType::AnySublink | SubLinkType::AllSublink => {
-                let (schema, name) =
-                    if link.oper_name.is_empty() { (None, "=") } else { names::qualified(&link.oper_name)? };
-                self.operator_call(schema, name, test, first)?;
+            SubLinkType::ExistsSublink => {
+                // Which values a row has does not matter. What they are is not even computed.
+                output.flows().for_each(|of| self.use_flow(of, Place::Derived));
                 Ok(BOOL)
             }
-            SubLinkType::ExprSublink => Ok(first),
-            SubLinkType::ArraySublink | SubLinkType::MultiexprSublink => Ok(Ty::Opaque),
+            SubLinkType::AnySublink | SubLinkType::AllSublink => {
+                flow.derive(&test_flow);
+                for of in output.flows() {
+                    self.meet(&test_flow, of, Meets::Other);
+                    flow.derive(of);
+                }
+                self.compared_with(link, test, &output)
+            }
+            SubLinkType::ExprSublink => {
+                output.flows().for_each(|of| flow.extend(of));
+                Ok(only_type(&output))
+            }
+            SubLinkType::ArraySublink | SubLinkType::MultiexprSublink => {
+                output.flows().for_each(|of| flow.derive(of));
+                Ok(Ty::Opaque)
+            }
             _ => Err(unexpected("a sub-query")),
         }
+    }
+
+    /// The query of a sub-query in an expression.
+    pub(super) fn sub_query(&mut self, link: &protobuf::SubLink, scope: &Scope<'_, 'a>) -> Step<Output> {
+        match link.subselect.as_ref().and_then(|node| node.node.as_ref()) {
+            Some(NodeEnum::SelectStmt(select)) => self.query(select, scope),
+            _ => Err(unexpected("a sub-query")),
+        }
+    }
+
+    /// A value, or a row, is compared with each row of a sub-query.
+    pub(super) fn compared_with(&mut self, link: &protobuf::SubLink, test: Ty, output: &Output) -> Step<Ty> {
+        let (schema, name) = if link.oper_name.is_empty() { (None, "=") } else { names::qualified(&link.oper_name)? };
+        self.operator_call(schema, name, Some(test), only_type(output))?;
+        Ok(BOOL)
     }
 
     fn indirection(
@@ -411,10 +499,14 @@ impl<'a> Analyser<'a> {
     }
 
     /// `$1`: a function's argument in its body, a value that the client sends elsewhere. Values of a domain are checked.
-    fn parameter(&mut self, number: i32, scope: &Scope<'_, 'a>) -> Step<Ty> {
+    fn parameter(&mut self, number: i32, scope: &Scope<'_, 'a>, flow: &mut Flow) -> Step<Ty> {
         let at = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
         if let Some(arguments) = &scope.arguments {
             return Ok(at.and_then(|at| arguments.types.get(at)).copied().unwrap_or(Ty::Opaque));
+        }
+        match &self.given {
+            Some(given) => flow.extend(at.and_then(|at| given.get(at)).unwrap_or(&Flow::default())),
+            None => parameter(number).into_iter().for_each(|constant| flow.constants.insert(constant)),
         }
         match at.and_then(|at| self.context.parameters.get(at)).copied() {
             None | Some(0) => Ok(Ty::Literal),
@@ -435,6 +527,31 @@ impl<'a> Analyser<'a> {
             Op::SvfopLocaltimestamp | Op::SvfopLocaltimestampN => Ty::Known(1114),
             _ => Ty::Known(19),
         })
+    }
+}
+
+/// Whether an expression's value is that of a part of it as it stands, if it is any part's.
+const fn passes_on(node: &NodeEnum) -> bool {
+    matches!(
+        node,
+        NodeEnum::AConst(_)
+            | NodeEnum::ColumnRef(_)
+            | NodeEnum::ParamRef(_)
+            | NodeEnum::CollateClause(_)
+            | NodeEnum::CoalesceExpr(_)
+            | NodeEnum::CaseExpr(_)
+            | NodeEnum::SubLink(_)
+            | NodeEnum::NamedArgExpr(_)
+            | NodeEnum::MultiAssignRef(_)
+            | NodeEnum::ResTarget(_)
+    )
+}
+
+/// The type of a sub-query's one column. Rows are compared column by column.
+fn only_type(output: &Output) -> Ty {
+    match output.columns.as_slice() {
+        [only] if output.rest.is_none() => only.ty,
+        _ => Ty::Opaque,
     }
 }
 

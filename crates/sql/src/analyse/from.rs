@@ -10,15 +10,16 @@ use pg_query::{
 use super::{
     Analyser, Step,
     expr::{INT8, TEXT},
+    flow::Flow,
     missing,
     names::{self, range_schema, string},
     query::rename,
-    scope::{Col, Flow, Item, Scope, Source, Star, Ty, find_cte},
-    unexpected,
+    scope::{Col, Item, Scope, Source, Star, Ty, find_cte},
+    unexpected, unresolved,
 };
 use crate::{
     catalog::{Relation, RelationKind},
-    facts::{Action, Name, Object, Place},
+    facts::{Action, Meets, Name, Object, Place},
     version,
 };
 
@@ -47,7 +48,7 @@ impl<'a> Analyser<'a> {
             NodeEnum::JsonTable(table) => {
                 let mut columns = self.json_table(table, scope)?;
                 let alias = alias_of(table.alias.as_ref(), &mut columns);
-                add(scope, Item::derived(alias, columns, false))
+                add(scope, Item::derived(alias, columns, None))
             }
             NodeEnum::RangeTableSample(sample) => {
                 let Some(relation) = sample.relation.as_deref() else { return Err(unexpected("TABLESAMPLE")) };
@@ -76,16 +77,15 @@ impl<'a> Analyser<'a> {
         if range.schemaname.is_empty()
             && let Some(source) = find_cte(&scope.ctes, &range.relname)
         {
-            return Ok(Item {
-                alias: Some(name.into()),
-                schema: None,
-                source: source.clone(),
-                renames,
-                target: false,
-                qualified_only: false,
-            });
+            let item = Item::new(Some(name), source.clone());
+            if item.is_later() {
+                return Err(unresolved(
+                    format!("WITH query \"{}\" is used before it is defined", range.relname),
+                    "Put it before those that use it.",
+                ));
+            }
+            return Ok(Item { renames, ..item });
         }
-        let schema = if alias.is_none() { Some(()) } else { None };
         if let Some(item) = self.made_item(range, name)? {
             return Ok(Item { renames, ..item });
         }
@@ -94,14 +94,9 @@ impl<'a> Analyser<'a> {
             return Err(missing(format!("cannot open relation \"{}\"", range.relname), range.location));
         }
         let facts_name = self.read_relation(relation)?;
-        Ok(Item {
-            alias: Some(name.into()),
-            schema: schema.map(|()| relation.name.schema.clone()),
-            source: Source::Base(relation, facts_name),
-            renames,
-            target: false,
-            qualified_only: false,
-        })
+        let source = Source::Base(relation, facts_name, self.shown(relation)?);
+        let schema = alias.is_none().then(|| relation.name.schema.clone());
+        Ok(Item { schema, renames, ..Item::new(Some(name), source) })
     }
 
     /// A relation that is read.
@@ -138,12 +133,12 @@ impl<'a> Analyser<'a> {
         };
         let mut columns = output.columns;
         let alias = alias_of(sub.alias.as_ref(), &mut columns);
-        Ok(add(scope, Item::derived(alias, columns, output.open)))
+        Ok(add(scope, Item::derived(alias, columns, output.rest)))
     }
 
     fn range_function(&mut self, function: &protobuf::RangeFunction, scope: &mut Scope<'_, 'a>) -> Step<Vec<Star>> {
         let mut columns = Vec::new();
-        let mut open = false;
+        let mut rest: Option<Flow> = None;
         let mut own_name = None;
         for node in &function.functions {
             let Some(NodeEnum::List(list)) = &node.node else { return Err(unexpected("a function in FROM")) };
@@ -155,13 +150,20 @@ impl<'a> Analyser<'a> {
                     let array = self.expr(arg, scope, &mut flow)?;
                     let ty = self.element_of(array);
                     self.call_by_name(None, "unnest", &[array], &[], -1)?;
-                    open |= ty == Ty::Opaque;
-                    columns.push(Col { name: "unnest".into(), ty, flow, direct: false });
+                    self.use_flow(&flow, Place::Filter);
+                    flow.change();
+                    if ty == Ty::Opaque {
+                        rest.get_or_insert_default().derive(&flow);
+                    }
+                    columns.push(Col { name: "unnest".into(), ty, flow });
                 }
                 continue;
             }
             let mut flow = Flow::default();
             let ty = self.expr(call, scope, &mut flow)?;
+            // How many rows there are depends on what they are made of.
+            self.use_flow(&flow, Place::Filter);
+            flow.change();
             let definitions = match list.items.get(1).map(|node| &node.node) {
                 Some(Some(NodeEnum::List(list))) => list.items.as_slice(),
                 _ => &[],
@@ -179,7 +181,7 @@ impl<'a> Analyser<'a> {
                     if let Ty::Known(oid) = ty {
                         self.type_checks(oid)?;
                     }
-                    columns.push(Col { name: column.colname.as_str().into(), ty, flow: flow.clone(), direct: false });
+                    columns.push(Col { name: column.colname.as_str().into(), ty, flow: flow.clone() });
                 }
             } else if let Some(known) = known {
                 columns.extend(known);
@@ -187,27 +189,24 @@ impl<'a> Analyser<'a> {
                 // A plain value is one column, under the alias where there is one.
                 let alias = function.alias.as_ref().filter(|_| function.functions.len() == 1);
                 let name = alias.map(|alias| alias.aliasname.clone()).or(name).unwrap_or_default();
-                open |= ty == Ty::Opaque;
-                columns.push(Col { name: name.into(), ty, flow, direct: false });
+                if ty == Ty::Opaque {
+                    rest.get_or_insert_default().derive(&flow);
+                }
+                columns.push(Col { name: name.into(), ty, flow });
             }
         }
         if function.ordinality {
-            columns.push(Col { name: "ordinality".into(), ty: INT8, flow: Flow::default(), direct: false });
+            columns.push(Col { name: "ordinality".into(), ty: INT8, flow: Flow::default() });
         }
         let alias = alias_of(function.alias.as_ref(), &mut columns).map(str::to_owned).or(own_name);
-        Ok(add(scope, Item::derived(alias.as_deref(), columns, open)))
+        Ok(add(scope, Item::derived(alias.as_deref(), columns, rest)))
     }
 
     /// The name of a function in FROM, and its columns where it returns rows of a known shape.
     fn function_columns(&self, call: &Node, ty: Ty, flow: &Flow) -> (Option<String>, Option<Vec<Col>>) {
         let Some(NodeEnum::FuncCall(call)) = &call.node else { return (None, None) };
         let Ok((schema, name)) = names::qualified(&call.funcname) else { return (None, None) };
-        let column = |(name, ty): &(Arc<str>, u32)| Col {
-            name: name.clone(),
-            ty: Ty::Known(*ty),
-            flow: flow.clone(),
-            direct: false,
-        };
+        let column = |(name, ty): &(Arc<str>, u32)| Col { name: name.clone(), ty: Ty::Known(*ty), flow: flow.clone() };
         let named = Some(name.to_owned());
         if let Ty::Known(oid) = ty
             && let Some(relation) =
@@ -228,7 +227,7 @@ impl<'a> Analyser<'a> {
             [only] if !only.out.is_empty() => {
                 let columns = only.out.iter().map(|(name, ty)| {
                     let ty = if self.is_polymorphic(*ty) { Ty::Opaque } else { Ty::Known(*ty) };
-                    Col { name: name.clone(), ty, flow: flow.clone(), direct: false }
+                    Col { name: name.clone(), ty, flow: flow.clone() }
                 });
                 (named, Some(columns.collect()))
             }
@@ -245,6 +244,9 @@ impl<'a> Analyser<'a> {
         self.maybe(table.docexpr.as_deref(), scope, &mut flow)?;
         self.maybe(table.rowexpr.as_deref(), scope, &mut flow)?;
         self.each(&table.namespaces, scope, &mut flow)?;
+        self.reached(&flow);
+        self.use_flow(&flow, Place::Filter);
+        flow.change();
         let mut columns = Vec::new();
         for node in &table.columns {
             let Some(NodeEnum::RangeTableFuncCol(column)) = &node.node else {
@@ -253,14 +255,15 @@ impl<'a> Analyser<'a> {
             let mut flow = flow.clone();
             self.maybe(column.colexpr.as_deref(), scope, &mut flow)?;
             self.maybe(column.coldefexpr.as_deref(), scope, &mut flow)?;
+            flow.change();
             let ty = match &column.type_name {
                 Some(name) => self.cast_to(name, TEXT)?,
                 None => Ty::Known(23),
             };
-            columns.push(Col { name: column.colname.as_str().into(), ty, flow, direct: false });
+            columns.push(Col { name: column.colname.as_str().into(), ty, flow });
         }
         let alias = alias_of(table.alias.as_ref(), &mut columns);
-        Ok(add(scope, Item::derived(alias.or(Some("xmltable")), columns, false)))
+        Ok(add(scope, Item::derived(alias.or(Some("xmltable")), columns, None)))
     }
 
     fn join(&mut self, join: &protobuf::JoinExpr, scope: &mut Scope<'_, 'a>) -> Step<Vec<Star>> {
@@ -287,7 +290,7 @@ impl<'a> Analyser<'a> {
             arguments: scope.arguments.clone(),
             ..Scope::default()
         };
-        self.used(join.quals.as_deref(), &within, Place::Join)?;
+        self.condition(join.quals.as_deref(), &within, Place::Join)?;
         drop(within);
         if let Some(alias) = &join.join_using_alias {
             version::require("an alias after USING", 14, self.context.major)?;
@@ -295,17 +298,17 @@ impl<'a> Analyser<'a> {
                 Star::Col(column) => Some(column.clone()),
                 Star::Item(_) => None,
             });
-            let mut item = Item::derived(Some(&alias.aliasname), columns.collect(), false);
+            let mut item = Item::derived(Some(&alias.aliasname), columns.collect(), None);
             item.qualified_only = true;
             scope.items.push(item);
         }
         let Some(alias) = &join.alias else { return Ok(star) };
         // With an alias the join is one item, and its parts are out of sight.
-        let (mut columns, open) = scope.star_columns(&star);
+        let (mut columns, rest) = scope.star_columns(&star);
         let target = scope.items.get(first..).unwrap_or_default().iter().any(|item| item.target);
         scope.items.truncate(first);
         rename(&mut columns, &alias.colnames);
-        let mut item = Item::derived(Some(&alias.aliasname), columns, open);
+        let mut item = Item::derived(Some(&alias.aliasname), columns, rest);
         item.target = target;
         Ok(add(scope, item))
     }
@@ -319,9 +322,9 @@ impl<'a> Analyser<'a> {
         right: &[Star],
     ) -> Step<Option<Vec<Arc<str>>>> {
         if join.is_natural {
-            let (left, left_open) = scope.known_star_columns(left);
-            let (right, right_open) = scope.known_star_columns(right);
-            if left_open || right_open {
+            let (left, left_rest) = scope.known_star_columns(left);
+            let (right, right_rest) = scope.known_star_columns(right);
+            if left_rest.or(right_rest).is_some() {
                 return Err(unexpected("NATURAL JOIN of a function's unknown columns"));
             }
             let names: HashSet<&Arc<str>> = right.iter().map(|column| &column.name).collect();
@@ -336,23 +339,22 @@ impl<'a> Analyser<'a> {
 
     /// What `*` is of a join by shared columns: those first, each from both sides, then the rest.
     fn merged(&mut self, scope: &Scope<'_, 'a>, shared: &[Arc<str>], left: &[Star], right: &[Star]) -> Step<Vec<Star>> {
-        let (left, left_open) = scope.known_star_columns(left);
-        let (right, right_open) = scope.known_star_columns(right);
+        let (left, left_rest) = scope.known_star_columns(left);
+        let (right, right_rest) = scope.known_star_columns(right);
         let mut star = Vec::new();
         for name in shared {
             let of = |columns: &[Col]| columns.iter().find(|column| column.name == *name).cloned();
             let (Some(mut one), Some(other)) = (of(&left), of(&right)) else {
-                if left_open || right_open {
-                    continue;
+                if left_rest.is_some() || right_rest.is_some() {
+                    return Err(unexpected("JOIN USING of a function's unknown columns"));
                 }
                 return Err(missing(format!("column \"{name}\" specified in USING clause does not exist"), -1));
             };
             self.operator_call(None, "=", Some(one.ty), other.ty)?;
-            self.use_flow(one.flow.clone(), Place::Join);
-            self.use_flow(other.flow.clone(), Place::Join);
+            self.joined(&one.flow, &other.flow, Place::Join);
+            self.meet(&one.flow, &other.flow, Meets::Other);
             one.flow.extend(&other.flow);
             one.ty = one.ty.or(other.ty);
-            one.direct = false;
             star.push(Star::Col(one));
         }
         let rest = left.into_iter().chain(right).filter(|column| !shared.contains(&column.name));
@@ -362,15 +364,9 @@ impl<'a> Analyser<'a> {
 
     /// A relation that an earlier statement of the same string made.
     fn made_item(&mut self, range: &protobuf::RangeVar, alias: &str) -> Step<Option<Item<'a>>> {
-        let Some((name, columns)) = self.made(range_schema(range), &range.relname) else { return Ok(None) };
-        self.access(Action::Read, Object::Relation(name.clone()));
-        let open = columns.is_none();
-        let columns = columns.unwrap_or_default().into_iter().map(|(column, ty)| {
-            let mut flow = Flow::default();
-            flow.add(&name, Some(&column));
-            Col { name: column, ty, flow, direct: true }
-        });
-        Ok(Some(Item::derived(Some(alias), columns.collect(), open)))
+        let Some((name, made)) = self.made(range_schema(range), &range.relname) else { return Ok(None) };
+        self.access(Action::Read, Object::Relation(name));
+        Ok(Some(made.item(alias)))
     }
 }
 

@@ -2,13 +2,14 @@
 
 use pg_query::{
     NodeEnum,
-    protobuf::{self, JsonBehavior, JsonOutput, JsonValueExpr},
+    protobuf::{self, JsonBehavior, JsonFormatType, JsonOutput, JsonValueExpr},
 };
 
 use super::{
     Analyser, Step,
     expr::BOOL,
-    scope::{Col, Flow, Scope, Ty},
+    flow::Flow,
+    scope::{Col, Scope, Ty},
     unexpected,
 };
 use crate::{facts::Place, version};
@@ -38,7 +39,7 @@ impl<'a> Analyser<'a> {
                 version::require("JSON_ARRAY", 16, major)?;
                 let query = array.query.as_ref().and_then(|node| node.node.as_ref());
                 let Some(NodeEnum::SelectStmt(select)) = query else { return Err(unexpected("JSON_ARRAY")) };
-                self.query(select, scope)?.columns.iter().for_each(|column| flow.extend(&column.flow));
+                self.query(select, scope)?.flows().for_each(|of| flow.derive(of));
                 self.json_output(array.output.as_ref())
             }
             NodeEnum::JsonObjectAgg(aggregate) => {
@@ -46,16 +47,17 @@ impl<'a> Analyser<'a> {
                 if let Some(pair) = &aggregate.arg {
                     self.json_pair(pair, scope, flow)?;
                 }
-                self.json_aggregate(aggregate.constructor.as_deref(), scope)
+                self.json_aggregate(aggregate.constructor.as_deref(), scope, flow)
             }
             NodeEnum::JsonArrayAgg(aggregate) => {
                 version::require("JSON_ARRAYAGG", 16, major)?;
                 self.json_value(aggregate.arg.as_deref(), scope, flow)?;
-                self.json_aggregate(aggregate.constructor.as_deref(), scope)
+                self.json_aggregate(aggregate.constructor.as_deref(), scope, flow)
             }
             NodeEnum::JsonParseExpr(parse) => {
                 version::require("JSON()", 17, major)?;
                 self.json_value(parse.expr.as_deref(), scope, flow)?;
+                self.reached(flow);
                 self.json_output(parse.output.as_ref())
             }
             NodeEnum::JsonScalarExpr(scalar) => {
@@ -92,11 +94,16 @@ impl<'a> Analyser<'a> {
         self.each(&call.passing, scope, flow)?;
         self.json_behavior(call.on_empty.as_deref(), scope, flow)?;
         self.json_behavior(call.on_error.as_deref(), scope, flow)?;
+        self.reached(flow);
         self.json_output(call.output.as_ref())
     }
 
     fn json_pair(&mut self, pair: &protobuf::JsonKeyValue, scope: &Scope<'_, 'a>, flow: &mut Flow) -> Step {
-        self.maybe(pair.key.as_deref(), scope, flow)?;
+        let mut key = Flow::default();
+        self.maybe(pair.key.as_deref(), scope, &mut key)?;
+        // It must not be NULL.
+        self.reached(&key);
+        flow.derive(&key);
         self.json_value(pair.value.as_deref(), scope, flow)
     }
 
@@ -104,6 +111,10 @@ impl<'a> Analyser<'a> {
         let Some(value) = value else { return Ok(()) };
         self.maybe(value.raw_expr.as_deref(), scope, flow)?;
         self.maybe(value.formatted_expr.as_deref(), scope, flow)?;
+        // A FORMAT makes JSON of text, which may be none.
+        if value.format.as_ref().is_some_and(|format| format.format_type != JsonFormatType::JsFormatDefault as i32) {
+            self.reached(flow);
+        }
         Ok(())
     }
 
@@ -126,12 +137,17 @@ impl<'a> Analyser<'a> {
         self.cast_to(name, Ty::Known(25))
     }
 
-    fn json_aggregate(&mut self, aggregate: Option<&protobuf::JsonAggConstructor>, scope: &Scope<'_, 'a>) -> Step<Ty> {
+    fn json_aggregate(
+        &mut self,
+        aggregate: Option<&protobuf::JsonAggConstructor>,
+        scope: &Scope<'_, 'a>,
+        flow: &mut Flow,
+    ) -> Step<Ty> {
         let Some(aggregate) = aggregate else { return Ok(Ty::Opaque) };
-        self.used(aggregate.agg_filter.as_deref(), scope, Place::Filter)?;
-        self.sorted(&aggregate.agg_order, scope, Place::Order)?;
+        self.choice(aggregate.agg_filter.as_deref(), scope, Place::Filter, flow)?;
+        self.sorted(&aggregate.agg_order, scope, Place::Order, flow)?;
         if let Some(window) = &aggregate.over {
-            self.window(window, scope)?;
+            self.window(window, scope, flow)?;
         }
         self.json_output(aggregate.output.as_ref())
     }
@@ -143,6 +159,8 @@ impl<'a> Analyser<'a> {
         self.json_value(table.context_item.as_deref(), scope, &mut flow)?;
         self.each(&table.passing, scope, &mut flow)?;
         self.json_behavior(table.on_error.as_deref(), scope, &mut flow)?;
+        self.reached(&flow);
+        self.use_flow(&flow, Place::Filter);
         let mut columns = Vec::new();
         self.json_columns(&table.columns, scope, &flow, &mut columns)?;
         Ok(columns)
@@ -168,7 +186,8 @@ impl<'a> Analyser<'a> {
                 None => Ty::Opaque,
             };
             if column.columns.is_empty() {
-                columns.push(Col { name: column.name.as_str().into(), ty, flow, direct: false });
+                flow.change();
+                columns.push(Col { name: column.name.as_str().into(), ty, flow });
             } else {
                 self.json_columns(&column.columns, scope, &flow, columns)?;
             }

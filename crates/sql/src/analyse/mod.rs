@@ -1,20 +1,24 @@
 //! From a syntax tree and the catalog to facts.
 //!
-//! - `scope`: the names that a part of a statement sees
+//! - `scope`: the names that a part of a statement sees; `flow`: where values come from
 //! - `names`: relations, functions, types by the session's search path
 //! - `statement`: each kind of statement, one treatment each; `utility`, `copy`, `session`, `ddl`, `alter` hold them
 //! - `query`, `labels`, `from`, `write`: SELECT, FROM, INSERT to MERGE
-//! - `expr`, `call`, `casts`, `json`: expressions; functions, operators and casts
+//! - `expr`, `condition`, `call`, `argument`, `casts`, `json`: expressions and conditions; functions, operators and casts
 //! - `effects`, `routines`: what a relation or function starts besides what the text says
-//! - `script`: a query string of several statements
+//! - `script`: a query string of several statements; `finish`: the facts of each
 
 mod alter;
+mod argument;
 mod call;
 mod casts;
+mod condition;
 mod copy;
 mod ddl;
 mod effects;
 mod expr;
+mod finish;
+mod flow;
 mod from;
 mod json;
 mod labels;
@@ -29,7 +33,7 @@ mod utility;
 mod write;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     rc::Rc,
     sync::Arc,
 };
@@ -38,13 +42,15 @@ use crate::{
     catalog::Catalog,
     context::Context,
     facts::{
-        Access, Action, Barrier, Bound, Cause, ColumnUse, CopyOut, Function, Manner, Meeting, Name, Object, Origin,
-        Output, Place, Refusal, Script, Setting, Statement, Transaction,
+        Access, Action, Barrier, Bound, Cause, CopyOut, Function, Manner, Meets, Name, Object, Origin, OutputColumn,
+        Place, Refusal, Script, Setting, Statement, Transaction,
     },
+    memo::Shown,
     parse::too_complex,
     shape::Free,
 };
-use scope::{Arguments, Flow, Scope};
+use flow::{Flow, Key};
+use scope::{Arguments, Scope};
 
 pub use script::{analyse, analyse_in_full};
 pub use session::executed;
@@ -76,12 +82,18 @@ impl Analysis {
     /// The memory that it takes, about.
     #[must_use]
     pub fn bytes(&self) -> usize {
+        let of_column = |column: &OutputColumn| {
+            size_of::<OutputColumn>() + (column.origins.len() + column.direct.len()) * size_of::<Origin>()
+        };
         let of = |statement: &Statement| {
             let texts = statement.settings.iter().flat_map(|setting| [&setting.name, &setting.value]).flatten();
             let texts: usize = texts.chain(&statement.effects).map(|text| text.len() + size_of::<String>()).sum();
             size_of_val(statement.accesses.as_slice())
                 + size_of_val(statement.functions.as_slice())
                 + size_of_val(statement.columns.as_slice())
+                + size_of_val(statement.joins.as_slice())
+                + size_of_val(statement.meets.as_slice())
+                + statement.output.columns.iter().map(of_column).sum::<usize>()
                 + texts
                 + size_of::<Statement>()
         };
@@ -128,10 +140,16 @@ pub enum Handle {
 struct Facts {
     accesses: BTreeSet<Access>,
     functions: BTreeSet<Function>,
-    columns: BTreeSet<ColumnUse>,
-    joins: BTreeSet<(Origin, Origin)>,
-    meets: BTreeSet<Meeting>,
-    output: Output,
+    uses: BTreeSet<(Key, Place)>,
+    /// Pairs of columns by which rows are joined, the lesser first.
+    joins: BTreeSet<(Key, Key)>,
+    /// Constants, the columns that they meet, and how.
+    meets: BTreeSet<(u64, Key, Meets)>,
+    output: query::Output,
+    /// What a cursor gives and uses, whose query was analysed before.
+    fetched: Option<Arc<Statement>>,
+    /// What the columns of the view, or generated columns, at hand are made of.
+    shown: Vec<Shown>,
     copy_out: Option<CopyOut>,
     settings: Vec<Setting>,
     transaction: Option<Transaction>,
@@ -150,6 +168,8 @@ struct Facts {
     unknown_used: bool,
     /// Functions that are called and not yet judged.
     called: Vec<u32>,
+    /// The same of those that definitions call, of views, defaults, policies. What their bodies use is their owners' doing.
+    started: Vec<u32>,
     /// Whether something could not be understood that does not stop the statement from running.
     unknown: bool,
 }
@@ -165,6 +185,20 @@ struct Analyser<'a> {
     target_hits: u32,
     /// The functions of this statement that were judged.
     judged: HashSet<u32>,
+    /// Of those of them whose bodies were analysed, what their results come from and what they use.
+    bodies: HashMap<u32, Rc<routines::Body>>,
+    /// How many of the functions that are called were looked into for what their results come from.
+    drawn: usize,
+    /// Whether the text at hand is the client's, so that its literals are constants of the statement.
+    own_text: bool,
+    /// The windows that the query at hand has names for, and what they are made of.
+    windows: Vec<(String, Flow)>,
+    /// Whether the text at hand is a definition of the catalog, which is read once for all sessions.
+    defining: bool,
+    /// What the result of the function whose body this is comes from.
+    returned: Flow,
+    /// The values of the parameters of what EXECUTE runs.
+    given: Option<Rc<Vec<Flow>>>,
     /// What the string itself made so far, by name: columns are known or not.
     made: BTreeMap<Name, script::Made>,
     /// Whether an earlier statement of the string made it unknown what names mean.
@@ -200,6 +234,13 @@ impl<'a> Analyser<'a> {
             nodes: 0,
             target_hits: 0,
             judged: HashSet::new(),
+            bodies: HashMap::new(),
+            drawn: 0,
+            own_text: true,
+            windows: Vec::new(),
+            defining: false,
+            returned: Flow::default(),
+            given: None,
             made: BTreeMap::new(),
             lost: None,
             lost_path: false,
@@ -256,15 +297,14 @@ impl<'a> Analyser<'a> {
         self.facts.barrier = Barrier::Names;
     }
 
-    /// Records that what flowed here is used in this place.
-    fn use_flow(&mut self, flow: Flow, place: Place) {
-        for origin in flow.origins {
-            self.facts.columns.insert(ColumnUse { relation: origin.relation, column: origin.column, place });
-        }
+    /// Counts work that is not that of a node.
+    fn charge(&mut self, work: usize) {
+        self.nodes = self.nodes.saturating_add(u32::try_from(work).unwrap_or(u32::MAX));
     }
 
-    fn use_column(&mut self, relation: &Name, column: Option<&Arc<str>>, place: Place) {
-        self.facts.columns.insert(ColumnUse { relation: relation.clone(), column: column.cloned(), place });
+    /// Records that what flowed here is used in this place.
+    fn use_flow(&mut self, flow: &Flow, place: Place) {
+        self.facts.uses.extend(flow.origins.iter().map(|origin| (origin, place)));
     }
 
     fn bound(&self) -> Bound {

@@ -9,9 +9,10 @@ use pg_query::{
 
 use super::{
     Analyser, Step,
+    flow::Flow,
     labels::output_name,
     names::string,
-    scope::{Col, Cte, Ctes, Derived, Flow, Scope, Source, Ty},
+    scope::{Col, Cte, Ctes, Derived, Scope, Source, Ty},
     unexpected,
 };
 use crate::{
@@ -23,8 +24,15 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Output {
     pub(super) columns: Vec<Col>,
-    /// It may have columns that are not known.
-    pub(super) open: bool,
+    /// It may have columns that are not known: where their values come from.
+    pub(super) rest: Option<Flow>,
+}
+
+impl Output {
+    /// Where the values of all columns come from.
+    pub(super) fn flows(&self) -> impl Iterator<Item = &Flow> {
+        self.columns.iter().map(|column| &column.flow).chain(&self.rest)
+    }
 }
 
 impl<'a> Analyser<'a> {
@@ -55,9 +63,13 @@ impl<'a> Analyser<'a> {
                 for (one, other) in left.columns.iter().zip(&right.columns) {
                     self.alternatives(&[as_literal(one.ty), as_literal(other.ty)])?;
                 }
+                let compares = !select.all || op != SetOperation::SetopUnion;
+                if compares {
+                    self.set_compared(&left, &right);
+                }
                 let output = merge(left, right);
-                if !select.all {
-                    self.grouped(&output.columns);
+                if compares {
+                    self.grouped(&output);
                 }
                 self.tail(select, scope, &output)?;
                 Ok(output)
@@ -78,9 +90,7 @@ impl<'a> Analyser<'a> {
                         column.ty = self.alternatives(&[column.ty, ty])?;
                         column.flow.extend(&flow);
                     }
-                    None => {
-                        output.columns.push(Col { name: format!("column{}", at + 1).into(), ty, flow, direct: false })
-                    }
+                    None => output.columns.push(Col { name: format!("column{}", at + 1).into(), ty, flow }),
                 }
             }
         }
@@ -92,7 +102,8 @@ impl<'a> Analyser<'a> {
     fn plain(&mut self, select: &protobuf::SelectStmt, outer: &Scope<'_, 'a>) -> Step<Output> {
         let mut scope = Scope::inside(outer);
         self.from(&select.from_clause, &mut scope)?;
-        self.used(select.where_clause.as_deref(), &scope, Place::Filter)?;
+        self.condition(select.where_clause.as_deref(), &scope, Place::Filter)?;
+        let outer_windows = self.windows(select, &scope)?;
         let pinned = pinned_setting(select, &scope);
         self.reads_values |= pinned.is_some();
         let outer_name = std::mem::replace(&mut self.setting_name, pinned);
@@ -104,23 +115,20 @@ impl<'a> Analyser<'a> {
         if select.group_distinct {
             version::require("GROUP BY DISTINCT", 14, self.context.major)?;
         }
-        self.used(select.having_clause.as_deref(), &scope, Place::Filter)?;
-        for window in &select.window_clause {
-            let Some(NodeEnum::WindowDef(window)) = &window.node else { return Err(unexpected("a window")) };
-            self.window(window, &scope)?;
-        }
+        self.condition(select.having_clause.as_deref(), &scope, Place::Filter)?;
         if let [only] = select.distinct_clause.as_slice()
             && only.node.is_none()
         {
-            self.grouped(&output.columns);
+            self.grouped(&output);
         } else {
             for node in &select.distinct_clause {
                 self.by_output(node, &scope, &output, Place::Group)?;
             }
         }
         self.tail(select, &scope, &output)?;
+        self.windows = outer_windows;
         if let Some(into) = &select.into_clause {
-            self.select_into(into, &output.columns)?;
+            self.select_into(into, &output)?;
         }
         self.finish_scope(&scope);
         Ok(output)
@@ -170,7 +178,7 @@ impl<'a> Analyser<'a> {
         };
         match column {
             Some(column) => {
-                self.use_flow(column.flow.clone(), place);
+                self.use_flow(&column.flow, place);
                 Ok(())
             }
             None => self.used(Some(node), scope, place).map(drop),
@@ -204,17 +212,17 @@ impl<'a> Analyser<'a> {
     }
 
     /// Columns by which rows are told apart.
-    fn grouped(&mut self, columns: &[Col]) {
-        for column in columns {
-            self.use_flow(column.flow.clone(), Place::Group);
+    fn grouped(&mut self, output: &Output) {
+        for flow in output.flows() {
+            self.use_flow(flow, Place::Group);
         }
     }
 
-    /// ORDER BY inside of an aggregate or a window.
-    pub(super) fn sorted(&mut self, nodes: &[Node], scope: &Scope<'_, 'a>, place: Place) -> Step {
+    /// ORDER BY inside of an aggregate or a window, which decides what the result is.
+    pub(super) fn sorted(&mut self, nodes: &[Node], scope: &Scope<'_, 'a>, place: Place, flow: &mut Flow) -> Step {
         for node in nodes {
             let Some(NodeEnum::SortBy(sort)) = &node.node else { return Err(unexpected("ORDER BY")) };
-            self.used(sort.node.as_deref(), scope, place)?;
+            self.decides(sort.node.as_deref(), scope, place, flow)?;
             self.sort_operator(sort)?;
         }
         Ok(())
@@ -229,14 +237,32 @@ impl<'a> Analyser<'a> {
         self.operator_call(schema, name, Some(Ty::Opaque), Ty::Opaque).map(drop)
     }
 
-    /// A window: its partition, order and frame.
-    pub(super) fn window(&mut self, window: &protobuf::WindowDef, scope: &Scope<'_, 'a>) -> Step {
-        for node in &window.partition_clause {
-            self.used(Some(node), scope, Place::Window)?;
+    /// The windows of a WINDOW clause, which are in sight from then on; those that were before are given back.
+    fn windows(&mut self, select: &protobuf::SelectStmt, scope: &Scope<'_, 'a>) -> Step<Vec<(String, Flow)>> {
+        let outer = std::mem::take(&mut self.windows);
+        for node in &select.window_clause {
+            let Some(NodeEnum::WindowDef(window)) = &node.node else { return Err(unexpected("a window")) };
+            let mut flow = Flow::default();
+            self.window(window, scope, &mut flow)?;
+            self.windows.push((window.name.clone(), flow));
         }
-        self.sorted(&window.order_clause, scope, Place::Window)?;
+        Ok(outer)
+    }
+
+    /// A window: its partition, order and frame, which decide what the result is.
+    pub(super) fn window(&mut self, window: &protobuf::WindowDef, scope: &Scope<'_, 'a>, flow: &mut Flow) -> Step {
+        // `OVER w`, or `OVER (w …)`, which goes on from another.
+        for named in [&window.name, &window.refname] {
+            if let Some((_, known)) = self.windows.iter().find(|(own, _)| own == named) {
+                flow.derive(known);
+            }
+        }
+        for node in &window.partition_clause {
+            self.decides(Some(node), scope, Place::Window, flow)?;
+        }
+        self.sorted(&window.order_clause, scope, Place::Window, flow)?;
         for offset in [&window.start_offset, &window.end_offset] {
-            let ty = self.used(offset.as_deref(), scope, Place::Window)?;
+            let ty = self.decides(offset.as_deref(), scope, Place::Window, flow)?;
             self.casts_of_use(ty);
         }
         Ok(())
@@ -249,19 +275,22 @@ impl<'a> Analyser<'a> {
             let Some(NodeEnum::ResTarget(target)) = &node.node else { return Err(unexpected("a column")) };
             let Some(value) = target.val.as_deref() else { return Err(unexpected("a column")) };
             if let Some(columns) = self.star(value, scope)? {
-                output.open |= scope.items.iter().any(super::scope::Item::is_open);
                 output.columns.extend(columns);
+                for rest in scope.items.iter().filter_map(super::scope::Item::rest) {
+                    output.rest.get_or_insert_default().derive(rest);
+                }
                 continue;
-            }
-            // `(row).*` has as many columns as the row's type.
-            if let Some(NodeEnum::AIndirection(indirection)) = &value.node {
-                output.open |= indirection.indirection.iter().any(|step| matches!(step.node, Some(NodeEnum::AStar(_))));
             }
             let mut flow = Flow::default();
             let ty = self.expr(value, scope, &mut flow)?.settled();
-            let direct = matches!(value.node, Some(NodeEnum::ColumnRef(_))) && !flow.changed && flow.origins.len() == 1;
+            // `(row).*` has as many columns as the row's type.
+            if let Some(NodeEnum::AIndirection(indirection)) = &value.node
+                && indirection.indirection.iter().any(|step| matches!(step.node, Some(NodeEnum::AStar(_))))
+            {
+                output.rest.get_or_insert_default().derive(&flow);
+            }
             let name = if target.name.is_empty() { output_name(value) } else { target.name.as_str() };
-            output.columns.push(Col { name: name.into(), ty, flow, direct });
+            output.columns.push(Col { name: name.into(), ty, flow });
         }
         Ok(output)
     }
@@ -301,7 +330,7 @@ impl<'a> Analyser<'a> {
                 continue;
             }
             match &item.source {
-                Source::Base(_, name) => {
+                Source::Base(_, name, _) => {
                     self.access_in(Action::Read, Object::Relation(name.clone()), Manner::Locking);
                 }
                 // It reaches into sub-queries: all that the statement has read so far is taken to be locked.
@@ -340,18 +369,18 @@ impl<'a> Analyser<'a> {
                 return Err(unexpected("WITH"));
             }
             let output = self.cte(cte, with.recursive, scope)?;
-            let derived = Rc::new(Derived::new(output.columns, output.open));
+            let derived = Rc::new(Derived::new(output.columns, output.rest));
             made.push(derived.clone());
             scope.ctes = bind(&cte.ctename, Source::Derived(derived), scope.ctes.take());
         }
         Ok(made)
     }
 
-    /// WITH RECURSIVE lets a CTE refer to later ones. Until they are known they may have any column.
+    /// WITH RECURSIVE lets a CTE refer to later ones, which are not known yet.
     fn forward_ctes(&mut self, with: &protobuf::WithClause, scope: &mut Scope<'_, 'a>) -> Step {
         for node in &with.ctes {
             let Some(NodeEnum::CommonTableExpr(cte)) = &node.node else { return Err(unexpected("WITH")) };
-            let unknown = Source::Derived(Rc::new(Derived::new(Vec::new(), true)));
+            let unknown = Source::Derived(Rc::new(Derived { later: true, ..Derived::default() }));
             scope.ctes = bind(&cte.ctename, unknown, scope.ctes.take());
         }
         Ok(())
@@ -387,19 +416,19 @@ impl<'a> Analyser<'a> {
         let mut known = self.query(first, &inner)?;
         self.finish_ctes(&made);
         // A value passes through one column in each round, so that this many rounds reach every column.
-        let rounds = known.columns.len() + 1;
+        let rounds = known.columns.len() + 2;
         for _ in 0..rounds {
-            let before: usize = known.columns.iter().map(|column| column.flow.origins.len()).sum();
+            let size = |known: &Output| known.flows().map(|flow| flow.size() + flow.changed.len()).sum::<usize>();
+            let before = size(&known);
             let mut columns = known.columns.clone();
             rename(&mut columns, &cte.aliascolnames);
             self.search_columns(cte, &mut columns);
             let mut round = Scope::inside(scope);
-            let itself = Source::Derived(Rc::new(Derived::new(columns, known.open)));
+            let itself = Source::Derived(Rc::new(Derived::new(columns, known.rest.clone())));
             round.ctes = bind(&cte.ctename, itself, round.ctes.take());
             let output = self.query(select, &round)?;
             known = merge(known, output);
-            let after: usize = known.columns.iter().map(|column| column.flow.origins.len()).sum();
-            if after == before {
+            if size(&known) == before {
                 break;
             }
         }
@@ -427,13 +456,13 @@ impl<'a> Analyser<'a> {
     /// The columns that SEARCH and CYCLE add: rows of the CTE's own columns.
     fn search_columns(&self, cte: &protobuf::CommonTableExpr, columns: &mut Vec<Col>) {
         let mut flow = Flow::default();
-        columns.iter().for_each(|column| flow.extend(&column.flow));
+        columns.iter().for_each(|column| flow.derive(&column.flow));
         let search = cte.search_clause.iter().map(|search| search.search_seq_column.as_str());
         let cycle = cte.cycle_clause.iter();
         let cycle = cycle.flat_map(|cycle| [cycle.cycle_mark_column.as_str(), cycle.cycle_path_column.as_str()]);
         for name in search.chain(cycle) {
             if columns.iter().all(|column| *column.name != *name) {
-                columns.push(Col { name: name.into(), ty: Ty::Opaque, flow: flow.clone(), direct: false });
+                columns.push(Col { name: name.into(), ty: Ty::Opaque, flow: flow.clone() });
             }
         }
     }
@@ -458,7 +487,7 @@ impl<'a> Analyser<'a> {
     fn finish_derived(&mut self, derived: &Derived) {
         for (column, used) in derived.columns.iter().zip(&derived.used) {
             if !used.get() {
-                self.use_flow(column.flow.clone(), Place::Derived);
+                self.use_flow(&column.flow, Place::Derived);
             }
         }
     }
@@ -468,7 +497,7 @@ impl<'a> Analyser<'a> {
 /// have.
 fn pinned_setting(select: &protobuf::SelectStmt, scope: &Scope<'_, '_>) -> Option<String> {
     let [item] = scope.items.as_slice() else { return None };
-    let Source::Base(relation, _) = &item.source else { return None };
+    let Source::Base(relation, ..) = &item.source else { return None };
     if !relation.is_builtin() || &*relation.name.name != "pg_settings" {
         return None;
     }
@@ -499,13 +528,16 @@ pub(super) fn merge(left: Output, right: Output) -> Output {
         match columns.get_mut(at) {
             Some(column) => {
                 column.ty = column.ty.or(other.ty);
-                column.direct &= other.direct;
                 column.flow.extend(&other.flow);
             }
             None => columns.push(other),
         }
     }
-    Output { columns, open: left.open || right.open }
+    let mut rest = left.rest;
+    if let Some(other) = right.rest {
+        rest.get_or_insert_default().derive(&other);
+    }
+    Output { columns, rest }
 }
 
 /// Gives the first columns new names.

@@ -1,10 +1,12 @@
 //! What names a part of a statement sees: the relations of its FROM, of the queries around it, and the CTEs.
 
-use std::{cell::Cell, collections::BTreeSet, rc::Rc, sync::Arc};
+use std::{cell::Cell, rc::Rc, sync::Arc};
 
+use super::flow::{Flow, Key};
 use crate::{
-    catalog::{Column, Relation},
-    facts::{Name, Origin},
+    catalog::{Relation, RelationKind},
+    facts::Name,
+    memo::Shown,
 };
 
 /// A type, as far as it is known.
@@ -34,39 +36,12 @@ impl Ty {
     }
 }
 
-/// Where a value comes from. Lineage is built on this.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Flow {
-    pub(super) origins: BTreeSet<Origin>,
-    /// Whether something was done to them on the way, or a row is meant as a whole.
-    pub(super) changed: bool,
-}
-
-impl Flow {
-    pub(super) fn add(&mut self, relation: &Name, column: Option<&Arc<str>>) {
-        self.origins.insert(Origin { relation: relation.clone(), column: column.cloned() });
-    }
-
-    pub(super) fn extend(&mut self, other: &Self) {
-        self.origins.extend(other.origins.iter().cloned());
-        self.changed |= other.changed;
-    }
-
-    /// A column's own flow, by which it can be seen whether it is an origin as it stands.
-    fn take(&mut self, column: &Col) {
-        self.extend(&column.flow);
-        self.changed |= !column.direct;
-    }
-}
-
 /// A column of a query's result or of a FROM item that is no relation of the database.
 #[derive(Clone, Debug)]
 pub(super) struct Col {
     pub(super) name: Arc<str>,
     pub(super) ty: Ty,
     pub(super) flow: Flow,
-    /// Whether it is its one origin as it stands.
-    pub(super) direct: bool,
 }
 
 /// The columns of a sub-query, CTE or function in FROM.
@@ -74,14 +49,16 @@ pub(super) struct Col {
 pub(super) struct Derived {
     pub(super) columns: Vec<Col>,
     pub(super) used: Vec<Cell<bool>>,
-    /// It may have columns that are not known.
-    pub(super) open: bool,
+    /// It may have columns that are not known: where their values come from.
+    pub(super) rest: Option<Flow>,
+    /// It is not known yet: a WITH query that is defined further on.
+    pub(super) later: bool,
 }
 
 impl Derived {
-    pub(super) fn new(columns: Vec<Col>, open: bool) -> Self {
+    pub(super) fn new(columns: Vec<Col>, rest: Option<Flow>) -> Self {
         let used = columns.iter().map(|_| Cell::new(false)).collect();
-        Self { columns, used, open }
+        Self { columns, used, rest, later: false }
     }
 
     fn touch(&self, at: usize) {
@@ -94,10 +71,31 @@ impl Derived {
 /// What a FROM item's columns are.
 #[derive(Clone, Debug)]
 pub(super) enum Source<'a> {
-    /// A relation, by the name under which facts speak of it.
-    Base(&'a Relation, Name),
+    /// A relation, by the name under which facts speak of it; and what its columns are made of, where they are.
+    Base(&'a Relation, Name, Option<Arc<[Shown]>>),
     /// Anything else.
     Derived(Rc<Derived>),
+}
+
+/// The key of a relation's column, by its place; of all of them without one.
+pub(super) fn key(relation: &Relation, at: Option<usize>) -> Key {
+    made_key(relation.oid, at)
+}
+
+/// The same by the relation's object id.
+pub(super) fn made_key(oid: u32, at: Option<usize>) -> Key {
+    // A relation has 1600 columns at most.
+    (u64::from(oid) << 16) | at.map_or(0, |at| at as u64 + 1)
+}
+
+/// What a column of a relation is: itself, and what it is made of.
+fn base_flow(relation: &Relation, shown: Option<&Arc<[Shown]>>, at: usize) -> Flow {
+    let mut flow = Flow::of(key(relation, Some(at)));
+    if let Some(shown) = shown.and_then(|shown| shown.get(at)) {
+        flow.origins.extend(&shown.origins.iter().copied().collect());
+        flow.changed.extend(&shown.changed.iter().copied().collect());
+    }
+    flow
 }
 
 /// An item of FROM.
@@ -117,19 +115,30 @@ pub(super) struct Item<'a> {
 }
 
 impl<'a> Item<'a> {
-    pub(super) fn derived(alias: Option<&str>, columns: Vec<Col>, open: bool) -> Self {
-        Self {
-            alias: alias.map(Rc::from),
-            schema: None,
-            source: Source::Derived(Rc::new(Derived::new(columns, open))),
-            renames: Vec::new(),
-            target: false,
-            qualified_only: false,
+    pub(super) fn new(alias: Option<&str>, source: Source<'a>) -> Self {
+        let alias = alias.map(Rc::from);
+        Self { alias, schema: None, source, renames: Vec::new(), target: false, qualified_only: false }
+    }
+
+    pub(super) fn derived(alias: Option<&str>, columns: Vec<Col>, rest: Option<Flow>) -> Self {
+        Self::new(alias, Source::Derived(Rc::new(Derived::new(columns, rest))))
+    }
+
+    /// The columns that are not known, where there may be some.
+    pub(super) fn rest(&self) -> Option<&Flow> {
+        match &self.source {
+            Source::Derived(derived) => derived.rest.as_ref(),
+            Source::Base(..) => None,
         }
     }
 
     pub(super) fn is_open(&self) -> bool {
-        matches!(&self.source, Source::Derived(derived) if derived.open)
+        self.rest().is_some()
+    }
+
+    /// Whether it is a WITH query that is defined further on.
+    pub(super) fn is_later(&self) -> bool {
+        matches!(&self.source, Source::Derived(derived) if derived.later)
     }
 
     fn name_of<'n>(&'n self, at: usize, own: &'n Arc<str>) -> &'n Arc<str> {
@@ -140,14 +149,14 @@ impl<'a> Item<'a> {
     pub(super) fn lookup(&self, name: &str, flow: &mut Flow) -> Option<Ty> {
         let mut found: Option<Ty> = None;
         match &self.source {
-            Source::Base(relation, facts_name) => {
+            Source::Base(relation, _, shown) => {
                 for (at, column) in relation.columns.iter().enumerate() {
                     if **self.name_of(at, &column.name) == *name {
-                        flow.add(facts_name, Some(&column.name));
+                        flow.extend(&base_flow(relation, shown.as_ref(), at));
                         found = Some(Ty::Known(column.ty));
                     }
                 }
-                if found.is_none() && relation.kind != crate::catalog::RelationKind::View {
+                if found.is_none() && relation.kind != RelationKind::View {
                     found = system_column(name).map(Ty::Known);
                 }
             }
@@ -155,7 +164,7 @@ impl<'a> Item<'a> {
                 for (at, column) in derived.columns.iter().enumerate() {
                     if **self.name_of(at, &column.name) == *name {
                         derived.touch(at);
-                        flow.take(column);
+                        flow.extend(&column.flow);
                         found = Some(found.map_or(column.ty, |ty| ty.or(column.ty)));
                     }
                 }
@@ -174,14 +183,15 @@ impl<'a> Item<'a> {
 
     /// All its columns, without a use of them.
     pub(super) fn known_columns(&self) -> Vec<Col> {
-        let base = |at: usize, column: &Column, name: &Name| {
-            let mut flow = Flow::default();
-            flow.add(name, Some(&column.name));
-            Col { name: self.name_of(at, &column.name).clone(), ty: Ty::Known(column.ty), flow, direct: true }
-        };
         match &self.source {
-            Source::Base(relation, name) => {
-                relation.columns.iter().enumerate().map(|(at, column)| base(at, column, name)).collect()
+            Source::Base(relation, _, shown) => {
+                let each = relation.columns.iter().enumerate();
+                each.map(|(at, column)| Col {
+                    name: self.name_of(at, &column.name).clone(),
+                    ty: Ty::Known(column.ty),
+                    flow: base_flow(relation, shown.as_ref(), at),
+                })
+                .collect()
             }
             Source::Derived(derived) => {
                 let each = derived.columns.iter().enumerate();
@@ -193,20 +203,24 @@ impl<'a> Item<'a> {
 
     /// A reference to whole rows of it.
     pub(super) fn whole_row(&self, flow: &mut Flow) -> Ty {
-        flow.changed = true;
         match &self.source {
-            Source::Base(relation, name) => {
-                flow.add(name, None);
+            Source::Base(relation, _, shown) => {
+                let mut row = Flow::of(key(relation, None));
+                for shown in shown.iter().flat_map(|shown| shown.iter()) {
+                    row.origins.extend(&shown.origins.iter().copied().collect());
+                }
+                flow.derive(&row);
                 Ty::Known(relation.row_type)
             }
             Source::Derived(derived) => {
                 for (at, column) in derived.columns.iter().enumerate() {
                     derived.touch(at);
-                    flow.extend(&column.flow);
+                    flow.derive(&column.flow);
                 }
+                derived.rest.iter().for_each(|rest| flow.derive(rest));
                 // A function in FROM that returns one plain value is that value under its alias.
                 match derived.columns.as_slice() {
-                    [only] if !derived.open => only.ty.or(Ty::Opaque),
+                    [only] if derived.rest.is_none() => only.ty.or(Ty::Opaque),
                     _ => Ty::Opaque,
                 }
             }
@@ -294,25 +308,27 @@ impl<'p, 'a> Scope<'p, 'a> {
         self.items.push(item);
     }
 
-    /// The columns that `*` stands for, and whether there may be more.
-    pub(super) fn star_columns(&self, star: &[Star]) -> (Vec<Col>, bool) {
+    /// The columns that `*` stands for, and whether there may be more: then where those come from.
+    pub(super) fn star_columns(&self, star: &[Star]) -> (Vec<Col>, Option<Flow>) {
         self.columns_of(star, Item::columns)
     }
 
     /// The same, without a use of them.
-    pub(super) fn known_star_columns(&self, star: &[Star]) -> (Vec<Col>, bool) {
+    pub(super) fn known_star_columns(&self, star: &[Star]) -> (Vec<Col>, Option<Flow>) {
         self.columns_of(star, Item::known_columns)
     }
 
-    fn columns_of(&self, star: &[Star], of: impl Fn(&Item<'a>) -> Vec<Col>) -> (Vec<Col>, bool) {
+    fn columns_of(&self, star: &[Star], of: impl Fn(&Item<'a>) -> Vec<Col>) -> (Vec<Col>, Option<Flow>) {
         let mut columns = Vec::new();
-        let mut open = false;
+        let mut open: Option<Flow> = None;
         for entry in star {
             match entry {
                 Star::Item(at) => {
                     if let Some(item) = self.items.get(*at) {
                         columns.extend(of(item));
-                        open |= item.is_open();
+                        if let Some(rest) = item.rest() {
+                            open.get_or_insert_default().derive(rest);
+                        }
                     }
                 }
                 Star::Col(column) => columns.push(column.clone()),

@@ -1,24 +1,41 @@
 //! A whole query string: its statements one after the other, each in the light of those before it.
 
-use std::{collections::BTreeSet, ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc};
 
 use pg_query::{Node, NodeEnum, protobuf};
 
 use super::{
     Analyser, Analysis, Facts, Step,
+    flow::Flow,
     names::{SYSTEM, TEMP},
-    scope::Ty,
+    scope::{Col, Item, Ty, made_key},
     unresolved,
 };
 use crate::{
     catalog::Catalog,
     context::{Context, parse_search_path},
-    facts::{Action, Barrier, Function, Name, Refusal, Script, Standing, Statement, Transaction},
+    facts::{Action, Barrier, Name, Refusal, Script, Standing, Statement, Transaction},
     guards, parse, settings, shape,
 };
 
-/// The columns of what an earlier statement of the string made; `None`: not known.
-pub(super) type Made = Option<Vec<(Arc<str>, Ty)>>;
+/// What an earlier statement of the string made.
+#[derive(Clone, Debug)]
+pub(super) struct Made {
+    /// What stands in its columns' keys for an object id.
+    pub(super) number: u32,
+    /// Its columns; `None`: not known.
+    pub(super) columns: Option<Vec<(Arc<str>, Ty)>>,
+}
+
+impl Made {
+    /// It as an item of FROM.
+    pub(super) fn item<'a>(self, alias: &str) -> Item<'a> {
+        let rest = self.columns.is_none().then(|| Flow::of(made_key(self.number, None)));
+        let columns = self.columns.unwrap_or_default().into_iter().enumerate();
+        let columns = columns.map(|(at, (name, ty))| Col { name, ty, flow: Flow::of(made_key(self.number, Some(at))) });
+        Item::derived(Some(alias), columns.collect(), rest)
+    }
+}
 
 /// The facts of a query string.
 ///
@@ -54,10 +71,12 @@ pub fn analyse_in_full(text: &str, catalog: &Catalog, context: &Context) -> Resu
         analyser.text = text.get(span.clone()).unwrap_or_default().into();
         analyser.in_time(node).map_err(located)?;
         let tag = analyser.statement(node).and_then(|tag| analyser.settle().map(|()| tag)).map_err(located)?;
-        let statement = analyser.finish(tag, span.clone());
+        let statement = analyser.statement_facts(tag, span.clone(), Some(text));
         let handles = std::mem::take(&mut analyser.facts.handles);
         analyser.facts = Facts::default();
         analyser.judged.clear();
+        analyser.bodies.clear();
+        analyser.drawn = 0;
         if at != last {
             analyser.go_on(node, &statement);
             for handle in &handles {
@@ -71,19 +90,6 @@ pub fn analyse_in_full(text: &str, catalog: &Catalog, context: &Context) -> Resu
         analysis.free = shape::free(text, &tree.statements, context);
     }
     Ok(analysis)
-}
-
-/// Functions of one name and standing, as the most volatile of them.
-fn one_of_each(functions: BTreeSet<Function>) -> Vec<Function> {
-    let mut kept: Vec<Function> = Vec::with_capacity(functions.len());
-    // They are ordered by name, then by volatility.
-    for function in functions {
-        match kept.last_mut() {
-            Some(last) if last.name == function.name && last.standing == function.standing => *last = function,
-            _ => kept.push(function),
-        }
-    }
-    kept
 }
 
 /// Where a statement stands, without the white space before it.
@@ -102,35 +108,14 @@ impl Analyser<'_> {
         for oid in self.context.parameters.clone() {
             self.type_checks(oid)?;
         }
-        if tree.statements.is_empty() && !self.facts.called.is_empty() {
+        let runs = !self.facts.called.is_empty() || !self.facts.started.is_empty();
+        if tree.statements.is_empty() && runs {
             return Err(unresolved(
                 "a parameter of an empty statement has a type that runs functions",
                 "Declare the parameters of a statement that uses them.",
             ));
         }
         Ok(())
-    }
-
-    fn finish(&mut self, tag: &'static str, span: Range<usize>) -> Statement {
-        let bound = self.bound();
-        let facts = std::mem::take(&mut self.facts);
-        self.facts.handles = facts.handles;
-        Statement {
-            span,
-            tag,
-            accesses: facts.accesses.into_iter().collect(),
-            functions: one_of_each(facts.functions),
-            columns: facts.columns.into_iter().collect(),
-            joins: facts.joins.into_iter().collect(),
-            meets: facts.meets.into_iter().collect(),
-            output: facts.output,
-            copy_out: facts.copy_out,
-            settings: facts.settings,
-            transaction: facts.transaction,
-            bound,
-            effects: facts.effects,
-            barrier: facts.barrier,
-        }
     }
 
     /// Whether a statement can be judged at all after those that stand before it in the same string.
@@ -189,12 +174,14 @@ impl Analyser<'_> {
     }
 
     /// Notes a relation that the string makes.
-    pub(super) fn make(&mut self, name: Name, columns: Made) {
+    pub(super) fn make(&mut self, name: Name, columns: Option<Vec<(Arc<str>, Ty)>>) {
         if *name.schema == *TEMP && self.context.temp_schema.is_none() {
             // Its real name is not known before it is made; nothing else can be in it yet.
             self.context.temp_schema = Some(TEMP.into());
         }
-        self.made.insert(name, columns);
+        // No relation of the catalog has so high an object id.
+        let number = self.made.values().map(|made| made.number).min().map_or(u32::MAX, |number| number - 1);
+        self.made.insert(name, Made { number, columns });
     }
 
     /// A relation that the string made, unless one of the catalog comes before it.
@@ -206,7 +193,7 @@ impl Analyser<'_> {
         let find = |schema: &str| {
             let schema = if Some(schema) == temp { TEMP } else { schema };
             let key = Name { schema: schema.into(), name: name.into() };
-            self.made.get(&key).map(|columns| (key, columns.clone()))
+            self.made.get(&key).map(|made| (key, made.clone()))
         };
         match schema {
             Some(schema) => find(schema),

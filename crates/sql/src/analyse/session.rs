@@ -1,15 +1,15 @@
 //! Settings, transactions, prepared statements and cursors.
 
-use std::sync::Arc;
+use std::{rc::Rc, sync::Arc};
 
 use pg_query::{
     Node, NodeEnum,
     protobuf::{self, DiscardMode, TransactionStmtKind, VariableSetKind, a_const::Val},
 };
 
-use super::{Analyser, Handle, Step, names::string, scope::Ty, unexpected, unresolved};
+use super::{Analyser, Handle, Step, flow::Flow, names::string, query::Output, scope::Ty, unexpected, unresolved};
 use crate::{
-    facts::{Output, Place, Setting, Statement, Transaction},
+    facts::{Place, Setting, Transaction},
     guards, parse, settings,
 };
 
@@ -131,6 +131,8 @@ impl Analyser<'_> {
             return Err(unexpected("PREPARE"));
         };
         self.statement(query)?;
+        // It is not executed yet.
+        self.facts.output = Output::default();
         for node in &prepare.argtypes {
             if let Some(NodeEnum::TypeName(name)) = &node.node {
                 // EXECUTE turns its arguments into these types, which runs the checks of domains.
@@ -150,9 +152,13 @@ impl Analyser<'_> {
     /// EXECUTE has the facts of what was prepared, as its names are resolved now.
     pub(super) fn execute(&mut self, execute: &protobuf::ExecuteStmt) -> Step {
         let root = self.root();
+        let mut given = Vec::with_capacity(execute.params.len());
         for node in &execute.params {
-            let ty = self.used(Some(node), &root, Place::Source)?;
+            let mut flow = Flow::default();
+            let ty = self.expr(node, &root, &mut flow)?;
             self.casts_of_assignment(ty);
+            self.use_flow(&flow, Place::Source);
+            given.push(flow);
         }
         let Some(prepared) = self.context.prepared.get(&execute.name).cloned() else {
             if !guards::stops(guards::PREPARED) {
@@ -168,6 +174,8 @@ impl Analyser<'_> {
         let tree = parse::parse(&prepared.text, prepared.lexing, self.context.major)?;
         // Its parameters are its own, and EXECUTE turns its arguments into their types.
         let outer = std::mem::replace(&mut self.context.parameters, prepared.types.to_vec());
+        let outer_given = self.given.replace(Rc::new(given));
+        let outer_text = std::mem::replace(&mut self.own_text, false);
         for &oid in prepared.types.iter().filter(|oid| **oid != 0) {
             self.type_checks(oid)?;
             self.facts.types.insert(oid);
@@ -185,6 +193,8 @@ impl Analyser<'_> {
             }
         }
         self.context.parameters = outer;
+        self.given = outer_given;
+        self.own_text = outer_text;
         self.leave();
         Ok(())
     }
@@ -206,25 +216,8 @@ impl Analyser<'_> {
         }
         self.statement(query)?;
         self.settle()?;
-        let facts = Arc::new(Statement {
-            span: 0..0,
-            tag: "FETCH",
-            accesses: self.facts.accesses.iter().cloned().collect(),
-            functions: self.facts.functions.iter().cloned().collect(),
-            columns: self.facts.columns.iter().cloned().collect(),
-            joins: self.facts.joins.iter().cloned().collect(),
-            meets: self.facts.meets.iter().cloned().collect(),
-            output: self.facts.output.clone(),
-            copy_out: None,
-            settings: self.facts.settings.clone(),
-            transaction: None,
-            bound: self.bound(),
-            effects: self.facts.effects.clone(),
-            barrier: self.facts.barrier,
-        });
+        let facts = Arc::new(self.statement_facts("FETCH", 0..0, None));
         let hold = declare.options & HOLD != 0;
-        // Opening it returns no rows.
-        self.facts.output = Output::default();
         self.facts.handles.push(Handle::Declare { name: declare.portalname.clone(), facts, hold });
         Ok(())
     }
@@ -241,16 +234,12 @@ impl Analyser<'_> {
         };
         self.facts.accesses.extend(facts.accesses.iter().cloned());
         self.facts.functions.extend(facts.functions.iter().cloned());
-        self.facts.columns.extend(facts.columns.iter().cloned());
-        self.facts.joins.extend(facts.joins.iter().cloned());
-        if !fetch.ismove {
-            self.facts.output = facts.output.clone();
-        }
         self.facts.settings.extend(facts.settings.iter().cloned());
         self.facts.effects.extend(facts.effects.iter().cloned());
         if facts.barrier == crate::facts::Barrier::Names {
             self.barrier();
         }
+        self.facts.fetched = Some(facts);
         self.facts.limit = u64::try_from(fetch.how_many).ok().filter(|&count| count < i64::MAX as u64);
         self.facts.handles.push(Handle::Fetch(fetch.portalname.clone()));
         Ok(if fetch.ismove { "MOVE" } else { "FETCH" })

@@ -1,11 +1,9 @@
 //! Each kind of statement, with its command tag and its one treatment. What is not listed is refused.
 
-use std::collections::BTreeSet;
-
 use pg_query::NodeEnum;
 
-use super::{Analyser, Step, unexpected};
-use crate::facts::{Action, Object, Output, OutputColumn, Place};
+use super::{Analyser, Step, query::Output, unexpected};
+use crate::facts::{Action, Object, Place};
 
 impl<'a> Analyser<'a> {
     /// One statement, top-level or nested in EXPLAIN, PREPARE, DECLARE or a function's body.
@@ -31,9 +29,14 @@ impl<'a> Analyser<'a> {
         let tag = match node {
             NodeEnum::SelectStmt(select) => {
                 let output = self.query(select, &root)?;
-                self.put_out(output);
                 self.facts.limit = super::utility::limit(select);
-                if super::utility::into(select).is_some() { "SELECT INTO" } else { "SELECT" }
+                if super::utility::into(select).is_some() {
+                    self.put_away(&output);
+                    "SELECT INTO"
+                } else {
+                    self.put_out(output);
+                    "SELECT"
+                }
             }
             NodeEnum::InsertStmt(_) | NodeEnum::UpdateStmt(_) | NodeEnum::DeleteStmt(_) | NodeEnum::MergeStmt(_) => {
                 let output = self.data_modifying(node, &root)?;
@@ -80,15 +83,15 @@ impl<'a> Analyser<'a> {
     }
 
     /// The result's columns are what leaves the database.
-    pub(super) fn put_out(&mut self, output: super::query::Output) {
-        let mut columns = Vec::with_capacity(output.columns.len());
-        for super::scope::Col { name, ty, flow, direct } in output.columns {
-            let ty = if let super::scope::Ty::Known(oid) = ty { Some(oid) } else { None };
-            let as_it_stands = if direct { flow.origins.clone() } else { BTreeSet::new() };
-            columns.push(OutputColumn { name, ty, origins: flow.origins.clone(), direct: as_it_stands });
-            self.use_flow(flow, if direct { Place::Output } else { Place::Derived });
+    pub(super) fn put_out(&mut self, output: Output) {
+        for flow in output.flows() {
+            self.charge(flow.origins.len() * 4);
+            for origin in flow.origins.iter() {
+                let place = if flow.changed.contains(origin) { Place::Derived } else { Place::Output };
+                self.facts.uses.insert((origin, place));
+            }
         }
-        self.facts.output = Output { columns, open: output.open };
+        self.facts.output = output;
     }
 
     /// Statements about the session itself.
@@ -99,7 +102,10 @@ impl<'a> Analyser<'a> {
                 let reset = [protobuf_reset(), protobuf_reset_all()].contains(&set.kind);
                 if reset { "RESET" } else { "SET" }
             }
-            NodeEnum::VariableShowStmt(_) => "SHOW",
+            NodeEnum::VariableShowStmt(show) => {
+                self.show(show);
+                "SHOW"
+            }
             NodeEnum::DiscardStmt(discard) => self.discard(discard)?,
             NodeEnum::TransactionStmt(transaction) => self.transaction(transaction)?,
             NodeEnum::ConstraintsSetStmt(_) => "SET CONSTRAINTS",

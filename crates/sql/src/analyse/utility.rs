@@ -1,19 +1,27 @@
 //! TRUNCATE, CALL, DO, EXPLAIN, CREATE TABLE AS, LOCK, LISTEN, VACUUM and their kind.
 
+use std::sync::Arc;
+
 use pg_query::{
     NodeEnum,
     protobuf::{self, ReindexObjectType, SetOperation, a_const::Val},
 };
 
 use super::{
-    Analyser, Step, missing,
+    Analyser, Step,
+    expr::TEXT,
+    flow::Flow,
+    missing,
     names::{self, SYSTEM, range_schema},
-    scope::{Flow, Item, Scope, Source},
+    query::Output,
+    scope::{Col, Item, Scope, Source, Ty},
+    session::constant,
     unexpected,
 };
 use crate::{
     catalog::Relation,
     facts::{Action, Function, Manner, Name, Object, Place, Standing, Volatility},
+    memo::Shown,
 };
 
 /// The number of ACCESS SHARE among PostgreSQL's lock modes.
@@ -76,6 +84,15 @@ impl<'a> Analyser<'a> {
         }
         for routine in found {
             self.call(routine, &call.args);
+            // The values of OUT arguments come back as a row.
+            if !routine.out.is_empty() {
+                self.facts.output.rest.get_or_insert_default();
+            }
+        }
+        if let Some(mut rest) = self.facts.output.rest.take() {
+            self.draw(0, &mut rest)?;
+            self.use_flow(&rest, Place::Derived);
+            self.facts.output.rest = Some(rest);
         }
         // A procedure can end transactions, whatever its body says.
         self.barrier();
@@ -91,11 +108,38 @@ impl<'a> Analyser<'a> {
         self.facts.functions.insert(function);
     }
 
-    /// EXPLAIN, with ANALYZE or without, is judged as if its statement ran: planning runs functions too.
+    /// EXPLAIN, with ANALYZE or without, is judged as if its statement ran: planning runs functions too. What it puts out is
+    /// the plan.
     pub(super) fn explain(&mut self, explain: &protobuf::ExplainStmt) -> Step {
-        match explain.query.as_ref().and_then(|node| node.node.as_ref()) {
-            Some(query) => self.statement(query).map(drop),
-            None => Err(unexpected("EXPLAIN")),
+        let Some(query) = explain.query.as_ref().and_then(|node| node.node.as_ref()) else {
+            return Err(unexpected("EXPLAIN"));
+        };
+        self.statement(query)?;
+        self.facts.output = Output::default();
+        let ty = match option(&explain.options, "format").as_deref() {
+            Some("json") => 114,
+            Some("xml") => 142,
+            _ => 25,
+        };
+        self.put_out_plain("QUERY PLAN", Ty::Known(ty));
+        Ok(())
+    }
+
+    /// SHOW: a setting's value, or the names, values and descriptions of all.
+    pub(super) fn show(&mut self, show: &protobuf::VariableShowStmt) {
+        let names: &[&str] = if show.name == "all" { &["name", "setting", "description"] } else { &[&show.name] };
+        names.iter().for_each(|name| self.put_out_plain(name, TEXT));
+    }
+
+    /// A column of the result that comes from no relation.
+    fn put_out_plain(&mut self, name: &str, ty: Ty) {
+        self.facts.output.columns.push(Col { name: name.into(), ty, flow: Flow::default() });
+    }
+
+    /// A result that is kept elsewhere.
+    pub(super) fn put_away(&mut self, output: &Output) {
+        for flow in output.flows() {
+            self.use_flow(flow, Place::Source);
         }
     }
 
@@ -113,12 +157,14 @@ impl<'a> Analyser<'a> {
                 let root = self.root();
                 let output = self.query(select, &root)?;
                 let columns = output.columns.iter().map(|column| (column.name.clone(), column.ty)).collect::<Vec<_>>();
-                made = (!output.open).then_some(columns);
-                for column in output.columns {
-                    self.use_flow(column.flow, Place::Source);
-                }
+                made = output.rest.is_none().then_some(columns);
+                self.put_away(&output);
             }
-            Some(NodeEnum::ExecuteStmt(execute)) => self.execute(execute)?,
+            Some(NodeEnum::ExecuteStmt(execute)) => {
+                self.execute(execute)?;
+                let output = std::mem::take(&mut self.facts.output);
+                self.put_away(&output);
+            }
             _ => return Err(unexpected("CREATE TABLE AS")),
         }
         let names = create.into.as_ref().map(|into| into.col_names.as_slice()).unwrap_or_default();
@@ -135,15 +181,13 @@ impl<'a> Analyser<'a> {
     }
 
     /// SELECT … INTO, wherever the grammar lets it stand.
-    pub(super) fn select_into(&mut self, into: &protobuf::IntoClause, columns: &[super::scope::Col]) -> Step {
+    pub(super) fn select_into(&mut self, into: &protobuf::IntoClause, output: &Output) -> Step {
         let Some(range) = &into.rel else { return Err(unexpected("SELECT INTO")) };
         let name = self.new_name(range);
         self.access(Action::Ddl, Object::Relation(name.clone()));
         self.barrier();
         self.event_triggers();
-        for column in columns {
-            self.use_flow(column.flow.clone(), Place::Source);
-        }
+        self.put_away(output);
         self.make(name, None);
         Ok(())
     }
@@ -231,20 +275,24 @@ impl<'a> Analyser<'a> {
 
     /// An expression in DDL, with a relation's columns in sight.
     pub(super) fn in_definition(&mut self, node: Option<&pg_query::Node>, scope: &Scope<'_, 'a>) -> Step {
-        self.maybe(node, scope, &mut Flow::default()).map(drop)
+        // Rows that are there already are looked at, and what is found of them is kept or told.
+        self.used(node, scope, Place::Source).map(drop)
     }
 }
 
 /// A relation as the one thing in sight.
-pub(super) fn of_relation<'a>(relation: &'a Relation, name: &Name) -> Item<'a> {
-    Item {
-        alias: Some(std::rc::Rc::from(&*relation.name.name)),
-        schema: Some(relation.name.schema.clone()),
-        source: Source::Base(relation, name.clone()),
-        renames: Vec::new(),
-        target: false,
-        qualified_only: false,
-    }
+pub(super) fn of_relation<'a>(relation: &'a Relation, name: &Name, shown: Option<Arc<[Shown]>>) -> Item<'a> {
+    let item = Item::new(Some(&relation.name.name), Source::Base(relation, name.clone(), shown));
+    Item { schema: Some(relation.name.schema.clone()), ..item }
+}
+
+/// The value of an option of this name, the last where there are several.
+fn option(options: &[pg_query::Node], name: &str) -> Option<String> {
+    let found = options.iter().rev().find_map(|node| match &node.node {
+        Some(NodeEnum::DefElem(option)) if option.defname == name => Some(option),
+        _ => None,
+    });
+    found.and_then(|option| option.arg.as_deref().and_then(constant)).map(|value| value.to_ascii_lowercase())
 }
 
 /// The outermost LIMIT, where it is a constant.

@@ -10,10 +10,11 @@ use pg_query::{
 use super::{
     Analyser, Step,
     effects::Event,
+    flow::{Flow, Key, Set},
     missing,
     names::range_schema,
     query::Output,
-    scope::{Flow, Item, Scope, Source, Ty},
+    scope::{Item, Scope, Source, Ty, key, made_key},
     unexpected,
 };
 use crate::{
@@ -29,6 +30,17 @@ struct Target<'a> {
     item: Item<'a>,
     /// References to it from elsewhere in the string before this statement.
     hits: u32,
+    /// The key of all its columns.
+    all: Key,
+}
+
+/// A column that is written.
+struct Written {
+    /// The keys of it and of what it shows, if it is a view's.
+    keys: Set,
+    /// Its type, where its whole value is written.
+    ty: Ty,
+    name: Arc<str>,
 }
 
 impl<'a> Analyser<'a> {
@@ -73,19 +85,14 @@ impl<'a> Analyser<'a> {
         let Some(range) = range else { return Err(unexpected("a statement without a table")) };
         let alias = range.alias.as_ref().map_or(range.relname.as_str(), |alias| alias.aliasname.as_str());
         let hits = self.target_hits;
-        if let Some((name, columns)) = self.made(range_schema(range), &range.relname) {
-            let open = columns.is_none();
-            let columns = columns.unwrap_or_default().into_iter().map(|(column, ty)| {
-                let mut flow = Flow::default();
-                flow.add(&name, Some(&column));
-                super::scope::Col { name: column, ty, flow, direct: true }
-            });
-            let mut item = Item::derived(Some(alias), columns.collect(), open);
+        if let Some((name, made)) = self.made(range_schema(range), &range.relname) {
+            let all = made_key(made.number, None);
+            let mut item = made.item(alias);
             item.target = true;
             if let Some(action) = action {
                 self.access(action, Object::Relation(name.clone()));
             }
-            return Ok(Target { relation: None, name, item, hits });
+            return Ok(Target { relation: None, name, item, hits, all });
         }
         let relation = self.relation(range)?;
         if matches!(relation.kind, RelationKind::Index | RelationKind::Composite) {
@@ -95,15 +102,10 @@ impl<'a> Analyser<'a> {
         if let Some(action) = action {
             self.written(relation, action)?;
         }
-        let item = Item {
-            alias: Some(alias.into()),
-            schema: range.alias.is_none().then(|| relation.name.schema.clone()),
-            source: Source::Base(relation, name.clone()),
-            renames: Vec::new(),
-            target: true,
-            qualified_only: false,
-        };
-        Ok(Target { relation: Some(relation), name, item, hits })
+        let source = Source::Base(relation, name.clone(), self.shown(relation)?);
+        let schema = range.alias.is_none().then(|| relation.name.schema.clone());
+        let item = Item { schema, target: true, ..Item::new(Some(alias), source) };
+        Ok(Target { relation: Some(relation), name, item, hits, all: key(relation, None) })
     }
 
     /// A relation is written; what that starts comes with it.
@@ -133,61 +135,77 @@ impl<'a> Analyser<'a> {
         let target = self.target(insert.relation.as_ref(), Some(Action::Insert))?;
         let mut scope = Scope::inside(outer);
         scope.push(target.item.clone());
-        let mut types = Vec::new();
+        let mut written = Vec::new();
         for node in &insert.cols {
-            types.push(self.written_column(node, &target, outer, Place::Write)?);
+            written.push(self.written_column(node, &target, outer, Place::Write)?);
         }
         let source = insert.select_stmt.as_ref().and_then(|node| node.node.as_ref());
+        let mut output = Output::default();
         match source {
             Some(NodeEnum::SelectStmt(select)) => {
-                let output = self.query(select, outer)?;
+                output = self.query(select, outer)?;
                 if insert.cols.is_empty() {
-                    types = self.first_columns(&target, output.columns.len());
+                    written = self.first_columns(&target, output.columns.len());
                 }
-                for (at, column) in output.columns.into_iter().enumerate() {
-                    if let Some(Ty::Known(ty)) = types.get(at) {
-                        self.assigned(*ty, column.ty)?;
-                    }
-                    self.use_flow(column.flow, Place::Source);
+                for (column, written) in output.columns.iter().zip(&written) {
+                    self.writes(written, &column.flow, column.ty)?;
                 }
+                self.put_away(&output);
             }
             Some(_) => return Err(unexpected("the source of an INSERT")),
             None => {}
         }
         if let Some(conflict) = &insert.on_conflict_clause {
-            self.on_conflict(conflict, &target, &scope)?;
+            self.on_conflict(conflict, &target, excluded(&target, &written, output), &scope)?;
         }
         let output = self.returning(insert.returning_clause.as_ref(), &target, &mut scope)?;
         self.reads_target(&target, insert.returning_clause.is_some());
         Ok(output)
     }
 
-    /// The columns that an INSERT without a list writes.
-    fn first_columns(&mut self, target: &Target<'a>, count: usize) -> Vec<Ty> {
-        let columns = target.item.columns();
-        if target.item.is_open() {
-            self.use_column(&target.name, None, Place::Write);
+    /// A value that is written to a column.
+    fn writes(&mut self, written: &Written, flow: &Flow, from: Ty) -> Step {
+        for key in written.keys.iter() {
+            self.wrote(flow, key);
         }
-        let written: Vec<_> = columns.into_iter().take(count).collect();
-        for column in &written {
-            self.use_column(&target.name, Some(&column.name), Place::Write);
-        }
-        written.into_iter().map(|column| column.ty).collect()
+        if let Ty::Known(ty) = written.ty { self.assigned(ty, from) } else { Ok(()) }
     }
 
-    /// A column that is written, and its type where its whole value is.
-    fn written_column(&mut self, node: &Node, target: &Target<'a>, scope: &Scope<'_, 'a>, place: Place) -> Step<Ty> {
+    /// The columns that an INSERT without a list writes.
+    fn first_columns(&mut self, target: &Target<'a>, count: usize) -> Vec<Written> {
+        if target.item.is_open() {
+            self.facts.uses.insert((target.all, Place::Write));
+        }
+        let columns = target.item.columns().into_iter().take(count);
+        let written: Vec<Written> = columns
+            .map(|column| Written { keys: column.flow.direct().collect(), ty: column.ty, name: column.name })
+            .collect();
+        for column in &written {
+            self.facts.uses.extend(column.keys.iter().map(|key| (key, Place::Write)));
+        }
+        written
+    }
+
+    /// A column that is written: also that which a view shows.
+    fn written_column(
+        &mut self,
+        node: &Node,
+        target: &Target<'a>,
+        scope: &Scope<'_, 'a>,
+        place: Place,
+    ) -> Step<Written> {
         let Some(NodeEnum::ResTarget(column)) = &node.node else { return Err(unexpected("a column")) };
+        let name: Arc<str> = column.name.as_str().into();
         let mut flow = Flow::default();
         let Some(ty) = target.item.lookup(&column.name, &mut flow) else {
             if target.item.is_open() {
-                self.use_column(&target.name, None, place);
-                return Ok(Ty::Opaque);
+                self.facts.uses.insert((target.all, place));
+                return Ok(Written { keys: Set::One(target.all), ty: Ty::Opaque, name });
             }
             return Err(missing(format!("column \"{}\" does not exist", column.name), column.location));
         };
-        let name: Arc<str> = column.name.as_str().into();
-        self.use_column(&target.name, Some(&name), place);
+        let keys: Set = flow.direct().collect();
+        self.facts.uses.extend(keys.iter().map(|key| (key, place)));
         for step in &column.indirection {
             if let Some(NodeEnum::AIndices(indices)) = &step.node {
                 for index in [&indices.lidx, &indices.uidx] {
@@ -196,18 +214,27 @@ impl<'a> Analyser<'a> {
                 }
             }
         }
-        Ok(if column.indirection.is_empty() { ty } else { Ty::Opaque })
+        Ok(Written { keys, ty: if column.indirection.is_empty() { ty } else { Ty::Opaque }, name })
     }
 
     /// `SET a = 1, (b, c) = (SELECT …)`.
     fn set_list(&mut self, nodes: &[Node], target: &Target<'a>, scope: &Scope<'_, 'a>) -> Step {
+        let mut shared = Flow::default();
         for node in nodes {
-            let ty = self.written_column(node, target, scope, Place::Overwrite)?;
+            let written = self.written_column(node, target, scope, Place::Overwrite)?;
             let Some(NodeEnum::ResTarget(column)) = &node.node else { continue };
             let mut flow = Flow::default();
             // All columns of `(b, c) = …` share one source; it is walked once.
             let from = match column.val.as_deref() {
-                Some(Node { node: Some(NodeEnum::MultiAssignRef(assign)) }) if assign.colno > 1 => Ty::Opaque,
+                Some(Node { node: Some(NodeEnum::MultiAssignRef(assign)) }) if assign.colno > 1 => {
+                    flow.clone_from(&shared);
+                    Ty::Opaque
+                }
+                Some(value @ Node { node: Some(NodeEnum::MultiAssignRef(_)) }) => {
+                    let ty = self.expr(value, scope, &mut flow)?;
+                    shared.clone_from(&flow);
+                    ty
+                }
                 Some(Node { node: Some(NodeEnum::SetToDefault(_)) }) => {
                     if let Some(relation) = target.relation {
                         self.started_by_defaults(relation)?;
@@ -216,10 +243,8 @@ impl<'a> Analyser<'a> {
                 }
                 value => self.maybe(value, scope, &mut flow)?,
             };
-            self.use_flow(flow, Place::Source);
-            if let Ty::Known(ty) = ty {
-                self.assigned(ty, from)?;
-            }
+            self.use_flow(&flow, Place::Source);
+            self.writes(&written, &flow, from)?;
         }
         Ok(())
     }
@@ -228,6 +253,7 @@ impl<'a> Analyser<'a> {
         &mut self,
         conflict: &protobuf::OnConflictClause,
         target: &Target<'a>,
+        excluded: Item<'a>,
         scope: &Scope<'_, 'a>,
     ) -> Step {
         if let Some(infer) = &conflict.infer {
@@ -240,11 +266,12 @@ impl<'a> Analyser<'a> {
                     if target.item.lookup(&element.name, &mut flow).is_none() && !target.item.is_open() {
                         return Err(missing(format!("column \"{}\" does not exist", element.name), -1));
                     }
-                    self.use_flow(flow, Place::Filter);
+                    // What is inserted is compared with what is there.
+                    self.use_flow(&flow, Place::Compared);
                 }
                 self.target_hits += 1;
             }
-            self.used(infer.where_clause.as_deref(), scope, Place::Filter)?;
+            self.condition(infer.where_clause.as_deref(), scope, Place::Filter)?;
         }
         match OnConflictAction::try_from(conflict.action) {
             Ok(OnConflictAction::OnconflictNothing) => Ok(()),
@@ -254,14 +281,9 @@ impl<'a> Analyser<'a> {
                     None => self.access(Action::Update, Object::Relation(target.name.clone())),
                 }
                 let mut inner = Scope::inside(scope);
-                let mut excluded = target.item.clone();
-                excluded.alias = Some("excluded".into());
-                excluded.schema = None;
-                excluded.target = false;
-                excluded.qualified_only = true;
                 inner.items.push(excluded);
                 self.set_list(&conflict.target_list, target, &inner)?;
-                self.used(conflict.where_clause.as_deref(), &inner, Place::Filter)?;
+                self.condition(conflict.where_clause.as_deref(), &inner, Place::Filter)?;
                 self.target_hits += 1;
                 Ok(())
             }
@@ -297,7 +319,7 @@ impl<'a> Analyser<'a> {
     /// The WHERE of an UPDATE or DELETE: it bounds the rows only if it is about the table that is written.
     fn filter_of_write(&mut self, node: Option<&Node>, scope: &Scope<'_, 'a>) -> Step {
         let before = self.target_hits;
-        self.used(node, scope, Place::Filter)?;
+        self.condition(node, scope, Place::Filter)?;
         if self.target_hits == before {
             self.facts.unfiltered = true;
         }
@@ -314,7 +336,7 @@ impl<'a> Analyser<'a> {
         }
         scope.push(target.item.clone());
         let before = self.target_hits;
-        self.used(merge.join_condition.as_deref(), &scope, Place::Join)?;
+        self.condition(merge.join_condition.as_deref(), &scope, Place::Join)?;
         let filtered = self.target_hits != before;
         for node in &merge.merge_when_clauses {
             let Some(NodeEnum::MergeWhenClause(when)) = &node.node else { return Err(unexpected("MERGE")) };
@@ -343,7 +365,7 @@ impl<'a> Analyser<'a> {
             version::require("NOT MATCHED BY SOURCE", 17, self.context.major)?;
         }
         let before = self.target_hits;
-        self.used(when.condition.as_deref(), scope, Place::Filter)?;
+        self.condition(when.condition.as_deref(), scope, Place::Filter)?;
         // Rows without a match are bounded by a condition of their own only.
         let filtered = if by_source { self.target_hits != before } else { filtered };
         let action = match CmdType::try_from(when.command_type) {
@@ -362,17 +384,19 @@ impl<'a> Analyser<'a> {
         }
         match action {
             Action::Insert => {
-                let mut types = Vec::new();
+                let mut written = Vec::new();
                 for node in &when.target_list {
-                    types.push(self.written_column(node, target, scope, Place::Write)?);
+                    written.push(self.written_column(node, target, scope, Place::Write)?);
                 }
                 if when.target_list.is_empty() {
-                    types = self.first_columns(target, when.values.len());
+                    written = self.first_columns(target, when.values.len());
                 }
                 for (at, value) in when.values.iter().enumerate() {
-                    let from = self.used(Some(value), scope, Place::Source)?;
-                    if let Some(Ty::Known(ty)) = types.get(at) {
-                        self.assigned(*ty, from)?;
+                    let mut flow = Flow::default();
+                    let from = self.expr(value, scope, &mut flow)?;
+                    self.use_flow(&flow, Place::Source);
+                    if let Some(written) = written.get(at) {
+                        self.writes(written, &flow, from)?;
                     }
                 }
                 Ok(())
@@ -418,4 +442,20 @@ impl<'a> Analyser<'a> {
             self.access(Action::Read, Object::Relation(target.name.clone()));
         }
     }
+}
+
+/// What ON CONFLICT calls `excluded`: the row that was to be inserted.
+fn excluded<'a>(target: &Target<'a>, written: &[Written], output: Output) -> Item<'a> {
+    // What is not given is a default; what is computed is computed of what is given.
+    let mut all = Flow::default();
+    output.flows().for_each(|flow| all.derive(flow));
+    let mut given: Vec<(&Arc<str>, Flow)> =
+        written.iter().map(|written| &written.name).zip(output.columns.into_iter().map(|column| column.flow)).collect();
+    let columns = target.item.known_columns().into_iter().map(|mut column| {
+        let at = given.iter().position(|(name, _)| **name == column.name);
+        column.flow = at.map_or_else(|| all.clone(), |at| given.swap_remove(at).1);
+        column
+    });
+    let rest = target.item.is_open().then(|| all.clone());
+    Item { qualified_only: true, ..Item::derived(Some("excluded"), columns.collect(), rest) }
 }

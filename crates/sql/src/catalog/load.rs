@@ -313,6 +313,7 @@ impl Builder {
             referenced_by: Vec::new(),
             on_read: OnceLock::new(),
             on_write: OnceLock::new(),
+            on_generate: OnceLock::new(),
             on_default: OnceLock::new(),
         };
         let part = self.part(oid);

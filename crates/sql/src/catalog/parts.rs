@@ -100,6 +100,8 @@ pub struct Relation {
     pub(crate) on_read: OnceLock<Arc<Started>>,
     /// The same of writing it, whichever way.
     pub(crate) on_write: OnceLock<Arc<Started>>,
+    /// The same of its generated columns, which says what they are made of.
+    pub(crate) on_generate: OnceLock<Arc<Started>>,
     /// The same of its columns' defaults.
     pub(crate) on_default: OnceLock<Arc<Started>>,
 }

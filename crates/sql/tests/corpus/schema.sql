@@ -96,6 +96,30 @@ CREATE POLICY own ON guarded USING (may(owner));
 CREATE TABLE indexed (id int, word text, CHECK (is_short(word)));
 CREATE INDEX ON indexed (lower(word));
 
+-- What lineage has to look through: views of many kinds, generated columns, partitions, rows in rows.
+CREATE VIEW contacts (id, who, mail) AS SELECT id, name, email FROM customers WHERE ssn IS NOT NULL;
+CREATE VIEW contacts_again AS SELECT c.id, upper(c.who) AS shouted, c.mail FROM contacts c;
+CREATE VIEW everyone AS SELECT email AS mail FROM customers UNION ALL SELECT note FROM people;
+CREATE VIEW ranked AS SELECT id, rank() OVER (ORDER BY born) AS age_rank, CASE WHEN ssn = '1' THEN name END AS found FROM customers;
+CREATE VIEW of_function AS SELECT id, email_of(id) AS mail FROM customers;
+CREATE VIEW as_json AS SELECT id, to_jsonb(c) AS doc FROM customers c;
+CREATE MATERIALIZED VIEW mails AS SELECT id, email, length(ssn) AS len FROM customers;
+CREATE VIEW of_mails AS SELECT id, email FROM mails;
+CREATE TABLE accounts (
+    id int PRIMARY KEY, holder text, phone varchar(20), balance numeric(12, 2), opened date, active bool,
+    holder_lower text GENERATED ALWAYS AS (lower(holder)) STORED,
+    initials text GENERATED ALWAYS AS (left(holder, 1) || coalesce(phone, '')) STORED
+);
+CREATE VIEW account_names AS SELECT id, holder_lower FROM accounts;
+CREATE TYPE contact AS (who text, mail text);
+CREATE TABLE cards (id int, owner contact, numbers text[]);
+CREATE DOMAIN mail AS text;
+CREATE TABLE boxes (id int, box mail);
+CREATE FUNCTION mails_of() RETURNS TABLE (id int, mail text) LANGUAGE sql STABLE AS 'SELECT id, email FROM shop.customers WHERE ssn = ''1''';
+CREATE FUNCTION customer_rows() RETURNS SETOF shop.customers LANGUAGE sql STABLE AS 'SELECT * FROM shop.customers';
+CREATE FUNCTION everything() RETURNS SETOF record LANGUAGE sql STABLE AS 'SELECT email, ssn FROM shop.customers';
+CREATE FUNCTION inverse(numeric) RETURNS numeric LANGUAGE sql IMMUTABLE AS 'SELECT 1 / $1';
+
 -- Names of the server's own, taken again in a schema that comes later in the path.
 CREATE FUNCTION public.lower(customers) RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN 1; END';
 CREATE TABLE public.pg_class (mine int);

@@ -461,3 +461,123 @@ async fn a_stop_leaves_nothing(installation: &mut Installation) {
     assert_eq!(installation.made().await, [] as [String; 0]);
     installation.launch();
 }
+
+const MASKED: &str = "
+    alter role app_reader reset log_min_duration_statement;
+    alter schema odd owner to app;
+    create table people (id int primary key, email text, note text);
+    insert into people values (1, 'ada@example.com', 'noted');
+    create view addresses as select email from people;
+    create view twice as select * from addresses;
+    create table partly (a int, b int);
+    alter table odd.named owner to app;
+    alter table people owner to app;
+    alter view addresses owner to app;
+    alter view twice owner to app;
+    alter table partly owner to app;
+    grant select, insert, update on people to app_reader;
+    grant select on addresses, twice to app_reader;
+    grant select (a) on partly to app_reader;
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_database_keeps_masked_columns() {
+    masks_are_enforced(&cluster(None).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_database_keeps_masked_columns_on_postgresql_18() {
+    masks_are_enforced(&cluster(Some(18)).await).await;
+}
+
+async fn masks_are_enforced(cluster: &Cluster) {
+    let installation = Installation::start(cluster).await;
+    let superuser = &installation.superuser;
+    superuser.batch_execute(MASKED).await.unwrap();
+    let version = superuser.text("select current_setting('server_version_num')").await;
+    let inherit = if version.parse::<u32>().unwrap() < 16_00_00 { "" } else { " with inherit true" };
+    superuser.batch_execute(&format!("grant app to maker{inherit}")).await.unwrap();
+    let file = installation.parts.path("masks.yaml");
+    fs::write(
+        &file,
+        "kind: Connection\nname: orders\ntags: { public.people.email: pii.email }\nmasks: { pii.email: email }\n",
+    )
+    .unwrap();
+    let _ = installation.parts.admin().run(&["apply", "--merge", file.to_str().unwrap()]).ok();
+    installation.map("read: { enforce_masks: true }, all: { enforce_masks: true }");
+    let grant = installation.grant("read", "1h");
+    let (client, role) = installation.open(&grant).await;
+    assert_eq!(client.text("select id || note from public.people").await, "1noted");
+    assert_eq!(client.text("select count(*) from public.items").await, "100");
+    for sql in [
+        "select email from public.people",
+        "select * from public.people",
+        "select id from public.people where email = 'ada@example.com'",
+        "select count(email) from public.people",
+    ] {
+        let error = client.batch_execute(sql).await.unwrap_err();
+        let told = error.as_db_error().unwrap();
+        assert!(told.code().code() == "42501" && told.message().contains("public.people.email"), "{sql}: {told:?}");
+    }
+
+    // Past Postern, as that very role.
+    for (what, expected) in [
+        ("has_column_privilege('{}', 'people', 'email', 'select')", "false"),
+        ("has_column_privilege('{}', 'people', 'note', 'select')", "true"),
+        ("has_table_privilege('{}', 'people', 'update')", "true"),
+        ("has_table_privilege('{}', 'people', 'delete')", "false"),
+        ("has_table_privilege('{}', 'addresses', 'select')", "false"),
+        ("has_table_privilege('{}', 'twice', 'select')", "false"),
+        ("has_table_privilege('{}', 'odd.named', 'select')", "true"),
+        ("has_table_privilege('{}', 'for_all', 'select')", "true"),
+        ("has_column_privilege('{}', 'partly', 'a', 'select')", "true"),
+        ("has_column_privilege('{}', 'partly', 'b', 'select')", "false"),
+        ("pg_has_role('{}', 'app_reader', 'member')", "false"),
+    ] {
+        let sql = format!("select ({})::text", what.replace("{}", &role));
+        assert_eq!(superuser.text(&sql).await, expected, "{what}");
+    }
+    superuser.batch_execute(&format!("set role {role}")).await.unwrap();
+    let refused = ["select email from people", "select * from people", "table twice", "update people set note = email"];
+    for sql in refused {
+        assert_eq!(sqlstate(&superuser.batch_execute(sql).await.unwrap_err()), "42501", "{sql}");
+    }
+    assert_eq!(superuser.text("select id || note from people").await, "1noted");
+    superuser.batch_execute("reset role").await.unwrap();
+    drop(client);
+
+    // Who may see everything has what the mapped role has.
+    let (client, _) = installation.open(&installation.grant("all", "1h")).await;
+    assert_eq!(client.text("select current_user || email from people").await, "appada@example.com");
+    drop(client);
+
+    // What the mapped role is given, the next session has.
+    superuser.batch_execute("grant select on partly to app_reader").await.unwrap();
+    let (client, _) = installation.open(&grant).await;
+    client.batch_execute("select b from public.partly").await.unwrap();
+    drop(client);
+    what_cannot_be_kept_is_told(&installation, &grant).await;
+    installation.until_made(&[]).await;
+}
+
+async fn what_cannot_be_kept_is_told(installation: &Installation, grant: &Grant) {
+    for (give, take, word) in [
+        ("grant select on people to public", "revoke select on people from public", "public.people"),
+        (
+            "create policy own on people to app_reader using (true)",
+            "drop policy own on people",
+            "row security on public.people",
+        ),
+        (
+            "alter table partly owner to postgres; revoke all on partly from app_reader; grant insert on partly to app_reader",
+            "alter table partly owner to app",
+            "partly",
+        ),
+    ] {
+        installation.superuser.batch_execute(give).await.unwrap();
+        let told = installation.refusal(grant).await;
+        assert!(told.contains("08006") && told.to_lowercase().contains(&word.to_lowercase()), "{give}: {told}");
+        installation.superuser.batch_execute(take).await.unwrap();
+        installation.open(grant).await;
+    }
+}

@@ -15,7 +15,7 @@ use postern_mask::{
 use postern_policy::{Decision, Lifetime};
 use postern_sql::{
     Catalog,
-    facts::{self, Action, Name},
+    facts::{self, Action, Name, Place},
 };
 use postern_wire::error::Report;
 use std::{
@@ -71,6 +71,9 @@ impl Policy {
         let Some(masked) = known.masked(self.connection(), self.rules(), view.catalog, view.own) else {
             return Ok(None);
         };
+        if let Some(column) = self.keeps_hidden().then(|| reads(statement, &masked)).flatten() {
+            return Err(hidden(&column));
+        }
         let told = Policy::told(statement);
         let mut asking = Asking {
             policy: self,
@@ -101,6 +104,28 @@ impl Policy {
         }
         let result = covered(Expected::of(statement, view.catalog, view.temp), &plan);
         Ok(Some(Masked { result, withheld: plan.touches, shown, probes: plan.probes }))
+    }
+}
+
+/// A masked column that a statement reads, in whatever place.
+fn reads(statement: &facts::Statement, masked: &masked::Masked) -> Option<Column> {
+    let mut used = statement.columns.iter().filter(|used| !matches!(used.place, Place::Write | Place::Overwrite));
+    used.find_map(|used| {
+        let table = masked.rules.tables.get(&used.relation)?;
+        let name = match &used.column {
+            Some(name) => table.columns.get_key_value(name)?.0,
+            None => table.columns.keys().next()?,
+        };
+        Some(Column { relation: used.relation.clone(), name: Arc::clone(name) })
+    })
+}
+
+fn hidden(column: &Column) -> Report {
+    Report {
+        sqlstate: "42501".to_owned(),
+        message: format!("the database keeps the column {column} from this access role"),
+        detail: "It is masked, and this access role has `enforce_masks`.".to_owned(),
+        hint: "Name the columns that you need, without it; `*` and whole rows have it, too.".to_owned(),
     }
 }
 

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     masked::Known,
     probes::Asked,
+    roles::Hidden,
     rules::{Current, Facts, Rules},
 };
 use postern_policy::{
@@ -15,7 +16,7 @@ use postern_policy::{
 };
 use postern_proto::v1::{self, Ticket};
 use postern_sql::{
-    Analysis,
+    Analysis, Catalog,
     facts::{self, Action, Object},
 };
 use postern_types::time::Micros;
@@ -35,6 +36,8 @@ pub struct Policy {
     ceilings: Ceilings,
     /// Whether the plan permits everything there is, with nothing asked for in return.
     everything: bool,
+    /// Whether the database was told to keep masked columns from the session.
+    keeps_hidden: bool,
 }
 
 impl Policy {
@@ -76,7 +79,36 @@ impl Policy {
         };
         let (current, known) = (Arc::clone(current), Arc::clone(known));
         let asked = known.probes.of(ticket, Micros::now());
-        Ok(Self { current, known, asked, rules, subject, client, plan, ceilings, everything })
+        Ok(Self { current, known, asked, rules, subject, client, plan, ceilings, everything, keeps_hidden: false })
+    }
+
+    /// What the database itself is to keep from the session: what is masked by this catalog; nothing, where the policies let
+    /// it see all of that.
+    #[must_use]
+    pub fn hidden(&mut self, catalog: &Catalog) -> Vec<Hidden> {
+        let masked = self.known.masked(self.connection(), &self.rules, catalog, false);
+        let Some(masked) = masked.filter(|_| !self.everything) else { return Vec::new() };
+        let moment = self.moment();
+        let (mut hidden, mut any) = (Vec::new(), false);
+        for (relation, table) in &masked.rules.tables {
+            let of =
+                |column| Hidden { schema: relation.schema.to_string(), relation: relation.name.to_string(), column };
+            for column in table.columns.keys() {
+                any |= !self.plan.decide_unmask_always(&moment, &masked.objects, relation, column).is_allowed();
+                hidden.push(of(Some(column.to_string())));
+            }
+            if !table.lost.is_empty() {
+                any = true;
+                hidden.push(of(None));
+            }
+        }
+        self.keeps_hidden = any;
+        if any { hidden } else { Vec::new() }
+    }
+
+    /// Whether the database itself refuses to read masked columns.
+    pub(super) fn keeps_hidden(&self) -> bool {
+        self.keeps_hidden
     }
 
     /// What the session's time-outs may be.

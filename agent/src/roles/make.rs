@@ -1,6 +1,6 @@
 //! Makes a role for one session.
 
-use super::{Lease, MakeError, Roles, identifier, literal, workshop::Tool};
+use super::{Hidden, Lease, MakeError, Roles, identifier, literal, shield, workshop::Tool};
 use aws_lc_rs::rand;
 use postern_dial::{DialError, Target};
 use postern_types::time::Micros;
@@ -12,8 +12,12 @@ const PASSWORD_BYTES: usize = 32;
 /// What a role is made for.
 #[derive(Debug)]
 pub struct Wanted {
+    /// On which connection.
+    pub connection: String,
     /// The role that it is a member of.
     pub mapped: String,
+    /// What its member must not read.
+    pub hidden: Vec<Hidden>,
     /// Whose session.
     pub session_id: String,
     /// Of which grant.
@@ -41,11 +45,13 @@ pub(super) async fn make(roles: &Roles, maker: Target, wanted: &Wanted) -> Resul
     if settings.iter().any(|setting| setting.name.eq_ignore_ascii_case("role")) {
         return Err(MakeError::Switches);
     }
+    let group =
+        if wanted.hidden.is_empty() { wanted.mapped.clone() } else { shield::of(roles, &mut tool, wanted).await? };
     let (privileged, own): (Vec<_>, Vec<_>) = settings.into_iter().partition(|setting| setting.privileged);
-    let sql = statements(&name, password.expose_secret(), wanted, &privileged);
+    let sql = statements((&name, &group), password.expose_secret(), wanted, &privileged);
     roles.shared.live.lock().insert(name.clone());
     // From here on whatever was made is dropped again.
-    let lease = Lease { roles: roles.clone(), maker, name, password, options: options(&wanted.mapped, &own) };
+    let lease = Lease { roles: roles.clone(), maker, name, password, options: options(&group, &own) };
     tool.ask(&sql).await?;
     Ok(lease)
 }
@@ -79,11 +85,11 @@ async fn settings(tool: &mut Tool, mapped: &str) -> Result<Vec<Setting>, DialErr
 }
 
 /// All in one transaction. The server gets what verifies the password, so that no log of its has more.
-fn statements(name: &str, password: &str, wanted: &Wanted, settings: &[Setting]) -> String {
-    let (role, mapped) = (identifier(name), identifier(&wanted.mapped));
+fn statements((name, group): (&str, &str), password: &str, wanted: &Wanted, settings: &[Setting]) -> String {
+    let (role, group) = (identifier(name), identifier(group));
     let mut sql = format!(
         "CREATE ROLE {role} LOGIN INHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS CONNECTION LIMIT 1 \
-         PASSWORD {} VALID UNTIL {} IN ROLE {mapped}; COMMENT ON ROLE {role} IS {}",
+         PASSWORD {} VALID UNTIL {} IN ROLE {group}; COMMENT ON ROLE {role} IS {}",
         literal(&postern_dial::scram_verifier(password.as_bytes())),
         literal(&wanted.until.to_string()),
         literal(&format!("Postern: grant {}, session {}", wanted.grant_id, wanted.session_id)),
@@ -134,12 +140,14 @@ mod tests {
     #[test]
     fn names_and_texts_are_quoted() {
         let wanted = Wanted {
-            mapped: "an \"odd\" role".to_owned(),
+            connection: String::new(),
+            mapped: String::new(),
+            hidden: Vec::new(),
             session_id: "ses_1".to_owned(),
             grant_id: "grt_'1".to_owned(),
             until: Micros(0),
         };
-        let sql = statements("postern_a_b", "secret", &wanted, &[setting("a.b", "it's")]);
+        let sql = statements(("postern_a_b", "an \"odd\" role"), "secret", &wanted, &[setting("a.b", "it's")]);
         assert!(sql.contains(
             r#" IN ROLE "an ""odd"" role"; COMMENT ON ROLE "postern_a_b" IS 'Postern: grant grt_''1, session ses_1'"#
         ));

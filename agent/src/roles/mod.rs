@@ -5,6 +5,7 @@
 //! as that role: what it makes belongs to the mapped role, and what names and privileges mean is what they mean to it.
 //!
 //! - [`make`]: a role and its login, made by the login that the connector holds for it
+//! - [`shield`]: what stands in for the mapped role where the database is to keep masked columns from a session
 //! - [`unmake`]: ends what is left of the session, hands on what the role owns, and drops it
 //! - [`workshop`]: the few connections of that login
 //! - [`reap`]: drops what a crash left
@@ -15,6 +16,7 @@
 
 mod make;
 pub mod reap;
+mod shield;
 mod unmake;
 mod workshop;
 
@@ -26,6 +28,7 @@ use tokio::{runtime::Handle, sync::Notify, time::sleep};
 use workshop::Workshops;
 
 pub use make::Wanted;
+pub use shield::Hidden;
 
 /// What all names begin with.
 const PREFIX: &str = "postern_";
@@ -94,6 +97,17 @@ impl Roles {
         self.shared.runtime.spawn(making).await.map_err(|error| MakeError::Dial(std::io::Error::other(error).into()))?
     }
 
+    /// The major version of a login's server, if it says it.
+    ///
+    /// # Errors
+    /// When the login does not get in.
+    pub async fn major(&self, maker: &Target) -> Result<Option<u16>, MakeError> {
+        let (roles, maker) = (self.clone(), maker.clone());
+        let asking = async move { roles.shared.workshops.tool(&maker).await.map(|tool| tool.major()) };
+        let asked = self.shared.runtime.spawn(asking).await;
+        Ok(asked.map_err(|error| MakeError::Dial(std::io::Error::other(error).into()))??)
+    }
+
     /// Waits until no role is left, or for so long.
     pub async fn gone(&self, within: Duration) {
         let empty = async {
@@ -140,6 +154,12 @@ pub enum MakeError {
     /// The mapped role has a `role` of its own to begin with.
     #[error("the database role has a setting `role`")]
     Switches,
+    /// A table has a row-security policy for the mapped role.
+    #[error("row security on {0} has a policy for the database role, which would not hold for another")]
+    RowSecurity(String),
+    /// This could not be done, or had no effect.
+    #[error("this had no effect: {0}")]
+    Shield(String),
     /// The system's generator failed.
     #[error("no random password can be had")]
     Random,

@@ -1,5 +1,6 @@
 //! The connections of the login that makes roles: a few at once, and one is kept for a moment for whoever comes next.
 
+use crate::session::open;
 use parking_lot::Mutex;
 use postern_dial::{Connection, DialError, Target, query};
 use std::{
@@ -86,6 +87,11 @@ impl Tool {
     /// Whether the server is a standby, which changes nothing.
     pub fn is_standby(&self) -> bool {
         self.standby
+    }
+
+    /// The server's major version, if it says it.
+    pub fn major(&self) -> Option<u16> {
+        self.connection.as_ref().and_then(open::major)
     }
 
     /// Runs a query string, which is one transaction.

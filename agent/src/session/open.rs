@@ -2,6 +2,7 @@
 
 use crate::{
     budgets::Ledger,
+    catalogs::Watched,
     config::Credentials,
     gates::Place,
     pipeline::{
@@ -10,7 +11,7 @@ use crate::{
         policy::Policy,
     },
     registry::{End, Registration},
-    roles::{Lease, MakeError, Wanted},
+    roles::{Hidden, Lease, MakeError, Wanted},
     worker::{Common, Connection, Worker},
 };
 use postern_dial::{DialError, Target, query};
@@ -111,9 +112,11 @@ async fn connect(
     told_enough(worker, &ticket.connection).await;
     let held = target(worker, &ticket).await?;
     let application_name = application_name(&ticket, client);
-    let policy = Policy::new(&worker.rules, &worker.masked, &ticket)?;
+    let mut policy = Policy::new(&worker.rules, &worker.masked, &ticket)?;
     let place = worker.gates.enter(&ticket.connection).await?;
-    let (mut target, lease) = own_login(worker, &ticket, &held).await?;
+    let shielded = shielded(worker, &ticket, &held, &mut policy).await?;
+    let hidden = shielded.as_ref().map(|(_, hidden)| hidden.clone()).unwrap_or_default();
+    let (mut target, lease) = own_login(worker, &ticket, &held, hidden).await?;
     target.parameters = parameters(&ticket, client, &application_name, lease.as_ref());
     policy.ceilings().put_parameters(client, &ticket.settings, &mut target.parameters);
     target.minor = u16::try_from(minor).unwrap_or(0);
@@ -151,6 +154,23 @@ async fn connect(
         read_only,
         ledger,
     })
+}
+
+/// What the database is to keep from the session, and the watch by which that is known, where the access role wants it kept.
+async fn shielded(
+    worker: &Common,
+    ticket: &Ticket,
+    held: &Target,
+    policy: &mut Policy,
+) -> Result<Option<(Arc<Watched>, Vec<Hidden>)>, Report> {
+    if !ticket.enforce_masks {
+        return Ok(None);
+    }
+    let major = worker.roles.major(held).await.map_err(|error| not_made(ticket, error))?;
+    let watched = worker.catalogs.watch(&ticket.connection, held, major.ok_or_else(|| Fatal::Names.report())?);
+    let snapshot = watched.fresh().await.map_err(|_| Fatal::Names.report())?;
+    let hidden = policy.hidden(&snapshot.catalog);
+    Ok(Some((watched, hidden)))
 }
 
 /// Waits for a moment until the control plane has said what is served and what is in force: its ticket may come before it
@@ -264,12 +284,15 @@ pub(crate) async fn own_login(
     worker: &Common,
     ticket: &Ticket,
     held: &Target,
+    hidden: Vec<Hidden>,
 ) -> Result<(Target, Option<Lease>), Report> {
     if ticket.role_mode() != RoleMode::Ephemeral {
         return Ok((held.clone(), None));
     }
     let wanted = Wanted {
+        connection: ticket.connection.clone(),
         mapped: ticket.database_role.clone(),
+        hidden,
         session_id: ticket.session_id.clone(),
         grant_id: ticket.grant_id.clone(),
         until: Micros(ticket.grant_ends_at_us),
@@ -308,6 +331,12 @@ fn not_made(ticket: &Ticket, error: MakeError) -> Report {
                 format!("the database role \"{mapped}\" has a setting `role`, so that its sessions would be another's");
             Report::new("08006", why, operators)
         }
+        MakeError::RowSecurity(_) | MakeError::Shield(_) => Report {
+            sqlstate: "08006".to_owned(),
+            message: "the database cannot keep masked columns from this session".to_owned(),
+            detail: error.to_string(),
+            hint: operators.to_owned(),
+        },
         MakeError::Random => Report::new("57P03", "the connector has no random numbers", "Try again shortly."),
     }
 }

@@ -187,6 +187,9 @@ fn access_role(field: &str, role: &AccessRole) -> Result<(), Problem> {
         }
         _ => {}
     }
+    if role.enforce_masks && role.mode != RoleMode::Ephemeral {
+        return Err(Problem::invalid(format!("{field}.enforce_masks"), "needs mode `ephemeral`"));
+    }
     parse_duration(&role.max_duration)
         .map_err(|error| Problem::invalid(format!("{field}.max_duration"), error.to_string()))?;
     if role.approvals > MAX_APPROVALS {
@@ -269,6 +272,10 @@ mod tests {
         }
         check(of("postgresql://h/d?password=x", role), Some("database"));
         check(of(url, json!({ "mode": "ephemeral", "database_role": "shop_reader" })), None);
+        let enforced =
+            |mode: &str| of(url, json!({ "mode": mode, "database_role": "shop_reader", "enforce_masks": true }));
+        check(enforced("ephemeral"), None);
+        check(enforced("login"), Some("roles.read.enforce_masks"));
         check(of(url, json!({ "mode": "ephemeral" })), Some("roles.read.database_role"));
         check(of(url, json!({ "mode": "ephemeral", "database_role": "" })), Some("roles.read.database_role"));
         check(of(url, json!({ "mode": "login" })), Some("roles.read.database_role"));

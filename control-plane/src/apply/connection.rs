@@ -60,10 +60,9 @@ fn leads_elsewhere(before: &ConnectionDocument, after: &ConnectionDocument, role
         return true;
     }
     let login = |document: &ConnectionDocument| {
-        document
-            .roles
-            .get(role)
-            .map(|role| (role.mode, role.database_role.clone(), role.read_only, role.settings.clone()))
+        document.roles.get(role).map(|role| {
+            (role.mode, role.database_role.clone(), role.enforce_masks, role.read_only, role.settings.clone())
+        })
     };
     login(before) != login(after)
 }

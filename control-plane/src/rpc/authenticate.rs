@@ -291,6 +291,7 @@ impl Attempt {
             grant_ends_at_us: login.ends_at.0,
             role_mode: connections::mode(&login.role).into(),
             database_role: login.role.database_role.clone().unwrap_or_default(),
+            enforce_masks: login.role.enforce_masks,
             read_only: login.role.read_only,
             settings: connections::settings(&login.role),
             prefix_application_name: login.role.application_name == ApplicationName::Prefix,

@@ -132,6 +132,8 @@ pub struct AccessRole {
     pub mode: RoleMode,
     /// The login to use, for mode `login`; the role that sessions run as, for mode `ephemeral`.
     pub database_role: Option<String>,
+    /// Whether the database itself keeps masked columns from sessions, in mode `ephemeral`.
+    pub enforce_masks: bool,
     /// Whether transactions begin read-only.
     pub read_only: bool,
     /// Who may ask: members of any of these groups; empty: everybody.
@@ -179,6 +181,7 @@ impl Default for AccessRole {
         Self {
             mode: RoleMode::default(),
             database_role: None,
+            enforce_masks: false,
             read_only: false,
             groups: Vec::new(),
             max_duration: DEFAULT_MAX_DURATION.to_owned(),

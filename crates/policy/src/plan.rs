@@ -121,6 +121,18 @@ impl Plan {
         self.decide_column(moment, statement, objects, (Action::Unmask, relation.clone(), column.clone()))
     }
 
+    /// The same for whatever statement: what depends on one is not permitted.
+    #[must_use]
+    pub fn decide_unmask_always(
+        &self,
+        moment: &Moment,
+        objects: &dyn Describe,
+        relation: &Name,
+        column: &Arc<str>,
+    ) -> Decision {
+        self.decide_unmask(moment, &no_statement(), objects, relation, column)
+    }
+
     /// Decides whether a statement may write over the values of a masked column, as [`Policies::decide_overwrite`] would.
     #[must_use]
     pub fn decide_overwrite(

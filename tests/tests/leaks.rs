@@ -31,7 +31,8 @@ fn all() -> bool {
 
 /// Attempts of which nothing is to be seen past Postern either: they destroy, or tell others, or show what the client wrote,
 /// or not to a superuser.
-const QUIET: [&str; 5] = [
+const QUIET: [&str; 6] = [
+    "large object",
     "returning of an insert",
     "row security of one's own",
     "notification",
@@ -150,7 +151,7 @@ async fn through_postern(
                 if let Some(secret) = needles.found(&came, &attempt.steps.join(" ")) {
                     wrong.push(format!("LEAKS: {} ({role}, {form:?}): {:?}: {secret}", attempt.title, attempt.steps));
                 }
-                if let Some(told) = (*role == "migrate").then(|| unlike(&attempt.outcome, &messages)).flatten() {
+                if let Some(told) = (*role == "migrate").then(|| unlike(&attempt.outcome, form, &messages)).flatten() {
                     wrong.push(format!(
                         "{} ({form:?}) is not {:?}: {:?}: {told}",
                         attempt.title, attempt.outcome, attempt.steps
@@ -222,11 +223,13 @@ fn errors(messages: &[Message]) -> Vec<String> {
 }
 
 /// What was told, where that is not what was to come of it.
-fn unlike(outcome: &Outcome, messages: &[Message]) -> Option<String> {
+fn unlike(outcome: &Outcome, form: Form, messages: &[Message]) -> Option<String> {
     let errors = errors(messages);
     let first = errors.first().map(String::as_str);
     let as_said = match (outcome, first) {
         (Outcome::Masked, None) => true,
+        // COPY of what changes the server is refused as COPY.
+        (Outcome::Refused(_), Some(first)) if Form::COPY.contains(&form) => first.contains(" refused: "),
         (Outcome::Refused(guards), Some(_)) => {
             errors.iter().any(|error| ["42501", "0A000"].contains(&&error[..5]) && Attempt::is_told(guards, error))
         }

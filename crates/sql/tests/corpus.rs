@@ -7,6 +7,8 @@
 mod common;
 #[path = "corpus/different.rs"]
 mod different;
+#[path = "corpus/differential.rs"]
+mod differential;
 #[path = "corpus/lineage.rs"]
 mod lineage;
 #[path = "corpus/shapes.rs"]
@@ -372,6 +374,11 @@ fn timing() {
             println!("{both:7.1} µs, of which parse {parse:6.1}: {sql}");
         }
     });
+}
+
+#[test]
+fn lineage_holds_against_a_real_server() {
+    differential::check(&Cluster::start());
 }
 
 /// One cluster serves all of it: to start one takes longer than the rest.

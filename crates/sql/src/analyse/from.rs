@@ -255,6 +255,7 @@ impl<'a> Analyser<'a> {
             let mut flow = flow.clone();
             self.maybe(column.colexpr.as_deref(), scope, &mut flow)?;
             self.maybe(column.coldefexpr.as_deref(), scope, &mut flow)?;
+            self.reached(&flow);
             flow.change();
             let ty = match &column.type_name {
                 Some(name) => self.cast_to(name, TEXT)?,

@@ -32,7 +32,7 @@ else
 endif
 	@echo "All tests have passed."
 
-test-long: test versions regress fuzz ## run all tests and those that take long: PostgreSQL 13 to 18, its regression suite, each fuzz target for FUZZ_SECONDS
+test-long: test versions regress leaks fuzz ## run all tests and those that take long: PostgreSQL 13 to 18, its regression suite, all leaks, each fuzz target for FUZZ_SECONDS
 	@echo "All tests have passed, also those that take long."
 
 # A target for each parser of untrusted bytes. `make test` runs each for a second or two.
@@ -59,6 +59,11 @@ regress: setup ## run PostgreSQL's own regression suite directly and through Pos
 	$(CARGO) build --locked --package postern-cli
 	@python3 tests/regress/regress.py
 
+.PHONY: leaks
+leaks: setup ## try each leak in each form under each role, and 5,000 random queries, from RANDOM_SEED if it is given
+	$(CARGO) build --locked --package postern-cli
+	LEAKS_ALL=1 RANDOM_QUERIES=5000 $(CARGO) test --locked --package postern-e2e --test leaks --test differential
+
 check: ## format, lints and documentation, as a change must have them
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
@@ -77,6 +82,7 @@ bench: ## measure against PgBouncer and a direct connection, and what recording 
 	@./.ci/setup bench
 	$(CARGO) build --release --locked
 	python3 tests/bench/bench.py
+	@echo; python3 tests/bench/masking.py
 	@echo; echo "Recording, microseconds a statement on one thread:"; echo "| protocol | off | on | cost |"; echo "|---|---|---|---|"
 	@$(CARGO) test --release --locked --quiet --package postern-agent --lib -- --ignored --nocapture recording_cost | grep '^|'
 	@echo; echo "Deciding what is known by its shape or was prepared, microseconds a statement on one thread:"

@@ -172,7 +172,7 @@ class Postern:
         self.run("agent", {
             "data_dir": str(self.folder / "agent"), "gateways": [at["connectors"]], "workers": 1,
             "join_token": {"value": self.join("connector", "next-to-it")},
-            "connections": {"bench": {"logins": {"bench": {"password": {"value": "bench"}}}}},
+            "connections": {"bench": {"logins": {login: {"password": {"value": "bench"}} for login in ("bench", "analyst")}}},
         })
         self.url, self.decided_url = self.grant("all"), self.grant("write")
         wait_for("a session", lambda: subprocess.run(["psql", self.url, "-Atc", "select 1"], capture_output=True).returncode == 0)

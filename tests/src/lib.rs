@@ -5,7 +5,8 @@
 //! parts as processes of their own), [`client`] (tokio-postgres as drivers use it), [`raw`] (a hand-written
 //! client that sees, and can send, any byte), [`link`] (a network that can be taken away), [`packages`] (other people's
 //! programs), [`tools`] (those that introspect and migrate), [`scenario`] (several checks on one set-up), [`shop`] (a
-//! database of its own behind `postern dev`), [`corpora`] (another, for the analysis's corpora).
+//! database of its own behind `postern dev`), [`corpora`] (another, for the analysis's corpora), [`leaks`]
+//! (one whose secrets are to stay in it).
 
 // This is test code: whatever goes wrong here is to be a panic with a good text.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -14,6 +15,7 @@ pub mod client;
 pub mod cluster;
 pub mod corpora;
 pub mod dev;
+pub mod leaks;
 pub mod link;
 pub mod packages;
 pub mod parts;

@@ -1,6 +1,12 @@
 //! The network between two parts, which a test can take away and give back.
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{
@@ -15,6 +21,7 @@ use tokio::{
 /// nothing, neither on the connections that stand nor on new ones. What was sent meanwhile arrives when it is up again.
 pub struct Link {
     up: watch::Sender<bool>,
+    to: Arc<AtomicU16>,
     accepting: JoinHandle<()>,
 }
 
@@ -23,17 +30,24 @@ impl Link {
     pub async fn start(from: u16, to: u16) -> Self {
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], from))).await.unwrap();
         let (up, state) = watch::channel(true);
+        let to = Arc::new(AtomicU16::new(to));
+        let leads_to = Arc::clone(&to);
         let accepting = tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                tokio::spawn(pass(near, to, state.clone()));
+                tokio::spawn(pass(near, leads_to.load(Ordering::Relaxed), state.clone()));
             }
         });
-        Self { up, accepting }
+        Self { up, to, accepting }
     }
 
     /// Takes the network away, or gives it back.
     pub fn set_up(&self, up: bool) {
         let _ = self.up.send(up);
+    }
+
+    /// New connections lead to this port from now on.
+    pub fn lead_to(&self, port: u16) {
+        self.to.store(port, Ordering::Relaxed);
     }
 }
 

@@ -2,6 +2,7 @@
 //! looked at. They are closed to whoever has anything masked on the connection.
 
 use crate::{
+    guards,
     plan::Sight,
     refused::{self, Refused},
 };
@@ -114,10 +115,11 @@ const LISTENS: &str = "listens to ";
 /// # Errors
 /// Which one it goes, if anything is masked for whoever sent it.
 pub(crate) fn none(statement: &Statement, sight: &mut Sight<'_>) -> Result<(), Refused> {
-    let found = by_relation(statement, sight)
-        .or_else(|| by_function(statement, sight))
-        .or_else(|| by_channel(statement, sight))
-        .or_else(|| by_change(statement, sight));
+    let by = |guard: &str, found: Option<Refused>| found.filter(|_| guards::stops(guard));
+    let found = by(guards::RELATIONS, by_relation(statement, sight))
+        .or_else(|| by(guards::FUNCTIONS, by_function(statement, sight)))
+        .or_else(|| by(guards::CHANNELS, by_channel(statement, sight)))
+        .or_else(|| by(guards::CHANGES, by_change(statement, sight)));
     match found {
         Some(refused) if sight.hides_anything() => Err(refused),
         _ => Ok(()),

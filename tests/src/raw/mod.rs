@@ -63,13 +63,20 @@ impl Message {
     /// The columns of a DataRow, as text.
     #[must_use]
     pub fn columns(&self) -> Vec<Option<String>> {
+        let text = |value: Vec<u8>| String::from_utf8_lossy(&value).into_owned();
+        self.values().into_iter().map(|value| value.map(text)).collect()
+    }
+
+    /// The columns of a DataRow, as bytes.
+    #[must_use]
+    pub fn values(&self) -> Vec<Option<Vec<u8>>> {
         let mut rest = self.body.as_slice();
         (0..rest.get_i16())
             .map(|_| {
                 let length = usize::try_from(rest.get_i32()).ok()?;
                 let (value, after) = rest.split_at(length);
                 rest = after;
-                Some(String::from_utf8_lossy(value).into_owned())
+                Some(value.to_vec())
             })
             .collect()
     }

@@ -60,7 +60,7 @@ impl Masks {
         let masker = match cover.tags.first().and_then(|tag| self.keys.get(tag)) {
             Some(key) => Masker::new(cover.mask, ty, key),
             // To redact takes no key.
-            None => Masker::new(None, ty, &Key::new(&[0; 32])),
+            None => Masker::new(cover.mask.map(|_| Mask::Redact), ty, &Key::new(&[0; 32])),
         };
         masker.in_encoding(self.encoding)
     }

@@ -104,10 +104,15 @@ pub struct Masker {
 }
 
 impl Masker {
-    /// With no mask, or with one that does not suit the type, values are redacted. Text is taken for UTF-8.
+    /// With a mask that does not suit the type, values are redacted. With none they derive from masked ones, and all become
+    /// NULL: which of them are NULL would answer any question. Text is taken for UTF-8.
     #[must_use]
     pub fn new(mask: Option<Mask>, ty: Type, key: &Key) -> Self {
-        let mask = mask.filter(|mask| mask.suits(&ty).is_ok()).unwrap_or(Mask::Redact);
+        let mask = match mask {
+            None => Mask::Null,
+            Some(mask) if mask.suits(&ty).is_ok() => mask,
+            Some(_) => Mask::Redact,
+        };
         Self { how: How::Mask(mask, key.clone()), ty, encoding: Encoding::Utf8 }
     }
 

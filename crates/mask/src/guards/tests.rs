@@ -1,0 +1,194 @@
+//! Each attempt of the leak corpus names the guards that stop it, and without them gets through.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "../../../sql/tests/common/mod.rs"]
+mod common;
+#[path = "../../../sql/tests/corpus/different.rs"]
+mod different;
+
+use crate::{
+    Mask, Type,
+    plan::{Permits, plan},
+    rules::{Column, ColumnRule, Compare, Rules},
+};
+use common::{Cluster, Entry, entries, on_deep_stack};
+use different::assert_different;
+use postern_sql::{
+    Catalog, Context, analyse_in_full,
+    facts::{Cause, Name},
+};
+use std::{cell::RefCell, collections::BTreeSet, fmt::Write as _, path::Path};
+
+thread_local! {
+    /// The guards that are taken away on this thread.
+    static AWAY: RefCell<BTreeSet<String>> = RefCell::default();
+    /// The guard that stopped something last.
+    static LAST: RefCell<String> = RefCell::default();
+}
+
+pub(crate) fn stops(name: &str) -> bool {
+    let stops = AWAY.with_borrow(|away| !away.contains(name));
+    if stops {
+        LAST.set(name.to_owned());
+    }
+    stops
+}
+
+/// May see nothing that is masked, and write anything that may be written.
+struct Nobody;
+
+impl Permits for Nobody {
+    fn unmask(&mut self, _: &Column) -> bool {
+        false
+    }
+
+    fn overwrite(&mut self, _: &Column) -> bool {
+        false
+    }
+
+    fn write(&mut self, _: &Name) -> bool {
+        true
+    }
+}
+
+/// What the corpus's own file tags, and what is a child of a table with tags.
+fn rules(file: &str) -> Rules {
+    let mut rules = Rules::default();
+    let lines = file.lines().filter_map(|line| line.strip_prefix("  ")?.split_once(": "));
+    let masks: Vec<(&str, &str)> = lines.clone().filter(|(name, _)| name.split('.').count() == 2).collect();
+    for (column, tag) in lines.filter(|(name, _)| name.split('.').count() == 3) {
+        let [schema, table, name] = column.split('.').collect::<Vec<_>>()[..] else { panic!("{column}") };
+        let mask = match masks.iter().find(|(of, _)| *of == tag).unwrap().1 {
+            "email" => Mask::Email,
+            "redact" => Mask::Redact,
+            "\"null\"" => Mask::Null,
+            "date_year" => Mask::DateYear,
+            "noise" => Mask::Noise,
+            "hash" => Mask::Hash,
+            "{ partial: 4 }" => Mask::Partial { keep: 4 },
+            other => panic!("{other}"),
+        };
+        let compare = if ["born", "mood", "during"].contains(&name) { Compare::None } else { Compare::Equality };
+        let rule = ColumnRule { tags: BTreeSet::from([tag.into()]), mask, compare, ty: Type::text() };
+        let children: &[&str] = match table {
+            "visits" => &["visits_1", "visits_2"],
+            "records" => &["old_records"],
+            _ => &[],
+        };
+        for table in [table].iter().chain(children) {
+            let relation = Name { schema: schema.into(), name: (*table).into() };
+            rules.tables.entry(relation).or_default().columns.insert(name.into(), rule.clone());
+        }
+    }
+    rules
+}
+
+/// What an attempt is stopped by, step by step, while some guards are away. `None`: it gets through.
+fn stopped(sql: &str, catalog: &Catalog, context: &Context, rules: &Rules, away: &BTreeSet<String>) -> Option<String> {
+    AWAY.set(away.clone());
+    LAST.take();
+    let mut context = context.clone();
+    let told = sql.split(";\n").find_map(|step| {
+        let analysis = match analyse_in_full(step, catalog, &context) {
+            // What an earlier step would have made is not there.
+            Err(refusal) if refusal.cause == Cause::Missing => return None,
+            Err(_) => return Some("analysis".to_owned()),
+            Ok(analysis) => analysis,
+        };
+        analysis.handles.iter().flatten().for_each(|handle| context.keep(handle));
+        analysis.script.statements.iter().find_map(|statement| match plan(statement, rules, &mut Nobody) {
+            Err(_) => Some(LAST.take()),
+            Ok(plan) => plan.columns.iter().any(Option::is_some).then(|| super::MASK.to_owned()),
+        })
+    });
+    AWAY.take();
+    told
+}
+
+/// All guards that stop an attempt: one is taken away after the other until it gets through.
+fn guards(sql: &str, stopped: &dyn Fn(&str, &BTreeSet<String>) -> Option<String>) -> BTreeSet<String> {
+    let mut away = BTreeSet::new();
+    while let Some(guard) = stopped(sql, &away) {
+        let analysis = guard == "analysis";
+        assert!(away.insert(guard.clone()) || analysis, "{sql}: it is not {guard} that stops it");
+        if analysis {
+            break;
+        }
+    }
+    away
+}
+
+fn named(entry: &Entry) -> BTreeSet<String> {
+    let line = entry.expect.iter().find_map(|line| line.strip_prefix("guards: "));
+    line.unwrap_or_default().split(", ").map(str::to_owned).collect()
+}
+
+/// `POSTERN_BLESS=1` writes what is found into the corpus, to be read before it is committed.
+#[test]
+fn each_attempt_is_stopped_by_the_guards_that_it_names_and_by_nothing_else() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    let corpus = entries(&read("leaks.txt"));
+    let rules = rules(&read("leaks.yaml"));
+    let cluster = Cluster::start();
+    let (out, done) = cluster.psql(&script(&read("leaks.sql")), &["-v", "ON_ERROR_STOP=1"]);
+    assert!(done, "{out}");
+    let (catalog, context) = (cluster.catalog(None), cluster.context());
+    on_deep_stack(|| {
+        let stopped = |sql: &str, away: &BTreeSet<String>| stopped(sql, &catalog, &context, &rules, away);
+        if std::env::var_os("POSTERN_BLESS").is_some() {
+            bless(&folder.join("leaks.txt"), &corpus, &stopped);
+            return;
+        }
+        let check = |entry: &Entry| {
+            let named = named(entry);
+            // The server tells of what it has done: there is nothing to stop, but what it tells is withheld.
+            if entry.expect[0].starts_with("withheld") {
+                return (named == BTreeSet::from([super::WITHHELD.to_owned()]))
+                    .then_some(())
+                    .ok_or_else(|| "it is withheld".to_owned());
+            }
+            let found = guards(&entry.sql, &stopped);
+            if found != named {
+                return Err(format!("it is stopped by {found:?}"));
+            }
+            let alone = |one: &&String| {
+                let others = named.iter().filter(|other| other != one).cloned().collect();
+                stopped(&entry.sql, &others).as_ref() != Some(*one)
+            };
+            named.iter().find(alone).map_or(Ok(()), |one| Err(format!("{one} does not stop it by itself")))
+        };
+        let wrong: Vec<String> = corpus
+            .iter()
+            .filter_map(|entry| check(entry).err().map(|why| format!("{}: {}\n  {why}", entry.title, entry.sql)))
+            .collect();
+        assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    });
+    assert_different(&corpus);
+    assert!(corpus.len() >= 200, "there are {} attempts", corpus.len());
+}
+
+fn bless(file: &Path, corpus: &[Entry], stopped: &dyn Fn(&str, &BTreeSet<String>) -> Option<String>) {
+    let mut text = String::new();
+    for entry in corpus {
+        let guards = match entry.expect[0].strip_prefix("withheld") {
+            Some(_) => super::WITHHELD.to_owned(),
+            None => Vec::from_iter(guards(&entry.sql, stopped)).join(", "),
+        };
+        let twin = entry.expect.iter().find(|line| line.starts_with("twin: ")).unwrap();
+        write!(text, "## {}\n{}\n= {}\n= guards: {guards}\n= {twin}\n\n", entry.title, entry.sql, entry.expect[0])
+            .unwrap();
+    }
+    std::fs::write(file, format!("{}\n", text.trim_end())).unwrap();
+}
+
+/// The first of the two databases, in place of the analysis's own shop.
+fn script(text: &str) -> String {
+    let (_, rest) = text.split_once("CREATE SCHEMA").unwrap();
+    let pieces = rest.split("<<").map(|piece| match piece.split_once(">>") {
+        Some((pair, after)) => [pair.split_once('|').unwrap().0, after].concat(),
+        None => piece.to_owned(),
+    });
+    format!("DROP SCHEMA shop CASCADE; CREATE SCHEMA{}", pieces.collect::<String>())
+}

@@ -62,7 +62,7 @@ async fn no_secret_comes_back_by_any_route() {
     let policies = leaks.dev.data().join("leaks.cedar");
     let default = include_str!("../../deploy/policies/default.cedar");
     std::fs::write(&policies, format!("{default}{POLICIES}")).unwrap();
-    leaks.dev.admin().run(&["apply", policies.to_str().unwrap()]).ok();
+    let _ = leaks.dev.admin().run(&["apply", policies.to_str().unwrap()]).ok();
     let mut wrong = Vec::new();
     let these = past_postern(&leaks, &attempts).await;
     let shown = shown(&leaks, &attempts, &these).await;

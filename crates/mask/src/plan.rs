@@ -45,7 +45,7 @@ impl Plan {
 /// What becomes of a column of the output.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct OutputMask {
-    /// The mask; `None`: it derives from masked columns, and is redacted.
+    /// The mask; `None`: it derives from masked columns, and becomes NULL.
     pub mask: Option<Mask>,
     /// The type that the catalog gives it, where it stands as it is.
     pub ty: Option<Type>,

@@ -16,8 +16,8 @@ const PASSES: [&[u8]; 10] = [b"08", b"24", b"25", b"26", b"34", b"3D", b"40", b"
 const CODE_STAYS: [&[u8]; 9] = [b"08", b"0A", b"23", b"25", b"40", b"44", b"53", b"55", b"57"];
 
 /// About the statement's text, though the server does not say where: missing privileges, an ON CONFLICT without index,
-/// a parameter without type.
-const ABOUT_THE_TEXT: [&[u8]; 3] = [b"42501", b"42P10", b"42P18"];
+/// a parameter without type, the name of a cursor or prepared statement that there is already.
+const ABOUT_THE_TEXT: [&[u8]; 5] = [b"42501", b"42P03", b"42P05", b"42P10", b"42P18"];
 
 /// What is told in the place of an error, with its severity; `None`: it is told as it is.
 pub fn instead(body: &[u8]) -> Option<(Report, Severity)> {
@@ -88,6 +88,7 @@ mod tests {
         check("42P01", &[], Some("22000"));
         check("42601", &[], Some("22000"));
         check("42501", &[], None);
+        check("42P05", &[], None);
         check("0A000", &[], Some("0A000"));
         check("0A000", &[at], None);
         check("0A000", &[(b'R', "RevalidateCachedQuery")], None);

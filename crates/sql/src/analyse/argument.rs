@@ -84,7 +84,7 @@ impl Analyser<'_> {
         for (at, flow) in flows.iter().enumerate() {
             let is_total =
                 total == u32::MAX || total.checked_shr(u32::try_from(at).unwrap_or(u32::MAX)).unwrap_or(0) & 1 == 1;
-            if !is_total && !(sums && flow.is_direct()) {
+            if !(is_total || sums && flow.is_direct()) {
                 self.reached(flow);
             }
         }

@@ -54,6 +54,9 @@ pub struct Unsuited {
 /// What one was found by: the rules' counter and the catalog's hash.
 type By = (u64, u64);
 
+/// Of one connection, by what it was found.
+type Kept = Vec<(By, Arc<Masked>)>;
+
 /// What is masked, on all connections.
 #[derive(Debug)]
 pub struct Known {
@@ -62,7 +65,7 @@ pub struct Known {
     pub keys: Keys,
     /// What grants have asked about masked columns.
     pub probes: Probes,
-    kept: Mutex<HashMap<String, Vec<(By, Arc<Masked>)>>>,
+    kept: Mutex<HashMap<String, Kept>>,
 }
 
 impl Known {

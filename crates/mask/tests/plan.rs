@@ -1,5 +1,7 @@
 //! What is refused, each with its allowed twin; and what becomes of outputs.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking, too")]
+
 use postern_mask::{
     Mask, Type,
     plan::{Permits, Plan, Probe, plan},

@@ -59,8 +59,11 @@ pub struct Query {
     types: Vec<Type>,
 }
 
-/// Tables and views, each with its columns: name, type, whether it is secret.
-const SOURCES: [(&str, &[(&str, Type, bool)]); 7] = [
+/// A relation, and its columns: name, type, whether it is secret.
+type Relation = (&'static str, &'static [(&'static str, Type, bool)]);
+
+/// Tables and views.
+const SOURCES: [Relation; 7] = [
     (
         "people",
         &[

@@ -7,7 +7,7 @@ use pg_query::{
     protobuf::{self, DiscardMode, TransactionStmtKind, VariableSetKind, a_const::Val},
 };
 
-use super::{Analyser, Handle, Step, flow::Flow, names::string, query::Output, scope::Ty, unexpected, unresolved};
+use super::{Analyser, Handle, Step, flow::Flow, names::string, scope::Ty, unexpected, unresolved};
 use crate::{
     facts::{Place, Setting, Transaction},
     guards, parse, settings,
@@ -130,9 +130,8 @@ impl Analyser<'_> {
         let Some(query) = prepare.query.as_ref().and_then(|node| node.node.as_ref()) else {
             return Err(unexpected("PREPARE"));
         };
+        // Its facts, its result among them, are compared with those that it has when it is executed.
         self.statement(query)?;
-        // It is not executed yet.
-        self.facts.output = Output::default();
         for node in &prepare.argtypes {
             if let Some(NodeEnum::TypeName(name)) = &node.node {
                 // EXECUTE turns its arguments into these types, which runs the checks of domains.

@@ -292,7 +292,7 @@ pub struct Meeting {
 /// A constant, by where it stands.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Constant {
-    /// The so-manieth literal of the query string, from 0: [`crate::literals`] says where it stands. It is not told by its
+    /// The so-manieth literal of the query string, from 0: [`crate::literals()`] says where it stands. It is not told by its
     /// place, since one analysis serves all texts of a shape.
     Literal(u32),
     /// `$1` is 1.

@@ -8,7 +8,7 @@
 //! - [`mod@analyse`]: from tree, catalog and context to facts
 //! - [`mod@read_only`]: whether a statement can change nothing at all
 //! - [`mod@counting`]: how the rows that a string writes are counted, by its grammar alone
-//! - [`literals`]: where the literals of a text stand
+//! - [`mod@literals`]: where the literals of a text stand
 //! - [`values`]: whatever of a text might be a value
 //! - [`shape`]: which statements have the same facts, so that only one of them is analysed
 //!

@@ -1,6 +1,6 @@
 //! One value: what a mask makes of it, in text and in binary format.
 //!
-//! By type: [`text`], [`number`] with [`decimal`], [`date`] with [`calendar`], [`bytes`]; [`array`] masks each element.
+//! By type: [`text`], [`number`] with [`decimal`], [`date`] with [`calendar`], [`bytes`]; [`mod@array`] masks each element.
 //! Keyed masks take the digest of one canonical form of a value, so that its text and its binary form are masked alike.
 
 mod array;

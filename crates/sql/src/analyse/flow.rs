@@ -103,7 +103,7 @@ pub(super) struct Flow {
     pub(super) origins: Set,
     /// Those of them to which something was done on the way, or which only decide what the value is.
     pub(super) changed: Set,
-    /// The constants of the statement's text, and its parameters ([`constant`]).
+    /// The constants of the statement's text, and its parameters.
     pub(super) constants: Set,
 }
 

@@ -99,6 +99,8 @@ fn stopped(sql: &str, catalog: &Catalog, context: &Context, rules: &Rules, away:
         analysis.handles.iter().flatten().for_each(|handle| context.keep(handle));
         analysis.script.statements.iter().find_map(|statement| match plan(statement, rules, &mut Nobody) {
             Err(_) => Some(LAST.take()),
+            // What it prepares returns rows, and it returns none.
+            Ok(_) if statement.tag == "PREPARE" => None,
             Ok(plan) => plan.columns.iter().any(Option::is_some).then(|| super::MASK.to_owned()),
         })
     });

@@ -4,22 +4,23 @@
 
 use postern_mask::{
     Encoding, Key, Mask, Masker, Type,
-    copy::{Copy, CopyFormat, Options, RowError, Unsupported},
+    copy::{Copy, RowError, Unsupported},
     value::LONGEST_VALUE,
 };
+use postern_sql::facts::{CopyFormat, CopyOut};
 use std::collections::BTreeSet;
 
-fn options(format: CopyFormat) -> Options {
-    let (delimiter, null) = if format == CopyFormat::Csv { (b',', b"".to_vec()) } else { (b'\t', b"\\N".to_vec()) };
-    Options {
+fn options(format: CopyFormat) -> CopyOut {
+    let (delimiter, null) = if format == CopyFormat::Csv { (b',', "") } else { (b'\t', "\\N") };
+    CopyOut {
         format,
         delimiter,
-        null,
+        null: null.to_owned(),
         quote: b'"',
         escape: b'"',
         header: false,
         force_quote: BTreeSet::new(),
-        encoding: Encoding::Utf8,
+        encoding: None,
     }
 }
 
@@ -28,8 +29,8 @@ fn columns() -> Vec<Option<Masker>> {
 }
 
 /// What is given out, also when it ends with an error.
-fn feed(options: &Options, data: &[u8], size: usize) -> (Vec<u8>, Result<(), RowError>) {
-    let mut copy = Copy::new(options.clone(), columns()).unwrap();
+fn feed(options: &CopyOut, data: &[u8], size: usize) -> (Vec<u8>, Result<(), RowError>) {
+    let mut copy = Copy::new(options.clone(), Encoding::Utf8, columns()).unwrap();
     let mut out = Vec::new();
     let result = data.chunks(size).try_for_each(|piece| copy.feed(piece, &mut out));
     (out, result)
@@ -79,21 +80,22 @@ fn what_is_too_long_is_redacted() {
 
 #[test]
 fn forms_that_cannot_be_told_apart_are_refused() {
-    let check = |format, change: fn(&mut Options), expect| {
+    let (text, csv) = (CopyFormat::Text, CopyFormat::Csv);
+    let encoded = |format, encoding| Copy::new(options(format), encoding, columns()).err();
+    assert_eq!(encoded(text, Encoding::AsciiInside), Some(Unsupported::Encoding));
+    assert_eq!(encoded(csv, Encoding::AsciiInside), Some(Unsupported::Encoding));
+    assert_eq!(encoded(CopyFormat::Binary, Encoding::AsciiInside), None);
+    assert_eq!(encoded(text, Encoding::Multibyte), None);
+    let check = |format, change: fn(&mut CopyOut), expect| {
         let mut options = options(format);
         change(&mut options);
-        assert_eq!(Copy::new(options, columns()).err(), expect);
+        assert_eq!(Copy::new(options, Encoding::Utf8, columns()).err(), expect);
     };
-    let (text, csv) = (CopyFormat::Text, CopyFormat::Csv);
-    check(text, |options| options.encoding = Encoding::AsciiInside, Some(Unsupported::Encoding));
-    check(csv, |options| options.encoding = Encoding::AsciiInside, Some(Unsupported::Encoding));
-    check(CopyFormat::Binary, |options| options.encoding = Encoding::AsciiInside, None);
-    check(text, |options| options.encoding = Encoding::Multibyte, None);
     // `\` and a tab would be read as a tab in the value, and the next column's value as this one's.
-    check(text, |options| options.null = b"\\".to_vec(), Some(Unsupported::Null));
-    check(text, |options| options.null = b"NULL".to_vec(), None);
-    check(csv, |options| options.null = b"\\".to_vec(), None);
-    check(csv, |options| options.null = b"\"".to_vec(), Some(Unsupported::Delimiters));
+    check(text, |options| options.null = "\\".to_owned(), Some(Unsupported::Null));
+    check(text, |options| options.null = "NULL".to_owned(), None);
+    check(csv, |options| options.null = "\\".to_owned(), None);
+    check(csv, |options| options.null = "\"".to_owned(), Some(Unsupported::Delimiters));
     check(csv, |options| options.quote = b',', Some(Unsupported::Delimiters));
     check(csv, |options| options.quote = b'\'', None);
     check(text, |options| options.delimiter = b'\\', Some(Unsupported::Delimiters));

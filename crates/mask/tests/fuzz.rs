@@ -5,10 +5,11 @@
 use postern_fuzz::{Cuts, cuts, mangled, proptest, target, text};
 use postern_mask::{
     Encoding, Format, Key, Mask, Masker, Put, Type,
-    copy::{Copy, CopyFormat, Options},
+    copy::Copy,
     detect::{Detector, Detectors, find, mask_json},
     rows::{Masked, RowError, Rows},
 };
+use postern_sql::facts::{CopyFormat, CopyOut};
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 /// Longer than what a mask keeps.
@@ -141,7 +142,7 @@ target!(fuzz_bent_rows, (vec(any::<bool>(), 0..6), mangled(fields().prop_map(|fi
     Ok(())
 });
 
-fn copy_options() -> impl Strategy<Value = Options> {
+fn copy_options() -> impl Strategy<Value = CopyOut> {
     let formats = select(vec![CopyFormat::Text, CopyFormat::Csv, CopyFormat::Binary]);
     (
         formats,
@@ -150,7 +151,7 @@ fn copy_options() -> impl Strategy<Value = Options> {
         select(b"\"'\\".to_vec()),
         any::<bool>(),
     )
-        .prop_map(|(format, delimiter, null, escape, header)| Options {
+        .prop_map(|(format, delimiter, null, escape, header)| CopyOut {
             format,
             delimiter,
             null: null.into(),
@@ -158,7 +159,7 @@ fn copy_options() -> impl Strategy<Value = Options> {
             escape,
             header,
             force_quote: [1].into(),
-            encoding: Encoding::Utf8,
+            encoding: None,
         })
 }
 
@@ -181,7 +182,7 @@ target!(fuzz_copy, (copy_options(), vec(any::<bool>(), 0..4), mangled(copy_data(
 )| {
     let run = |pieces: Vec<&[u8]>| {
         let mut out = Vec::new();
-        let mut copy = Copy::new(options.clone(), maskers(&masked)).ok()?;
+        let mut copy = Copy::new(options.clone(), Encoding::Utf8, maskers(&masked)).ok()?;
         let result = pieces.iter().try_for_each(|piece| copy.feed(piece, &mut out));
         Some((out, result, copy.masked()))
     };
@@ -211,7 +212,7 @@ fn line(fields: &[(bool, Option<String>)], csv: bool) -> Vec<u8> {
 target!(fuzz_copied_markers, (fields(), any::<bool>(), cuts()), |(fields, csv, cuts)| {
     let format = if csv { CopyFormat::Csv } else { CopyFormat::Text };
     let (delimiter, null) = if csv { (b',', "") } else { (b'\t', "\\N") };
-    let options = Options {
+    let options = CopyOut {
         format,
         delimiter,
         null: null.into(),
@@ -219,10 +220,10 @@ target!(fuzz_copied_markers, (fields(), any::<bool>(), cuts()), |(fields, csv, c
         escape: b'"',
         header: false,
         force_quote: [].into(),
-        encoding: Encoding::Utf8,
+        encoding: None,
     };
     let masked: Vec<bool> = fields.iter().map(|(masked, _)| *masked).collect();
-    let mut copy = Copy::new(options, maskers(&masked)).unwrap();
+    let mut copy = Copy::new(options, Encoding::Utf8, maskers(&masked)).unwrap();
     let mut out = Vec::new();
     for piece in cuts.pieces(&line(&fields, csv)) {
         prop_assert_eq!(copy.feed(piece, &mut out), Ok(()));

@@ -6,11 +6,8 @@
 mod common;
 
 use common::Cluster;
-use postern_mask::{
-    Encoding, Format, Key, Mask, Masker, Put, Type,
-    copy::{Copy, CopyFormat, Options},
-    types::Width,
-};
+use postern_mask::{Encoding, Format, Key, Mask, Masker, Put, Type, copy::Copy, types::Width};
+use postern_sql::facts::{CopyFormat, CopyOut};
 use std::collections::BTreeSet;
 
 const MASKS: [Mask; 5] = [Mask::Partial { keep: 4 }, Mask::Email, Mask::Hash, Mask::DateYear, Mask::Noise];
@@ -212,8 +209,8 @@ const HARD: &[&str] = &[
     "[redacted]",
 ];
 
-fn options(format: CopyFormat, delimiter: u8, null: &str, quote: u8, escape: u8) -> Options {
-    Options {
+fn options(format: CopyFormat, delimiter: u8, null: &str, quote: u8, escape: u8) -> CopyOut {
+    CopyOut {
         format,
         delimiter,
         null: null.into(),
@@ -221,14 +218,14 @@ fn options(format: CopyFormat, delimiter: u8, null: &str, quote: u8, escape: u8)
         escape,
         header: false,
         force_quote: BTreeSet::new(),
-        encoding: Encoding::Utf8,
+        encoding: None,
     }
 }
 
 /// What is said to the server, what besides where data goes out, and what is said to us.
-fn forms(major: u16) -> Vec<(&'static str, &'static str, Options)> {
+fn forms(major: u16) -> Vec<(&'static str, &'static str, CopyOut)> {
     let (text, csv, binary) = (CopyFormat::Text, CopyFormat::Csv, CopyFormat::Binary);
-    let with_header = |options| Options { header: true, ..options };
+    let with_header = |options| CopyOut { header: true, ..options };
     let plain_csv = || options(csv, b',', "", b'"', b'"');
     let odd_csv = with_header(options(csv, b';', "nil", b'\'', b'\\'));
     let mut forms = vec![
@@ -236,7 +233,7 @@ fn forms(major: u16) -> Vec<(&'static str, &'static str, Options)> {
         ("DELIMITER '|', NULL '<null>'", "", options(text, b'|', "<null>", b'"', b'"')),
         ("FORMAT csv", "", plain_csv()),
         ("FORMAT csv, HEADER", "", with_header(plain_csv())),
-        ("FORMAT csv", ", FORCE_QUOTE *", Options { force_quote: (0..5).collect(), ..plain_csv() }),
+        ("FORMAT csv", ", FORCE_QUOTE *", CopyOut { force_quote: (0..5).collect(), ..plain_csv() }),
         ("FORMAT csv, DELIMITER ';', NULL 'nil', QUOTE '''', ESCAPE '\\', HEADER", "", odd_csv),
         ("FORMAT binary", "", options(binary, 0, "", 0, 0)),
     ];
@@ -246,8 +243,8 @@ fn forms(major: u16) -> Vec<(&'static str, &'static str, Options)> {
     forms
 }
 
-fn copied(options: &Options, columns: &[Option<Masker>], pieces: &[&[u8]]) -> Vec<u8> {
-    let mut copy = Copy::new(options.clone(), columns.to_vec()).unwrap();
+fn copied(options: &CopyOut, columns: &[Option<Masker>], pieces: &[&[u8]]) -> Vec<u8> {
+    let mut copy = Copy::new(options.clone(), Encoding::Utf8, columns.to_vec()).unwrap();
     let mut out = Vec::new();
     for piece in pieces {
         copy.feed(piece, &mut out).unwrap();

@@ -4,7 +4,7 @@
 use super::{Expected, Masks};
 use postern_mask::{
     Encoding, Type,
-    copy::{Copy, CopyFormat, Options, RowError, Unsupported},
+    copy::{Copy, RowError, Unsupported},
 };
 use postern_sql::facts;
 use postern_wire::frame::put_message;
@@ -33,21 +33,8 @@ impl Copied {
             let ty = || column.ty.map_or(Type::Other, |ty| Type::of(ty, -1));
             Some(masks.masker(column.cover.as_ref()?, ty))
         });
-        let options = Options {
-            format: match copy.format {
-                facts::CopyFormat::Text => CopyFormat::Text,
-                facts::CopyFormat::Csv => CopyFormat::Csv,
-                facts::CopyFormat::Binary => CopyFormat::Binary,
-            },
-            delimiter: copy.delimiter,
-            null: copy.null.clone().into_bytes(),
-            quote: copy.quote,
-            escape: copy.escape,
-            header: copy.header,
-            force_quote: copy.force_quote.clone(),
-            encoding,
-        };
-        Ok(Self { copy: Copy::new(options, columns.collect())?, remaining: 0, data: Vec::new() })
+        let copy = Copy::new(copy.clone(), encoding, columns.collect())?;
+        Ok(Self { copy, remaining: 0, data: Vec::new() })
     }
 
     /// Values that were masked so far.

@@ -3,7 +3,7 @@
 //! INVARIANT: each line has the columns that were announced, told apart as the server writes them. What would make a
 //! value pass for the next column's is an error, before anything of it goes on.
 
-use super::{CopyFormat, Options, RowError, Unsupported};
+use super::{CopyFormat, CopyOut, RowError, Unsupported};
 use crate::{
     fields::KEPT,
     value::{Encoding, Format, LONGEST_VALUE, Masker, Put},
@@ -28,7 +28,7 @@ enum State {
 
 #[derive(Debug)]
 pub(super) struct Lines {
-    options: Options,
+    written: CopyOut,
     columns: Vec<Option<Masker>>,
     masked: u64,
     /// The line of names.
@@ -46,12 +46,12 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn new(options: Options, columns: Vec<Option<Masker>>) -> Result<Self, Unsupported> {
-        let Options { format, delimiter, null, quote, escape, encoding, .. } = &options;
-        if *encoding == Encoding::AsciiInside {
+    pub(super) fn new(written: CopyOut, encoding: Encoding, columns: Vec<Option<Masker>>) -> Result<Self, Unsupported> {
+        let CopyOut { format, delimiter, null, quote, escape, .. } = &written;
+        if encoding == Encoding::AsciiInside {
             return Err(Unsupported::Encoding);
         }
-        let is_csv = *format == CopyFormat::Csv;
+        let (is_csv, null) = (*format == CopyFormat::Csv, null.as_bytes());
         if !is_csv && null.contains(&b'\\') && null != b"\\N" {
             return Err(Unsupported::Null);
         }
@@ -66,8 +66,8 @@ impl Lines {
             return Err(Unsupported::Delimiters);
         }
         Ok(Self {
-            is_header: options.header,
-            options,
+            is_header: written.header,
+            written,
             columns,
             masked: 0,
             column: 0,
@@ -101,7 +101,7 @@ impl Lines {
 
     /// Whether a byte is more than a part of the value.
     fn is_special(&self, byte: u8) -> bool {
-        let Options { delimiter, quote, escape, .. } = &self.options;
+        let CopyOut { delimiter, quote, escape, .. } = &self.written;
         match self.state {
             State::Start | State::Bare => byte == *delimiter || byte == b'\n' || byte == self.opening(),
             State::Quoted => byte == *quote || byte == *escape,
@@ -111,11 +111,11 @@ impl Lines {
 
     /// What begins something in a bare value.
     fn opening(&self) -> u8 {
-        if self.options.format == CopyFormat::Csv { self.options.quote } else { b'\\' }
+        if self.written.format == CopyFormat::Csv { self.written.quote } else { b'\\' }
     }
 
     fn special(&mut self, byte: u8, out: &mut Vec<u8>) -> Result<(), RowError> {
-        let Options { format, delimiter, quote, escape, .. } = self.options;
+        let CopyOut { format, delimiter, quote, escape, .. } = self.written;
         let is_csv = format == CopyFormat::Csv;
         let (next, value): (State, Option<u8>) = match self.state {
             State::Start | State::Bare | State::Closing if byte == delimiter || byte == b'\n' => {
@@ -154,7 +154,7 @@ impl Lines {
         };
         let room = if masker.is_blind() { 0 } else { LONGEST_VALUE + 1 - self.value.len() };
         self.value.extend_from_slice(value.get(..room).unwrap_or(value));
-        let room = self.options.null.len() + 1 - self.raw.len();
+        let room = self.written.null.len() + 1 - self.raw.len();
         self.raw.extend_from_slice(raw.get(..room).unwrap_or(raw));
     }
 
@@ -168,8 +168,8 @@ impl Lines {
         if self.masker().is_some() {
             let mut replacement = std::mem::take(&mut self.replacement);
             match self.replace(&mut replacement) {
-                Put::Null => out.extend_from_slice(&self.options.null),
-                _ if self.options.format == CopyFormat::Csv => self.put_csv(&replacement, out),
+                Put::Null => out.extend_from_slice(self.written.null.as_bytes()),
+                _ if self.written.format == CopyFormat::Csv => self.put_csv(&replacement, out),
                 _ => self.put_text(&replacement, out),
             }
             for buffer in [&mut replacement, &mut self.raw, &mut self.value] {
@@ -188,7 +188,7 @@ impl Lines {
 
     /// What takes the place of the current value.
     fn replace(&mut self, replacement: &mut Vec<u8>) -> Put {
-        let is_null = !self.was_quoted && self.raw == self.options.null;
+        let is_null = !self.was_quoted && self.raw == self.written.null.as_bytes();
         match self.masker().filter(|_| !is_null) {
             None => Put::Null,
             Some(masker) => {
@@ -209,7 +209,7 @@ impl Lines {
                 b'\r' => out.extend_from_slice(b"\\r"),
                 b'\t' => out.extend_from_slice(b"\\t"),
                 0x0b => out.extend_from_slice(b"\\v"),
-                byte if *byte == b'\\' || *byte == self.options.delimiter => out.extend_from_slice(&[b'\\', *byte]),
+                byte if *byte == b'\\' || *byte == self.written.delimiter => out.extend_from_slice(&[b'\\', *byte]),
                 byte => out.push(*byte),
             }
         }
@@ -217,10 +217,10 @@ impl Lines {
 
     /// As `CopyAttributeOutCSV` writes it.
     fn put_csv(&self, value: &[u8], out: &mut Vec<u8>) {
-        let Options { delimiter, null, quote, escape, force_quote, .. } = &self.options;
+        let CopyOut { delimiter, null, quote, escape, force_quote, .. } = &self.written;
         let special = |byte: &u8| byte == delimiter || byte == quote || matches!(byte, b'\n' | b'\r');
         let quoted = force_quote.contains(&self.column)
-            || value == null
+            || value == null.as_bytes()
             || (self.columns.len() == 1 && value == b"\\.")
             || value.iter().any(special);
         if !quoted {

@@ -11,46 +11,13 @@ use crate::{
     value::{Encoding, Format, Masker},
 };
 use lines::Lines;
-use std::collections::BTreeSet;
+use postern_sql::facts::{CopyFormat, CopyOut};
 
 /// PostgreSQL's signature of the binary form.
 const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
 
 /// The signature, flags, and the length of an extension of the header.
 const HEADER_BYTES: usize = SIGNATURE.len() + 8;
-
-/// How the data is written.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum CopyFormat {
-    /// Values with tabs between and backslashes before what is special.
-    #[default]
-    Text,
-    /// Comma-separated values.
-    Csv,
-    /// PostgreSQL's own binary form.
-    Binary,
-}
-
-/// The options of a COPY that change what its data looks like.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Options {
-    /// The format.
-    pub format: CopyFormat,
-    /// What stands between two values.
-    pub delimiter: u8,
-    /// What stands for NULL.
-    pub null: Vec<u8>,
-    /// What stands around a value, in CSV.
-    pub quote: u8,
-    /// What stands before a quote inside of one, in CSV.
-    pub escape: u8,
-    /// Whether a line with the columns' names comes first.
-    pub header: bool,
-    /// The columns whose values always have quotes, by their place, in CSV.
-    pub force_quote: BTreeSet<usize>,
-    /// The encoding of the data.
-    pub encoding: Encoding,
-}
 
 /// Why data of such a form cannot be masked. The client is to be refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -85,14 +52,13 @@ enum Header {
 }
 
 impl Copy {
-    /// By the columns that are copied, in order.
+    /// By how the data is written, in which encoding, and the columns that are copied, in order.
     ///
     /// # Errors
     /// When data of this form cannot be told apart reliably.
-    pub fn new(options: Options, columns: Vec<Option<Masker>>) -> Result<Self, Unsupported> {
-        let encoding = options.encoding;
+    pub fn new(written: CopyOut, encoding: Encoding, columns: Vec<Option<Masker>>) -> Result<Self, Unsupported> {
         let columns = columns.into_iter().map(|masker| masker.map(|masker| masker.in_encoding(encoding)));
-        Ok(Self(match options.format {
+        Ok(Self(match written.format {
             CopyFormat::Binary => {
                 let masked = |masker| Masked { masker, format: Format::Binary };
                 Kind::Binary {
@@ -100,7 +66,7 @@ impl Copy {
                     fields: Fields::new(columns.map(|column| column.map(masked)).collect(), Next::Count),
                 }
             }
-            _ => Kind::Lines(Lines::new(options, columns.collect())?),
+            _ => Kind::Lines(Lines::new(written, encoding, columns.collect())?),
         }))
     }
 

@@ -9,8 +9,8 @@ use postern_mask::{
     rules::{Column, ColumnRule, Compare, Rules, Table},
 };
 use postern_sql::facts::{
-    Access, Action, Barrier, Bound, ColumnUse, Constant, Function, Manner, Meeting, Meets, Name, Object, Origin,
-    Output, OutputColumn, Place, Standing, Statement, Volatility,
+    Access, Action, ColumnUse, Constant, Function, Manner, Meeting, Meets, Name, Object, Origin, Output, OutputColumn,
+    Place, Standing, Statement, Volatility,
 };
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -31,25 +31,6 @@ fn column(text: &str) -> Column {
     Column { relation, name: column.unwrap() }
 }
 
-fn statement(tag: &'static str) -> Statement {
-    Statement {
-        span: 0..0,
-        tag,
-        accesses: Vec::new(),
-        functions: Vec::new(),
-        columns: Vec::new(),
-        joins: Vec::new(),
-        meets: Vec::new(),
-        output: Output::default(),
-        copy_out: None,
-        settings: Vec::new(),
-        transaction: None,
-        bound: Bound { filtered: true, limit: None },
-        effects: BTreeSet::new(),
-        barrier: Barrier::None,
-    }
-}
-
 fn access(action: Action, relation: &str) -> Access {
     Access { action, object: Object::Relation(name(relation)), manner: Manner::Plain }
 }
@@ -62,7 +43,7 @@ fn used(text: &str, place: Place) -> ColumnUse {
 /// A SELECT of a table, with one use of a column.
 fn using(text: &str, place: Place) -> Statement {
     let accesses = vec![access(Action::Read, text.split('.').next().unwrap())];
-    Statement { accesses, columns: vec![used(text, place)], ..statement("SELECT") }
+    Statement { accesses, columns: vec![used(text, place)], ..Statement::nothing("SELECT") }
 }
 
 fn output(origins: &[&str], direct: &[&str]) -> OutputColumn {
@@ -196,7 +177,7 @@ fn writing_over() {
 #[test]
 fn joins() {
     let joining = |pairs: &[(&str, &str)]| {
-        let mut statement = statement("SELECT");
+        let mut statement = Statement::nothing("SELECT");
         for (one, other) in pairs {
             statement.columns.extend([used(one, Place::Joined), used(other, Place::Joined)]);
             statement.joins.push((origin(one), origin(other)));
@@ -225,7 +206,7 @@ fn selecting(columns: &[OutputColumn]) -> Statement {
     Statement {
         accesses: vec![access(Action::Read, "customers")],
         output: Output { columns: columns.to_vec(), open: false },
-        ..statement("SELECT")
+        ..Statement::nothing("SELECT")
     }
 }
 
@@ -263,7 +244,7 @@ fn outputs() {
     let open = |relation: &str| Statement {
         accesses: vec![access(Action::Read, relation)],
         output: Output { columns: Vec::new(), open: true },
-        ..statement("SELECT")
+        ..Statement::nothing("SELECT")
     };
     refused(&open("customers"), "cannot be told which columns");
     assert!(allowed(&open("orders")).is_nothing());
@@ -296,7 +277,7 @@ fn who_may_see_a_column_sees_it() {
 
 #[test]
 fn a_column_that_was_lost_closes_its_table() {
-    let select = Statement { accesses: vec![access(Action::Read, "gone")], ..statement("SELECT") };
+    let select = Statement { accesses: vec![access(Action::Read, "gone")], ..Statement::nothing("SELECT") };
     refused(&select, "names public.gone.email, which does not exist");
     let sees = &mut May { unmask: vec![column("gone.email")], ..May::default() };
     plan(&select, &rules(), sees).unwrap();
@@ -334,10 +315,11 @@ fn questions_are_counted() {
 
 #[test]
 fn ways_around() {
-    let reading = |relation: &str| Statement { accesses: vec![access(Action::Read, relation)], ..statement("SELECT") };
+    let reading =
+        |relation: &str| Statement { accesses: vec![access(Action::Read, relation)], ..Statement::nothing("SELECT") };
     let calling = |function: &str, standing| Statement {
         functions: vec![Function { name: name(function), volatility: Volatility::Stable, standing }],
-        ..statement("SELECT")
+        ..Statement::nothing("SELECT")
     };
     let activity = |column: &str| {
         let relation = name("pg_catalog.pg_stat_activity");
@@ -360,8 +342,10 @@ fn ways_around() {
     allowed(&calling("public.mine", Standing::Analysed));
     allowed(&calling("pg_catalog.xmlparse", Standing::Harmless));
     refused(&Statement { tag: "DO", ..calling("pg_catalog.do", Standing::Unknown) }, "a block of code");
-    let listen =
-        |channel: &str| Statement { effects: BTreeSet::from([format!("listens to {channel}")]), ..statement("LISTEN") };
+    let listen = |channel: &str| Statement {
+        effects: BTreeSet::from([format!("listens to {channel}")]),
+        ..Statement::nothing("LISTEN")
+    };
     refused(&listen("jobs"), "the channel jobs");
     // What an admin lists.
     let mut listed = rules();
@@ -381,7 +365,7 @@ fn ways_around() {
 fn changes_of_the_schema() {
     let changing = |tag, object| Statement {
         accesses: vec![Access { action: Action::Ddl, object, manner: Manner::Plain }],
-        ..statement(tag)
+        ..Statement::nothing(tag)
     };
     let table = |text: &str| Object::Relation(name(text));
     for tag in ["CREATE FUNCTION", "CREATE TRIGGER", "CREATE RULE", "CREATE EXTENSION", "CREATE SUBSCRIPTION", "LOAD"] {
@@ -399,7 +383,7 @@ fn changes_of_the_schema() {
     }
     let admin = |tag| Statement {
         accesses: vec![Access { action: Action::Admin, object: Object::Database, manner: Manner::Plain }],
-        ..statement(tag)
+        ..Statement::nothing(tag)
     };
     refused(&admin("COPY"), "files and programs of the server");
     refused(&admin("ALTER SYSTEM"), "this makes code");

@@ -83,7 +83,7 @@ impl Plan {
         actions: &[postern_sql::facts::Action],
         objects: &dyn Describe,
     ) {
-        let none = no_statement();
+        let none = Statement::nothing("");
         for name in relations {
             for action in actions {
                 let object = Object::Relation(name.clone());
@@ -103,7 +103,7 @@ impl Plan {
     /// Decides whether a session may begin, as [`Policies::decide_session`] would.
     #[must_use]
     pub fn decide_session(&self, moment: &Moment) -> Decision {
-        let (none, objects) = (no_statement(), crate::objects::Objects::default());
+        let (none, objects) = (Statement::nothing(""), crate::objects::Objects::default());
         let mut run = Run::new(self, moment, &none, &objects, Some(StatementFacts::default()));
         decide::conclude(&self.policies, &self.subject, moment, std::iter::once(Item::Connect), &mut run)
     }
@@ -130,7 +130,7 @@ impl Plan {
         relation: &Name,
         column: &Arc<str>,
     ) -> Decision {
-        self.decide_unmask(moment, &no_statement(), objects, relation, column)
+        self.decide_unmask(moment, &Statement::nothing(""), objects, relation, column)
     }
 
     /// Decides whether a statement may write over the values of a masked column, as [`Policies::decide_overwrite`] would.
@@ -164,7 +164,7 @@ impl Plan {
     pub fn may_ever(&self, action: postern_sql::facts::Action, relation: &Name, objects: &dyn Describe) -> bool {
         [Manner::Plain, Manner::Locking, Manner::Copy].into_iter().any(|manner| {
             let access = Access { action, object: Object::Relation(relation.clone()), manner };
-            let Ok(cell) = self.cell(&access, &no_statement(), objects) else { return false };
+            let Ok(cell) = self.cell(&access, &Statement::nothing(""), objects) else { return false };
             let changing = cell.changing.as_ref().is_some_and(|changes| !changes.permits.is_empty());
             cell.fixed.forbids.is_empty() && (changing || !cell.fixed.permits.is_empty())
         })
@@ -350,25 +350,5 @@ impl Judge for Run<'_> {
             Item::Access(access) => access.action.into(),
             Item::Column((action, ..)) => *action,
         }
-    }
-}
-
-/// A statement that does nothing.
-fn no_statement() -> Statement {
-    Statement {
-        span: 0..0,
-        tag: "",
-        accesses: Vec::new(),
-        functions: Vec::new(),
-        columns: Vec::new(),
-        joins: Vec::new(),
-        meets: Vec::new(),
-        output: postern_sql::facts::Output::default(),
-        copy_out: None,
-        settings: Vec::new(),
-        transaction: None,
-        bound: postern_sql::facts::Bound { filtered: true, limit: None },
-        effects: std::collections::BTreeSet::new(),
-        barrier: postern_sql::facts::Barrier::None,
     }
 }

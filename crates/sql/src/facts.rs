@@ -175,6 +175,29 @@ pub enum Standing {
     Unknown,
 }
 
+impl Statement {
+    /// One of this kind that does nothing.
+    #[must_use]
+    pub const fn nothing(tag: &'static str) -> Self {
+        Self {
+            span: 0..0,
+            tag,
+            accesses: Vec::new(),
+            functions: Vec::new(),
+            columns: Vec::new(),
+            joins: Vec::new(),
+            meets: Vec::new(),
+            output: Output { columns: Vec::new(), open: false },
+            copy_out: None,
+            settings: Vec::new(),
+            transaction: None,
+            bound: Bound { filtered: true, limit: None },
+            effects: BTreeSet::new(),
+            barrier: Barrier::None,
+        }
+    }
+}
+
 /// The columns of a result.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Output {

@@ -7,14 +7,11 @@ use postern_policy::{
     subject::Tags,
 };
 use postern_sql::facts::{
-    Access, Action, Barrier, Bound, ColumnUse, Function, Manner, Name, Object, Output, Place, Setting, Standing,
-    Statement, Transaction, Volatility,
+    Access, Action, ColumnUse, Function, Manner, Name, Object, Place, Setting, Standing, Statement, Transaction,
+    Volatility,
 };
 use postern_types::time::Micros;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Wednesday, 2026-11-25 12:00 UTC.
 pub const WEDNESDAY_NOON: i64 = 1_795_608_000_000_000;
@@ -33,22 +30,7 @@ pub fn relation(action: Action, of: &str) -> Access {
 }
 
 pub fn statement(tag: &'static str, accesses: impl Into<Vec<Access>>) -> Statement {
-    Statement {
-        span: 0..0,
-        tag,
-        accesses: accesses.into(),
-        functions: Vec::new(),
-        columns: Vec::new(),
-        joins: Vec::new(),
-        meets: Vec::new(),
-        output: Output::default(),
-        copy_out: None,
-        settings: Vec::new(),
-        transaction: None,
-        bound: Bound { filtered: true, limit: None },
-        effects: BTreeSet::new(),
-        barrier: Barrier::None,
-    }
+    Statement { accesses: accesses.into(), ..Statement::nothing(tag) }
 }
 
 pub fn unfiltered(mut statement: Statement) -> Statement {

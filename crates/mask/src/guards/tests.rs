@@ -6,6 +6,8 @@
 mod common;
 #[path = "../../../sql/tests/corpus/different.rs"]
 mod different;
+#[path = "../../../sql/tests/common/switch.rs"]
+mod switch;
 
 use crate::{
     Mask, Type,
@@ -18,22 +20,9 @@ use postern_sql::{
     Catalog, Context, analyse_in_full,
     facts::{Cause, Name},
 };
-use std::{cell::RefCell, collections::BTreeSet, fmt::Write as _, path::Path};
-
-thread_local! {
-    /// The guards that are taken away on this thread.
-    static AWAY: RefCell<BTreeSet<String>> = RefCell::default();
-    /// The guard that stopped something last.
-    static LAST: RefCell<String> = RefCell::default();
-}
-
-pub(crate) fn stops(name: &str) -> bool {
-    let stops = AWAY.with_borrow(|away| !away.contains(name));
-    if stops {
-        LAST.set(name.to_owned());
-    }
-    stops
-}
+use std::{collections::BTreeSet, fmt::Write as _, path::Path};
+pub(crate) use switch::stops;
+use switch::{AWAY, LAST};
 
 /// May see nothing that is masked, and write anything that may be written.
 struct Nobody;

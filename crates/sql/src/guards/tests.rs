@@ -6,28 +6,17 @@
 mod common;
 #[path = "../../tests/corpus/different.rs"]
 mod different;
+#[path = "../../tests/common/switch.rs"]
+mod switch;
 
-use std::{cell::RefCell, collections::BTreeSet, fmt::Write as _};
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use common::{Cluster, Entry, entries, on_deep_stack};
 use different::assert_different;
+pub(crate) use switch::stops;
+use switch::{AWAY, LAST};
 
 use crate::{Catalog, Context, analyse, read_only};
-
-thread_local! {
-    /// The guards that are taken away on this thread.
-    static AWAY: RefCell<BTreeSet<String>> = RefCell::default();
-    /// The guard that stopped something last.
-    static LAST: RefCell<String> = RefCell::default();
-}
-
-pub(crate) fn stops(name: &str) -> bool {
-    let stops = AWAY.with_borrow(|away| !away.contains(name));
-    if stops {
-        LAST.set(name.to_owned());
-    }
-    stops
-}
 
 /// What a read-only session is told of a statement, and by which guard, while others are away. `None`: it gets through.
 fn stopped(sql: &str, catalog: &Catalog, context: &Context, away: &BTreeSet<String>) -> Option<(String, String)> {

@@ -20,11 +20,13 @@ pub fn literals(text: &str, lexing: Lexing) -> Option<Vec<Range<usize>>> {
         return None;
     }
     let scanned = pg_query::scan(text).ok()?;
-    let is_literal = |token: Token| {
-        matches!(token, Token::Sconst | Token::Usconst | Token::Iconst | Token::Fconst | Token::Bconst | Token::Xconst)
-    };
     let found = scanned.tokens.iter().filter(|token| is_literal(token.token()));
     found.map(|token| Some(usize::try_from(token.start).ok()?..usize::try_from(token.end).ok()?)).collect()
+}
+
+/// Whether a token is a literal.
+pub(crate) const fn is_literal(token: Token) -> bool {
+    matches!(token, Token::Sconst | Token::Usconst | Token::Iconst | Token::Fconst | Token::Bconst | Token::Xconst)
 }
 
 /// The number of the literal that the parser says stands here. `None` where it made a constant of something else, as of

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use pg_query::protobuf::Token;
 
-use crate::context::Lexing;
+use crate::{context::Lexing, literals::is_literal};
 
 /// A part of a text that might be a value, or tell one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -30,9 +30,7 @@ pub fn values(text: &str, lexing: Lexing) -> Option<Vec<(Range<usize>, Value)>> 
         let place = usize::try_from(token.start).ok()?..usize::try_from(token.end).ok()?;
         let written = text.get(place.clone())?;
         let value = match token.token() {
-            Token::Sconst | Token::Usconst | Token::Iconst | Token::Fconst | Token::Bconst | Token::Xconst => {
-                Value::Literal
-            }
+            token if is_literal(token) => Value::Literal,
             Token::Ident | Token::Uident if written.contains('"') => Value::Name,
             Token::SqlComment | Token::CComment => Value::Comment,
             _ => continue,

@@ -12,7 +12,7 @@ use postern_mask::{
     refused::Refused,
     rules::Column,
 };
-use postern_policy::{Decision, Lifetime};
+use postern_policy::{Decision, Moment, Plan as Policies, objects::Describe};
 use postern_sql::{
     Catalog,
     facts::{self, Action, Name, Place},
@@ -164,27 +164,29 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    fn keep_lifetime(&mut self, lifetime: Lifetime) {
-        self.ruled.lifetime = self.ruled.lifetime.and(lifetime);
+    fn decide(
+        &mut self,
+        column: &Column,
+        decide: fn(&Policies, &Moment, &facts::Statement, &dyn Describe, &Name, &Arc<str>) -> Decision,
+    ) -> Decision {
+        let Self { policy, told, masked, ruled, .. } = self;
+        let Column { relation, name } = column;
+        let decision = decide(policy.plan(), &ruled.moment, told, &masked.objects, relation, name);
+        ruled.lifetime = ruled.lifetime.and(decision.lifetime);
+        decision
     }
 }
 
 impl Permits for Asking<'_> {
     fn unmask(&mut self, column: &Column) -> bool {
-        let Self { policy, told, masked, ruled, .. } = self;
-        let Column { relation, name } = column;
-        let decision = policy.plan().decide_unmask(&ruled.moment, told, &masked.objects, relation, name);
-        self.keep_lifetime(decision.lifetime);
+        let decision = self.decide(column, Policies::decide_unmask);
         let allowed = decision.is_allowed();
         self.unmasking.insert(column.clone(), decision);
         allowed
     }
 
     fn overwrite(&mut self, column: &Column) -> bool {
-        let Self { policy, told, masked, ruled, .. } = self;
-        let Column { relation, name } = column;
-        let decision = policy.plan().decide_overwrite(&ruled.moment, told, &masked.objects, relation, name);
-        self.keep_lifetime(decision.lifetime);
+        let decision = self.decide(column, Policies::decide_overwrite);
         let allowed = decision.is_allowed();
         if allowed {
             self.overwriting.push(decision);

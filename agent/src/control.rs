@@ -182,6 +182,7 @@ async fn obey(common: &Common, told: &Told, command: Command) {
         // It takes a while, and says its answer itself.
         Command::Analyse(asked) => drop(tokio::spawn(trial::answer(common.clone(), asked))),
         Command::Scan(asked) => drop(tokio::spawn(scan::answer(common.clone(), asked))),
+        Command::ReviewStands(_) | Command::ReviewClaimed(_) => {}
         Command::Drain(_) => common.registry.drain(),
         Command::Revoked(_) => {
             tracing::error!("this connector's identity was revoked; all sessions end");

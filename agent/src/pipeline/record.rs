@@ -125,6 +125,7 @@ impl Journal {
                 sqlstate,
                 basis_ref: references.basis,
                 utc_offset,
+                review_id: String::new(),
             })
         })?;
         self.open.push_back(Open { seq, kind, started: Instant::now(), refused, basis: kept, masks });

@@ -74,6 +74,8 @@ pub async fn bundle(
         safe_functions: row.document.safe_functions.iter().map(|name| qualified(name)).collect(),
         safe_relations: row.document.safe_relations.iter().map(|name| qualified(name)).collect(),
         safe_channels: row.document.safe_channels.clone(),
+        reviews: None,
+        undoable_functions: Vec::new(),
     };
     let file = |(name, text)| PolicyFile { name, text };
     Ok(Some(PolicyBundle {

@@ -303,6 +303,7 @@ impl Attempt {
             groups: login.groups.clone(),
             request_ticket: login.ticket.clone().unwrap_or_default(),
             budget: login.balance.as_ref().and_then(Balance::of_ticket),
+            relations: Vec::new(),
         })
     }
 

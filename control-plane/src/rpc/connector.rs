@@ -276,7 +276,7 @@ impl Attached {
             Some(Message::Scanned(answer)) => self.core.hub.scanned(&self.key, answer),
             Some(Message::Hello(_)) => return Err(Status::invalid_argument("Hello is said once")),
             // A newer connector says more than this control plane knows.
-            None => {}
+            Some(Message::ReviewAsk(_) | Message::ReviewClaim(_) | Message::ReviewLeft(_)) | None => {}
         }
         Ok(())
     }

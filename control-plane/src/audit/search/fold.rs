@@ -402,6 +402,7 @@ fn kind(kind: StatementKind) -> Option<String> {
         StatementKind::Parse => "parse",
         StatementKind::Execute => "execute",
         StatementKind::FunctionCall => "function_call",
+        StatementKind::Preview => "preview",
     };
     Some(name.to_owned())
 }

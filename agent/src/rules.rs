@@ -71,6 +71,8 @@ pub struct Facts {
     pub objects: Objects,
     /// What is to be masked, if anything is.
     pub masks: Option<Wanted>,
+    /// Functions that change nothing but rows, so that a roll-back undoes all that they do.
+    pub undoable_functions: BTreeSet<Name>,
 }
 
 /// What is in force in this process. `load` is for each statement: it takes no lock.
@@ -183,7 +185,10 @@ pub(crate) fn facts(facts: ConnectionFacts) -> (String, Facts) {
             .map(|(name, columns)| (name, columns.into_iter().map(|(column, tags)| (column, shared(tags))).collect()))
             .collect(),
     };
-    (facts.name, Facts { frozen: facts.frozen, objects, masks })
+    let undoable = facts.undoable_functions.into_iter();
+    let undoable_functions =
+        undoable.map(|name| Name { schema: name.schema.into(), name: name.name.into() }).collect();
+    (facts.name, Facts { frozen: facts.frozen, objects, masks, undoable_functions })
 }
 
 #[cfg(test)]

@@ -39,6 +39,12 @@ pub struct Terms {
 }
 
 impl Terms {
+    /// Whether there is nothing to say of it.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.limits.is_none() && !self.limits.writes_besides && self.masks.is_none()
+    }
+
     /// Whether nothing of it is to be watched.
     #[must_use]
     pub fn is_free(&self) -> bool {

@@ -358,6 +358,7 @@ impl Pipeline {
             return Err(Fatal::Lease);
         }
         let failed = self.is_failed();
+        let by_itself = self.status == b'I' && !self.ran;
         self.ran |= statement.kind != StatementKind::Parse;
         let portal = if header.tag == b'E' { Some(inspect::key(frontend::execute(body)?.0)) } else { None };
         let (decision, way) = self.decide(&statement, portal, failed);
@@ -390,12 +391,13 @@ impl Pipeline {
                 match way {
                     Way::Free => to_server.extend_from_slice(message),
                     _ => {
-                        let portal = if way == Way::Execute {
+                        let portal = if matches!(way, Way::Execute { .. }) {
                             inspect::key(frontend::execute(body)?.0)
                         } else {
                             Default::default()
                         };
-                        if self.guard.begin(Begins { seq, way, text, portal, terms }, message, to_server) {
+                        let begins = Begins { seq, way, text, portal, terms, by_itself };
+                        if self.guard.begin(begins, message, to_server) {
                             self.sent(Sent::Foreword(seq));
                         }
                     }

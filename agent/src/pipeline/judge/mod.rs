@@ -381,7 +381,7 @@ impl Judge {
                 } else if let Ok(analysis) = &verdict.analysis {
                     self.runs(analysis);
                 }
-                let terms = (terms.masks.is_some() || !terms.limits.is_none()).then(|| Box::new(terms));
+                let terms = (!terms.is_none()).then(|| Box::new(terms));
                 Decision { answer: Decided::Allow(terms), basis }
             }
         }

@@ -186,8 +186,7 @@ pub(crate) fn facts(facts: ConnectionFacts) -> (String, Facts) {
             .collect(),
     };
     let undoable = facts.undoable_functions.into_iter();
-    let undoable_functions =
-        undoable.map(|name| Name { schema: name.schema.into(), name: name.name.into() }).collect();
+    let undoable_functions = undoable.map(|name| Name { schema: name.schema.into(), name: name.name.into() }).collect();
     (facts.name, Facts { frozen: facts.frozen, objects, masks, undoable_functions })
 }
 

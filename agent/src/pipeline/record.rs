@@ -12,8 +12,9 @@ use super::{
 use crate::outbox::recorder::{OutboxError, Recorder, Refers};
 use postern_mask::Mask;
 use postern_proto::v1::{
-    self as proto, EffectPreview, MaskedColumn, Masking, Outcome, SessionEnded, SessionFacts, ShownColumn, StatementBound,
-    StatementDecided, StatementEnded, StatementKind, Usage, audit_record::Record, effect_preview::Result as Told,
+    self as proto, EffectPreview, MaskedColumn, Masking, Outcome, SessionEnded, SessionFacts, ShownColumn,
+    StatementBound, StatementDecided, StatementEnded, StatementKind, Usage, audit_record::Record,
+    effect_preview::Result as Told,
 };
 use postern_types::time::Micros;
 use postern_wire::tracker::{self, Ended};

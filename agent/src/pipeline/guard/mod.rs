@@ -272,7 +272,8 @@ impl Guard {
     fn may_be_left(&self, way: Way, limits: &Limits, message: &[u8]) -> bool {
         let is_bounded = limits.written.is_some()
             || self.ledger.as_ref().is_some_and(|ledger| ledger.total(Amount::RowsWritten).is_some());
-        let in_part = || frontend::execute(message.get(HEADER_BYTES..).unwrap_or_default()).is_ok_and(|(_, most)| most > 0);
+        let in_part =
+            || frontend::execute(message.get(HEADER_BYTES..).unwrap_or_default()).is_ok_and(|(_, most)| most > 0);
         way.is_execute() && is_bounded && !self.read_only && in_part()
     }
 

@@ -10,7 +10,7 @@ use postern_mask::Encoding;
 use postern_sql::{
     Analysis, Catalog,
     catalog::{Relation, RelationKind},
-    excerpt::{Change, Excerpt, excerpt},
+    excerpt::{Change, Count, Excerpt, excerpt},
     facts::{self, Access, Action, Function, Name, Object, SEQUENCE, Standing, VIEW},
     locks::{Work, heavy},
 };
@@ -27,7 +27,7 @@ const MAX_PARTS: usize = 10_000;
 
 impl Judge {
     /// Begins the preview of a statement that is held, in a transaction of this state. `bound` is what its Bind says after the
-    /// names, up to the formats of results; nothing of a simple Query.
+    /// names; nothing of a simple Query.
     pub fn preview(&mut self, statement: &Statement, bound: Option<&[u8]>, status: u8) -> Preview {
         let prepared = &statement.prepared;
         let verdict = self.analysed(prepared.text.bytes(), &prepared.types);
@@ -38,7 +38,8 @@ impl Judge {
         if !analysis.has_no_handles() || prepared.made_by_sql.is_some() {
             return Preview::not_made("it makes or runs a prepared statement or cursor");
         }
-        if bound.is_some_and(|bound| bound.len() > MAX_VALUE_BYTES) {
+        let values = bound.map(values_of);
+        if values.is_some_and(|values| values.is_none_or(|values| values.len() > MAX_VALUE_BYTES)) {
             return Preview::not_made("its values are too long to be sent twice");
         }
         let Some(catalog) = self.sight.catalog() else { return Preview::not_made("the catalog is not known yet") };
@@ -58,7 +59,7 @@ impl Judge {
         Preview::begin(Of {
             text: prepared.text.bytes().to_vec(),
             types: prepared.types.to_vec(),
-            values: bound.map(<[u8]>::to_vec),
+            values: values.flatten().map(<[u8]>::to_vec),
             in_transaction: status != b'I',
             trial,
             target,
@@ -75,10 +76,11 @@ impl Judge {
         catalog: &'a Catalog,
         is_such: fn(&Access) -> bool,
     ) -> Vec<&'a Relation> {
-        let names = statement.accesses.iter().filter(|access| is_such(access)).filter_map(|access| match &access.object {
-            Object::Relation(name) => Some(name),
-            _ => None,
-        });
+        let names =
+            statement.accesses.iter().filter(|access| is_such(access)).filter_map(|access| match &access.object {
+                Object::Relation(name) => Some(name),
+                _ => None,
+            });
         names.filter_map(|name| catalog.relation(self.schema_of(name), &name.name)).collect()
     }
 
@@ -94,15 +96,15 @@ impl Judge {
         text: &[u8],
         named: &HashMap<u32, (u32, String)>,
     ) -> (Trial, Vec<String>) {
-        let is_heavy =
-            |access: &Access| matches!(access.action, Action::Ddl | Action::Truncate | Action::Admin);
+        let is_heavy = |access: &Access| matches!(access.action, Action::Ddl | Action::Truncate | Action::Admin);
         let nothing = |why: String| (Trial::Nothing(why), Vec::new());
         if statement.accesses.iter().any(is_heavy) {
             let notes = heavy(text, self.context.lexing).map(|heavy| told(&heavy)).unwrap_or_default();
             return (Trial::Nothing(format!("{} is never run for show", statement.tag)), notes);
         }
-        if statement.tag == "COPY" {
-            return nothing("the rows of COPY come while it runs".to_owned());
+        if !matches!(statement.tag, "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "SELECT") {
+            let while_it_runs = if statement.tag == "COPY" { ": its rows come while it runs" } else { "" };
+            return nothing(format!("{} is not tried{while_it_runs}", statement.tag));
         }
         if !statement.settings.is_empty() || statement.transaction.is_some() {
             return nothing("it changes the session or its transaction".to_owned());
@@ -177,13 +179,11 @@ impl Judge {
         if screen.is_none() {
             notes.push("its rows are not shown: what of them is masked cannot be told".to_owned());
         }
-        let fits = |sql: &Option<String>| {
-            sql.clone().filter(|sql| self.does_no_more(sql, types, statement))
+        let fits = |sql: Option<String>, only_reads: bool| {
+            sql.filter(|sql| self.does_no_more(sql, types, statement, only_reads))
         };
         let count = match count {
-            Some(postern_sql::excerpt::Count::Asked(sql)) => {
-                fits(&Some(sql)).map(postern_sql::excerpt::Count::Asked)
-            }
+            Some(Count::Asked(sql)) => fits(Some(sql), true).map(Count::Asked),
             known => known,
         };
         Some(Target {
@@ -195,9 +195,9 @@ impl Judge {
                 Change::Update | Change::Merge => 1,
                 Change::Delete => 2,
             },
-            before: fits(&before),
+            before: fits(before, true),
             count,
-            returning: fits(&returning),
+            returning: fits(returning, false),
             stays: change == Change::Update,
             screen,
         })
@@ -208,19 +208,22 @@ impl Judge {
         *relation.name.schema == *schema
     }
 
-    /// Whether a statement that was made of another one's tree does nothing that this does not.
-    fn does_no_more(&self, sql: &str, types: &[u32], than: &facts::Statement) -> bool {
+    /// Whether a statement that was made of another one's tree does nothing that this does not, and nothing that a roll-back
+    /// does not undo, since it may be sent where that is not tried.
+    fn does_no_more(&self, sql: &str, types: &[u32], than: &facts::Statement, only_reads: bool) -> bool {
         let verdict = self.understand(sql.as_bytes(), types, &Parsed::default());
         let Ok(Analysis { script, handles, .. }) = &verdict.analysis else { return false };
         let [made] = script.statements.as_slice() else { return false };
-        let reads = |access: &Access| access.action == Action::Read || than.accesses.contains(access);
-        let known = |function: &Function| {
-            matches!(function.standing, Standing::Harmless | Standing::Analysed) || than.functions.contains(function)
+        let admitted = |access: &Access| match access.action {
+            Action::Read => true,
+            Action::Call => than.accesses.contains(access),
+            _ => !only_reads && than.accesses.contains(access),
         };
+        let undone = |function: &Function| function.standing != Standing::Effectful && !self.is_unknown(function);
         handles.iter().all(Vec::is_empty)
             && made.settings.is_empty()
-            && made.accesses.iter().all(reads)
-            && made.functions.iter().all(known)
+            && made.accesses.iter().all(admitted)
+            && made.functions.iter().all(undone)
     }
 
     /// What hides what is masked of the rows of a relation from whoever may see nothing of that.
@@ -239,6 +242,20 @@ impl Judge {
         let (encoding, places) = (Encoding::named(&self.encoding), self.policy.masked_places(view));
         Some(Screen::new(Some(Rc::new(Masks { statements: vec![masked], keys, encoding, places, reads: true }))))
     }
+}
+
+/// The formats and values of a Bind, without the formats of its results.
+fn values_of(bound: &[u8]) -> Option<&[u8]> {
+    let number = |at: usize| bound.get(at..)?.first_chunk().map(|number| usize::from(u16::from_be_bytes(*number)));
+    let mut at = 2 + 2 * number(0)?;
+    let count = number(at)?;
+    at += 2;
+    for _ in 0..count {
+        // A length below 0 is that of NULL.
+        let length = i32::from_be_bytes(*bound.get(at..)?.first_chunk()?);
+        at += 4 + usize::try_from(length).unwrap_or(0);
+    }
+    bound.get(..at)
 }
 
 /// Whether rows are changed, or a sequence is.
@@ -278,4 +295,17 @@ fn told(heavy: &postern_sql::locks::Heavy) -> Vec<String> {
         notes.push("it cannot run in a transaction, so that nothing can hold it to a number of rows".to_owned());
     }
     notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_end_before_the_formats_of_results() {
+        let values = [&[0, 1, 0, 1, 0, 2, 0, 0, 0, 1, 7][..], &[255; 4]].concat();
+        assert_eq!(values_of(&[&values[..], &[0, 1, 0, 1]].concat()), Some(&values[..]));
+        assert_eq!(values_of(&values[..8]), None);
+        assert_eq!(values_of(&[0, 0, 0, 0, 0, 0]), Some(&[0; 4][..]));
+    }
 }

@@ -121,8 +121,14 @@ mod tests {
         let written = Counts::read(&after).unwrap().since(&Counts::read(&before).unwrap(), &named);
         assert_eq!(written.iter().map(Written::total).collect::<Vec<_>>(), [15, 40]);
         let told = told(&written, &HashMap::from([(16400, 48_110)]));
-        assert_eq!((&*told[0].relation, told[0].deleted, told[0].indirect, told[0].total), ("public.orders", 15, false, 48_110));
-        assert_eq!((&*told[1].relation, told[1].deleted, told[1].indirect, told[1].total), ("public.items", 40, true, -1));
+        assert_eq!(
+            (&*told[0].relation, told[0].deleted, told[0].indirect, told[0].total),
+            ("public.orders", 15, false, 48_110)
+        );
+        assert_eq!(
+            (&*told[1].relation, told[1].deleted, told[1].indirect, told[1].total),
+            ("public.items", 40, true, -1)
+        );
         assert_eq!(Counts::read(&reply(&[["x", "a", "b", "0", "0", "0"]])), None);
     }
 }

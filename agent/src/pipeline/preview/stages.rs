@@ -232,7 +232,8 @@ impl Stages {
             self.untried.get_or_insert_with(|| "the database does not count rows (track_counts)".to_owned());
         } else if self.plan.writes > MAX_ESTIMATE {
             let estimate = grouped(self.plan.writes);
-            self.untried.get_or_insert_with(|| format!("it would change about {estimate} rows, by the planner's estimate"));
+            self.untried
+                .get_or_insert_with(|| format!("it would change about {estimate} rows, by the planner's estimate"));
         }
         Stage::Before
     }
@@ -408,7 +409,8 @@ impl Stages {
     fn put_totals(&mut self, due: &mut Vec<u8>) -> bool {
         let is_small = |oid: &u32| self.sizes.get(oid).is_some_and(|bytes| *bytes <= MAX_COUNTED_BYTES);
         let Some(target) = self.of.target.as_ref().filter(|target| is_small(&target.oid)) else { return false };
-        let others = self.written.iter().flatten().filter(|written| written.oid != target.oid && is_small(&written.oid));
+        let others =
+            self.written.iter().flatten().filter(|written| written.oid != target.oid && is_small(&written.oid));
         let named = |written: &Written| {
             let (schema, relation) = written.name.split_once('.')?;
             Some((written.oid, format!("{}.{}", sql_name(schema), sql_name(relation))))

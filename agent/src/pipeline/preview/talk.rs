@@ -119,11 +119,7 @@ pub(super) struct Talk {
 impl Talk {
     /// Takes the server's next bytes, and passes on what it says unasked. Says how many of them are done with, and what
     /// was heard once the batch is over.
-    pub fn hear(
-        &mut self,
-        bytes: &[u8],
-        out: &mut impl FnMut(&[u8]),
-    ) -> Result<(usize, Option<Heard>), ProtocolError> {
+    pub fn hear(&mut self, bytes: &[u8], out: &mut impl FnMut(&[u8])) -> Result<(usize, Option<Heard>), ProtocolError> {
         let before = self.partial.len();
         let mut all = std::mem::take(&mut self.partial);
         all.extend_from_slice(bytes);

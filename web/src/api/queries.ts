@@ -1,0 +1,22 @@
+import { queryOptions } from "@tanstack/react-query";
+import { api, ask, Problem } from "./client";
+
+/** Who is signed in; null: nobody. */
+export const whoami = queryOptions({
+  queryKey: ["whoami"],
+  queryFn: async () => {
+    try {
+      return await ask(api.GET("/api/v1/whoami"));
+    } catch (error) {
+      if (error instanceof Problem && error.code === "unauthenticated") return null;
+      throw error;
+    }
+  },
+  staleTime: 60_000,
+});
+
+export const connections = queryOptions({
+  queryKey: ["connections"],
+  queryFn: () => ask(api.GET("/api/v1/connections")),
+  refetchInterval: 15_000,
+});

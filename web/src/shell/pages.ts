@@ -1,0 +1,16 @@
+import type { Whoami } from "../api/types";
+import type { IconName } from "./Icon";
+
+interface Page {
+  to: "/inbox";
+  label: string;
+  icon: IconName;
+  /** Whether the number of what waits stands beside it. */
+  counted?: boolean;
+  /** Whether there is anything on it for whoever this is. */
+  for: (me: Whoami) => boolean;
+}
+
+export const PAGES: Page[] = [
+  { to: "/inbox", label: "Inbox", icon: "inbox", counted: true, for: (me) => me.kind === "user" },
+];

@@ -20,3 +20,24 @@ export const connections = queryOptions({
   queryFn: () => ask(api.GET("/api/v1/connections")),
   refetchInterval: 15_000,
 });
+
+/** How often what concerns whoever looks is brought up to date, while they look. */
+const LIVE = { refetchInterval: 3_000 } as const;
+
+export const myRequests = queryOptions({
+  queryKey: ["requests", "mine"],
+  queryFn: () => ask(api.GET("/api/v1/requests", { params: { query: { mine: true } } })),
+  ...LIVE,
+});
+
+export const grants = queryOptions({
+  queryKey: ["grants"],
+  queryFn: () => ask(api.GET("/api/v1/grants")),
+  ...LIVE,
+});
+
+export const sessions = queryOptions({
+  queryKey: ["sessions"],
+  queryFn: () => ask(api.GET("/api/v1/sessions")),
+  ...LIVE,
+});

@@ -5,7 +5,7 @@ export function Facts({ of }: { of: [string, ReactNode][] }): ReactNode {
   return (
     <dl className="facts">
       {of
-        .filter(([, value]) => value !== null && value !== undefined && value !== "")
+        .filter(([, value]) => value !== null && value !== undefined && value !== "" && value !== false)
         .map(([name, value]) => (
           <div key={name}>
             <dt>{name}</dt>

@@ -44,7 +44,7 @@ impl Judge {
         }
         let Some(catalog) = self.sight.catalog() else { return Preview::not_made("the catalog is not known yet") };
         let mut named = HashMap::new();
-        for relation in self.touched(only, catalog, is_change) {
+        for relation in self.touched(only, catalog, |access| is_change(access) || is_heavy(access)) {
             let count_as = (relation.oid, format!("{}.{}", relation.name.schema, relation.name.name));
             parts(relation, catalog, &mut |part| {
                 named.entry(part.oid).or_insert_with(|| count_as.clone());
@@ -96,7 +96,6 @@ impl Judge {
         text: &[u8],
         named: &HashMap<u32, (u32, String)>,
     ) -> (Trial, Vec<String>) {
-        let is_heavy = |access: &Access| matches!(access.action, Action::Ddl | Action::Truncate | Action::Admin);
         let nothing = |why: String| (Trial::Nothing(why), Vec::new());
         if statement.accesses.iter().any(is_heavy) {
             let notes = heavy(text, self.context.lexing).map(|heavy| told(&heavy)).unwrap_or_default();
@@ -261,6 +260,11 @@ fn values_of(bound: &[u8]) -> Option<&[u8]> {
 /// Whether rows are changed, or a sequence is.
 fn is_change(access: &Access) -> bool {
     matches!(access.action, Action::Insert | Action::Update | Action::Delete)
+}
+
+/// Whether it is what is never run for show.
+fn is_heavy(access: &Access) -> bool {
+    matches!(access.action, Action::Ddl | Action::Truncate | Action::Admin)
 }
 
 fn shown(relation: &Relation) -> String {

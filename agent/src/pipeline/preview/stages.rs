@@ -226,7 +226,10 @@ impl Stages {
             return Stage::Closing;
         }
         let told = explained.iter().flat_map(|reply| &reply.rows).flat_map(|row| texts(row)).flatten();
-        self.plan = Plan::read(&told.collect::<String>()).unwrap_or_default();
+        match Plan::read(&told.collect::<String>()) {
+            Some(plan) => self.plan = plan,
+            None => self.untried = Some("the server's plan of it is not understood".to_owned()),
+        }
         let counts = bounds.and_then(|reply| texts(reply.rows.first()?).into_iter().nth(2)?);
         if counts.as_deref() != Some("on") {
             self.untried.get_or_insert_with(|| "the database does not count rows (track_counts)".to_owned());
@@ -294,7 +297,7 @@ impl Stages {
                 }
                 _ => {
                     self.failed(&error);
-                    Stage::Sizes
+                    if self.fails.is_some() { Stage::Sizes } else { Stage::Counting }
                 }
             },
             (Some(before), Some(after), None) => {
@@ -382,12 +385,12 @@ impl Stages {
         let oids = oids.iter().map(|oid| format!("{oid}::pg_catalog.oid")).collect::<Vec<_>>().join(", ");
         // A relation and its parts.
         Ask::of(&format!(
-            "SELECT of::pg_catalog.int8, pg_catalog.sum(c.reltuples)::pg_catalog.int8, \
+            "SELECT root::pg_catalog.int8, pg_catalog.sum(c.reltuples)::pg_catalog.int8, \
              pg_catalog.bool_or(c.reltuples OPERATOR(pg_catalog.<) 0), \
              pg_catalog.sum(pg_catalog.pg_total_relation_size(c.oid))::pg_catalog.int8 \
-             FROM pg_catalog.unnest(ARRAY[{oids}]) AS of, LATERAL pg_catalog.pg_partition_tree(of) AS part \
-             JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) part.relid \
-             WHERE c.relkind OPERATOR(pg_catalog.=) 'r' OR c.relkind OPERATOR(pg_catalog.=) 'm' GROUP BY of"
+             FROM pg_catalog.unnest(ARRAY[{oids}]) AS root LEFT JOIN LATERAL pg_catalog.pg_partition_tree(root) AS part ON true \
+             JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) coalesce(part.relid::pg_catalog.oid, root) \
+             WHERE c.relkind OPERATOR(pg_catalog.=) 'r' OR c.relkind OPERATOR(pg_catalog.=) 'm' GROUP BY root"
         ))
         .put(due);
         put_end(due);

@@ -94,11 +94,18 @@ impl Pipeline {
             down.dropping -= dropped;
             done += dropped;
             let rest = bytes.get(done..).unwrap_or_default();
-            if let Some(Asked::OfNames(question) | Asked::OfHold(question)) = &mut self.question {
+            if let Some(asked) = &mut self.question {
                 if rest.is_empty() {
                     return Ok(done);
                 }
-                let (heard, status) = question.hear(rest, &mut out)?;
+                let (heard, status) = match asked {
+                    Asked::OfNames(question) | Asked::OfHold(question) => question.hear(rest, &mut out)?,
+                    Asked::Preview(preview) => {
+                        // It may have more to say.
+                        self.may_go_on = true;
+                        preview.hear(rest, &mut out)?
+                    }
+                };
                 done += heard;
                 if let Some(status) = status {
                     self.answered(status);

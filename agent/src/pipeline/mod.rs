@@ -30,6 +30,8 @@ pub mod record;
 mod redact;
 pub mod review;
 #[cfg(test)]
+mod reviewed;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod veiled;
@@ -49,6 +51,7 @@ use postern_wire::{
     frontend::{self, Target, put_query},
     tracker::{Ended, Outcome, Sent, Tracker},
 };
+use preview::Preview;
 use question::Question;
 use record::Journal;
 use redact::Redacted;
@@ -133,6 +136,8 @@ enum Asked {
     OfNames(Question),
     /// For the statement that is held, which needs to know what it depends on.
     OfHold(Question),
+    /// Likewise: what it would change.
+    Preview(Box<Preview>),
 }
 
 /// One session's statements.
@@ -332,6 +337,7 @@ impl Pipeline {
                     hold.answered(question.answer(), status);
                 }
             }
+            Some(Asked::Preview(preview)) => self.foreseen(*preview),
             None => {}
         }
         self.forget_renamed();
@@ -576,6 +582,9 @@ impl Pipeline {
     /// Appends what the watched statement needs to have sent.
     pub fn take_due(&mut self, to_server: &mut Vec<u8>) {
         self.guard.take_due(to_server);
+        if let Some(Asked::Preview(preview)) = &mut self.question {
+            preview.take_due(to_server);
+        }
     }
 
     /// The cancel request that was asked for can hit nothing any more.

@@ -118,6 +118,8 @@ impl Judge {
         shape.put(form.as_ref().map_or(text, |form| &form.shape));
         for digest in [&mut key, &mut shape] {
             digest.put_types(&prepared.types);
+            // Whoever agreed has agreed as one of these.
+            digest.put(wanted.consent.to_string().as_bytes());
             self.put_meaning(analysis, with, digest)?;
         }
         if let Some(values) = with.values {

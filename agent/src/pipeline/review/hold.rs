@@ -11,7 +11,7 @@ use super::{
 };
 use crate::reviews::{Desk, News};
 use postern_proto::v1::{
-    ReviewAsk, ReviewDecision, ReviewStands, ReviewedStatement, review_left::Why, review_stands::State,
+    EffectPreview, ReviewAsk, ReviewDecision, ReviewStands, ReviewedStatement, review_left::Why, review_stands::State,
 };
 use postern_types::time::Micros;
 use postern_wire::error::Report;
@@ -67,6 +67,8 @@ enum Stage {
     Stands(Standing),
     /// The control plane is asked; what people would see was told or not.
     Asking { opened: bool },
+    /// There is no review yet, and people are to see what the statement would change: that is tried.
+    Foreseeing,
     /// There is an approval, which is being claimed.
     Claiming,
     /// It runs, or does not.
@@ -96,6 +98,8 @@ pub(super) enum Needs {
     Settled { flushed: bool },
     /// What is asked about has to be told.
     Subject,
+    /// What it would change has to be tried.
+    Preview,
     /// Something that comes by itself.
     Patience,
     /// Nothing.
@@ -123,6 +127,7 @@ impl Hold {
             Stage::Settling { flushed } => Needs::Settled { flushed: *flushed },
             Stage::Standing => Needs::Patience,
             Stage::Stands(_) => Needs::Subject,
+            Stage::Foreseeing => Needs::Preview,
             Stage::Asking { .. } | Stage::Claiming => Needs::Patience,
             Stage::Done(_) => Needs::Nothing,
         }
@@ -207,9 +212,25 @@ impl Hold {
         });
     }
 
-    /// Takes what is heard. Ready once it runs, or does not.
+    /// What it would change was tried. Whoever has cancelled meanwhile does not wait for it.
+    pub(in crate::pipeline) fn foreseen(&mut self, preview: EffectPreview, desk: &mut Desk) {
+        if matches!(self.stage, Stage::Foreseeing) {
+            if let Some(shown) = &mut self.shown {
+                shown.preview = Some(preview);
+            }
+            self.open(desk);
+        }
+    }
+
+    /// Asks for a review.
+    fn open(&mut self, desk: &mut Desk) {
+        self.stage = Stage::Asking { opened: true };
+        self.say(desk);
+    }
+
+    /// Takes what is heard. Ready once it needs something else.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, desk: &mut Desk) -> Poll<()> {
-        while self.waits() {
+        while matches!(self.needs(), Needs::Patience) {
             if let Poll::Ready(news) = desk.poll(cx) {
                 self.hear(news, desk);
                 continue;
@@ -254,10 +275,8 @@ impl Hold {
         self.stands = stands;
         match state {
             State::None if matches!(self.stage, Stage::Asking { opened: true }) => self.refuse(told::unasked()),
-            State::None => {
-                self.stage = Stage::Asking { opened: true };
-                self.say(desk);
-            }
+            State::None if self.wanted.consent.review.preview => self.stage = Stage::Foreseeing,
+            State::None => self.open(desk),
             State::Pending if is_new => self.notice = Some(told::waits(&self.wanted.consent, &self.stands)),
             State::Pending | State::Unspecified => {}
             State::Approved => {

@@ -6,16 +6,17 @@ use crate::pipeline::{
     decide::Refused,
     inspect::{self, Statement},
     judge::reviewed::{RunWith, Subject, Wanted},
+    preview::Preview,
 };
 use postern_proto::v1::review_left::Why;
 use postern_types::time::Micros;
 use postern_wire::{
     ProtocolError,
     error::{Report, Severity},
-    frame::{HEADER_BYTES, Header, put_message},
+    frame::{self, HEADER_BYTES, Header, put_message},
     frontend,
 };
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// The longest message that people are asked about: a Query, or a Bind with its values.
 const MAX_REVIEWED_BYTES: usize = 1 << 20;
@@ -113,13 +114,17 @@ impl Pipeline {
             let Some(hold) = &mut self.hold else { return Poll::Ready(Ok(())) };
             match hold.needs() {
                 Needs::Nothing => return Poll::Ready(Ok(())),
-                Needs::Patience => return hold.poll(cx, &mut self.waits.desk).map(Ok),
+                Needs::Patience => ready!(hold.poll(cx, &mut self.waits.desk)),
                 Needs::Settled { flushed } => match self.settle(flushed, to_server) {
                     Settled::Sent => return Poll::Ready(Ok(())),
                     Settled::NotYet => return Poll::Pending,
                     Settled::Now => {}
                 },
                 Needs::Subject => self.ask_people()?,
+                Needs::Preview => {
+                    self.foresee(to_server)?;
+                    return Poll::Ready(Ok(()));
+                }
             }
         }
     }
@@ -178,13 +183,46 @@ impl Pipeline {
         Ok(())
     }
 
+    /// Tries what the statement would change.
+    fn foresee(&mut self, to_server: &mut Vec<u8>) -> Result<(), Fatal> {
+        let message = std::mem::take(&mut self.partial);
+        let previewed = self.preview_of(&message);
+        self.partial = message;
+        let mut preview = previewed?;
+        preview.take_due(to_server);
+        if preview.is_over() {
+            self.foreseen(preview);
+        } else {
+            self.question = Some(Asked::Preview(Box::new(preview)));
+        }
+        Ok(())
+    }
+
+    fn preview_of(&mut self, message: &[u8]) -> Result<Preview, ProtocolError> {
+        let header = frame::header(message)?;
+        let body = message.get(HEADER_BYTES..).unwrap_or_default();
+        let body = body.get(..header.map_or(0, |header| header.body)).unwrap_or_default();
+        let tag = header.map_or(0, |header| header.tag);
+        let Some(statement) = self.brought(tag, body)? else { return Ok(Preview::not_made("it is not all there")) };
+        let bound =
+            if tag == b'B' { inspect::bind_names(body)?.and_then(|bind| body.get(bind.length()..)) } else { None };
+        Ok(self.judge.preview(&statement, bound, self.status))
+    }
+
+    /// It was tried.
+    pub(in crate::pipeline) fn foreseen(&mut self, preview: Preview) {
+        if let Some(hold) = &mut self.hold {
+            hold.foreseen(preview.finish(), &mut self.waits.desk);
+        }
+    }
+
     #[allow(clippy::type_complexity, reason = "two kinds of failure")]
     fn asked_about(
         &self,
         wanted: &Wanted,
         message: &[u8],
     ) -> Result<Result<(Subject, postern_proto::v1::ReviewedStatement), Report>, Fatal> {
-        let Some(header) = postern_wire::frame::header(message)? else { return Ok(Err(told::changed())) };
+        let Some(header) = frame::header(message)? else { return Ok(Err(told::changed())) };
         let body = message.get(HEADER_BYTES..header.total()).unwrap_or_default();
         let Some(statement) = self.brought(header.tag, body)? else { return Ok(Err(told::changed())) };
         let subject = self.subject(wanted, &statement, header.tag, body);

@@ -5,11 +5,13 @@ use crate::{
     config::{Config, ConfigError},
     effects::Effect,
     hub::Hub,
+    notify,
     seal::{SealError, Sealer},
     store::{Store, StoreError},
     ticket::{KeyError, Signer},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use postern_api::event::Subject;
 use std::sync::Arc;
 use thiserror::Error;
 use tokio::sync::watch;
@@ -35,6 +37,9 @@ pub enum CoreError {
     /// A signing key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The HTTP client.
+    #[error("the HTTP client for notifications cannot be set up")]
+    Http(#[from] reqwest::Error),
 }
 
 /// What all parts of the control plane share, as `Arc<Core>`.
@@ -53,6 +58,8 @@ pub struct Core {
     pub audit_signer: Signer,
     /// As it was read.
     pub config: Config,
+    /// Speaks to receivers of notifications.
+    pub(crate) outward: reqwest::Client,
     /// Wakes those who wait for a request to be decided.
     pub(crate) requests_changed: watch::Sender<()>,
 }
@@ -70,7 +77,8 @@ impl Core {
         let ca = Authority::load(&store, &sealer, config.certificate_lifetime).await?;
         let tickets = Arc::new(Signer::load(&store, &sealer).await?);
         let audit_signer = Signer::load_audit(&store, &sealer).await?;
-        let hub = Hub::new(store.clone(), Arc::clone(&sealer), Arc::clone(&tickets)).await?;
+        let public_url = config.http.public_url.clone();
+        let hub = Hub::new(store.clone(), Arc::clone(&sealer), Arc::clone(&tickets), public_url).await?;
         Ok(Arc::new(Self {
             store,
             hub,
@@ -79,6 +87,7 @@ impl Core {
             tickets,
             audit_signer,
             config,
+            outward: notify::outward::client()?,
             requests_changed: watch::Sender::new(()),
         }))
     }
@@ -91,6 +100,7 @@ impl Core {
                 Effect::EndSession(session, error) => self.hub.end_session(&session, error),
                 Effect::ConnectionsChanged | Effect::PoliciesChanged => self.hub.connections_changed(),
                 Effect::IdentityRevoked(id) => self.hub.identity_revoked(&id),
+                Effect::ReviewChanged(id) => self.hub.changed(Subject::Review, id.as_str()),
                 Effect::RequestsChanged => self.requests_changed.send_replace(()),
             }
         }

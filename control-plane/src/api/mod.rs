@@ -3,16 +3,20 @@
 
 mod access;
 mod audit;
+mod console;
 mod credentials;
 mod documents;
 mod extract;
 mod fleet;
 mod health;
+mod notifications;
 mod policies;
 mod principals;
+mod reviews;
 mod scan;
 mod sessions;
 mod tokens;
+mod web;
 
 pub(crate) use extract::chain;
 
@@ -49,7 +53,7 @@ pub fn router(core: Arc<Core>) -> Router {
         async move { axum::Json(document.as_ref().clone()) }
     });
     let no_store =
-        SetResponseHeaderLayer::overriding(axum::http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        SetResponseHeaderLayer::if_not_present(axum::http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let no_sniff = SetResponseHeaderLayer::overriding(
         axum::http::header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
@@ -58,7 +62,7 @@ pub fn router(core: Arc<Core>) -> Router {
         .merge(api)
         .route(&format!("{PREFIX}{OPENAPI_PATH}"), serve_document)
         .merge(health::routes())
-        .fallback(health::not_found)
+        .fallback(console::serve)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(no_store)
         .layer(no_sniff)
@@ -74,6 +78,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 fn parts() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
     let api = OpenApiRouter::new()
         .routes(routes!(principals::whoami))
+        .routes(routes!(web::begin, web::end))
         .routes(routes!(access::connections))
         .routes(routes!(policies::freeze))
         .routes(routes!(policies::unfreeze))
@@ -89,6 +94,12 @@ fn parts() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
         .routes(routes!(access::approve))
         .routes(routes!(access::deny))
         .routes(routes!(access::withdraw))
+        .routes(routes!(reviews::list))
+        .routes(routes!(reviews::show))
+        .routes(routes!(reviews::approve))
+        .routes(routes!(reviews::deny))
+        .routes(routes!(reviews::withdraw))
+        .routes(routes!(reviews::comment))
         .routes(routes!(access::grants))
         .routes(routes!(access::revoke))
         .routes(routes!(access::create_credential))
@@ -107,10 +118,22 @@ fn parts() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
         .routes(routes!(fleet::connectors))
         .routes(routes!(fleet::gateways))
         .routes(routes!(fleet::revoke_connector))
-        .routes(routes!(fleet::revoke_gateway));
+        .routes(routes!(fleet::revoke_gateway))
+        .routes(routes!(notifications::list))
+        .routes(routes!(notifications::enable))
+        .routes(routes!(notifications::deliveries))
+        .routes(routes!(notifications::retry));
     let (router, mut document) = OpenApiRouter::with_openapi(Document::openapi()).nest(PREFIX, api).split_for_parts();
     let scheme = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
     document.components.get_or_insert_default().add_security_scheme("token", scheme);
+    // They would be the handlers' names, of which several are the same; paths name operations well enough.
+    for item in document.paths.paths.values_mut() {
+        for operation in [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete] {
+            if let Some(operation) = operation {
+                operation.operation_id = None;
+            }
+        }
+    }
     (router, document)
 }
 
@@ -121,12 +144,19 @@ mod tests {
         let document = serde_json::to_value(super::openapi()).unwrap();
         for path in [
             "whoami",
+            "web/session",
             "connections",
             "requests",
             "requests/{id}",
             "requests/{id}/approve",
             "requests/{id}/deny",
             "requests/{id}/withdraw",
+            "reviews",
+            "reviews/{id}",
+            "reviews/{id}/approve",
+            "reviews/{id}/deny",
+            "reviews/{id}/withdraw",
+            "reviews/{id}/comments",
             "grants",
             "grants/{id}/revoke",
             "grants/{id}/credentials",
@@ -155,6 +185,10 @@ mod tests {
             "connections/{name}/scan",
             "connections/{name}/credentials",
             "connections/{name}/credentials/{login}",
+            "notifications",
+            "notifications/{name}/enable",
+            "notification-deliveries",
+            "notification-deliveries/{id}/retry",
         ] {
             assert!(document["paths"][format!("/api/v1/{path}")].is_object(), "{path}");
         }

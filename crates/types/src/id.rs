@@ -86,6 +86,7 @@ macro_rules! id {
 
 id!(/** A user or an agent. */ PrincipalId, "prn", "a principal's id");
 id!(/** A request for access. */ RequestId, "req", "a request's id");
+id!(/** A statement that waits for people. */ ReviewId, "rev", "a review's id");
 id!(/** A grant; also the PostgreSQL user name of its URL. */ GrantId, "grt", "a grant's id");
 id!(/** One secret of a grant. */ CredentialId, "crd", "a credential's id");
 id!(/** A client's session. */ SessionId, "ses", "a session's id");
@@ -93,6 +94,7 @@ id!(/** An API token, not its secret. */ TokenId, "tok", "a token's id");
 id!(/** A connector's identity. */ ConnectorId, "con", "a connector's id");
 id!(/** A gateway's identity. */ GatewayId, "gwy", "a gateway's id");
 id!(/** A join token, not its secret. */ JoinTokenId, "jtk", "a join token's id");
+id!(/** One message to one receiver of notifications. */ DeliveryId, "ntf", "a delivery's id");
 id!(/** A segment of an outbox. */ SegmentId, "seg", "a segment's id");
 
 #[cfg(test)]

@@ -6,20 +6,16 @@
 use postern_e2e::{
     client::{self, Client, sqlstate},
     cluster::{Cluster, SUPERUSER_PASSWORD},
-    dev::Caller,
+    dev::{self, Caller},
     packages,
     parts::{Part, Parts},
-    raw::{self, Message, Raw},
+    raw::{self, Message},
     scenario::Scenarios,
     shop::{CONNECT, Shop, refusal, until},
     wait,
 };
 use serde_json::Value;
-use std::{
-    process::Stdio,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{process::Stdio, sync::Arc, time::Duration};
 use tokio::task::JoinHandle;
 
 const SOON: Duration = Duration::from_secs(15);
@@ -375,4 +371,91 @@ async fn for_the_grant(shop: Arc<Shop>) {
     assert!(told.starts_with("57014"), "{told}");
     assert_eq!(orders(&shop).await, count - 3);
     terms(&shop, "hold: 20s").await;
+}
+
+/// Policies under which the access role `all` of an installation deletes if a reviewer agrees.
+const REVIEWED: &str = r#"
+@id("deletes")
+@review("group:reviewers")
+permit (principal, action == Action::"delete", resource);
+
+@id("rest")
+permit (principal, action in [Action::"connect", Action::"read", Action::"insert"], resource);
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_is_lost_while_a_statement_waits() {
+    let cluster = Cluster::start().await;
+    let mut parts = Parts::start(&cluster).await;
+    for (name, text) in
+        [("reviewed.cedar", REVIEWED), ("terms.yaml", "kind: Connection\nname: orders\nreviews: { hold: 2m }\n")]
+    {
+        std::fs::write(parts.path(name), text).unwrap();
+        let _ = parts.admin().run(&["apply", "--merge", parts.path(name).to_str().unwrap()]).ok();
+    }
+    let owner = client::connect(&cluster.url("postgres", SUPERUSER_PASSWORD, "app")).await;
+    let items = async || owner.query_one("select count(*) from items", &[]).await.unwrap().get::<_, i64>(0);
+    let before = items().await;
+    let url = dev::grant(parts.agent(), parts.admin(), "orders", "all", "30m").url;
+    // The control plane: the statement is not run, and waits on; once it is back, it can be approved.
+    let client = Arc::new(client::connect(&url).await);
+    let waiting = sends(&client, "delete from items where id = 1");
+    let review = id(&pending(parts.admin(), "id = 1").await);
+    parts.kill(Part::ControlPlane);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!waiting.is_finished());
+    assert_eq!(items().await, before);
+    parts.launch(Part::ControlPlane);
+    parts.until_up();
+    let approved = wait::until("it is approved", SOON * 2, || async {
+        let done = parts.admin().run(&["approve", &review]);
+        (done.code == 0).then_some(())
+    });
+    approved.await;
+    wait::within("it runs", SOON * 2, waiting).await.unwrap().unwrap();
+    assert_eq!(items().await, before - 1);
+    // The gateway: its client is gone, and with it what it waited for.
+    let waiting = sends(&client, "delete from items where id = 2");
+    let review = id(&pending(parts.admin(), "id = 2").await);
+    parts.kill(Part::Gateway);
+    assert!(wait::within("it fails", SOON, waiting).await.unwrap().is_err());
+    parts.launch(Part::Gateway);
+    parts.until_up();
+    wait::until("it is withdrawn", SOON * 2, || async {
+        let status = parts.admin().run(&["reviews", &review, "--json"]).json()["status"].clone();
+        (status == "withdrawn").then_some(())
+    })
+    .await;
+    assert_eq!(items().await, before - 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a minute: `make test-long` runs it"]
+async fn a_thousand_reviews_wait_at_once() {
+    const SESSIONS: usize = 50;
+    const EACH: usize = 20;
+    let shop = Shop::start().await;
+    shop.apply(&(CONNECT.to_owned() + POLICIES));
+    until(&shop.client("write").await, "truncate orders", true).await;
+    terms(&shop, "hold: 500ms").await;
+    let url = shop.grant("write").url;
+    // A session has one that waits: the others of its statements wait with tickets, for their clients to come back.
+    let mut sessions = Vec::new();
+    for session in 0..SESSIONS {
+        let url = url.clone();
+        sessions.push(tokio::spawn(async move {
+            let client = client::connect(&url).await;
+            for number in 0..EACH {
+                let told =
+                    refusal(&client, &format!("delete from orders where id = {}", session * EACH + number)).await;
+                assert!(told.as_ref().is_some_and(|told| told.starts_with("57014")), "{told:?}");
+            }
+        }));
+    }
+    for session in sessions {
+        session.await.unwrap();
+    }
+    let reviews = shop.dev.admin().run(&["reviews", "--status", "pending", "--json"]).json();
+    assert_eq!(reviews.as_array().unwrap().len(), SESSIONS * EACH);
+    assert_eq!(orders(&shop).await, 10);
 }

@@ -296,10 +296,13 @@ impl Pipeline {
             }
         }
         if let Some(message) = bytes.get(..header.total()) {
+            let (edited, total) = (self.instead(), header.total());
+            let message = edited.as_deref().unwrap_or(message);
+            let header = frame::header(message)?.unwrap_or(header);
             let _ = self.message(header, message, to_server)?;
             self.hold = None;
             self.values_end();
-            return Ok(header.total());
+            return Ok(total);
         }
         let passes = match header.tag {
             // Data of COPY passes as it comes.
@@ -484,18 +487,10 @@ impl Pipeline {
     /// Whether a statement may run, with the values that the portal is bound with, and how it is sent.
     fn decide(&mut self, statement: &inspect::Statement, portal: Option<&[u8]>, failed: bool) -> (Decision, Way) {
         let mut decision = decide::decide(statement, &mut self.judge, &self.inspector, failed);
-        let Answer::Allow(terms) = &mut decision.answer else { return (decision, Way::Free) };
-        if let Some(terms) = terms.as_mut().filter(|terms| terms.consent.is_some())
-            && statement.kind != StatementKind::Parse
-        {
-            match self.consented(portal) {
-                Ok(approval) => {
-                    terms.limits.tighten(&approval.limits());
-                    decision.review = Some(approval.review);
-                }
-                Err(refused) => return (refused.into(), Way::Free),
-            }
+        if let Err(refused) = self.agree(statement, portal, &mut decision) {
+            return (refused.into(), Way::Free);
         }
+        let Answer::Allow(terms) = &decision.answer else { return (decision, Way::Free) };
         let values = portal.and_then(|portal| self.asking.of(portal));
         if let Err(report) = self.judge.draw(statement, terms.as_deref(), values) {
             return (Refused::from(report).into(), Way::Free);

@@ -266,8 +266,8 @@ async fn a_decision_that_is_not_for_this_statement_is_none() {
 
 #[tokio::test]
 async fn an_approval_is_for_nothing_but_what_it_was_given_for() {
-    let key = |text: &[u8], settings: &[&str]| {
-        let mut reviewed = Reviewed::new();
+    let mut reviewed = Reviewed::new();
+    let mut key = |text: &[u8], settings: &[&str]| {
         let out = reviewed.0.session.client(text);
         // The Parse of a batch goes on, and the server is asked for its answer.
         if !out.is_empty() {
@@ -278,8 +278,12 @@ async fn an_approval_is_for_nothing_but_what_it_was_given_for() {
         reviewed.0.held();
         let ask = reviewed.asked();
         assert_eq!(reviewed.stands(&ask, State::None), b"");
-        let shown = reviewed.asked().statement.unwrap().literals;
+        let asked = reviewed.asked();
+        let shown = asked.statement.unwrap().literals;
         let shown: Vec<_> = shown.into_iter().map(|literal| (literal.name, literal.text)).collect();
+        let stand_in = reviewed.stands(&ask, State::Denied);
+        reviewed.0.refused(&stand_in, "42501");
+        reviewed.0.session.server(READY, 64);
         (ask.key, ask.shape, ask.literals, shown)
     };
     let with = |value: &[u8]| {
@@ -290,18 +294,18 @@ async fn an_approval_is_for_nothing_but_what_it_was_given_for() {
             out.extend(value);
             out.extend([0, 0]);
         });
+        put_message(&mut out, b'S', |_| {});
         out
     };
     let utc = ["TimeZone", "UTC"];
-    let of = |text: &str| key(&query(text), &utc);
     let insert = "INSERT INTO secrets VALUES (7)";
-    let one = of(insert);
-    assert_eq!(one, of(insert));
+    let one = key(&query(insert), &utc);
+    assert_eq!(one, key(&query(insert), &utc));
     let named = |name: &str, text: &str| vec![(name.to_owned(), text.to_owned())];
     assert_eq!(one.3, named("id", "7"));
     for other in [
-        of("INSERT INTO secrets VALUES (8)"),
-        of("INSERT INTO secrets  VALUES (7)"),
+        key(&query("INSERT INTO secrets VALUES (8)"), &utc),
+        key(&query("INSERT INTO secrets  VALUES (7)"), &utc),
         key(&query(insert), &["TimeZone", "CET"]),
         key(&batch(insert), &utc),
         key(&with(b"7"), &utc),
@@ -309,15 +313,15 @@ async fn an_approval_is_for_nothing_but_what_it_was_given_for() {
     ] {
         assert_ne!(one.0, other.0);
     }
-    assert_ne!(of("DELETE FROM orders").0, of("DELETE FROM people").0);
+    assert_ne!(key(&query("DELETE FROM orders"), &utc).0, key(&query("DELETE FROM people"), &utc).0);
     // Those that differ in literals or values only have a shape in common.
-    let (literal, bound) = (of("INSERT INTO secrets VALUES (8)"), key(&with(b"7"), &utc));
+    let (literal, bound) = (key(&query("INSERT INTO secrets VALUES (8)"), &utc), key(&with(b"7"), &utc));
     assert!(one.1 == literal.1 && one.2 != literal.2);
-    assert_ne!(one.1, of("INSERT INTO secrets (id) VALUES (7)").1);
+    assert_ne!(one.1, key(&query("INSERT INTO secrets (id) VALUES (7)"), &utc).1);
     let other = key(&with(b"8"), &utc);
     assert!(bound.0 != other.0 && bound.1 == other.1 && bound.2 != other.2);
     assert_eq!(other.3, named("id", "8"));
-    assert!(of("DELETE FROM orders").1.is_empty(), "nothing can be left free");
+    assert!(key(&query("DELETE FROM orders"), &utc).1.is_empty(), "nothing can be left free");
 }
 
 #[tokio::test]
@@ -570,4 +574,45 @@ async fn an_approval_bounds_what_it_changes() {
     let told = reviewed.0.session.server(&failed, 4096);
     assert_eq!(field(&told[5..], b'C'), Some(&b"53400"[..]));
     assert!(asks(&told, "13 rows") && asks(&told, "the review rev_1 is 12"), "{}", String::from_utf8_lossy(&told));
+}
+
+#[tokio::test]
+async fn what_was_approved_in_its_place_is_decided_as_itself() {
+    for (edited, runs) in [
+        ("DELETE FROM people", None),
+        ("INSERT INTO orders VALUES (1)", None),
+        ("UPDATE orders SET id = 1", Some("42501")),
+        ("DELETE FROM nowhere", Some("42P01")),
+    ] {
+        let mut reviewed = Reviewed::new();
+        reviewed.0.session.client(&query(DELETE));
+        let ask = reviewed.pending();
+        assert!(ask.statement.as_ref().unwrap().editable);
+        let decision = ReviewDecision { edited_sql: Some(edited.into()), ..Reviewed::decision(&ask) };
+        let out = reviewed.claims(&ask, &decision);
+        match runs {
+            None => assert_eq!(out, query(edited)),
+            Some(code) => reviewed.0.refused(&out, code),
+        }
+        assert_eq!(reviewed.reviews(), [if runs.is_none() { "rev_1" } else { "" }]);
+    }
+    // It needs more than this one.
+    let mut reviewed = Reviewed::new();
+    reviewed.0.apply(
+        &POLICIES.replace("@id(\"secrets\") @review(\"group:dba\")", "@id(\"secrets\") @review(\"group:dba 2\")"),
+    );
+    reviewed.0.session.client(&query(DELETE));
+    let ask = reviewed.pending();
+    let edited_sql = Some("INSERT INTO secrets VALUES (1)".into());
+    let out = reviewed.claims(&ask, &ReviewDecision { edited_sql, ..Reviewed::decision(&ask) });
+    reviewed.0.refused(&out, "42501");
+    // What has values cannot be replaced.
+    let mut reviewed = Reviewed::new();
+    reviewed.0.batch(&parse("s", DELETE), &backend(b'1', b""));
+    reviewed.0.session.client(&bind_execute("s"));
+    let ask = reviewed.pending();
+    assert!(!ask.statement.as_ref().unwrap().editable);
+    let decision = ReviewDecision { edited_sql: Some(DELETE.into()), ..Reviewed::decision(&ask) };
+    let out = reviewed.claims(&ask, &decision);
+    reviewed.0.refused(&out, "0A000");
 }

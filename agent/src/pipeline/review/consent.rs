@@ -23,6 +23,13 @@ impl Consent {
             self.message = message.cloned();
         }
     }
+
+    /// Whether nothing more is needed for another text than what was needed for this one.
+    pub fn covers(&self, other: &Self) -> bool {
+        let has =
+            |(group, count): (&Arc<str>, &u32)| self.review.approvals.get(group).is_some_and(|given| given >= count);
+        other.review.approvals.iter().all(has)
+    }
 }
 
 impl fmt::Display for Consent {

@@ -34,6 +34,8 @@ pub struct Approval {
     pub review: Rc<str>,
     /// The most rows that it may change.
     max_rows: Option<u64>,
+    /// What runs in its place.
+    edited: Option<Rc<str>>,
     /// It has to begin before.
     until: Micros,
 }
@@ -291,9 +293,11 @@ impl Hold {
     }
 
     fn decided(&mut self, decision: ReviewDecision) {
-        let ReviewDecision { key, expires_at_us, max_rows, review_id, .. } = decision;
-        let approval = Approval { review: review_id.into(), max_rows, until: Micros(expires_at_us) };
-        if !self.is_mine(&key) {
+        let ReviewDecision { key, expires_at_us, max_rows, review_id, edited_sql, .. } = decision;
+        let (edited, until) = (edited_sql.map(Into::into), Micros(expires_at_us));
+        let approval = Approval { review: review_id.into(), max_rows, edited, until };
+        let is_editable = self.shown.as_ref().is_some_and(|shown| shown.editable);
+        if !self.is_mine(&key) || (approval.edited.is_some() && !is_editable) {
             self.refuse(told::changed());
         } else if !approval.holds(Micros::now()) {
             self.refuse(told::too_late());
@@ -322,6 +326,14 @@ impl Hold {
     /// Whether what was agreed to is what would run now.
     pub(super) fn is_for(&self, subject: &Subject) -> bool {
         self.subject.as_ref().is_some_and(|asked| asked.key == subject.key)
+    }
+
+    /// The text that runs in its place.
+    pub(super) fn edited(&self) -> Option<Rc<str>> {
+        match &self.stage {
+            Stage::Done(Ok(approval)) => approval.edited.clone(),
+            _ => None,
+        }
     }
 
     /// Whether it was agreed to.

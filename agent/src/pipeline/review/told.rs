@@ -94,6 +94,15 @@ pub fn cancelled() -> Report {
     }
 }
 
+/// What was approved in its place needs more than that.
+pub fn needs_more(consent: &Consent) -> Report {
+    Report::new(
+        "42501",
+        format!("the text that was approved in the place of this statement needs the consent of {consent}"),
+        "Send that text itself.",
+    )
+}
+
 /// A decision that came too late, or is not for what would run now.
 pub fn changed() -> Report {
     Report::new(

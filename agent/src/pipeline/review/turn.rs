@@ -3,18 +3,18 @@
 use super::{Approval, Hold, hold::Needs, standing, told, values::Values};
 use crate::pipeline::{
     Asked, Fatal, Pipeline,
-    decide::Refused,
+    decide::{Answer, Decision, Refused},
     inspect::{self, Statement},
     judge::reviewed::{RunWith, Subject, Wanted},
     preview::Preview,
 };
-use postern_proto::v1::review_left::Why;
+use postern_proto::v1::{StatementKind, review_left::Why};
 use postern_types::time::Micros;
 use postern_wire::{
     ProtocolError,
     error::{Report, Severity},
     frame::{self, HEADER_BYTES, Header, put_message},
-    frontend,
+    frontend::{self, put_query},
 };
 use std::task::{Context, Poll, ready};
 
@@ -229,8 +229,41 @@ impl Pipeline {
         Ok(subject.map(|subject| (subject, self.judge.shown(wanted, &statement))))
     }
 
+    /// The Query that runs in place of the one that was held, where people have agreed to that.
+    pub(in crate::pipeline) fn instead(&self) -> Option<Vec<u8>> {
+        let edited = self.hold.as_ref()?.edited()?;
+        let mut message = Vec::new();
+        put_query(&mut message, &edited);
+        Some(message)
+    }
+
+    /// Sees to it that a statement which policies let run with people's consent has that.
+    pub(in crate::pipeline) fn agree(
+        &mut self,
+        statement: &Statement,
+        portal: Option<&[u8]>,
+        decision: &mut Decision,
+    ) -> Result<(), Refused> {
+        let Answer::Allow(terms) = &mut decision.answer else { return Ok(()) };
+        let consent = terms.as_ref().and_then(|terms| terms.consent.as_deref());
+        let held = self.hold.as_ref().filter(|hold| statement.kind == StatementKind::Query && hold.edited().is_some());
+        // It is another text than the one that was asked about.
+        if let (Some(hold), Some(consent)) = (held, consent)
+            && !hold.wanted.consent.covers(consent)
+        {
+            return Err(told::needs_more(consent).into());
+        }
+        if statement.kind == StatementKind::Parse || (consent.is_none() && held.is_none()) {
+            return Ok(());
+        }
+        let approval = self.consented(portal)?;
+        terms.get_or_insert_default().limits.tighten(&approval.limits());
+        decision.review = Some(approval.review);
+        Ok(())
+    }
+
     /// By what a statement runs that needs people's consent: the one that was held, or what its portal was bound by.
-    pub(in crate::pipeline) fn consented(&mut self, portal: Option<&[u8]>) -> Result<Approval, Refused> {
+    fn consented(&mut self, portal: Option<&[u8]>) -> Result<Approval, Refused> {
         match portal {
             None => self.take_hold(),
             Some(portal) => match self.approved.get(portal) {

@@ -1,16 +1,17 @@
 //! What statements are decided by, as the control plane signed it for this process: policies, and of each connection
 //! whether it is frozen, what is tagged and how that is masked.
 
-use crate::masked::wanted::Wanted;
+use crate::{masked::wanted::Wanted, signed::is_genuine};
 use arc_swap::{ArcSwapOption, Guard};
-use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use parking_lot::Mutex;
 use postern_policy::{
     Policies, Problem, Source,
     objects::{Kind, Objects},
     subject::Tags,
 };
-use postern_proto::v1::{ConnectionFacts, POLICIES_CONTEXT, PolicyBundle, PolicyFile, SignedPolicyBundle, Tag};
+use postern_proto::v1::{
+    ConnectionFacts, POLICIES_CONTEXT, PolicyBundle, PolicyFile, ReviewTerms, SignedPolicyBundle, Tag,
+};
 use postern_sql::facts::Name;
 use prost::Message;
 use std::{
@@ -73,6 +74,8 @@ pub struct Facts {
     pub masks: Option<Wanted>,
     /// Functions that change nothing but rows, so that a roll-back undoes all that they do.
     pub undoable_functions: BTreeSet<Name>,
+    /// How long statements wait for people.
+    pub reviews: ReviewTerms,
 }
 
 /// What is in force in this process. `load` is for each statement: it takes no lock.
@@ -109,10 +112,7 @@ impl Current {
     /// # Errors
     /// When any of its conditions does not hold; then what was in force stays so.
     pub fn take(&self, signed: &SignedPolicyBundle, keys: &[Vec<u8>]) -> Result<Arc<Rules>, BundleError> {
-        let message = [POLICIES_CONTEXT, &signed.bundle].concat();
-        let genuine =
-            keys.iter().any(|key| UnparsedPublicKey::new(&ED25519, key).verify(&message, &signed.signature).is_ok());
-        if !genuine {
+        if !is_genuine(POLICIES_CONTEXT, &signed.bundle, &signed.signature, keys) {
             return Err(BundleError::Signature);
         }
         let bundle = PolicyBundle::decode(signed.bundle.clone()).map_err(|_| BundleError::Signature)?;
@@ -187,7 +187,8 @@ pub(crate) fn facts(facts: ConnectionFacts) -> (String, Facts) {
     };
     let undoable = facts.undoable_functions.into_iter();
     let undoable_functions = undoable.map(|name| Name { schema: name.schema.into(), name: name.name.into() }).collect();
-    (facts.name, Facts { frozen: facts.frozen, objects, masks, undoable_functions })
+    let reviews = facts.reviews.unwrap_or_default();
+    (facts.name, Facts { frozen: facts.frozen, objects, masks, reviews, undoable_functions })
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ impl Review {
         self.approvals.is_empty()
     }
 
-    /// Adds what another review asks for: what one of them leaves to a number of rows the other one must, too.
+    /// Adds what another permit asks for: all of it is needed, and what one leaves to a number of rows the other one must, too.
     pub fn merge(&mut self, other: &Self) {
         self.above = match (self.is_none(), other.is_none()) {
             (true, _) => other.above,

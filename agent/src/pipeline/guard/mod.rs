@@ -224,7 +224,7 @@ impl Guard {
     /// Sends a statement on, and watches it from now on. Whether the server is asked to describe its portal first.
     pub fn begin(&mut self, begins: Begins<'_>, message: &[u8], to_server: &mut Vec<u8>) -> bool {
         let Begins { seq, way, text, portal, terms, by_itself } = begins;
-        let Terms { limits, masks } = terms.map(|terms| *terms).unwrap_or_default();
+        let Terms { limits, masks, .. } = terms.map(|terms| *terms).unwrap_or_default();
         let is_timed = limits.time.is_some();
         let veil = masks.filter(|masks| masks.hides()).map(Veil::new);
         let described = way.is_execute() && veil.is_some();
@@ -677,7 +677,7 @@ mod tests {
     fn what_cannot_be_counted_is_refused_whenever_it_was_prepared() {
         let mut guard = Guard::new(None, false);
         let limits = Limits { written: Some(Bound { most: 1, by: "p".into() }), ..Limits::default() };
-        let terms = Terms { limits, masks: None };
+        let terms = Terms { limits, ..Terms::default() };
         let uncounted = executed("CALL p()");
         assert_eq!(guard.admit(&uncounted, Some(&terms)).unwrap_err().sqlstate, "0A000");
         assert_eq!(guard.admit(&uncounted, None), Ok(Way::Free));
@@ -685,7 +685,7 @@ mod tests {
         assert_eq!(of(&mut guard, "DELETE FROM t"), Ok(Way::Execute { counted: false }));
         let written = "WITH gone AS (DELETE FROM t RETURNING a) SELECT a FROM gone";
         assert_eq!(of(&mut guard, written), Ok(Way::Execute { counted: true }));
-        let terms = Terms { limits: Limits { writes_besides: true, ..terms.limits }, masks: None };
+        let terms = Terms { limits: Limits { writes_besides: true, ..terms.limits }, ..Terms::default() };
         assert_eq!(guard.admit(&executed("DELETE FROM t"), Some(&terms)), Ok(Way::Execute { counted: true }));
         assert_eq!(guard.admit(&executed("COMMIT"), Some(&terms)), Ok(Way::Execute { counted: false }));
     }

@@ -76,6 +76,7 @@ pub async fn bundle(
         safe_channels: row.document.safe_channels.clone(),
         reviews: None,
         undoable_functions: Vec::new(),
+        detectors: row.document.detectors.iter().map(|kind| kind.as_str().to_owned()).collect(),
     };
     let file = |(name, text)| PolicyFile { name, text };
     Ok(Some(PolicyBundle {
@@ -89,7 +90,7 @@ pub async fn bundle(
 }
 
 /// `schema`, `schema.table` or `schema.table.column`, as apply has checked it.
-fn tagged(place: &str, tag: &str) -> Tag {
+pub fn tagged(place: &str, tag: &str) -> Tag {
     let mut parts = place.splitn(3, '.').map(str::to_owned);
     let mut next = || parts.next().unwrap_or_default();
     Tag { schema: next(), relation: next(), column: next(), tag: tag.to_owned() }
@@ -101,7 +102,8 @@ fn qualified(name: &str) -> QualifiedName {
     QualifiedName { schema: schema.to_owned(), name: name.to_owned() }
 }
 
-fn masked(tag: &str, masking: &document::Masking) -> TagMask {
+/// How values with a tag are masked, as the protocol writes it.
+pub fn masked(tag: &str, masking: &document::Masking) -> TagMask {
     let (mask, keep) = match masking.mask() {
         document::Mask::Redact => (Mask::Redact, 0),
         document::Mask::Null => (Mask::Null, 0),

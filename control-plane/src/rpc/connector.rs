@@ -274,6 +274,7 @@ impl Attached {
             }
             Some(Message::Analysed(answer)) => self.core.hub.analysed(&self.key, answer),
             Some(Message::Scanned(answer)) => self.core.hub.scanned(&self.key, answer),
+            Some(Message::MasksChecked(answer)) => self.core.hub.masks_checked(&self.key, answer),
             Some(Message::Hello(_)) => return Err(Status::invalid_argument("Hello is said once")),
             // A newer connector says more than this control plane knows.
             Some(Message::ReviewAsk(_) | Message::ReviewClaim(_) | Message::ReviewLeft(_)) | None => {}

@@ -8,6 +8,7 @@ mod check;
 mod connection;
 mod diff;
 mod masks;
+mod notification;
 pub(crate) mod policies;
 mod principal;
 
@@ -26,7 +27,7 @@ use postern_types::time::Micros;
 use serde_json::{Map, Value, json};
 
 /// What documents are.
-const KINDS: [&str; 5] = ["User", "Agent", "Group", "Connection", "Policy"];
+const KINDS: [&str; 6] = ["User", "Agent", "Group", "Connection", "Policy", "Notification"];
 
 /// The most documents, and the most files of policies, of one call.
 const MAX_DOCUMENTS: usize = 1000;
@@ -170,6 +171,7 @@ impl<'a> Run<'a> {
         let difference = match kind {
             "User" | "Agent" => self.principal(kind, &name, fields, delete).await?,
             "Group" => self.group(&name, fields, delete).await?,
+            "Notification" => self.notification(&name, fields, delete).await?,
             _ => self.connection(&name, fields, delete, &sourced.source).await?,
         };
         self.record(difference, json!({})).await

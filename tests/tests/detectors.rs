@@ -118,7 +118,10 @@ async fn what_is_found_in_text_without_a_tag_is_replaced_by_every_route() {
         "select n from notes n",
         "select row_to_json(n), to_jsonb(n) from notes n",
         "explain (verbose) select 'kim@notes.example' from notes",
-        "begin; declare c cursor for select body from notes; fetch all from c; commit",
+        "begin",
+        "declare c cursor for select body from notes",
+        "fetch all from c",
+        "commit",
     ] {
         let messages = reader.query(sql).await;
         assert!(sql.starts_with("select n from") || !has(&messages, ADDRESS), "{sql}: {messages:?}");
@@ -212,11 +215,10 @@ async fn a_mask_that_does_not_suit_its_column_is_refused_before_it_is_applied() 
     // Nobody knows what is in a database that is not there: it is applied, and said.
     let elsewhere = "kind: Connection\nname: elsewhere\ndatabase: postgresql://127.0.0.1:1/none\nconnector: dev\n\
         roles: { read: { mode: shared } }\ntags: { public.a.b: x.n }\nmasks: { x.n: email }\n";
-    for why in ["does not serve it yet", "cannot reach the database"] {
+    let not_yet = "does not serve it yet";
+    for first in [true, false] {
         let done = apply(&dev, "apply", elsewhere);
-        assert!(
-            done.code == 0 && done.stdout.contains("was not checked") && done.stdout.contains(why),
-            "{why}: {done:?}"
-        );
+        assert!(done.code == 0 && done.stdout.contains("was not checked"), "{done:?}");
+        assert_eq!(done.stdout.contains(not_yet), first, "{done:?}");
     }
 }

@@ -146,14 +146,15 @@ impl Policy {
         };
         for (column, output) in result.columns.iter_mut().zip(&statement.output.columns) {
             let is_text = column.ty.is_none_or(|ty| is_text(&resolve::column_type(view.catalog, ty, -1).0));
-            column.exempt = !is_text
-                || (!output.origins.is_empty()
-                    && output.origins.iter().all(|Origin { relation, column }| match column {
-                        Some(column) => exempt(relation, column),
-                        None => view.catalog.relation(&relation.schema, &relation.name).is_some_and(|relation| {
-                            relation.columns.iter().all(|column| exempt(&relation.name, &column.name))
-                        }),
-                    }));
+            // In other types nothing is looked for: nobody need be asked.
+            column.exempt = is_text
+                && !output.origins.is_empty()
+                && output.origins.iter().all(|Origin { relation, column }| match column {
+                    Some(column) => exempt(relation, column),
+                    None => view.catalog.relation(&relation.schema, &relation.name).is_some_and(|relation| {
+                        relation.columns.iter().all(|column| exempt(&relation.name, &column.name))
+                    }),
+                });
         }
         Ok(())
     }

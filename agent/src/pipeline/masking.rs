@@ -16,7 +16,7 @@ use postern_mask::{
 use postern_policy::{Decision, Moment, Obligations, Outcome, Plan as Policies, objects::Describe};
 use postern_sql::{
     Catalog,
-    catalog::FIRST_USER_OID,
+    catalog::{FIRST_USER_OID, TypeKind},
     facts::{self, Action, Name, Origin, Place},
 };
 use postern_wire::error::Report;
@@ -145,7 +145,7 @@ impl Policy {
             matches!(decision.outcome, Outcome::Allow { obligations } if obligations == Obligations::default())
         };
         for (column, output) in result.columns.iter_mut().zip(&statement.output.columns) {
-            let is_text = column.ty.is_none_or(|ty| is_text(&resolve::column_type(view.catalog, ty, -1).0));
+            let is_text = column.ty.is_none_or(|ty| is_text(&text_type(view.catalog, ty)));
             // In other types nothing is looked for: nobody need be asked.
             column.exempt = is_text
                 && !output.origins.is_empty()
@@ -164,12 +164,22 @@ impl Policy {
 #[must_use]
 pub fn texts(catalog: &Catalog, result: &Expected) -> BTreeMap<u32, Type> {
     let own = result.columns.iter().filter_map(|column| column.ty).filter(|ty| *ty >= FIRST_USER_OID);
-    own.map(|ty| (ty, resolve::column_type(catalog, ty, -1).0)).filter(|(_, ty)| is_text(ty)).collect()
+    own.map(|ty| (ty, text_type(catalog, ty))).filter(|(_, ty)| is_text(ty)).collect()
+}
+
+/// A type as detectors tell types apart.
+fn text_type(catalog: &Catalog, oid: u32) -> Type {
+    let composite = |oid| catalog.type_by_oid(oid).is_some_and(|ty| ty.kind == TypeKind::Composite);
+    match catalog.type_by_oid(oid) {
+        Some(_) if composite(oid) => Type::Row,
+        Some(ty) if ty.array && composite(ty.of) => Type::Row.into_array(),
+        _ => resolve::column_type(catalog, oid, -1).0,
+    }
 }
 
 fn is_text(ty: &Type) -> bool {
     match ty {
-        Type::Text(_) | Type::Json | Type::Jsonb => true,
+        Type::Text(_) | Type::Json | Type::Jsonb | Type::Row => true,
         Type::Array(element) => is_text(element),
         _ => false,
     }

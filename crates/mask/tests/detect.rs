@@ -161,6 +161,23 @@ fn columns_without_a_tag() {
     let other = masker(Type::text()).in_encoding(Encoding::AsciiInside);
     assert_eq!(put(&other, text, b"\x83\x40a@b.com"), (Put::Value, b"[redacted]".to_vec()));
     assert!(Masker::detecting(all(), Type::Date).is_none());
+    // A composite, and an array of them; in binary each field by its type.
+    let rows = masker(Type::of(2249, -1));
+    assert_eq!(put(&rows, text, b"(1,\"a \"\"b\"\" c@d.com\")"), (Put::Value, b"(1,\"a \"\"b\"\" [email]\")".to_vec()));
+    assert_eq!(
+        put(&masker(Type::of(2287, -1)), text, b"{\"(1,a@b.com)\"}"),
+        (Put::Value, b"{\"(1,[email])\"}".to_vec())
+    );
+    let field = |oid: u32, value: &[u8]| {
+        [&oid.to_be_bytes()[..], &u32::try_from(value.len()).unwrap().to_be_bytes(), value].concat()
+    };
+    let null = [&25u32.to_be_bytes()[..], &[0xff; 4]].concat();
+    let row = |mail: &[u8]| {
+        [&4u32.to_be_bytes()[..], &field(23, &[0, 0, 0, 7]), &field(25, mail), &null, &field(1043, b"x")].concat()
+    };
+    assert_eq!(put(&rows, binary, &row(b"a@b.com")), (Put::Value, row(b"[email]")));
+    assert_eq!(put(&rows, binary, &row(b"none")), (Put::Same, row(b"none")));
+    assert_eq!(put(&rows, binary, &row(b"none")[..9]), (Put::Null, b"".to_vec()));
     // What was found is counted by kind, and the values that it was found in.
     let counted = masker(Type::text());
     for value in [&b"a@b.com, c@d.com or 123-45-6789"[..], b"nothing", b"e@f.com"] {

@@ -1,6 +1,7 @@
 //! One value: what a mask makes of it, in text and in binary format.
 //!
-//! By type: [`text`], [`number`] with [`decimal`], [`date`] with [`calendar`], [`bytes`]; [`mod@array`] masks each element.
+//! By type: [`text`], [`number`] with [`decimal`], [`date`] with [`calendar`], [`bytes`]; [`mod@array`] masks each element, [`row`] what detectors find in the
+//! fields of a composite.
 //! Keyed masks take the digest of one canonical form of a value, so that its text and its binary form are masked alike.
 
 mod array;
@@ -9,6 +10,7 @@ mod calendar;
 mod date;
 mod decimal;
 mod number;
+mod row;
 mod text;
 
 use crate::{
@@ -137,11 +139,11 @@ impl Masker {
     }
 
     /// For a column without a tag: replaces what is found in its values. Nothing is looked for in types other than text,
-    /// JSON and arrays of them: there is no masker for those. What is too long to be looked at is redacted.
+    /// JSON, composites and arrays of them: there is no masker for those. What is too long to be looked at is redacted.
     #[must_use]
     pub fn detecting(kinds: Detectors, ty: Type) -> Option<Self> {
         let element = if let Type::Array(element) = &ty { element } else { &ty };
-        let is_text = matches!(element, Type::Text(_) | Type::Json | Type::Jsonb);
+        let is_text = matches!(element, Type::Text(_) | Type::Json | Type::Jsonb | Type::Row);
         is_text.then(|| Self::how(How::Detect(kinds), ty))
     }
 
@@ -227,7 +229,7 @@ impl Masker {
             Type::Date | Type::Timestamp | Type::TimestampTz => self.date(mask, ty, format, value, out),
             Type::Uuid => self.uuid(mask, format, value, out),
             Type::Bytea => self.bytea(mask, format, value, out),
-            Type::Json | Type::Jsonb | Type::Array(_) | Type::Other => None,
+            Type::Json | Type::Jsonb | Type::Array(_) | Type::Row | Type::Other => None,
         }
     }
 
@@ -254,6 +256,12 @@ impl Masker {
                 out.push(1);
                 detect::mask_json(text, kinds, out).map(count)
             }
+            // Quotes are doubled in it, and nothing else is written otherwise.
+            (Type::Row, Format::Text) if is_clear => {
+                count(detect::mask_spans(value, kinds, out));
+                Some(())
+            }
+            (Type::Row, Format::Binary) => row::binary(self, kinds, value, out),
             (Type::Json | Type::Jsonb, _) if is_clear => detect::mask_json(value, kinds, out).map(count),
             _ => None,
         }

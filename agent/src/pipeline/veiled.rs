@@ -127,7 +127,7 @@ async fn what_carries_no_tag_is_looked_through() {
     let address = "to kim@a.example";
     for (facts, shown) in [(ConnectionFacts::default(), address), (looks(), "to [email]")] {
         let mut fixture = Fixture::with("read", facts);
-        for text in ["SELECT id FROM orders", "SELECT version()", "SHOW server_version", "EXPLAIN SELECT 1"] {
+        for text in ["SELECT id FROM orders", "SELECT 'x'", "SHOW server_version", "EXPLAIN SELECT 1"] {
             fixture.session.client(&query(text));
             let answer = |value| [described(&[(0, 0, 25, 0)]), row(&[value]), complete(), READY.to_vec()].concat();
             assert_eq!(fixture.session.server(&answer(address), 3), answer(shown), "{text}");
@@ -143,7 +143,7 @@ async fn what_carries_no_tag_is_looked_through() {
     // A name that is not known is all of them.
     let mut fixture =
         Fixture::with("read", ConnectionFacts { detectors: vec!["new".into()], ..ConnectionFacts::default() });
-    fixture.session.client(&query("SELECT version()"));
+    fixture.session.client(&query("SELECT 'x'"));
     let answer = [described(&[(0, 0, 25, 0)]), row(&[address]), complete(), READY.to_vec()].concat();
     assert!(!has(&fixture.session.server(&answer, 3), "kim"));
 }

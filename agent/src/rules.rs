@@ -4,6 +4,7 @@
 use crate::{masked::wanted::Wanted, signed::is_genuine};
 use arc_swap::{ArcSwapOption, Guard};
 use parking_lot::Mutex;
+use postern_mask::detect::{Detector, Detectors};
 use postern_policy::{
     Policies, Problem, Source,
     objects::{Kind, Objects},
@@ -76,6 +77,8 @@ pub struct Facts {
     pub undoable_functions: BTreeSet<Name>,
     /// How long statements wait for people.
     pub reviews: ReviewTerms,
+    /// What is looked for where nothing is tagged.
+    pub detectors: Detectors,
 }
 
 /// What is in force in this process. `load` is for each statement: it takes no lock.
@@ -188,7 +191,15 @@ pub(crate) fn facts(facts: ConnectionFacts) -> (String, Facts) {
     let undoable = facts.undoable_functions.into_iter();
     let undoable_functions = undoable.map(|name| Name { schema: name.schema.into(), name: name.name.into() }).collect();
     let reviews = facts.reviews.unwrap_or_default();
-    (facts.name, Facts { frozen: facts.frozen, objects, masks, reviews, undoable_functions })
+    let detectors = detectors(&facts.detectors);
+    (facts.name, Facts { frozen: facts.frozen, objects, masks, reviews, undoable_functions, detectors })
+}
+
+/// Detectors by their names. Of one that this connector does not know, all are used.
+fn detectors(names: &[String]) -> Detectors {
+    let named = |name: &String| Detector::ALL.into_iter().find(|known| known.as_str() == name);
+    let known: Option<Vec<_>> = names.iter().map(named).collect();
+    known.unwrap_or_else(|| Detector::ALL.to_vec()).into_iter().collect()
 }
 
 #[cfg(test)]

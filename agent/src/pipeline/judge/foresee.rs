@@ -3,7 +3,8 @@
 use super::{Judge, parsed::Parsed, quoted};
 use crate::pipeline::{
     inspect::Statement,
-    mask::Masks,
+    mask::{Expected, Masks},
+    masking,
     preview::{Of, Preview, Screen, Target, Trial},
 };
 use postern_mask::Encoding;
@@ -64,7 +65,7 @@ impl Judge {
             trial,
             target,
             named,
-            withholds: self.policy.masks_anything(),
+            withholds: self.policy.masks_anything() || !self.policy.detectors().is_empty(),
             notes,
         })
     }
@@ -227,7 +228,8 @@ impl Judge {
 
     /// What hides what is masked of the rows of a relation from whoever may see nothing of that.
     fn screen(&self, relation: &str) -> Option<Screen> {
-        if !self.policy.masks_anything() {
+        let detectors = self.policy.detectors();
+        if !self.policy.masks_anything() && detectors.is_empty() {
             return Some(Screen::new(None));
         }
         let sql = format!("SELECT shown.* FROM {relation} AS shown");
@@ -238,8 +240,12 @@ impl Judge {
         let covers = masked.iter().flat_map(|masked| &masked.result.columns);
         let tags = covers.filter_map(|column| column.cover.as_ref()?.tags.first().cloned()).collect();
         let keys = self.policy.keys(tags).ok()?;
+        // No column is exempt from what detectors look for.
+        let texts =
+            masking::texts(view.catalog, &Expected::of(statement, view.catalog, view.temp)).into_iter().collect();
         let (encoding, places) = (Encoding::named(&self.encoding), self.policy.masked_places(view));
-        Some(Screen::new(Some(Rc::new(Masks { statements: vec![masked], keys, encoding, places, reads: true }))))
+        let statements = vec![masked];
+        Some(Screen::new(Some(Rc::new(Masks { statements, keys, encoding, places, reads: true, detectors, texts }))))
     }
 }
 

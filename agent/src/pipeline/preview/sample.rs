@@ -42,7 +42,7 @@ impl Screen {
         let mut rows = Vec::new();
         for row in reply.rows.iter().take(MAX_ROWS) {
             let mut hidden = Vec::new();
-            let row = match &mut veil {
+            let seen = match &mut veil {
                 Some(veil) if veil.rewrites() => {
                     veil.begin(row.len());
                     veil.feed(row, &mut hidden).ok()?;
@@ -50,20 +50,27 @@ impl Screen {
                 }
                 _ => row,
             };
-            let values = texts(row).into_iter().enumerate().take(MAX_COLUMNS);
-            rows.push(SampleRow { values: values.map(|(at, text)| self.value(at, text)).collect() });
+            let values = texts(seen).into_iter().zip(texts(row)).enumerate().take(MAX_COLUMNS);
+            let value = |(at, (text, was)): (usize, (Option<String>, Option<String>))| SampleValue {
+                masked: text != was || self.covers(at),
+                text: text.map(cut),
+            };
+            rows.push(SampleRow { values: values.map(value).collect() });
         }
         Some((names, rows))
     }
 
-    fn value(&self, at: usize, text: Option<String>) -> SampleValue {
+    /// Whether a column is masked.
+    fn covers(&self, at: usize) -> bool {
         let statement = self.0.as_ref().and_then(|masks| masks.statements.first()?.as_ref());
-        let masked = statement.and_then(|masked| masked.result.columns.get(at)?.cover.as_ref()).is_some();
-        let cut = |text: String| match text.char_indices().nth(MAX_VALUE_CHARS) {
-            Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-            None => text,
-        };
-        SampleValue { text: text.map(cut), masked }
+        statement.and_then(|masked| masked.result.columns.get(at)?.cover.as_ref()).is_some()
+    }
+}
+
+fn cut(text: String) -> String {
+    match text.char_indices().nth(MAX_VALUE_CHARS) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
     }
 }
 

@@ -241,8 +241,7 @@ impl Judge {
         let tags = covers.filter_map(|column| column.cover.as_ref()?.tags.first().cloned()).collect();
         let keys = self.policy.keys(tags).ok()?;
         // No column is exempt from what detectors look for.
-        let texts =
-            masking::texts(view.catalog, &Expected::of(statement, view.catalog, view.temp)).into_iter().collect();
+        let texts = masking::texts(view.catalog, &Expected::of(statement, view.catalog, view.temp));
         let (encoding, places) = (Encoding::named(&self.encoding), self.policy.masked_places(view));
         let statements = vec![masked];
         Some(Screen::new(Some(Rc::new(Masks { statements, keys, encoding, places, reads: true, detectors, texts }))))

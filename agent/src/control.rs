@@ -3,7 +3,7 @@
 use crate::{
     gates::Bound,
     registry::End,
-    scan, trial,
+    scan, suited, trial,
     worker::{Common, Connection},
 };
 use postern_peer::Pauses;
@@ -187,6 +187,7 @@ async fn obey(common: &Common, told: &Told, command: Command) {
         Command::ReviewClaimed(claimed) => {
             common.reviews.claimed(claimed, &common.keeper.identity().ticket_keys);
         }
+        Command::CheckMasks(asked) => drop(tokio::spawn(suited::answer(common.clone(), asked))),
         Command::Drain(_) => common.registry.drain(),
         Command::Revoked(_) => {
             tracing::error!("this connector's identity was revoked; all sessions end");

@@ -4,6 +4,7 @@
 use crate::{masked::wanted::Wanted, signed::is_genuine};
 use arc_swap::{ArcSwapOption, Guard};
 use parking_lot::Mutex;
+use postern_mask::detect::{Detector, Detectors};
 use postern_policy::{
     Policies, Problem, Source,
     objects::{Kind, Objects},
@@ -74,6 +75,8 @@ pub struct Facts {
     pub masks: Option<Wanted>,
     /// How long statements wait for people.
     pub reviews: ReviewTerms,
+    /// What is looked for where nothing is tagged.
+    pub detectors: Detectors,
 }
 
 /// What is in force in this process. `load` is for each statement: it takes no lock.
@@ -183,7 +186,15 @@ pub(crate) fn facts(facts: ConnectionFacts) -> (String, Facts) {
             .map(|(name, columns)| (name, columns.into_iter().map(|(column, tags)| (column, shared(tags))).collect()))
             .collect(),
     };
-    (facts.name, Facts { frozen: facts.frozen, objects, masks, reviews: facts.reviews.unwrap_or_default() })
+    let (reviews, detectors) = (facts.reviews.unwrap_or_default(), detectors(&facts.detectors));
+    (facts.name, Facts { frozen: facts.frozen, objects, masks, reviews, detectors })
+}
+
+/// Detectors by their names. Of one that this connector does not know, all are used.
+fn detectors(names: &[String]) -> Detectors {
+    let named = |name: &String| Detector::ALL.into_iter().find(|known| known.as_str() == name);
+    let known: Option<Vec<_>> = names.iter().map(named).collect();
+    known.unwrap_or_else(|| Detector::ALL.to_vec()).into_iter().collect()
 }
 
 #[cfg(test)]

@@ -90,6 +90,11 @@ impl Fixture {
         Self { session, current, watched, counter: 1, tagged }
     }
 
+    /// The catalog was compared with the database just now.
+    pub(super) fn renew(&self) {
+        self.watched.put(snapshot("f1"));
+    }
+
     pub(super) fn apply(&mut self, text: &str) {
         self.counter += 1;
         let facts = facts(self.tagged.clone()).1;

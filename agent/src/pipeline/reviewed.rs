@@ -43,6 +43,12 @@ impl Reviewed {
         Self(fixture)
     }
 
+    /// What goes to the server now, however long the test has taken so far.
+    fn held(&mut self) -> Vec<u8> {
+        self.0.renew();
+        self.0.held()
+    }
+
     /// What the connector says next.
     fn said(&mut self) -> Option<Message> {
         self.0.session.said.try_recv().ok()
@@ -69,7 +75,7 @@ impl Reviewed {
     }
 
     fn settings_of(&mut self, row: &[&str]) {
-        let question = self.0.held();
+        let question = self.held();
         assert!(asks(&question, "pg_catalog.pg_policy"), "{}", String::from_utf8_lossy(&question));
         let row = row.iter().map(|value| Some((*value).to_owned())).collect();
         self.0.answers(&[row], b'I');
@@ -77,7 +83,7 @@ impl Reviewed {
 
     /// The same in a transaction, which holds so many locks.
     fn settings_within(&mut self, locks: &str) {
-        assert!(asks(&self.0.held(), "pg_catalog.pg_locks"));
+        assert!(asks(&self.held(), "pg_catalog.pg_locks"));
         let row = |values: &[&str]| values.iter().map(|value| Some((*value).to_owned())).collect();
         let complete = backend(b'C', b"SELECT 1\0");
         let first = [
@@ -102,7 +108,7 @@ impl Reviewed {
             reason: "use a WHERE".into(),
             url: "https://postern/reviews/rev_1".into(),
         });
-        self.0.held()
+        self.held()
     }
 
     /// Up to a review that waits.
@@ -112,7 +118,7 @@ impl Reviewed {
     }
 
     fn opened(&mut self) -> ReviewAsk {
-        assert_eq!(self.0.held(), b"");
+        assert_eq!(self.held(), b"");
         let ask = self.asked();
         assert!(ask.statement.is_none());
         assert_eq!(self.stands(&ask, State::None), b"");
@@ -148,7 +154,7 @@ impl Reviewed {
     fn claimed(&mut self, result: review_claimed::Result) -> Vec<u8> {
         let claimed = ReviewClaimed { session_id: "ses_x".into(), review_id: "rev_1".into(), result: Some(result) };
         self.0.session.reviews.claimed(claimed, &[KEY.public_key().as_ref().to_vec()]);
-        self.0.held()
+        self.held()
     }
 
     fn runs(&mut self, ask: &ReviewAsk) -> Vec<u8> {
@@ -192,7 +198,7 @@ async fn a_statement_runs_once_it_was_agreed_to() {
     assert_eq!(reviewed.0.session.client(&query(DELETE)), b"");
     // What needs nobody's consent does not wait.
     reviewed.settings();
-    assert_eq!(reviewed.0.held(), b"");
+    assert_eq!(reviewed.held(), b"");
     assert_eq!(reviewed.asked().key, ask.key, "the identical statement collects the decision");
 }
 
@@ -271,11 +277,11 @@ async fn an_approval_is_for_nothing_but_what_it_was_given_for() {
         let out = reviewed.0.session.client(text);
         // The Parse of a batch goes on, and the server is asked for its answer.
         if !out.is_empty() {
-            reviewed.0.held();
+            reviewed.held();
             reviewed.0.session.server(&backend(b'1', b""), 64);
         }
         reviewed.settings_of(settings);
-        reviewed.0.held();
+        reviewed.held();
         let ask = reviewed.asked();
         assert_eq!(reviewed.stands(&ask, State::None), b"");
         let asked = reviewed.asked();
@@ -349,8 +355,8 @@ async fn what_changed_while_it_waited_is_decided_anew() {
 async fn a_batch_waits_with_nothing_of_it_at_the_server() {
     let mut reviewed = Reviewed::new();
     assert_eq!(reviewed.0.session.client(&batch(DELETE)), parse("", DELETE));
-    assert_eq!(reviewed.0.held(), b"H\0\0\0\x04");
-    assert_eq!(reviewed.0.held(), b"", "its answer is under way");
+    assert_eq!(reviewed.held(), b"H\0\0\0\x04");
+    assert_eq!(reviewed.held(), b"", "its answer is under way");
     assert_eq!(reviewed.0.session.server(&backend(b'1', b""), 64), backend(b'1', b""));
     // The question ends with a Sync, so that the Parse's locks are gone.
     let ask = reviewed.pending();
@@ -384,10 +390,10 @@ async fn a_prepared_statement_waits_each_time() {
 async fn a_batch_whose_parse_fails_is_passed_over() {
     let mut reviewed = Reviewed::new();
     assert_eq!(reviewed.0.session.client(&batch(DELETE)), parse("", DELETE));
-    reviewed.0.held();
+    reviewed.held();
     let failed = Report::new("42P01", "no such table", "").encode(Severity::Error);
     assert_eq!(reviewed.0.session.server(&failed, 64), failed);
-    let rest = reviewed.0.held();
+    let rest = reviewed.held();
     assert!(!asks(&rest, "pg_policy") && rest.ends_with(SYNC), "{}", String::from_utf8_lossy(&rest));
     assert!(!rest.starts_with(b"B"), "whatever the server makes of it");
     assert_eq!(reviewed.0.session.server(READY, 64), READY);
@@ -400,7 +406,7 @@ async fn what_a_sync_would_commit_is_not_committed_for_it() {
     let insert = [parse("", "INSERT INTO orders VALUES (1)"), bind_execute("")].concat();
     let insert = &insert[..insert.len() - SYNC.len()];
     let out = reviewed.0.session.client(&[insert, &batch(DELETE)].concat());
-    let stand_in = [out, reviewed.0.held()].concat();
+    let stand_in = [out, reviewed.held()].concat();
     assert!(!asks(&stand_in, "pg_policy"));
     let before = [backend(b'1', b""), backend(b'2', b""), backend(b'C', b"INSERT 0 1\0"), backend(b'1', b"")].concat();
     assert_eq!(reviewed.0.session.server(&before, 64), before);
@@ -411,7 +417,7 @@ async fn what_a_sync_would_commit_is_not_committed_for_it() {
     let begin = &begin[..begin.len() - SYNC.len()];
     let out = reviewed.0.session.client(&[begin, &batch(DELETE)].concat());
     assert_eq!(out, [begin, &parse("", DELETE)].concat());
-    assert_eq!(reviewed.0.held(), b"H\0\0\0\x04");
+    assert_eq!(reviewed.held(), b"H\0\0\0\x04");
     let before = [backend(b'1', b""), backend(b'2', b""), backend(b'C', b"BEGIN\0"), backend(b'1', b"")].concat();
     reviewed.0.session.server(&before, 64);
     let ask = reviewed.pending();
@@ -429,7 +435,7 @@ async fn others_do_not_wait_for_locks_with_it() {
     };
     let mut reviewed = begun(0);
     reviewed.settings_within("2");
-    let out = reviewed.0.held();
+    let out = reviewed.held();
     reviewed.0.refused(&out, "0A000");
     for (hold_locks_ms, locks, hold_ms) in [(0, "0", 20_000), (5_000, "2", 5_000)] {
         let mut reviewed = begun(hold_locks_ms);
@@ -444,7 +450,7 @@ async fn others_do_not_wait_for_locks_with_it() {
     reviewed.0.session.client(&query("BEGIN"));
     reviewed.0.done("BEGIN", b'E');
     assert_eq!(reviewed.0.session.client(&query(DELETE)), b"");
-    let out = reviewed.0.held();
+    let out = reviewed.held();
     reviewed.0.refused(&out, "25P02");
 }
 
@@ -457,17 +463,17 @@ async fn the_client_may_give_it_up() {
     assert!(reviewed.0.session.pipeline.waits_for_people());
     assert!(reviewed.0.session.pipeline.cancel_held());
     assert!(!reviewed.0.session.pipeline.cancel_held());
-    let out = reviewed.0.held();
+    let out = reviewed.held();
     reviewed.0.refused(&out, "57014");
     assert_eq!(reviewed.left(), Some(Why::Cancelled));
     // While its session is being asked.
     let mut reviewed = Reviewed::new();
     reviewed.0.session.client(&query(DELETE));
-    assert!(asks(&reviewed.0.held(), "pg_policy"));
+    assert!(asks(&reviewed.held(), "pg_policy"));
     assert!(reviewed.0.session.pipeline.cancel_held());
-    assert_eq!(reviewed.0.held(), b"");
+    assert_eq!(reviewed.held(), b"");
     reviewed.0.answers(&[vec![Some("a".into()), Some("b".into())]], b'I');
-    let out = reviewed.0.held();
+    let out = reviewed.held();
     reviewed.0.refused(&out, "57014");
     // Or go.
     let mut reviewed = Reviewed::new();
@@ -484,7 +490,7 @@ async fn whoever_waits_for_too_long_gets_a_ticket() {
     reviewed.0.session.client(&query(DELETE));
     reviewed.pending();
     tokio::time::sleep(Duration::from_millis(80)).await;
-    let stand_in = reviewed.0.held();
+    let stand_in = reviewed.held();
     assert_eq!(reviewed.left(), Some(Why::Ticket));
     let failed = Report::new("42601", "syntax error", "").encode(Severity::Error);
     assert!(asks(&stand_in, "REFUSED"));
@@ -495,10 +501,10 @@ async fn whoever_waits_for_too_long_gets_a_ticket() {
     let mut reviewed = short();
     reviewed.0.session.client(&query(DELETE));
     reviewed.settings();
-    assert_eq!(reviewed.0.held(), b"");
+    assert_eq!(reviewed.held(), b"");
     reviewed.asked();
     tokio::time::sleep(Duration::from_millis(80)).await;
-    let out = reviewed.0.held();
+    let out = reviewed.held();
     reviewed.0.refused(&out, "57014");
 }
 
@@ -508,13 +514,13 @@ async fn after_a_lost_control_stream_it_is_asked_again() {
     reviewed.0.session.client(&query(DELETE));
     let ask = reviewed.pending();
     reviewed.0.session.reviews.attached();
-    assert_eq!(reviewed.0.held(), b"");
+    assert_eq!(reviewed.held(), b"");
     let again = reviewed.asked();
     assert_eq!((&again.key, again.statement.is_some()), (&ask.key, true));
     assert_eq!(reviewed.stands(&again, State::Approved), b"");
     assert!(matches!(reviewed.said(), Some(Message::ReviewClaim(_))));
     reviewed.0.session.reviews.attached();
-    assert_eq!(reviewed.0.held(), b"");
+    assert_eq!(reviewed.held(), b"");
     assert!(matches!(reviewed.said(), Some(Message::ReviewClaim(_))), "the claim may not have been heard");
 }
 
@@ -544,7 +550,7 @@ async fn people_see_what_runs() {
         let mut reviewed = Reviewed::new();
         assert_eq!(reviewed.0.session.client(&query(text)), b"", "{text}");
         reviewed.settings();
-        let out = reviewed.0.held();
+        let out = reviewed.held();
         if text.starts_with("PREPARE") {
             reviewed.0.refused(&out, "0A000");
         } else {

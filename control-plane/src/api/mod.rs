@@ -13,12 +13,18 @@ mod policies;
 mod principals;
 mod scan;
 mod sessions;
+mod slack;
 mod tokens;
 
 pub(crate) use extract::chain;
 
 use crate::Core;
-use axum::{Router, extract::DefaultBodyLimit, http::HeaderValue, routing::get};
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::HeaderValue,
+    routing::{get, post},
+};
 use postern_api::PREFIX;
 use std::sync::Arc;
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -58,6 +64,7 @@ pub fn router(core: Arc<Core>) -> Router {
     Router::new()
         .merge(api)
         .route(&format!("{PREFIX}{OPENAPI_PATH}"), serve_document)
+        .route(slack::PATH, post(slack::interact))
         .merge(health::routes())
         .fallback(health::not_found)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))

@@ -8,7 +8,7 @@ use crate::store::{
 use postern_api::{
     access::GrantStatus,
     identity::PrincipalRef,
-    notification::{DeliveryStatus, EVENTS, Happening, Message},
+    notification::{DeliveryStatus, Destination, EVENTS, Happening, Message},
 };
 use postern_proto::v1::{ControlEvent, Principal, principal::Kind};
 use postern_types::{
@@ -25,7 +25,7 @@ pub(crate) async fn queue(tx: &mut Tx, event: &ControlEvent) -> Result<(), Store
     let Some(Told { thread, happening }) = told(tx, event).await? else { return Ok(()) };
     let mut queued = None;
     for row in notifications::list(tx).await? {
-        if !concerns(&row, &event.action, &happening) {
+        if !concerns(tx, &row, &event.action, &thread, &happening).await? {
             continue;
         }
         let message = match &queued {
@@ -57,13 +57,27 @@ fn written(event: &ControlEvent, happening: &Happening) -> Result<String, StoreE
 }
 
 /// Whether it is told there.
-fn concerns(row: &NotificationRow, action: &str, happening: &Happening) -> bool {
+async fn concerns(
+    tx: &mut Tx,
+    row: &NotificationRow,
+    action: &str,
+    thread: &str,
+    happening: &Happening,
+) -> Result<bool, StoreError> {
     let document = &row.document;
     let any = |wanted: &[String], has: &dyn Fn(&String) -> bool| wanted.is_empty() || wanted.iter().any(has);
-    row.disabled.is_none()
-        && any(&document.connections, &|name| *name == happening.connection)
-        && any(&document.groups, &|group| happening.reviewers.contains(group))
-        && document.is_of(action)
+    if row.disabled.is_some()
+        || !any(&document.connections, &|name| *name == happening.connection)
+        || !any(&document.groups, &|group| happening.reviewers.contains(group))
+    {
+        return Ok(false);
+    }
+    if document.is_of(action) {
+        return Ok(true);
+    }
+    // A message in Slack shows how something stands, whatever it was that it was sent for.
+    let is_slack = matches!(document.destination(), Some(Destination::Slack(_)));
+    Ok(is_slack && notifications::has_thread(tx, &document.name, thread).await?)
 }
 
 /// What is told, and what it is about.

@@ -22,6 +22,7 @@ migrations! {
     4 "0004_policies",
     5 "0005_budgets",
     8 "0008_notifications",
+    9 "0009_web_sessions",
 }
 
 /// Brings the schema up to date. Replicas that start together wait for each other.

@@ -20,6 +20,7 @@ pub mod principals;
 pub mod sessions;
 pub mod sql;
 pub mod tokens;
+pub mod web_sessions;
 
 pub use sql::{Row, Tx, Value};
 

@@ -204,7 +204,7 @@ async fn deliver(core: &Core, row: &DeliveryRow) -> Result<(), Failed> {
 fn address(core: &Core, message: &Message) -> Option<String> {
     let base = core.config.http.public_url.as_deref()?.trim_end_matches('/');
     let id = message.data.request_id.as_ref().map_or(message.data.id.as_str(), |id| id.as_str());
-    Some(format!("{base}/requests/{id}"))
+    Some(format!("{base}/inbox?item={id}"))
 }
 
 /// Writes what became of an attempt.

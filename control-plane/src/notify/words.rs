@@ -4,6 +4,9 @@
 use postern_api::{identity::PrincipalRef, notification::Message};
 use postern_types::time::Micros;
 
+/// A statement is shown up to so many characters.
+const MAX_STATEMENT: usize = 2_500;
+
 /// What somebody wrote is shown up to so many characters.
 const MAX_VALUE: usize = 1_000;
 
@@ -20,6 +23,13 @@ pub(super) fn headline(message: &Message) -> String {
         "request.expired" => format!("{who}'s request for {what} has expired: nobody answered in time"),
         "grant.created" => format!("{who} has {what}"),
         "grant.revoked" => format!("{who}'s {what} was revoked{by}"),
+        "review.approved" => format!("{who}'s statement on {} was approved{by}", data.connection),
+        "review.denied" => format!("{who}'s statement on {} was denied{by}", data.connection),
+        "review.expired" => format!("{who}'s statement on {} has expired", data.connection),
+        "review.withdrawn" => format!("{who}'s statement on {} waits no more", data.connection),
+        "review.claimed" => format!("{who}'s statement on {} has begun to run", data.connection),
+        "review.escalated" => format!("{who}'s statement on {} still waits for reviewers", data.connection),
+        "review.created" => format!("{who}'s statement on {} waits for reviewers", data.connection),
         "grant.expired" => format!("{who}'s {what} has ended"),
         _ => format!("{who} asks for {what}"),
     };
@@ -38,6 +48,7 @@ pub(super) fn facts(message: &Message) -> Vec<(&'static str, String)> {
         ("What", Some(format!("{} on {}", data.role, data.connection))),
         ("Why", Some(data.reason.clone())),
         ("Ticket", data.ticket.clone()),
+        ("Effect", data.effect.clone()),
         ("For how long", data.duration.clone()),
         (until, data.expires_at.filter(|_| matches!(data.status.as_str(), "pending" | "open")).map(to_the_second)),
         ("Reviewers", Some(reviewers).filter(|_| data.status == "pending")),
@@ -45,6 +56,11 @@ pub(super) fn facts(message: &Message) -> Vec<(&'static str, String)> {
         ("Id", Some(data.id.clone())),
     ];
     facts.into_iter().filter_map(|(name, value)| Some((name, shown(&value?, MAX_VALUE)))).collect()
+}
+
+/// The statement, of a review.
+pub(super) fn statement(message: &Message) -> Option<String> {
+    message.data.statement.as_deref().map(|statement| shown(statement, MAX_STATEMENT))
 }
 
 fn to_the_second(at: Micros) -> String {

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
 
 /// All events of which somebody can be told. A document names them, or all of a kind: `request.*`.
-pub const EVENTS: [&str; 8] = [
+pub const EVENTS: [&str; 15] = [
     "request.created",
     "request.approved",
     "request.denied",
@@ -19,6 +19,13 @@ pub const EVENTS: [&str; 8] = [
     "grant.created",
     "grant.revoked",
     "grant.expired",
+    "review.created",
+    "review.escalated",
+    "review.approved",
+    "review.denied",
+    "review.expired",
+    "review.withdrawn",
+    "review.claimed",
 ];
 
 /// Where people are told of events: a document for `plan` and `apply`. It has one of `webhook` and `slack`.
@@ -162,6 +169,12 @@ pub struct Happening {
     /// What they said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<String>,
+    /// Of a review: the statement, as it is recorded; the beginning, where it is long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statement: Option<String>,
+    /// Of a review: what the statement would do, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<String>,
 }
 
 /// A notification as it stands.

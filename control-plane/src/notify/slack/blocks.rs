@@ -22,6 +22,10 @@ pub(super) fn of(message: &Message, with_buttons: bool) -> Value {
     for (name, value) in words::facts(message) {
         lines.push(section(&[bold(&format!("{name}: ")), json!({ "type": "text", "text": value })]));
     }
+    if let Some(statement) = words::statement(message) {
+        let text = json!({ "type": "text", "text": statement });
+        lines.push(json!({ "type": "rich_text_preformatted", "elements": [text] }));
+    }
     let mut blocks = vec![json!({ "type": "rich_text", "elements": lines })];
     let mut buttons = Vec::new();
     let id = &message.data.id;

@@ -10,6 +10,7 @@ use crate::{
     notify::deliver::secret,
     problem::{Problem, shorten},
     requests,
+    reviews::vote,
     store::{notifications, principals},
 };
 use aws_lc_rs::hmac;
@@ -18,8 +19,9 @@ use postern_api::{
     access::Verdict,
     identity::PrincipalKind,
     notification::{Destination, Slack},
+    review::ApproveReview,
 };
-use postern_types::time::Micros;
+use postern_types::{id::ReviewId, time::Micros};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -240,8 +242,20 @@ async fn answer(
     if verdict == Verdict::Deny && reason.is_none() {
         return Err(Problem::invalid("reason", "say why: the requester reads it"));
     }
-    let answer = requests::Answer { verdict, reason, duration: None };
-    let (_, effects) = requests::review(&core.store, &actor, &requests::id(id)?, answer, Micros::now()).await?;
+    let now = Micros::now();
+    let effects = if let Ok(id) = id.parse::<ReviewId>() {
+        // Of what was shown, once.
+        let yes = ApproveReview { reason: reason.map(str::to_owned), ..ApproveReview::default() };
+        let answer = match verdict {
+            Verdict::Approve => vote::Answer::Approve(&yes),
+            Verdict::Deny => vote::Answer::Deny(reason.unwrap_or_default()),
+        };
+        let url = core.config.http.public_url.as_deref();
+        vote::answer(&core.store, &actor, &id, answer, url, now).await?.1
+    } else {
+        let answer = requests::Answer { verdict, reason, duration: None };
+        requests::review(&core.store, &actor, &requests::id(id)?, answer, now).await?.1
+    };
     core.perform(effects);
     Ok(())
 }

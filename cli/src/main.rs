@@ -7,6 +7,7 @@ mod commands;
 mod credentials;
 mod dev;
 mod documents;
+mod events;
 mod failure;
 mod files;
 mod logging;
@@ -19,7 +20,7 @@ use clap::{Parser, Subcommand, error::ErrorKind};
 use client::ClientArgs;
 use commands::{
     Context, apply, audit, completion, connect, connections, credentials as database_credentials, decide, exec, fleet,
-    grants, join_token, login, notifications, policy, request, scan, sessions, tokens, url, users, whoami,
+    grants, join_token, login, notifications, policy, request, reviews, scan, sessions, tokens, url, users, whoami,
 };
 use failure::{Exit, Failure};
 use output::Format;
@@ -84,6 +85,7 @@ enum Command {
     Credentials(database_credentials::CredentialsArgs),
     Request(request::RequestArgs),
     Requests(request::RequestsArgs),
+    Reviews(reviews::ReviewsArgs),
     Withdraw(request::WithdrawArgs),
     Approve(decide::ApproveArgs),
     Deny(decide::DenyArgs),
@@ -165,6 +167,7 @@ async fn call(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Credentials(args) => database_credentials::run(context, args).await,
         Command::Request(args) => request::request(context, args).await,
         Command::Requests(args) => request::requests(context, args).await,
+        Command::Reviews(args) => reviews::run(context, args).await,
         Command::Withdraw(args) => request::withdraw(context, args).await,
         Command::Approve(args) => decide::approve(context, args).await,
         Command::Deny(args) => decide::deny(context, args).await,

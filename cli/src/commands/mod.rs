@@ -17,6 +17,7 @@ pub mod policy;
 pub mod policy_replay;
 pub mod policy_test;
 pub mod request;
+pub mod reviews;
 pub mod scan;
 pub mod sessions;
 pub mod tokens;

@@ -6,6 +6,7 @@ mod audit;
 mod console;
 mod credentials;
 mod documents;
+mod events;
 mod extract;
 mod fleet;
 mod health;
@@ -19,6 +20,7 @@ mod slack;
 mod tokens;
 mod web;
 
+pub(crate) use events::MAX_STREAMS as MAX_EVENT_STREAMS;
 pub(crate) use extract::chain;
 
 use crate::Core;
@@ -101,6 +103,7 @@ fn parts() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
         .routes(routes!(access::approve))
         .routes(routes!(access::deny))
         .routes(routes!(access::withdraw))
+        .routes(routes!(events::events))
         .routes(routes!(reviews::list))
         .routes(routes!(reviews::show))
         .routes(routes!(reviews::approve))
@@ -158,6 +161,7 @@ mod tests {
             "requests/{id}/approve",
             "requests/{id}/deny",
             "requests/{id}/withdraw",
+            "events",
             "reviews",
             "reviews/{id}",
             "reviews/{id}/approve",

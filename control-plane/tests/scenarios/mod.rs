@@ -8,3 +8,4 @@ pub mod grants;
 pub mod identity;
 pub mod notifications;
 pub mod policies;
+pub mod reviews;

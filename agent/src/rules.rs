@@ -1,9 +1,8 @@
 //! What statements are decided by, as the control plane signed it for this process: policies, and of each connection
 //! whether it is frozen, what is tagged and how that is masked.
 
-use crate::masked::wanted::Wanted;
+use crate::{masked::wanted::Wanted, ticket::is_genuine};
 use arc_swap::{ArcSwapOption, Guard};
-use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use parking_lot::Mutex;
 use postern_policy::{
     Policies, Problem, Source,
@@ -107,10 +106,7 @@ impl Current {
     /// # Errors
     /// When any of its conditions does not hold; then what was in force stays so.
     pub fn take(&self, signed: &SignedPolicyBundle, keys: &[Vec<u8>]) -> Result<Arc<Rules>, BundleError> {
-        let message = [POLICIES_CONTEXT, &signed.bundle].concat();
-        let genuine =
-            keys.iter().any(|key| UnparsedPublicKey::new(&ED25519, key).verify(&message, &signed.signature).is_ok());
-        if !genuine {
+        if !is_genuine(keys, POLICIES_CONTEXT, &signed.bundle, &signed.signature) {
             return Err(BundleError::Signature);
         }
         let bundle = PolicyBundle::decode(signed.bundle.clone()).map_err(|_| BundleError::Signature)?;

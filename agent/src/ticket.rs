@@ -2,7 +2,9 @@
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use parking_lot::Mutex;
-use postern_proto::v1::{SignedTicket, TICKET_CONTEXT, Ticket};
+use postern_proto::v1::{
+    EXTENSION_CONTEXT, GrantExtension, SignedGrantExtension, SignedTicket, TICKET_CONTEXT, Ticket,
+};
 use postern_types::time::Micros;
 use prost::Message;
 use std::{collections::HashMap, time::Duration};
@@ -60,10 +62,7 @@ impl Verifier {
         gateway_id: &str,
         now: Micros,
     ) -> Result<Ticket, TicketError> {
-        let message = [TICKET_CONTEXT, &signed.ticket].concat();
-        let genuine =
-            keys.iter().any(|key| UnparsedPublicKey::new(&ED25519, key).verify(&message, &signed.signature).is_ok());
-        if !genuine {
+        if !is_genuine(keys, TICKET_CONTEXT, &signed.ticket, &signed.signature) {
             return Err(TicketError::Signature);
         }
         let ticket = Ticket::decode(signed.ticket.clone()).map_err(|_| TicketError::Signature)?;
@@ -85,6 +84,27 @@ impl Verifier {
         }
         Ok(ticket)
     }
+
+    /// That a grant ends later.
+    ///
+    /// # Errors
+    /// When it is not the control plane's word, or not for this process.
+    pub fn extension(&self, signed: &SignedGrantExtension, keys: &[Vec<u8>]) -> Result<GrantExtension, TicketError> {
+        if !is_genuine(keys, EXTENSION_CONTEXT, &signed.extension, &signed.signature) {
+            return Err(TicketError::Signature);
+        }
+        let extension = GrantExtension::decode(signed.extension.clone()).map_err(|_| TicketError::Signature)?;
+        if extension.connector_id != self.connector_id || extension.connector_incarnation != self.incarnation {
+            return Err(TicketError::Audience);
+        }
+        Ok(extension)
+    }
+}
+
+/// Whether one of the control plane's keys signed these bytes, as what `context` says.
+pub fn is_genuine(keys: &[Vec<u8>], context: &[u8], bytes: &[u8], signature: &[u8]) -> bool {
+    let message = [context, bytes].concat();
+    keys.iter().any(|key| UnparsedPublicKey::new(&ED25519, key).verify(&message, signature).is_ok())
 }
 
 #[cfg(test)]

@@ -6,7 +6,10 @@ use crate::{
 };
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use bytes::Bytes;
-use postern_proto::v1::{POLICIES_CONTEXT, PolicyBundle, SignedPolicyBundle, SignedTicket, TICKET_CONTEXT, Ticket};
+use postern_proto::v1::{
+    EXTENSION_CONTEXT, GrantExtension, POLICIES_CONTEXT, PolicyBundle, SignedGrantExtension, SignedPolicyBundle,
+    SignedTicket, TICKET_CONTEXT, Ticket,
+};
 use prost::Message as _;
 use std::time::Duration;
 use thiserror::Error;
@@ -87,6 +90,13 @@ impl Signer {
     pub fn sign_policies(&self, bundle: &PolicyBundle) -> SignedPolicyBundle {
         let (bundle, signature) = self.sign_for(POLICIES_CONTEXT, bundle);
         SignedPolicyBundle { bundle, signature }
+    }
+
+    /// Signs for one connector that a grant ends later.
+    #[must_use]
+    pub fn sign_extension(&self, extension: &GrantExtension) -> SignedGrantExtension {
+        let (extension, signature) = self.sign_for(EXTENSION_CONTEXT, extension);
+        SignedGrantExtension { extension, signature }
     }
 
     /// The message as bytes, and the signature over them after `context`.

@@ -16,8 +16,10 @@ pub mod kv;
 mod migrations;
 pub mod policies;
 pub mod principals;
+pub mod requests;
 pub mod sessions;
 pub mod sql;
+pub mod stops;
 pub mod tokens;
 
 pub use sql::{Row, Tx, Value};

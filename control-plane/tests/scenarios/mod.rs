@@ -7,3 +7,5 @@ pub mod documents;
 pub mod grants;
 pub mod identity;
 pub mod policies;
+pub mod requests;
+pub mod stops;

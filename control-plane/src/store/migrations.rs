@@ -22,6 +22,7 @@ migrations! {
     4 "0004_policies",
     5 "0005_budgets",
     7 "0007_requests",
+    8 "0008_notifications",
 }
 
 /// Brings the schema up to date. Replicas that start together wait for each other.

@@ -6,6 +6,7 @@ pub mod credentials;
 pub mod documents;
 pub mod grants;
 pub mod identity;
+pub mod notifications;
 pub mod policies;
 pub mod requests;
 pub mod stops;

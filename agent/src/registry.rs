@@ -173,8 +173,12 @@ mod tests {
         let soon = Micros::now().plus(Duration::from_millis(200));
         let later = soon.plus(Duration::from_millis(400));
         let mut session = registry.register(&ticket(soon), unbounded_channel().0).unwrap();
-        let mut other =
-            registry.register(&Ticket { grant_id: "grt_b".to_owned(), ..ticket(soon) }, unbounded_channel().0).unwrap();
+        let mut other = registry
+            .register(
+                &Ticket { session_id: "ses_b".to_owned(), grant_id: "grt_b".to_owned(), ..ticket(soon) },
+                unbounded_channel().0,
+            )
+            .unwrap();
         let waiting = tokio::spawn(async move { session.over().await });
         registry.extend_grant("grt_a", later);
         registry.extend_grant("grt_a", soon);
@@ -183,7 +187,7 @@ mod tests {
         assert!(Micros::now() >= later);
         // One whose ticket was signed before ends then too; what is over is over.
         registry.extend_grant("grt_c", Micros::now().plus(Duration::from_secs(60)));
-        let early = Ticket { grant_id: "grt_c".to_owned(), ..ticket(soon) };
+        let early = Ticket { session_id: "ses_c".to_owned(), grant_id: "grt_c".to_owned(), ..ticket(soon) };
         let mut early = registry.register(&early, unbounded_channel().0).unwrap();
         assert!(timeout(Duration::from_millis(50), early.over()).await.is_err());
     }

@@ -13,7 +13,8 @@ macro_rules! on_both {
             $({
                 println!("{}", stringify!($module::$scenario));
                 let (store, _folder) = support::sqlite().await;
-                scenarios::$module::$scenario(&store).await;
+                // On the heap: all of them together are more than a test's stack.
+                Box::pin(scenarios::$module::$scenario(&store)).await;
                 store.close().await;
             })*
         }
@@ -24,7 +25,8 @@ macro_rules! on_both {
             $({
                 println!("{}", stringify!($module::$scenario));
                 let store = cluster.store().await;
-                scenarios::$module::$scenario(&store).await;
+                // On the heap: all of them together are more than a test's stack.
+                Box::pin(scenarios::$module::$scenario(&store)).await;
                 store.close().await;
             })*
         }

@@ -7,6 +7,7 @@ use crate::{
     identity::Actor,
     problem::Problem,
     rights::{Action, authorize},
+    stops,
     store::{Store, requests},
 };
 use postern_api::access::{Request, RequestKind};
@@ -63,6 +64,7 @@ pub async fn close(
     let mut tx = store.begin().await?;
     let row = locked(&mut tx, actor, id).await?;
     authorize(actor, Action::Close, &row.resource())?;
+    stops::check(&mut tx, &actor.principal).await?;
     if row.kind != RequestKind::BreakGlass {
         return Err(Problem::conflict("only break-glass is reviewed afterwards")
             .hint("`postern requests --to-review` lists what is"));

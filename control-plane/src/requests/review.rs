@@ -61,6 +61,7 @@ pub async fn review(
     let row = locked(&mut tx, actor, id).await?;
     let action = if answer.verdict == Verdict::Approve { Action::Approve } else { Action::Deny };
     authorize(actor, action, &row.resource())?;
+    stops::check(&mut tx, &actor.principal).await?;
     let votes = requests::votes(&mut tx, id).await?;
     if let Some(before) = votes.iter().find(|vote| vote.reviewer.id == actor.principal.id) {
         // The same answer twice counts once, and is no error: whoever repeats it did not hear that it was heard.
@@ -92,11 +93,11 @@ pub async fn review(
     Ok((request, effects))
 }
 
-/// Who says yes, as they are now: whoever was disabled or left a group since counts no more.
+/// Who says yes, as they are now: whoever was disabled or stopped or left a group since counts no more.
 pub(super) async fn approving(tx: &mut Tx, id: &RequestId) -> Result<Vec<Actor>, StoreError> {
     let mut agree = Vec::new();
     for vote in requests::votes(tx, id).await? {
-        if vote.verdict == Verdict::Approve {
+        if vote.verdict == Verdict::Approve && stops::check(tx, &vote.reviewer).await.is_ok() {
             agree.extend(tokens::actor(tx, &vote.reviewer).await?);
         }
     }

@@ -82,7 +82,7 @@ pub(super) fn terms(standing: &RequestRow) -> String {
     format!("until {}{}", recurring.until, windows.collect::<String>())
 }
 
-/// The open grant that is all that is asked for, with the request behind it: another would add nothing.
+/// The open grant that is what is asked for, with the request behind it: another would add nothing.
 pub(super) async fn reusable(
     tx: &mut Tx,
     actor: &Actor,
@@ -94,7 +94,9 @@ pub(super) async fn reusable(
     }
     let open = access::open_grants_for(tx, &actor.principal.id, &ask.connection, &ask.role_name, now).await?;
     for grant in open {
-        let lasts = grant.ends_at >= now.plus(ask.duration);
+        // Whoever asks for much less than what is left wants a grant that ends then.
+        let left = grant.ends_at.since(now);
+        let lasts = ask.duration <= left && left <= ask.duration.saturating_mul(2);
         let fits = grant.on_behalf_of == ask.on_behalf_of && grant.relations == ask.relations;
         let comes_in = ask.client_address.is_none() || grant.bound_address == ask.client_address;
         let is_left = grant.balance.as_ref().is_none_or(Balance::is_left);

@@ -162,6 +162,7 @@ pub async fn an_open_grant_is_the_answer(store: &Store) {
     // Whatever is not the same is asked anew.
     for (actor, body, now) in [
         (&cast.agent, shorter("read"), at(301)),
+        (&cast.agent, CreateRequest { duration: "4m".to_owned(), ..ask("read") }, at(1)),
         (&cast.agent, CreateRequest { on_behalf_of: Some("alice".to_owned()), ..shorter("read") }, at(1)),
         (&cast.agent, CreateRequest { ticket: Some("INC-7".to_owned()), ..shorter("read") }, at(1)),
         (&cast.agent, CreateRequest { relations, ..shorter("read") }, at(1)),

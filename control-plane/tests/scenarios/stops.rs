@@ -80,7 +80,17 @@ pub async fn nothing_goes_on_and_nothing_begins(store: &Store) {
     assert_eq!(stopped.requests, 1);
     assert!(requests::review(store, &cast.dba, &waits.id, yes, at(9)).await.is_err());
     assert!(requests::submit(store, &cast.agent, &for_alice, LIFETIME, at(9)).await.is_err());
-    requests::submit(store, &cast.agent, &ask("read"), LIFETIME, at(9)).await.unwrap();
+    let (waits, _) = requests::submit(store, &cast.agent, &ask("write"), LIFETIME, at(9)).await.unwrap();
+    // Whoever is stopped decides on nothing, and what they said counts no more.
+    requests::review(store, &cast.dba, &waits.id, yes, at(10)).await.unwrap();
+    let dba = PrincipalName { kind: PrincipalKind::User, name: "dba".to_owned() };
+    stops::stop(store, &cast.admin, &dba, None, at(11)).await.unwrap();
+    let (one_is_missing, _) = requests::review(store, &cast.dba2, &waits.id, yes, at(12)).await.unwrap();
+    assert_eq!((one_is_missing.status, one_is_missing.missing[0].count), (RequestStatus::Pending, 1));
+    let (other, _) = requests::submit(store, &cast.agent, &ask("read"), LIFETIME, at(12)).await.unwrap();
+    let refused = requests::review(store, &cast.dba, &other.id, yes, at(13)).await.unwrap_err();
+    assert_eq!(told(refused).code, ErrorCode::Forbidden);
+    requests::review(store, &cast.dba2, &other.id, yes, at(13)).await.unwrap();
 }
 
 pub async fn whoever_may(store: &Store) {

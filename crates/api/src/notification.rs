@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 /// All events of which somebody can be told. A document names them, or all of a kind: `request.*`.
-pub const EVENTS: [&str; 8] = [
+pub const EVENTS: [&str; 10] = [
     "request.created",
     "request.approved",
     "request.denied",
@@ -18,6 +18,8 @@ pub const EVENTS: [&str; 8] = [
     "grant.created",
     "grant.revoked",
     "grant.expired",
+    "grant.extended",
+    "grant.break_glass",
 ];
 
 /// Where people are told of events: a document for `plan` and `apply`.

@@ -35,7 +35,7 @@ const UNOPENED: Duration = Duration::from_secs(120);
 pub async fn run(hub: Hub, stop: CancellationToken) {
     let outbox = hub.inner.outbox_end.lock().take();
     let work = async {
-        tokio::join!(publish(&hub, outbox), listen(&hub), refresh(&hub), keep_house(&hub));
+        tokio::join!(publish(&hub, outbox), listen(&hub), refresh(&hub), hub.tell_waiting(), keep_house(&hub));
     };
     tokio::select! {
         () = work => {}
@@ -113,7 +113,7 @@ async fn recheck(hub: &Hub) -> Result<(), StoreError> {
         compare(hub, &key, &sessions).await?;
     }
     hub.inner.refresh.notify_one();
-    Ok(())
+    hub.missed_changes().await
 }
 
 /// Ends those of a connector's live sessions that should not be, and says of which the grant ends later than their

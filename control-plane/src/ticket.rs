@@ -10,7 +10,6 @@ use postern_proto::v1::{
     EXTENSION_CONTEXT, GrantExtension, POLICIES_CONTEXT, PolicyBundle, REVIEW_CONTEXT, ReviewDecision,
     SignedGrantExtension, SignedPolicyBundle, SignedReviewDecision, SignedTicket, TICKET_CONTEXT, Ticket,
 };
-use prost::Message as _;
 use std::time::Duration;
 use thiserror::Error;
 use zeroize::Zeroizing;

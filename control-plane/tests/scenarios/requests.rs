@@ -336,7 +336,7 @@ pub async fn standing_approvals_have_times(store: &Store) {
 pub async fn break_glass_is_reviewed_by_somebody_else(store: &Store) {
     let cast = world(store).await;
     let oncall = principal(store, PrincipalKind::User, "oncall", &["oncall", "dba"], false).await;
-    let robot = principal(store, PrincipalKind::Agent, "robot", &["oncall"], false).await;
+    let robot = principal(store, PrincipalKind::Agent, "robot", &["oncall", "agents"], false).await;
     let glass = |role: &str| CreateRequest { break_glass: true, ..ask(role) };
     assert_eq!(told(submit(store, &oncall, &glass("read"), START).await.unwrap_err()).code, ErrorCode::Forbidden);
     read_role(store, &cast, &json!({ "break_glass": { "groups": ["oncall"], "duration": "15m" } })).await;

@@ -1,7 +1,7 @@
 //! What statements are decided by, as the control plane signed it for this process: policies, and of each connection
 //! whether it is frozen, what is tagged and how that is masked.
 
-use crate::{masked::wanted::Wanted, ticket::is_genuine};
+use crate::{masked::wanted::Wanted, signed::is_genuine};
 use arc_swap::{ArcSwapOption, Guard};
 use parking_lot::Mutex;
 use postern_mask::detect::{Detector, Detectors};
@@ -10,7 +10,9 @@ use postern_policy::{
     objects::{Kind, Objects},
     subject::Tags,
 };
-use postern_proto::v1::{ConnectionFacts, POLICIES_CONTEXT, PolicyBundle, PolicyFile, SignedPolicyBundle, Tag};
+use postern_proto::v1::{
+    ConnectionFacts, POLICIES_CONTEXT, PolicyBundle, PolicyFile, ReviewTerms, SignedPolicyBundle, Tag,
+};
 use postern_sql::facts::Name;
 use prost::Message;
 use std::{
@@ -71,6 +73,8 @@ pub struct Facts {
     pub objects: Objects,
     /// What is to be masked, if anything is.
     pub masks: Option<Wanted>,
+    /// How long statements wait for people.
+    pub reviews: ReviewTerms,
     /// What is looked for where nothing is tagged.
     pub detectors: Detectors,
 }
@@ -109,7 +113,7 @@ impl Current {
     /// # Errors
     /// When any of its conditions does not hold; then what was in force stays so.
     pub fn take(&self, signed: &SignedPolicyBundle, keys: &[Vec<u8>]) -> Result<Arc<Rules>, BundleError> {
-        if !is_genuine(keys, POLICIES_CONTEXT, &signed.bundle, &signed.signature) {
+        if !is_genuine(POLICIES_CONTEXT, &signed.bundle, &signed.signature, keys) {
             return Err(BundleError::Signature);
         }
         let bundle = PolicyBundle::decode(signed.bundle.clone()).map_err(|_| BundleError::Signature)?;
@@ -182,7 +186,8 @@ pub(crate) fn facts(facts: ConnectionFacts) -> (String, Facts) {
             .map(|(name, columns)| (name, columns.into_iter().map(|(column, tags)| (column, shared(tags))).collect()))
             .collect(),
     };
-    (facts.name, Facts { frozen: facts.frozen, objects, masks, detectors: detectors(&facts.detectors) })
+    let (reviews, detectors) = (facts.reviews.unwrap_or_default(), detectors(&facts.detectors));
+    (facts.name, Facts { frozen: facts.frozen, objects, masks, reviews, detectors })
 }
 
 /// Detectors by their names. Of one that this connector does not know, all are used.

@@ -1,6 +1,6 @@
 //! Nothing is opened without a ticket: signed by the control plane, for this very process, fresh, unused.
 
-use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+use crate::signed::is_genuine;
 use parking_lot::Mutex;
 use postern_proto::v1::{
     EXTENSION_CONTEXT, GrantExtension, SignedGrantExtension, SignedTicket, TICKET_CONTEXT, Ticket,
@@ -62,7 +62,7 @@ impl Verifier {
         gateway_id: &str,
         now: Micros,
     ) -> Result<Ticket, TicketError> {
-        if !is_genuine(keys, TICKET_CONTEXT, &signed.ticket, &signed.signature) {
+        if !is_genuine(TICKET_CONTEXT, &signed.ticket, &signed.signature, keys) {
             return Err(TicketError::Signature);
         }
         let ticket = Ticket::decode(signed.ticket.clone()).map_err(|_| TicketError::Signature)?;
@@ -90,7 +90,7 @@ impl Verifier {
     /// # Errors
     /// When it is not the control plane's word, or not for this process.
     pub fn extension(&self, signed: &SignedGrantExtension, keys: &[Vec<u8>]) -> Result<GrantExtension, TicketError> {
-        if !is_genuine(keys, EXTENSION_CONTEXT, &signed.extension, &signed.signature) {
+        if !is_genuine(EXTENSION_CONTEXT, &signed.extension, &signed.signature, keys) {
             return Err(TicketError::Signature);
         }
         let extension = GrantExtension::decode(signed.extension.clone()).map_err(|_| TicketError::Signature)?;
@@ -99,12 +99,6 @@ impl Verifier {
         }
         Ok(extension)
     }
-}
-
-/// Whether one of the control plane's keys signed these bytes, as what `context` says.
-pub fn is_genuine(keys: &[Vec<u8>], context: &[u8], bytes: &[u8], signature: &[u8]) -> bool {
-    let message = [context, bytes].concat();
-    keys.iter().any(|key| UnparsedPublicKey::new(&ED25519, key).verify(&message, signature).is_ok())
 }
 
 #[cfg(test)]

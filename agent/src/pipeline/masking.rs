@@ -90,10 +90,15 @@ impl Policy {
             masked: &masked,
             ruled: &mut *ruled,
             unmasking: BTreeMap::new(),
+            reviewed: Vec::new(),
             overwriting: Vec::new(),
         };
         let plan = plan(statement, &masked.rules, &mut asking).map_err(report)?;
-        let Asking { mut unmasking, overwriting, .. } = asking;
+        let Asking { mut unmasking, reviewed, overwriting, .. } = asking;
+        // Whatever the plan makes of it.
+        for decision in reviewed {
+            self.oblige(statement, decision, ruled)?;
+        }
         if plan.is_nothing() {
             return Ok(None);
         }
@@ -198,6 +203,14 @@ fn reads(statement: &facts::Statement, masked: &masked::Masked) -> Option<Column
     })
 }
 
+/// Whether a statement's result shows a column, or what derives from it.
+fn returns(statement: &facts::Statement, column: &Column) -> bool {
+    let is_it = |origin: &facts::Origin| {
+        origin.relation == column.relation && origin.column.as_ref().is_none_or(|name| *name == column.name)
+    };
+    statement.output.columns.iter().any(|output| output.origins.iter().any(is_it))
+}
+
 fn hidden(column: &Column) -> Report {
     Report {
         sqlstate: "42501".to_owned(),
@@ -231,6 +244,8 @@ struct Asking<'a> {
     masked: &'a masked::Masked,
     ruled: &'a mut Ruled,
     unmasking: BTreeMap<Column, Decision>,
+    /// By which columns are shown if people agree.
+    reviewed: Vec<Decision>,
     overwriting: Vec<Decision>,
 }
 
@@ -251,7 +266,13 @@ impl Asking<'_> {
 impl Permits for Asking<'_> {
     fn unmask(&mut self, column: &Column) -> bool {
         let decision = self.decide(column, Policies::decide_unmask);
-        let allowed = decision.is_allowed();
+        // People are asked about what a statement returns. In all other places the column stays masked: what they were not
+        // asked about must be no way around the masks.
+        let by_review = !decision.is_allowed() && decision.is_permitted() && returns(self.told, column);
+        if by_review {
+            self.reviewed.push(decision.clone());
+        }
+        let allowed = decision.is_allowed() || by_review;
         self.unmasking.insert(column.clone(), decision);
         allowed
     }

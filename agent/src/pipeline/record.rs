@@ -89,7 +89,7 @@ impl Journal {
     ) -> Result<u64, OutboxError> {
         let basis = decision.basis.as_ref().map(|basis| &basis.kept);
         let masks = masks(&decision.answer);
-        if let (Some(seq), Answer::Allow(_)) = (statement.adopted, &decision.answer)
+        if let (Some(seq), Answer::Allow(_), None) = (statement.adopted, &decision.answer, &decision.review)
             && let Some(open) = self.find(seq).and_then(|index| self.open.get_mut(index))
             && is_same(open.basis.as_ref(), basis)
         {
@@ -111,6 +111,7 @@ impl Journal {
         let at_us = basis.map_or_else(|| Micros::now().0, |basis| basis.moment.now.0);
         let utc_offset = basis.map_or(0, |basis| basis.moment.offset);
         let kind = statement.kind;
+        let review_id = decision.review.as_deref().unwrap_or_default().to_owned();
         let text = redacted.map_or(&statement.prepared.text, |redacted| &redacted.text);
         let refers = Refers { text: Some(text), basis: basis.map(|basis| &basis.kept.text) };
         self.recorder.record(self.session, &self.facts, refers, |references| {
@@ -125,7 +126,7 @@ impl Journal {
                 sqlstate,
                 basis_ref: references.basis,
                 utc_offset,
-                review_id: String::new(),
+                review_id,
             })
         })?;
         self.open.push_back(Open { seq, kind, started: Instant::now(), refused, basis: kept, masks });

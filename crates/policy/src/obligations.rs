@@ -40,7 +40,8 @@ impl Review {
         self.approvals.is_empty()
     }
 
-    pub(crate) fn merge(&mut self, other: &Self) {
+    /// Adds what another permit asks for: all of it is needed.
+    pub fn merge(&mut self, other: &Self) {
         for (group, count) in &other.approvals {
             let most = self.approvals.entry(group.clone()).or_default();
             *most = (*most).max(*count);

@@ -187,7 +187,7 @@ impl Guard {
     /// Sends a statement on, and watches it from now on. Whether the server is asked to describe its portal first.
     pub fn begin(&mut self, begins: Begins<'_>, message: &[u8], to_server: &mut Vec<u8>) -> bool {
         let Begins { seq, way, text, portal, terms } = begins;
-        let Terms { limits, masks } = terms.map(|terms| *terms).unwrap_or_default();
+        let Terms { limits, masks, .. } = terms.map(|terms| *terms).unwrap_or_default();
         let is_timed = limits.time.is_some();
         let veil = masks.filter(|masks| masks.hides()).map(Veil::new);
         let described = way == Way::Execute && veil.is_some();
@@ -598,7 +598,7 @@ mod tests {
     fn what_cannot_be_counted_is_refused_whenever_it_was_prepared() {
         let mut guard = Guard::new(None, false);
         let limits = Limits { written: Some(Bound { most: 1, by: "p".into() }), ..Limits::default() };
-        let terms = Terms { limits, masks: None };
+        let terms = Terms { limits, ..Terms::default() };
         let uncounted = executed("WITH gone AS (DELETE FROM t RETURNING a) SELECT a FROM gone");
         assert_eq!(guard.admit(&uncounted, Some(&terms)).unwrap_err().sqlstate, "0A000");
         assert_eq!(guard.admit(&uncounted, None), Ok(Way::Free));

@@ -85,12 +85,16 @@ impl Judge {
         }
         let mut ruled = Ruled::at(moment);
         let admitted = self.admit_all(statement, verdict, analysis, parsed, failed, &mut ruled);
-        let terms = Terms { limits: std::mem::take(&mut ruled.limits), masks: ruled.masks.take() };
+        let terms = Terms {
+            limits: std::mem::take(&mut ruled.limits),
+            masks: ruled.masks.take(),
+            consent: ruled.consent.take().map(Rc::new),
+        };
         let lifetime = ruled.lifetime;
         let by_policies = admitted.is_ok() || ruled.refused.is_some();
         let basis = self.policy.basis(ruled, analysis, &verdict.basis)?.filter(|_| by_policies);
         if let Err(report) = admitted {
-            return Err(Refused { report: Box::new(report), basis });
+            return Err(Refused { report: Box::new(report), basis, review: None });
         }
         // What it was planned as may have been learnt just now.
         if self.asks_of_text_alone(statement, verdict) {

@@ -185,11 +185,11 @@ async fn obey(common: &Common, told: &Told, command: Command) {
         // It takes a while, and says its answer itself.
         Command::Analyse(asked) => drop(tokio::spawn(trial::answer(common.clone(), asked))),
         Command::Scan(asked) => drop(tokio::spawn(scan::answer(common.clone(), asked))),
+        Command::CheckMasks(asked) => drop(tokio::spawn(suited::answer(common.clone(), asked))),
         Command::ReviewStands(stands) => common.reviews.stands(stands),
         Command::ReviewClaimed(claimed) => {
             common.reviews.claimed(claimed, &common.keeper.identity().ticket_keys);
         }
-        Command::CheckMasks(asked) => drop(tokio::spawn(suited::answer(common.clone(), asked))),
         Command::Drain(_) => common.registry.drain(),
         Command::Revoked(_) => {
             tracing::error!("this connector's identity was revoked; all sessions end");

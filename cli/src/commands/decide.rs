@@ -1,9 +1,9 @@
 //! `postern approve` and `postern deny`.
 
-use super::{Context, duration_text, reviews, who};
+use super::{Context, duration_text, requests::reviewers, reviews, who};
 use crate::{failure::Failure, output};
 use postern_api::{
-    access::{Approve, Deny, Request, RequestStatus},
+    access::{Approve, Deny, Request, RequestKind, RequestStatus},
     review::{ApproveReview, DenyReview, Review},
 };
 use postern_types::id::{ParseIdError, RequestId, ReviewId};
@@ -32,6 +32,7 @@ impl FromStr for Id {
 #[command(after_help = "Examples:
   postern approve req_01k…
   postern approve req_01k… --for 10m --reason \"enough for a look\"
+  postern approve req_01k… --table public.orders
   postern approve rev_01k…
   postern approve rev_01k… --max-rows 500
   postern approve rev_01k… --for-grant --free status")]
@@ -44,6 +45,9 @@ pub struct ApproveArgs {
     /// A request: less time than was asked for
     #[arg(long = "for", value_name = "DURATION", value_parser = duration_text)]
     duration: Option<String>,
+    /// A request: fewer tables than were asked for: this one, again for each
+    #[arg(long = "table", value_name = "SCHEMA.NAME")]
+    tables: Vec<String>,
     #[command(flatten)]
     statement: StatementArgs,
 }
@@ -105,13 +109,13 @@ pub async fn approve(context: &Context, args: ApproveArgs) -> Result<(), Failure
             if !args.statement.is_empty() {
                 return Err(Failure::usage("--max-rows, --edit and --for-grant are for statements (rev_…)"));
             }
-            let body = Approve { reason: args.reason, duration: args.duration };
+            let body = Approve { reason: args.reason, duration: args.duration, relations: args.tables };
             let request: Request = context.client()?.post(&format!("requests/{id}/approve"), &body).await?;
             output::one(context.format, &request, || approved(&request))
         }
         Id::Review(id) => {
-            if args.duration.is_some() {
-                return Err(Failure::usage("--for is for requests (req_…)"));
+            if args.duration.is_some() || !args.tables.is_empty() {
+                return Err(Failure::usage("--for and --table are for requests (req_…)"));
             }
             let body = args.statement.body(args.reason)?;
             let review: Review = context.client()?.post(&format!("reviews/{id}/approve"), &body).await?;
@@ -151,12 +155,21 @@ fn approved(request: &Request) -> String {
     let who = output::printable(&who(&request.requester, request.on_behalf_of.as_ref()));
     let what = output::printable(&format!("{} on {}", request.role, request.connection));
     match (request.status, &request.grant_id) {
+        (RequestStatus::Approved, Some(grant)) if request.kind == RequestKind::Extension => {
+            format!("Approved: {who} has {what} for {} more (grant {grant}).", request.duration)
+        }
+        (RequestStatus::Approved, None) => {
+            format!(
+                "Approved: {who} gets {what} for {} at a time when asked.\nEnd it with: postern standing end {}",
+                request.duration, request.id
+            )
+        }
         (RequestStatus::Approved, Some(grant)) => {
             format!(
                 "Approved: {who} has {what} for {} (grant {grant}).\nEnd it early with: postern revoke {grant}",
                 request.duration
             )
         }
-        _ => format!("Your approval is noted: {who} still needs another for {what}."),
+        _ => format!("Your approval is noted: {who} still needs {} for {what}.", reviewers(request)),
     }
 }

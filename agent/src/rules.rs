@@ -73,6 +73,8 @@ pub struct Facts {
     pub objects: Objects,
     /// What is to be masked, if anything is.
     pub masks: Option<Wanted>,
+    /// Functions that change nothing but rows, so that a roll-back undoes all that they do.
+    pub undoable_functions: BTreeSet<Name>,
     /// How long statements wait for people.
     pub reviews: ReviewTerms,
     /// What is looked for where nothing is tagged.
@@ -186,8 +188,11 @@ pub(crate) fn facts(facts: ConnectionFacts) -> (String, Facts) {
             .map(|(name, columns)| (name, columns.into_iter().map(|(column, tags)| (column, shared(tags))).collect()))
             .collect(),
     };
-    let (reviews, detectors) = (facts.reviews.unwrap_or_default(), detectors(&facts.detectors));
-    (facts.name, Facts { frozen: facts.frozen, objects, masks, reviews, detectors })
+    let undoable = facts.undoable_functions.into_iter();
+    let undoable_functions = undoable.map(|name| Name { schema: name.schema.into(), name: name.name.into() }).collect();
+    let reviews = facts.reviews.unwrap_or_default();
+    let detectors = detectors(&facts.detectors);
+    (facts.name, Facts { frozen: facts.frozen, objects, masks, reviews, undoable_functions, detectors })
 }
 
 /// Detectors by their names. Of one that this connector does not know, all are used.

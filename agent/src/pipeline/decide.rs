@@ -44,10 +44,10 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// Whether there are none.
+    /// Whether there is nothing to say of it.
     #[must_use]
     pub fn is_none(&self) -> bool {
-        self.limits.is_none() && self.masks.is_none() && self.consent.is_none()
+        self.limits.is_none() && !self.limits.writes_besides && self.masks.is_none() && self.consent.is_none()
     }
 
     /// Whether nothing of it is to be watched.

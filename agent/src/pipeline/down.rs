@@ -100,7 +100,7 @@ impl Pipeline {
                 }
                 let (heard, status) = match asked {
                     Asked::OfNames(question) | Asked::OfHold(question) => question.hear(rest, &mut out)?,
-                    Asked::Preview(preview) => {
+                    Asked::Preview(preview, _) => {
                         // It may have more to say.
                         self.may_go_on = true;
                         preview.hear(rest, &mut out)?
@@ -192,6 +192,11 @@ impl Pipeline {
         if !self.is_guarded_now() {
             return Ok(self.beside(down, header, bytes, out));
         }
+        if self.guard.is_asking() {
+            let Some(body) = looked_into(header, bytes) else { return Ok(0) };
+            let fate = self.guard.meet(header.tag, body);
+            return Ok(self.meets(down, header, (bytes, body), fate, out));
+        }
         if let Some(description) = self.guard.take_description(header.tag) {
             put(b'T', &description, out);
         }
@@ -243,6 +248,11 @@ impl Pipeline {
             Fate::Drop => down.dropping = rest,
             Fate::Swallow => {
                 self.took(down, header.tag, body);
+                down.dropping = rest;
+            }
+            Fate::Instead(tag, complete) => {
+                self.took(down, tag, &complete);
+                put(tag, &complete, out);
                 down.dropping = rest;
             }
             Fate::Replace(report, severity) => {

@@ -190,6 +190,45 @@ fn is_text(ty: &Type) -> bool {
     }
 }
 
+impl Policy {
+    /// How a statement of ours is shown to whoever may see nothing that is masked.
+    ///
+    /// # Errors
+    /// When it is not shown at all.
+    pub(super) fn mask_for_anybody(
+        &self,
+        statement: &facts::Statement,
+        view: View<'_>,
+    ) -> Result<Option<Masked>, Report> {
+        let Some(masked) = self.known().masked(self.connection(), self.rules(), view.catalog, view.own) else {
+            return Ok(None);
+        };
+        let plan = plan(statement, &masked.rules, &mut Anybody).map_err(report)?;
+        if plan.is_nothing() {
+            return Ok(None);
+        }
+        let result = covered(Expected::of(statement, view.catalog, view.temp), &plan);
+        Ok(Some(Masked { result, strict: true, withheld: plan.touches, ..Masked::default() }))
+    }
+}
+
+/// Somebody to whom no policy shows anything, and who could write values of their own, so that no key is used for them.
+struct Anybody;
+
+impl Permits for Anybody {
+    fn unmask(&mut self, _: &Column) -> bool {
+        false
+    }
+
+    fn overwrite(&mut self, _: &Column) -> bool {
+        false
+    }
+
+    fn write(&mut self, _: &Name) -> bool {
+        true
+    }
+}
+
 /// A masked column that a statement reads, in whatever place.
 fn reads(statement: &facts::Statement, masked: &masked::Masked) -> Option<Column> {
     let mut used = statement.columns.iter().filter(|used| !matches!(used.place, Place::Write | Place::Overwrite));

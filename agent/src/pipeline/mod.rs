@@ -136,8 +136,8 @@ enum Asked {
     OfNames(Question),
     /// For the statement that is held, which needs to know what it depends on.
     OfHold(Question),
-    /// Likewise: what it would change.
-    Preview(Box<Preview>),
+    /// Likewise: what it would change, tried under this number.
+    Preview(Box<Preview>, u64),
 }
 
 /// One session's statements.
@@ -340,7 +340,7 @@ impl Pipeline {
                     hold.answered(question.answer(), status);
                 }
             }
-            Some(Asked::Preview(preview)) => self.foreseen(*preview),
+            Some(Asked::Preview(preview, seq)) => self.foreseen(*preview, Some(seq)),
             None => {}
         }
         self.forget_renamed();
@@ -401,6 +401,7 @@ impl Pipeline {
             return Err(Fatal::Lease);
         }
         let failed = self.is_failed();
+        let by_itself = self.status == b'I' && !self.ran;
         self.ran |= statement.kind != StatementKind::Parse;
         let portal = if header.tag == b'E' { Some(inspect::key(frontend::execute(body)?.0)) } else { None };
         let (decision, way) = self.decide(&statement, portal, failed);
@@ -433,12 +434,13 @@ impl Pipeline {
                 match way {
                     Way::Free => to_server.extend_from_slice(message),
                     _ => {
-                        let portal = if way == Way::Execute {
+                        let portal = if matches!(way, Way::Execute { .. }) {
                             inspect::key(frontend::execute(body)?.0)
                         } else {
                             Default::default()
                         };
-                        if self.guard.begin(Begins { seq, way, text, portal, terms }, message, to_server) {
+                        let begins = Begins { seq, way, text, portal, terms, by_itself };
+                        if self.guard.begin(begins, message, to_server) {
                             self.sent(Sent::Foreword(seq));
                         }
                     }
@@ -577,7 +579,7 @@ impl Pipeline {
     /// Appends what the watched statement needs to have sent.
     pub fn take_due(&mut self, to_server: &mut Vec<u8>) {
         self.guard.take_due(to_server);
-        if let Some(Asked::Preview(preview)) = &mut self.question {
+        if let Some(Asked::Preview(preview, _)) = &mut self.question {
             preview.take_due(to_server);
         }
     }
@@ -588,10 +590,12 @@ impl Pipeline {
         self.may_go_on = true;
     }
 
-    /// Whether something is to be done for the watched statement.
+    /// Whether something is to be done for the watched statement, or for a preview.
     #[must_use]
     pub fn has_due(&self) -> bool {
-        self.guard.has_due() || (self.guard.wants_timer() && self.is_guarded_now())
+        matches!(&self.question, Some(Asked::Preview(preview, _)) if preview.has_due())
+            || self.guard.has_due()
+            || (self.guard.wants_timer() && self.is_guarded_now())
     }
 
     /// Whether the server is answering the statement that is watched.

@@ -12,8 +12,9 @@ use super::{
 use crate::outbox::recorder::{OutboxError, Recorder, Refers};
 use postern_mask::{Done, Mask};
 use postern_proto::v1::{
-    self as proto, Detected, MaskedColumn, Masking, Outcome, SessionEnded, SessionFacts, ShownColumn, StatementBound,
-    StatementDecided, StatementEnded, StatementKind, Usage, audit_record::Record,
+    self as proto, Detected, EffectPreview, MaskedColumn, Masking, Outcome, SessionEnded, SessionFacts, ShownColumn,
+    StatementBound, StatementDecided, StatementEnded, StatementKind, Usage, audit_record::Record,
+    effect_preview::Result as Told,
 };
 use postern_types::time::Micros;
 use postern_wire::tracker::{self, Ended};
@@ -132,6 +133,27 @@ impl Journal {
         self.open.push_back(Open { seq, kind, started: Instant::now(), refused, basis: kept, masks });
         self.unflushed = Some(self.recorder.appended());
         Ok(seq)
+    }
+
+    /// Records that a statement is about to be tried for those who decide on it, and gives that a number of its own.
+    ///
+    /// # Errors
+    /// When it cannot be recorded: it must not be tried.
+    pub fn tries(&mut self, statement: &Statement, redacted: Option<&Redacted>) -> Result<u64, OutboxError> {
+        let prepared = Rc::clone(&statement.prepared);
+        let tried = Statement { kind: StatementKind::Preview, prepared, adopted: None };
+        self.decided(&tried, &Decision::ALLOW, redacted)
+    }
+
+    /// What came of it.
+    pub fn tried(&mut self, seq: u64, preview: &EffectPreview) {
+        let Some(open) = self.take(seq) else { return };
+        let (outcome, rows, sqlstate) = match &preview.result {
+            Some(Told::Effect(effect)) => (Outcome::Ok, effect.rows, String::new()),
+            Some(Told::Fails(error)) => (Outcome::Error, 0, error.sqlstate.clone()),
+            Some(Told::NotMade(_)) | None => (Outcome::Ok, 0, String::new()),
+        };
+        self.put_end(End { rows, sqlstate, ..End::of(&open, outcome) });
     }
 
     /// Records the values with which a statement is run.

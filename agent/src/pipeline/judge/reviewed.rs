@@ -17,7 +17,7 @@ use postern_proto::v1::{ReviewTerms, ReviewedLiteral, ReviewedStatement, Reviewe
 use postern_sql::{
     Analysis,
     counting::Counting,
-    facts::{Constant, Object},
+    facts::{Constant, Object, Statement as Facts},
     shape,
 };
 use postern_wire::error::Report;
@@ -202,16 +202,17 @@ impl Judge {
         let text = String::from_utf8_lossy(text.bytes());
         let sql = text.get(..text.floor_char_boundary(MAX_SHOWN_BYTES)).unwrap_or_default().to_owned();
         let sql_bytes = if sql.len() < text.len() { text.len() as u64 } else { 0 };
+        let statements = wanted.verdict.analysis.as_ref().map(|analysis| analysis.script.statements.as_slice());
+        let statements = statements.unwrap_or_default();
         let counting = statement.prepared.counting();
         let not_boundable = match counting {
-            Ok(Counting::ByTag) => String::new(),
-            Ok(Counting::Nothing) => "it writes no rows that could be counted".to_owned(),
-            Ok(Counting::Several) => "it is several statements".to_owned(),
+            Ok(Counting::ByTag | Counting::ByAsking) => String::new(),
+            Ok(Counting::Query) if statements.iter().any(Facts::may_write_besides) => String::new(),
+            Ok(Counting::Nothing | Counting::Query) => "it writes no rows that could be counted".to_owned(),
+            Ok(Counting::Several | Counting::Queries) => "it is several statements".to_owned(),
             Ok(Counting::Not(what)) => format!("nothing counts what {what} writes"),
             Err(refusal) => refusal.message.clone(),
         };
-        let statements = wanted.verdict.analysis.as_ref().map(|analysis| analysis.script.statements.as_slice());
-        let statements = statements.unwrap_or_default();
         let mut tags: Vec<&str> = statements.iter().map(|statement| statement.tag).collect();
         tags.dedup();
         let returns = |statement: &postern_sql::facts::Statement| {
@@ -232,6 +233,7 @@ impl Judge {
             message: wanted.consent.message.as_deref().unwrap_or_default().to_owned(),
             boundable: not_boundable.is_empty(),
             not_boundable_because: not_boundable,
+            approved_up_to: wanted.consent.review.above,
             editable: statement.kind == StatementKind::Query && matches!(statements, [only] if !returns(only)),
             ..ReviewedStatement::default()
         }

@@ -183,36 +183,48 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Tries what the statement would change.
+    /// Tries what the statement would change, which is recorded like a statement.
     fn foresee(&mut self, to_server: &mut Vec<u8>) -> Result<(), Fatal> {
         let message = std::mem::take(&mut self.partial);
         let previewed = self.preview_of(&message);
         self.partial = message;
-        let mut preview = previewed?;
+        let (mut preview, tried) = previewed?;
         preview.take_due(to_server);
-        if preview.is_over() {
-            self.foreseen(preview);
-        } else {
-            self.question = Some(Asked::Preview(Box::new(preview)));
+        match tried.filter(|_| !preview.is_over()) {
+            Some(seq) => self.question = Some(Asked::Preview(Box::new(preview), seq)),
+            None => self.foreseen(preview, tried),
         }
         Ok(())
     }
 
-    fn preview_of(&mut self, message: &[u8]) -> Result<Preview, ProtocolError> {
-        let header = frame::header(message)?;
-        let body = message.get(HEADER_BYTES..).unwrap_or_default();
-        let body = body.get(..header.map_or(0, |header| header.body)).unwrap_or_default();
-        let tag = header.map_or(0, |header| header.tag);
-        let Some(statement) = self.brought(tag, body)? else { return Ok(Preview::not_made("it is not all there")) };
-        let bound =
-            if tag == b'B' { inspect::bind_names(body)?.and_then(|bind| body.get(bind.length()..)) } else { None };
-        Ok(self.judge.preview(&statement, bound, self.status))
+    /// The preview of the statement that a message brings, and the number of its record.
+    fn preview_of(&mut self, message: &[u8]) -> Result<(Preview, Option<u64>), Fatal> {
+        let not_there = || (Preview::not_made("it is not all there"), None);
+        let Some(header) = frame::header(message)? else { return Ok(not_there()) };
+        let body = message.get(HEADER_BYTES..header.total()).unwrap_or_default();
+        let Some(statement) = self.brought(header.tag, body)? else { return Ok(not_there()) };
+        let bound = match header.tag {
+            b'B' => inspect::bind_names(body)?.and_then(|bind| body.get(bind.length()..)),
+            _ => None,
+        };
+        let preview = self.judge.preview(&statement, bound, self.status);
+        let tried = if preview.is_over() {
+            None
+        } else {
+            let redacted = self.judge.redacted(&statement);
+            Some(self.journal.tries(&statement, redacted.as_deref())?)
+        };
+        Ok((preview, tried))
     }
 
     /// It was tried.
-    pub(in crate::pipeline) fn foreseen(&mut self, preview: Preview) {
+    pub(in crate::pipeline) fn foreseen(&mut self, preview: Preview, tried: Option<u64>) {
+        let preview = preview.finish();
+        if let Some(seq) = tried {
+            self.journal.tried(seq, &preview);
+        }
         if let Some(hold) = &mut self.hold {
-            hold.foreseen(preview.finish(), &mut self.waits.desk);
+            hold.foreseen(preview, &mut self.waits.desk);
         }
     }
 

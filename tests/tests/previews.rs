@@ -214,15 +214,14 @@ impl Fixture {
         client
     }
 
-    /// All reviews, the newest first.
-    async fn reviews(&self) -> Value {
+    /// Asks the control plane as the admin.
+    async fn api(&self, method: &str, path: &str, body: &str) -> Value {
         let host = self.dev.ready()["http_url"].as_str().unwrap().trim_start_matches("http://").to_owned();
         let mut stream = TcpStream::connect(&host).await.unwrap();
         let token = self.dev.admin().token().to_owned();
-        let request = format!(
-            "GET /api/v1/reviews HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
-        );
-        stream.write_all(request.as_bytes()).await.unwrap();
+        let head = format!("{method} /api/v1/{path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n");
+        let about = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+        stream.write_all(format!("{head}{about}Connection: close\r\n\r\n{body}").as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.unwrap();
         let answer = String::from_utf8(answer).unwrap();
@@ -231,10 +230,17 @@ impl Fixture {
         serde_json::from_str(body).unwrap()
     }
 
+    /// The reviews that there are are not looked at.
+    async fn forget(&self) {
+        let reviews = self.api("GET", "reviews", "").await;
+        let ids = reviews.as_array().unwrap().iter().map(|review| review["id"].as_str().unwrap().to_owned());
+        self.seen.borrow_mut().extend(ids);
+    }
+
     /// The review that was opened since the last one.
     async fn next(&self, what: &str) -> Value {
         let review = wait::until(&format!("it waits: {what}"), SOON, || async {
-            let reviews = self.reviews().await;
+            let reviews = self.api("GET", "reviews", "").await;
             let is_new = |review: &&Value| !self.seen.borrow().contains(&review["id"].as_str().unwrap().to_owned());
             reviews.as_array().unwrap().iter().find(is_new).cloned()
         })
@@ -314,6 +320,65 @@ async fn previews(fixture: &Fixture) {
     assert_eq!(client.text("select count(*) from pg_prepared_statements where name like '%own%'").await, "0");
     assert!(fixture.content() == before, "something was changed");
     recorded(fixture).await;
+}
+
+const SMALL_ONES: &str = r#"
+@id("open")
+permit (principal, action in [Action::"connect", Action::"read", Action::"insert"], resource);
+
+@id("reviewed")
+@review("group:dba")
+@review_above("3")
+permit (principal, action == Action::"delete", resource);
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn small_effects_need_nobody_and_others_are_held_to_what_was_shown() {
+    let fixture = Fixture::start(Cluster::start().await).await;
+    let client = fixture.client().await;
+    let _ = fixture.next("until it is in force").await;
+    fixture.apply("previews.cedar", SMALL_ONES);
+    until(&client, "insert into shop.plain values (99, 'x')", false).await;
+    // What was sent until then.
+    fixture.forget().await;
+    let orders = async || client.text("select count(*) from shop.orders").await;
+    // Three rows, with those of its cascade.
+    client.batch_execute("delete from shop.orders where id = 1").await.unwrap();
+    let small = fixture.next("the small one").await;
+    assert_eq!(
+        (told(&small["preview"]).as_str(), orders().await.as_str()),
+        ("exact 3: shop.orders -1, shop.items -2*", "39")
+    );
+    // Six.
+    let large = "delete from shop.orders where id in (2, 3)";
+    let waits = review(&fixture, &client, large).await;
+    assert_eq!((waits["status"].as_str(), orders().await.as_str()), (Some("pending"), "39"));
+    // Where it was not counted, people are asked, however little it may be.
+    let unknown = review(&fixture, &client, "delete from shop.big").await;
+    assert_eq!(unknown["status"], "pending");
+    // What was agreed to runs, unless a cascade has grown.
+    let owner = client::connect(&fixture.cluster.url("postgres", SUPERUSER_PASSWORD, "app")).await;
+    for (sql, waits, grows) in
+        [(large.to_owned(), waits, false), ("delete from shop.orders where id in (4, 5)".to_owned(), Value::Null, true)]
+    {
+        let waits = if waits.is_null() { review(&fixture, &client, &sql).await } else { waits };
+        let path = format!("reviews/{}/approve", waits["id"].as_str().unwrap());
+        let _ = fixture.api("POST", &path, "{}").await;
+        if grows {
+            owner.batch_execute("insert into shop.items values (4, 9, 'more')").await.unwrap();
+        }
+        let ran = client.batch_execute(&sql).await;
+        match (ran, grows) {
+            (Ok(()), false) => assert_eq!(orders().await, "37"),
+            (Err(error), true) => {
+                let told = error.as_db_error().unwrap();
+                assert_eq!(told.code().code(), "53400");
+                assert!(told.message().contains("would write 7 rows") && told.message().contains("is 6"), "{told:?}");
+                assert_eq!(orders().await, "37");
+            }
+            (ran, _) => panic!("{sql}: {ran:?}"),
+        }
+    }
 }
 
 /// Each is sent, and looked at.

@@ -64,7 +64,7 @@ INSERT INTO coded VALUES (1, '<<zqkx7w1b@hjkxm5w|zhvj2q@wvjq>>.test');
 
 -- What is open.
 CREATE TABLE notes (id int PRIMARY KEY, body text, n int, at date);
-INSERT INTO notes VALUES (1, 'first', 1, '2020-01-01'), (2, 'second', 2, '2020-01-02');
+INSERT INTO notes VALUES (1, 'first', 1, '2020-01-03'), (2, 'second', 2, '2020-01-02');
 CREATE TABLE inbox (email text UNIQUE, n int);
 CREATE TABLE short_notes (id int, body short, CHECK (body <> ''));
 CREATE TABLE tiny (id int, body varchar(3), n smallint);

@@ -299,14 +299,11 @@ impl<'a> Maker<'a> {
 
     fn aggregate(&mut self, value: Expression) -> Expression {
         let function = *self.numbers.one(&["max", "min", "count", "max"]);
+        // How many values a column has is not secret; of one that is computed it may be, in a sub-select, too.
         let is_column = !value.sql.contains([' ', '(']);
-        // What a column of a sub-select is made of is not known here: `t1.c0`.
-        let is_unclear = is_column && value.secret && value.sql.ends_with(|c: char| c.is_ascii_digit());
-        if function == "count" && (value.ty != Type::Int || is_unclear) {
+        if function == "count" && (value.ty != Type::Int || (value.secret && is_column)) {
             return Expression { sql: format!("max({})", value.sql), ..value };
         }
-        // How many values a column has is not secret; of what is computed it may be.
-        let secret = value.secret && !(function == "count" && is_column);
-        Expression { sql: format!("{function}({})", value.sql), secret, ..value }
+        Expression { sql: format!("{function}({})", value.sql), ..value }
     }
 }

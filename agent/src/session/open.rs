@@ -217,6 +217,7 @@ async fn judge(
     }
     let rows = query::rows(&mut connection.io, QUESTION).await.map_err(|error| failed(&error))?;
     let answer = rows.into_iter().next().unwrap_or_default();
+    judge.narrow(&snapshot.catalog)?;
     judge.prime(snapshot, &answer).map_err(|_| failed(&"its answer is not understood"))?;
     for setting in parameters {
         judge.admit_parameter(&setting.name, &setting.value)?;

@@ -12,6 +12,7 @@ use crate::{
         },
         policy,
     },
+    roles::Bounds,
     session::open,
     worker::Common,
 };
@@ -68,7 +69,7 @@ async fn analysed(common: &Common, asked: Analyse) -> Result<Answer, Report> {
         ..Ticket::default()
     };
     let held = open::target(common, &ticket).await?;
-    let (mut target, lease) = open::own_login(common, &ticket, &held, Vec::new()).await?;
+    let (mut target, lease) = open::own_login(common, &ticket, &held, Bounds::default()).await?;
     let path = asked.search_path.map(|value| Setting { name: "search_path".to_owned(), value });
     target.parameters = open::parameters(&ticket, path.as_slice(), "postern", lease.as_ref());
     let asking = async {

@@ -40,15 +40,22 @@ pub struct Narrow {
     reach: Reach,
 }
 
-/// What those names stand for in a database. Of what is not known yet nothing may be touched.
+/// What those names stand for in a database: while it is not known, nothing.
 #[derive(Debug, Default)]
 pub struct Reach {
     /// The relations.
-    pub relations: BTreeSet<Name>,
+    relations: BTreeSet<Name>,
     /// The sequences that their columns' defaults draw on.
-    pub sequences: BTreeSet<Name>,
+    sequences: BTreeSet<Name>,
     /// What their triggers run and nothing else can.
     triggers: BTreeSet<Name>,
+}
+
+impl Reach {
+    /// All that may be touched.
+    pub fn all(&self) -> impl Iterator<Item = &Name> {
+        self.relations.union(&self.sequences)
+    }
 }
 
 impl Narrow {

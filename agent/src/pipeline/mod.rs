@@ -25,6 +25,7 @@ pub mod mask;
 mod masking;
 pub mod narrow;
 pub mod policy;
+pub mod preview;
 pub mod question;
 pub mod record;
 mod redact;

@@ -32,7 +32,7 @@ else
 endif
 	@echo "All tests have passed."
 
-test-long: test versions regress leaks fuzz ## run all tests and those that take long: PostgreSQL 13 to 18, its regression suite, all leaks, each fuzz target for FUZZ_SECONDS
+test-long: test versions regress leaks model fuzz ## run all tests and those that take long: PostgreSQL 13 to 18, its regression suite, all leaks, thousands of stories, each fuzz target for FUZZ_SECONDS
 	@echo "All tests have passed, also those that take long."
 
 # A target for each parser of untrusted bytes. `make test` runs each for a second or two.
@@ -63,6 +63,10 @@ regress: setup ## run PostgreSQL's own regression suite directly and through Pos
 leaks: setup ## try each leak in each form under each role, and 5,000 random queries, from RANDOM_SEED if it is given
 	$(CARGO) build --locked --package postern-cli
 	LEAKS_ALL=1 RANDOM_QUERIES=5000 $(CARGO) test --locked --package postern-e2e --test leaks --test differential
+
+.PHONY: model
+model: setup ## compare the control plane's transitions with a model, in MODEL_CASES (2,000) random stories on each store
+	MODEL_CASES=$${MODEL_CASES:-2000} $(CARGO) test --locked --package postern-control-plane --test model
 
 check: ## format, lints and documentation, as a change must have them
 	$(CARGO) fmt --all --check

@@ -29,14 +29,14 @@ pub(super) async fn with(tool: &mut Tool, name: &str) -> Result<(), DialError> {
     let role = identifier(name);
     let hand_on = match heir(tool, name).await? {
         Some(Heir { name: heir, is_joined }) => {
-            let heir = identifier(&heir);
-            let join = if is_joined { String::new() } else { format!("GRANT {heir} TO {role}; ") };
-            // The second time it takes what the role was given by the login that makes roles.
-            format!(
-                "{}; {join}{}; REASSIGN OWNED BY {role} TO {heir}; DROP OWNED BY {role}; RESET ROLE; DROP OWNED BY {role}; ",
-                shield::alone(),
-                as_role(name),
-            )
+            let (heir, lock, as_role) = (identifier(&heir), shield::alone(), as_role(name));
+            let (reassign, drop) = (format!("REASSIGN OWNED BY {role} TO {heir}"), format!("DROP OWNED BY {role}"));
+            if is_joined {
+                format!("{lock}; {as_role}; {reassign}; {drop}; RESET ROLE; ")
+            } else {
+                // What it was given itself, the login that makes roles takes from it.
+                format!("{lock}; GRANT {heir} TO {role}; {as_role}; {reassign}; RESET ROLE; {drop}; ")
+            }
         }
         // The mapped role is gone, and nobody is there to own what this one may own: then it cannot be dropped.
         None => String::new(),

@@ -23,7 +23,6 @@ use postern_fuzz::proptest::{
 };
 use reference::{Model, Rule};
 use secrecy::SecretString;
-use std::cell::Cell;
 use steps::Step;
 use tokio::runtime::Runtime;
 
@@ -42,11 +41,8 @@ fn cases() -> Option<u32> {
 
 /// The first difference between the control plane and the model, in a story made as small as it gets.
 fn difference(install: &Install, runtime: &Runtime, config: Config, without: Option<Rule>) -> Option<String> {
-    let story = Cell::new(0);
-    let result = TestRunner::new(config).run(&steps::story(), |steps| {
-        story.set(story.get() + 1);
-        runtime.block_on(told(install, &steps, without)).map_err(TestCaseError::fail)
-    });
+    let result = TestRunner::new(config)
+        .run(&steps::story(), |steps| runtime.block_on(told(install, &steps, without)).map_err(TestCaseError::fail));
     match result {
         Ok(()) => None,
         Err(TestError::Fail(reason, steps)) => Some(format!("{reason}\n{steps:#?}")),

@@ -127,7 +127,7 @@ async fn the_role_is_the_sessions(installation: &Installation, cluster: &Cluster
     }
     let log = cluster.log();
     let created = log.lines().find(|line| line.contains("CREATE ROLE") && line.contains(&role)).unwrap();
-    assert!(created.contains("PASSWORD 'SCRAM-SHA-256$"), "{created}");
+    assert!(created.contains("PASSWORD 'SCRAM-SHA-256$") && created.contains(&grant.id), "{created}");
 
     // Another session of the grant has another role, and their ends do not touch each other.
     let (second, other) = installation.open(&grant).await;

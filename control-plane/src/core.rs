@@ -5,6 +5,7 @@ use crate::{
     config::{Config, ConfigError},
     effects::Effect,
     hub::Hub,
+    notify,
     seal::{SealError, Sealer},
     store::{Store, StoreError},
     ticket::{KeyError, Signer},
@@ -35,6 +36,9 @@ pub enum CoreError {
     /// A signing key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The HTTP client.
+    #[error("the HTTP client for notifications cannot be set up")]
+    Http(#[from] reqwest::Error),
 }
 
 /// What all parts of the control plane share, as `Arc<Core>`.
@@ -53,6 +57,8 @@ pub struct Core {
     pub audit_signer: Signer,
     /// As it was read.
     pub config: Config,
+    /// Speaks to receivers of notifications.
+    pub(crate) outward: reqwest::Client,
     /// Wakes those who wait for a request to be decided.
     pub(crate) requests_changed: watch::Sender<()>,
 }
@@ -79,6 +85,7 @@ impl Core {
             tickets,
             audit_signer,
             config,
+            outward: notify::outward::client()?,
             requests_changed: watch::Sender::new(()),
         }))
     }

@@ -8,6 +8,7 @@ mod documents;
 mod extract;
 mod fleet;
 mod health;
+mod notifications;
 mod policies;
 mod principals;
 mod scan;
@@ -107,7 +108,11 @@ fn parts() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
         .routes(routes!(fleet::connectors))
         .routes(routes!(fleet::gateways))
         .routes(routes!(fleet::revoke_connector))
-        .routes(routes!(fleet::revoke_gateway));
+        .routes(routes!(fleet::revoke_gateway))
+        .routes(routes!(notifications::list))
+        .routes(routes!(notifications::enable))
+        .routes(routes!(notifications::deliveries))
+        .routes(routes!(notifications::retry));
     let (router, mut document) = OpenApiRouter::with_openapi(Document::openapi()).nest(PREFIX, api).split_for_parts();
     let scheme = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
     document.components.get_or_insert_default().add_security_scheme("token", scheme);
@@ -155,6 +160,10 @@ mod tests {
             "connections/{name}/scan",
             "connections/{name}/credentials",
             "connections/{name}/credentials/{login}",
+            "notifications",
+            "notifications/{name}/enable",
+            "notification-deliveries",
+            "notification-deliveries/{id}/retry",
         ] {
             assert!(document["paths"][format!("/api/v1/{path}")].is_object(), "{path}");
         }

@@ -7,6 +7,7 @@
 mod check;
 mod connection;
 mod diff;
+mod notification;
 pub(crate) mod policies;
 mod principal;
 
@@ -24,7 +25,7 @@ use postern_types::time::Micros;
 use serde_json::{Map, Value, json};
 
 /// What documents are.
-const KINDS: [&str; 5] = ["User", "Agent", "Group", "Connection", "Policy"];
+const KINDS: [&str; 6] = ["User", "Agent", "Group", "Connection", "Policy", "Notification"];
 
 /// The most documents, and the most files of policies, of one call.
 const MAX_DOCUMENTS: usize = 1000;
@@ -122,6 +123,7 @@ impl Run<'_> {
         let difference = match kind {
             "User" | "Agent" => self.principal(kind, &name, fields, delete).await?,
             "Group" => self.group(&name, fields, delete).await?,
+            "Notification" => self.notification(&name, fields, delete).await?,
             _ => self.connection(&name, fields, delete).await?,
         };
         self.record(difference, json!({})).await

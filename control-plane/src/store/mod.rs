@@ -14,6 +14,7 @@ pub mod identities;
 pub mod join_tokens;
 pub mod kv;
 mod migrations;
+pub mod notifications;
 pub mod policies;
 pub mod principals;
 pub mod sessions;

@@ -82,8 +82,10 @@ impl Policy {
         };
         let (current, known) = (Arc::clone(current), Arc::clone(known));
         let asked = known.probes.of(ticket, Micros::now());
-        let ask =
-            format!("`postern request {} --role {} --for 10m --reason \"…\"`", ticket.connection, ticket.access_role);
+        let ask = format!(
+            "`postern request {} --role {} --for 10m --reason \"…\" --table SCHEMA.NAME`",
+            ticket.connection, ticket.access_role
+        );
         let narrow = Narrow::to(&ticket.relations, ask);
         let keeps_hidden = false;
         Ok(Self { current, known, asked, rules, subject, client, plan, ceilings, everything, keeps_hidden, narrow })

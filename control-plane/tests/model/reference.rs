@@ -101,7 +101,7 @@ pub enum Action {
 }
 
 /// The rules that can be left out, to see that it shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
     /// A reviewer counts once.
     OneVoteEach,

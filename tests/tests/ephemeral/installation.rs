@@ -84,7 +84,7 @@ impl Installation {
     pub fn grant_for(&self, role: &str, relations: &[&str]) -> Grant {
         let (agent, admin) = (self.parts.agent(), self.parts.admin());
         let mut args = vec!["request", "orders", "--role", role, "--for", "1h", "--reason", "a test", "--json"];
-        relations.iter().for_each(|relation| args.extend(["--relation", relation]));
+        relations.iter().for_each(|relation| args.extend(["--table", relation]));
         let request = agent.run(&args).json();
         let approved = admin.run(&["approve", request["id"].as_str().unwrap(), "--json"]).json();
         let url = agent.run(&["url", "orders", "--role", role]).ok();

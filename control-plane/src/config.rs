@@ -34,7 +34,7 @@ pub struct Config {
     /// The database.
     #[serde(default)]
     pub store: StoreSetting,
-    /// The listener for the REST API and, later, the console.
+    /// The listener for the REST API and the console.
     pub http: HttpConfig,
     /// The listener for connectors and gateways.
     pub grpc: GrpcConfig,

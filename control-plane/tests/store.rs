@@ -44,6 +44,7 @@ on_both! {
     grants::others_see_nothing,
     identity::tokens_come_and_go,
     identity::founders_are_made_once,
+    identity::browsers_sessions_end,
     documents::plan_shows_and_changes_nothing,
     documents::all_or_nothing,
     documents::merging_and_replacing,

@@ -3,6 +3,7 @@
 
 mod access;
 mod audit;
+mod console;
 mod credentials;
 mod documents;
 mod extract;
@@ -11,9 +12,11 @@ mod health;
 mod notifications;
 mod policies;
 mod principals;
+mod reviews;
 mod scan;
 mod sessions;
 mod tokens;
+mod web;
 
 pub(crate) use extract::chain;
 
@@ -50,7 +53,7 @@ pub fn router(core: Arc<Core>) -> Router {
         async move { axum::Json(document.as_ref().clone()) }
     });
     let no_store =
-        SetResponseHeaderLayer::overriding(axum::http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        SetResponseHeaderLayer::if_not_present(axum::http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let no_sniff = SetResponseHeaderLayer::overriding(
         axum::http::header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
@@ -59,7 +62,7 @@ pub fn router(core: Arc<Core>) -> Router {
         .merge(api)
         .route(&format!("{PREFIX}{OPENAPI_PATH}"), serve_document)
         .merge(health::routes())
-        .fallback(health::not_found)
+        .fallback(console::serve)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(no_store)
         .layer(no_sniff)
@@ -75,6 +78,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 fn parts() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
     let api = OpenApiRouter::new()
         .routes(routes!(principals::whoami))
+        .routes(routes!(web::begin, web::end))
         .routes(routes!(access::connections))
         .routes(routes!(policies::freeze))
         .routes(routes!(policies::unfreeze))
@@ -90,6 +94,12 @@ fn parts() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
         .routes(routes!(access::approve))
         .routes(routes!(access::deny))
         .routes(routes!(access::withdraw))
+        .routes(routes!(reviews::list))
+        .routes(routes!(reviews::show))
+        .routes(routes!(reviews::approve))
+        .routes(routes!(reviews::deny))
+        .routes(routes!(reviews::withdraw))
+        .routes(routes!(reviews::comment))
         .routes(routes!(access::grants))
         .routes(routes!(access::revoke))
         .routes(routes!(access::create_credential))
@@ -116,6 +126,14 @@ fn parts() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
     let (router, mut document) = OpenApiRouter::with_openapi(Document::openapi()).nest(PREFIX, api).split_for_parts();
     let scheme = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
     document.components.get_or_insert_default().add_security_scheme("token", scheme);
+    // They would be the handlers' names, of which several are the same; paths name operations well enough.
+    for item in document.paths.paths.values_mut() {
+        for operation in [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete] {
+            if let Some(operation) = operation {
+                operation.operation_id = None;
+            }
+        }
+    }
     (router, document)
 }
 
@@ -126,12 +144,19 @@ mod tests {
         let document = serde_json::to_value(super::openapi()).unwrap();
         for path in [
             "whoami",
+            "web/session",
             "connections",
             "requests",
             "requests/{id}",
             "requests/{id}/approve",
             "requests/{id}/deny",
             "requests/{id}/withdraw",
+            "reviews",
+            "reviews/{id}",
+            "reviews/{id}/approve",
+            "reviews/{id}/deny",
+            "reviews/{id}/withdraw",
+            "reviews/{id}/comments",
             "grants",
             "grants/{id}/revoke",
             "grants/{id}/credentials",

@@ -1,4 +1,5 @@
-//! Who acts. A caller comes with a bearer token; what kind of token it is, is decided here and nowhere else.
+//! Who acts. A caller comes with a bearer token; what kind of token it is, is decided here and nowhere else. A browser
+//! comes with a cookie in a token's place ([`web`]).
 //!
 //! Today there are Postern's own API tokens ([`tokens`]). An identity provider is one more source in
 //! [`authenticate`]: it gives the same [`Caller`], whose principal has a row in the store.
@@ -6,6 +7,7 @@
 pub mod directory;
 pub mod scram;
 pub mod tokens;
+pub mod web;
 
 use crate::store::{Store, StoreError};
 use postern_api::identity::{PrincipalRef, Whoami, WhoamiToken};

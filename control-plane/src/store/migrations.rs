@@ -21,7 +21,9 @@ migrations! {
     3 "0003_credentials",
     4 "0004_policies",
     5 "0005_budgets",
+    6 "0006_reviews",
     8 "0008_notifications",
+    9 "0009_web_sessions",
 }
 
 /// Brings the schema up to date. Replicas that start together wait for each other.

@@ -3,6 +3,7 @@
 //!
 //! - [`reference`]: what has to hold, in memory
 //! - [`plane`]: the real thing: its stores, one for each replica, and the people who act
+//! - [`statements`]: what connectors and reviewers say of statements that wait
 //! - [`steps`]: what happens, made at random
 //!
 //! Models that leave out a rule are told the stories, too: each has to differ somewhere, or else nothing would show that the
@@ -14,6 +15,7 @@
 
 mod plane;
 mod reference;
+mod statements;
 mod steps;
 #[path = "../support/mod.rs"]
 mod support;

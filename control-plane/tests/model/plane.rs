@@ -2,12 +2,13 @@
 //! do it: a grant that has ended is remembered, and its sessions end.
 
 use crate::{
-    reference::{Action, Key, LIFETIME, Role, Seen, Who},
-    support,
+    reference::{Action, Key, LIFETIME, Outcome, Role, Seen, Text, Who},
+    statements, support,
 };
 use postern_api::{
     access::{CreateRequest, CredentialUse, GrantStatus, Verdict},
     identity::PrincipalKind,
+    review::ReviewVote,
     session::SessionStatus,
 };
 use postern_control_plane::{
@@ -17,14 +18,14 @@ use postern_control_plane::{
     identity::Actor,
     problem::Problem,
     requests::{self, Answer},
-    sessions as clients,
+    reviews, sessions as clients,
     store::{
         Store,
         sessions::{self, NewSession},
     },
 };
 use postern_types::{
-    id::{GrantId, RequestId, SessionId},
+    id::{GrantId, PrincipalId, RequestId, ReviewId, SessionId},
     time::{Micros, parse_duration},
 };
 use serde_json::json;
@@ -35,7 +36,11 @@ use std::{
 };
 
 /// The seconds from one story's begin to the next one's: more than any of them lasts, so that none meets what another left.
-const STORY: u64 = 200_000;
+const STORY: u64 = 300_000;
+
+/// Who holds the sessions.
+pub const CONNECTOR: &str = "con_test";
+pub const INCARNATION: &str = "one";
 
 /// What outlives a story.
 pub struct Install {
@@ -88,6 +93,7 @@ struct Known {
     requests: BTreeMap<Key, RequestId>,
     grants: BTreeMap<Key, GrantId>,
     sessions: BTreeMap<Key, (SessionId, Key)>,
+    reviews: BTreeMap<Key, ReviewId>,
     /// The grants that a connector was told to be over.
     over: BTreeSet<Key>,
 }
@@ -113,7 +119,10 @@ impl<'a> Plane<'a> {
         install.stories.set(story + 1);
         let plane = Self { install, began: support::at(story * STORY), known: RefCell::default() };
         // What the story before has left.
-        plane.sweep(&install.replica(0), plane.began).await.unwrap();
+        let store = install.replica(0);
+        plane.sweep_requests(&store, plane.began).await.unwrap();
+        plane.sweep_grants(&store, plane.began).await.unwrap();
+        statements::sweep(&store, plane.began).await.unwrap();
         plane
     }
 
@@ -129,14 +138,38 @@ impl<'a> Plane<'a> {
         self.install.replicas.borrow_mut()[at] = opened;
     }
 
-    /// Does it at a replica, and tells whether it may be done.
-    pub async fn act(&self, at: usize, key: Key, action: Action, now: u64) -> Result<bool, String> {
+    /// Does it at a replica, and tells what comes of it.
+    pub async fn act(&self, at: usize, key: Key, action: Action, now: u64) -> Result<Outcome, String> {
         let (store, now) = (&self.install.replica(at), self.at(now));
+        match action {
+            Action::Send { session, text } => self.send(store, key, session, text, now).await,
+            Action::Run { session, review, text } => {
+                statements::run(store, &self.session(session).0, &self.review(review), text, now).await
+            }
+            action => self.done(store, key, action, now).await.map(Outcome::from),
+        }
+    }
+
+    /// Of what is done or not.
+    async fn done(&self, store: &Store, key: Key, action: Action, now: Micros) -> Result<bool, String> {
         let people = &self.install.people;
         match action {
+            Action::Send { .. } | Action::Run { .. } => unreachable!("these end in more ways"),
+            Action::Review { by, review, vote } => {
+                statements::answer(store, &people[&by], &self.review(review), vote, now).await
+            }
+            Action::GiveUp { session, review, ticket } => {
+                statements::give_up(store, &self.session(session).0, &self.review(review), ticket, now).await
+            }
+            Action::TakeBack { by, review } => {
+                let taken = reviews::withdraw(store, &people[&by], &self.review(review), None, now).await;
+                Ok(done(taken)?.is_some())
+            }
             Action::Ask { by, role, for_whom, minutes } => {
                 let body = CreateRequest {
                     on_behalf_of: for_whom.map(|whom| people[&whom].principal.name.clone()),
+                    // What is for another ticket is another grant.
+                    ticket: Some(format!("T-{key}")),
                     duration: format!("{minutes}m"),
                     ..support::ask(match role {
                         Role::Open => "open",
@@ -186,7 +219,9 @@ impl<'a> Plane<'a> {
                 }
                 Ok(revoked.is_some())
             }
-            Action::Sweep => self.sweep(store, now).await.map(|()| true),
+            Action::SweepRequests => self.sweep_requests(store, now).await.map(|()| true),
+            Action::SweepGrants => self.sweep_grants(store, now).await.map(|()| true),
+            Action::SweepReviews => statements::sweep(store, now).await.map(|()| true),
         }
     }
 
@@ -231,8 +266,8 @@ impl<'a> Plane<'a> {
             role: &login.role_name,
             client_address: "192.0.2.7",
             gateway_id: "gwy_test",
-            connector_id: "con_test",
-            incarnation: "one",
+            connector_id: CONNECTOR,
+            incarnation: INCARNATION,
             auth_method: "scram-sha-256",
         };
         let mut tx = store.begin().await.map_err(|error| error.to_string())?;
@@ -256,15 +291,36 @@ impl<'a> Plane<'a> {
         Ok(true)
     }
 
-    async fn sweep(&self, store: &Store, now: Micros) -> Result<(), String> {
+    async fn sweep_requests(&self, store: &Store, now: Micros) -> Result<(), String> {
+        while !requests::expire_due(store, now).await.map_err(|error| error.to_string())?.is_empty() {}
+        Ok(())
+    }
+
+    async fn sweep_grants(&self, store: &Store, now: Micros) -> Result<(), String> {
         loop {
-            let requests = requests::expire_due(store, now).await.map_err(|error| error.to_string())?;
-            let grants = grants::expire_due(store, now).await.map_err(|error| error.to_string())?;
-            self.perform(store, &grants, now).await?;
-            if requests.is_empty() && grants.is_empty() {
+            let ended = grants::expire_due(store, now).await.map_err(|error| error.to_string())?;
+            if ended.is_empty() {
                 return Ok(());
             }
+            self.perform(store, &ended, now).await?;
         }
+    }
+
+    async fn send(&self, store: &Store, key: Key, session: Key, text: Text, now: Micros) -> Result<Outcome, String> {
+        let (id, _) = self.session(session);
+        let (outcome, review) = statements::send(store, &id, text, now).await?;
+        let Some(review) = review else { return Ok(outcome) };
+        // Of two that send it at once, one opened it.
+        let is_known = self.known.borrow().reviews.values().any(|known| *known == review);
+        let boss = &self.install.people[&Who::Boss];
+        if !is_known && reviews::get(store, boss, &review, None).await.unwrap().session_id == id {
+            self.known.borrow_mut().reviews.insert(key, review);
+        }
+        Ok(outcome)
+    }
+
+    fn review(&self, key: Key) -> ReviewId {
+        self.known.borrow().reviews[&key].clone()
     }
 
     async fn perform(&self, store: &Store, effects: &[Effect], now: Micros) -> Result<(), String> {
@@ -293,13 +349,16 @@ impl<'a> Plane<'a> {
             let known = self.known.borrow();
             (known.requests.clone(), known.grants.clone(), known.sessions.clone())
         };
+        let who = |id: &PrincipalId| {
+            let found = self.install.people.iter().find(|(_, actor)| actor.principal.id == *id);
+            *found.unwrap().0
+        };
         let mut seen = Seen::default();
         for (key, id) in requests {
             let request = requests::get(store, boss, &id).await.unwrap();
             let who =
                 |id: &_| self.install.people.iter().find(|(_, actor)| actor.principal.id == *id).map(|(who, _)| *who);
-            let vote =
-                |vote: &postern_api::access::Vote| (who(&vote.reviewer.id).unwrap(), vote.verdict == Verdict::Approve);
+            let vote = |vote: &postern_api::access::Vote| (who(&vote.reviewer.id), vote.verdict == Verdict::Approve);
             let mut votes: Vec<_> = request.votes.iter().map(vote).collect();
             votes.sort_unstable();
             let duration = parse_duration(&request.duration).unwrap().as_secs();
@@ -315,6 +374,14 @@ impl<'a> Plane<'a> {
             if session.status != SessionStatus::Ended {
                 seen.sessions.insert(key);
             }
+        }
+        let reviews = self.known.borrow().reviews.clone();
+        for (key, id) in reviews {
+            let review = reviews::get(store, boss, &id, None).await.unwrap();
+            let vote = |vote: &ReviewVote| (who(&vote.reviewer.id), vote.approves.is_some());
+            let mut votes: Vec<_> = review.votes.iter().map(vote).collect();
+            votes.sort_unstable();
+            seen.reviews.insert(key, (text(&review.status), u64::from(review.uses), votes));
         }
         seen
     }

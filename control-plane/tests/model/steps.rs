@@ -2,7 +2,7 @@
 
 use crate::{
     plane::Plane,
-    reference::{Action, Key, Model, Request, Role, Seen, Who},
+    reference::{Action, Key, Model, Outcome, Proposal, Request, Review, Role, Seen, Text, Who},
 };
 use postern_fuzz::proptest::{
     collection::vec,
@@ -13,7 +13,7 @@ use postern_fuzz::proptest::{
 };
 
 /// A story has at most so many.
-const STEPS: usize = 40;
+const STEPS: usize = 60;
 
 #[derive(Clone, Debug)]
 pub enum Step {
@@ -35,6 +35,8 @@ pub struct Deed {
     for_whom: Option<Who>,
     minutes: u64,
     less: Option<u64>,
+    text: Text,
+    vote: Option<Proposal>,
     which: u8,
 }
 
@@ -49,6 +51,11 @@ enum What {
     Leave,
     Kill,
     Revoke,
+    Send,
+    Review,
+    Run,
+    GiveUp,
+    TakeBack,
     Sweep,
 }
 
@@ -73,19 +80,31 @@ fn deed() -> impl Strategy<Value = Deed> {
         1 => Just(What::Leave),
         1 => Just(What::Kill),
         1 => Just(What::Revoke),
-        2 => Just(What::Sweep),
+        6 => Just(What::Send),
+        6 => Just(What::Review),
+        6 => Just(What::Run),
+        1 => Just(What::GiveUp),
+        1 => Just(What::TakeBack),
+        3 => Just(What::Sweep),
     ];
     let role = select(vec![Role::Open, Role::Read, Role::Write]);
     let for_whom = prop_oneof![1 => Just(None), 1 => select(Who::ALL.to_vec()).prop_map(Some)];
     let less = prop_oneof![2 => Just(None), 1 => (1..20u64).prop_map(Some)];
-    let deed = (what, select(Who::ALL.to_vec()), role, for_whom, 1..20u64, less, any::<u8>());
-    deed.prop_map(|(what, by, role, for_whom, minutes, less, which)| Deed {
+    let text = select(vec![Text::Purge, Text::PurgeOther, Text::Close]);
+    let proposal = (prop_oneof![Just(None), (1..4u64).prop_map(Some)], any::<bool>(), any::<bool>());
+    let proposal =
+        proposal.prop_map(|(max_rows, for_grant, free)| Proposal { max_rows, for_grant, free: free && for_grant });
+    let vote = prop_oneof![1 => Just(None), 6 => proposal.prop_map(Some)];
+    let deed = (what, select(Who::ALL.to_vec()), role, for_whom, 1..20u64, less, text, vote, any::<u8>());
+    deed.prop_map(|(what, by, role, for_whom, minutes, less, text, vote, which)| Deed {
         what,
         by,
         role,
         for_whom,
         minutes,
         less,
+        text,
+        vote,
         which,
     })
 }
@@ -98,6 +117,7 @@ impl Deed {
         let request = || recent(model.requests.keys().copied().collect());
         let grant = || recent(model.grants.keys().copied().collect());
         let session = || recent(model.sessions.keys().copied().collect());
+        let review = || recent(model.reviews.keys().copied().collect());
         Some(match self.what {
             What::Ask => {
                 // An agent, most of the time.
@@ -106,11 +126,13 @@ impl Deed {
             }
             What::Approve => {
                 let request = request()?;
-                Action::Approve { by: self.reviewer(&model.requests[&request]), request, minutes: self.less }
+                let Request { by, for_whom, .. } = model.requests[&request];
+                Action::Approve { by: self.reviewer(by, for_whom), request, minutes: self.less }
             }
             What::Deny => {
                 let request = request()?;
-                Action::Deny { by: self.reviewer(&model.requests[&request]), request }
+                let Request { by, for_whom, .. } = model.requests[&request];
+                Action::Deny { by: self.reviewer(by, for_whom), request }
             }
             What::Withdraw => {
                 let request = request()?;
@@ -130,15 +152,40 @@ impl Deed {
                 let grant = grant()?;
                 Action::Revoke { by: self.mostly(model, grant), grant }
             }
-            What::Sweep => Action::Sweep,
+            What::Send => Action::Send { session: session()?, text: self.text },
+            What::Review => {
+                let review = review()?;
+                let Review { by, for_whom, .. } = model.reviews[&review];
+                Action::Review { by: self.reviewer(by, for_whom), review, vote: self.vote }
+            }
+            What::Run => {
+                let session = session()?;
+                // What it waits for, most of the time.
+                let awaited = model.waits.get(&session).copied().filter(|_| !self.which.is_multiple_of(4));
+                let (review, text) =
+                    awaited.or_else(|| review().map(|review| (review, model.reviews[&review].text)))?;
+                Action::Run { session, review, text }
+            }
+            What::GiveUp => {
+                let session = session()?;
+                Action::GiveUp { session, review: model.waits.get(&session)?.0, ticket: self.which.is_multiple_of(2) }
+            }
+            What::TakeBack => {
+                let review = review()?;
+                let by = if self.which.is_multiple_of(4) { by } else { model.reviews[&review].by };
+                Action::TakeBack { by, review }
+            }
+            What::Sweep => {
+                [Action::SweepRequests, Action::SweepGrants, Action::SweepReviews][usize::from(self.which) % 3]
+            }
         })
     }
 
     /// Anybody, and now and then somebody who has their own part in it.
-    fn reviewer(&self, request: &Request) -> Who {
+    fn reviewer(&self, asks: Who, for_whom: Option<Who>) -> Who {
         match self.which % 8 {
-            0 => request.by,
-            1 => request.for_whom.unwrap_or(self.by),
+            0 => asks,
+            1 => for_whom.unwrap_or(self.by),
             _ => self.by,
         }
     }
@@ -152,7 +199,7 @@ impl Deed {
 /// What was done at a moment, and what there was afterwards.
 pub struct Moment {
     now: u64,
-    done: Vec<(Key, Action, bool)>,
+    done: Vec<(Key, Action, Outcome)>,
     seen: Seen,
 }
 
@@ -175,6 +222,12 @@ pub async fn take(plane: &Plane<'_>, model: &mut Model, number: usize, step: &St
         }
         Step::AtOnce(one, other) => {
             let (Some(one), Some(other)) = (one.action(model), other.action(model)) else { return Ok(None) };
+            if let (Action::Send { session: one, .. }, Action::Send { session: other, .. }) = (one, other)
+                && one == other
+            {
+                // A session sends one after the other.
+                return Ok(None);
+            }
             let done = tokio::join!(plane.act(0, keys[0], one, now), plane.act(1, keys[1], other, now));
             vec![(keys[0], one, done.0?), (keys[1], other, done.1?)]
         }
@@ -189,7 +242,7 @@ impl Moment {
     /// How it differs.
     pub fn told(&self, model: &mut Model) -> Result<(), String> {
         model.now = self.now;
-        let in_order = |done: &mut dyn Iterator<Item = &(Key, Action, bool)>| {
+        let in_order = |done: &mut dyn Iterator<Item = &(Key, Action, Outcome)>| {
             let mut after = model.clone();
             let as_it_may = done.all(|(key, action, was_done)| after.act(*key, *action) == *was_done);
             (as_it_may && after.seen() == self.seen).then_some(after)

@@ -1,5 +1,10 @@
 //! What has to hold, in memory and without any of the control plane's code.
+//!
+//! Here are requests, grants and sessions; `reviewed` has the statements that wait for people.
 
+mod reviewed;
+
+pub use reviewed::{Proposal, Review, Text};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The step that made it.
@@ -96,8 +101,54 @@ pub enum Action {
         by: Who,
         grant: Key,
     },
+    /// A session sends a statement for which people have to agree.
+    Send {
+        session: Key,
+        text: Text,
+    },
+    /// Yes, to this; or no.
+    Review {
+        by: Who,
+        review: Key,
+        vote: Option<Proposal>,
+    },
+    /// A session begins to run a statement by a review.
+    Run {
+        session: Key,
+        review: Key,
+        text: Text,
+    },
+    /// A session waits no more; with a ticket, since it took too long.
+    GiveUp {
+        session: Key,
+        review: Key,
+        ticket: bool,
+    },
+    TakeBack {
+        by: Who,
+        review: Key,
+    },
     /// What time has ended is recorded.
-    Sweep,
+    SweepRequests,
+    SweepGrants,
+    SweepReviews,
+}
+
+/// What comes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    No,
+    Yes,
+    /// It waits for people.
+    Waits,
+    /// It runs, held to so many rows.
+    Runs(Option<u64>),
+}
+
+impl From<bool> for Outcome {
+    fn from(yes: bool) -> Self {
+        if yes { Self::Yes } else { Self::No }
+    }
 }
 
 /// The rules that can be left out, to see that it shows.
@@ -135,10 +186,20 @@ pub enum Rule {
     OwnGrant,
     /// A grant's sessions end with it.
     SessionsEnd,
+    /// What was approved once runs once.
+    Once,
+    /// An approval is for the very statement.
+    Key,
+    /// But for the literals that were left free.
+    Literals,
+    /// A review's time ends.
+    ReviewEnds,
+    /// What was asked for in a session that was killed does not run.
+    Killed,
 }
 
 impl Rule {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 22] = [
         Self::OneVoteEach,
         Self::Threshold,
         Self::NotOneself,
@@ -156,6 +217,11 @@ impl Rule {
         Self::OwnSecret,
         Self::OwnGrant,
         Self::SessionsEnd,
+        Self::Once,
+        Self::Key,
+        Self::Literals,
+        Self::ReviewEnds,
+        Self::Killed,
     ];
 }
 
@@ -166,6 +232,7 @@ pub enum Standing {
     Denied,
     Withdrawn,
     Expired,
+    Claimed,
 }
 
 #[derive(Clone, Debug)]
@@ -176,6 +243,7 @@ pub struct Request {
     role: Role,
     minutes: u64,
     since: u64,
+    expires: u64,
     votes: Vec<(Who, bool)>,
 }
 
@@ -192,6 +260,8 @@ pub struct Grant {
 pub struct Session {
     pub grant: Key,
     pub live: bool,
+    /// Somebody ended it.
+    killed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -210,6 +280,8 @@ pub struct Seen {
     pub grants: BTreeMap<Key, (String, u64)>,
     /// The sessions that are not over.
     pub sessions: BTreeSet<Key>,
+    /// Where reviews stand, how often they were used, and who has said what.
+    pub reviews: BTreeMap<Key, (String, u64, Vec<(Who, bool)>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -221,49 +293,79 @@ pub struct Model {
     /// By the request's.
     pub grants: BTreeMap<Key, Grant>,
     pub sessions: BTreeMap<Key, Session>,
+    /// By the step that sent the statement first.
+    pub reviews: BTreeMap<Key, Review>,
+    /// What sessions wait for.
+    pub waits: BTreeMap<Key, (Key, Text)>,
     without: Option<Rule>,
 }
 
 impl Model {
     pub fn new(without: Option<Rule>) -> Self {
-        let (requests, grants, sessions) = Default::default();
-        Self { now: 0, requests, grants, sessions, without }
+        let (requests, grants, sessions, reviews, waits) = Default::default();
+        Self { now: 0, requests, grants, sessions, reviews, waits, without }
     }
 
     fn keeps(&self, rule: Rule) -> bool {
         self.without != Some(rule)
     }
 
-    /// Does it, and tells whether it may be done.
-    pub fn act(&mut self, key: Key, action: Action) -> bool {
+    /// Does it, and tells what comes of it.
+    pub fn act(&mut self, key: Key, action: Action) -> Outcome {
         match action {
+            Action::Send { session, text } => self.send(key, session, text),
+            Action::Run { session, review, text } => self.run(session, review, text),
+            action => self.done(key, action).into(),
+        }
+    }
+
+    /// Of what is done or not.
+    fn done(&mut self, key: Key, action: Action) -> bool {
+        match action {
+            Action::Send { .. } | Action::Run { .. } => unreachable!("these end in more ways"),
+            Action::Review { by, review, vote } => self.answer_review(by, review, vote),
+            Action::GiveUp { session, review, ticket } => {
+                self.give_up(session, review, ticket);
+                true
+            }
+            Action::TakeBack { by, review } => self.take_back(by, review),
             Action::Ask { by, role, for_whom, minutes } => self.ask(key, by, role, for_whom, minutes),
             Action::Approve { by, request, minutes } => self.answer(by, request, true, minutes),
             Action::Deny { by, request } => self.answer(by, request, false, None),
             Action::Withdraw { by, request } => self.withdraw(by, request),
             Action::Claim { by, grant } => {
                 let may = self.requests[&grant].by == by || !self.keeps(Rule::OwnSecret);
-                let may = may && self.state(grant) == State::Open;
+                let may = may && self.is_open(grant);
                 self.grants.get_mut(&grant).unwrap().claimed |= may;
                 may
             }
             Action::Connect { grant } => {
-                let may = self.grants[&grant].claimed && self.state(grant) == State::Open;
+                let may = self.grants[&grant].claimed && self.is_open(grant);
                 if may {
-                    self.sessions.insert(key, Session { grant, live: true });
+                    self.sessions.insert(key, Session { grant, live: true, killed: false });
                 }
                 may
             }
             Action::Leave { session } => std::mem::replace(&mut self.sessions.get_mut(&session).unwrap().live, false),
             Action::Kill { by, session } => {
-                let Session { grant, live } = self.sessions[&session];
+                let Session { grant, live, .. } = self.sessions[&session];
                 let may = live && self.may_end(by, grant);
-                self.sessions.get_mut(&session).unwrap().live &= !may;
+                let session = self.sessions.get_mut(&session).unwrap();
+                session.live &= !may;
+                session.killed |= may;
                 may
             }
             Action::Revoke { by, grant } => self.revoke(by, grant),
-            Action::Sweep => {
-                self.sweep();
+            Action::SweepRequests => {
+                self.sweep_requests();
+                true
+            }
+            Action::SweepGrants => {
+                self.sweep_grants();
+                true
+            }
+            Action::SweepReviews => {
+                self.sweep_reviews();
                 true
             }
         }
@@ -275,7 +377,8 @@ impl Model {
             return false;
         }
         let (standing, votes) = (Standing::Pending, Vec::new());
-        let request = Request { by, role, for_whom, standing, minutes, since: self.now, votes };
+        let (since, expires) = (self.now, self.now + LIFETIME);
+        let request = Request { by, role, for_whom, standing, minutes, since, expires, votes };
         self.requests.insert(key, request);
         if role.needs() == 0 {
             self.grant(key, minutes);
@@ -283,12 +386,17 @@ impl Model {
         true
     }
 
+    /// Whether somebody may answer what another asks, for a third.
+    fn may_review(&self, by: Who, asks: Who, for_whom: Option<Who>) -> bool {
+        let oneself = asks == by && self.keeps(Rule::NotOneself);
+        let for_oneself = for_whom == Some(by) && self.keeps(Rule::NotForOneself);
+        let agent = by.is_agent() && self.keeps(Rule::NoAgents);
+        !oneself && !for_oneself && !agent && (by.is_dba() || !self.keeps(Rule::ReviewersOnly))
+    }
+
     fn answer(&mut self, by: Who, key: Key, yes: bool, minutes: Option<u64>) -> bool {
         let request = &self.requests[&key];
-        let oneself = request.by == by && self.keeps(Rule::NotOneself);
-        let for_oneself = request.for_whom == Some(by) && self.keeps(Rule::NotForOneself);
-        let agent = by.is_agent() && self.keeps(Rule::NoAgents);
-        if oneself || for_oneself || agent || (!by.is_dba() && self.keeps(Rule::ReviewersOnly)) {
+        if !self.may_review(by, request.by, request.for_whom) {
             return false;
         }
         if self.keeps(Rule::OneVoteEach)
@@ -304,11 +412,12 @@ impl Model {
         let given = minutes.unwrap_or(request.minutes);
         let shortest = self.keeps(Rule::Shortest);
         let spare = usize::from(!self.keeps(Rule::Threshold));
+        let decides = yes && request.votes.len() + 1 + spare >= request.role.needs();
         let request = self.requests.get_mut(&key).unwrap();
         request.votes.push((by, yes));
         if !yes {
             request.standing = Standing::Denied;
-        } else if request.votes.len() + spare >= request.role.needs() {
+        } else if decides {
             self.grant(key, given);
         } else if shortest {
             request.minutes = given;
@@ -317,12 +426,13 @@ impl Model {
     }
 
     fn waits(&self, request: &Request) -> bool {
-        let in_time = self.now < request.since + LIFETIME || !self.keeps(Rule::Waits);
+        let in_time = self.now < request.expires || !self.keeps(Rule::Waits);
         let undecided = request.standing == Standing::Pending
             || (!self.keeps(Rule::Decided) && matches!(request.standing, Standing::Denied | Standing::Withdrawn));
         in_time && undecided
     }
 
+    /// Does what was asked for.
     fn grant(&mut self, key: Key, minutes: u64) {
         let from = if self.keeps(Rule::FromApproval) { self.now } else { self.requests[&key].since };
         let request = self.requests.get_mut(&key).unwrap();
@@ -377,15 +487,23 @@ impl Model {
         }
     }
 
-    fn sweep(&mut self) {
+    fn sweep_requests(&mut self) {
         let now = self.now;
-        let overdue = |request: &&mut Request| request.standing == Standing::Pending && now >= request.since + LIFETIME;
+        let overdue = |request: &&mut Request| request.standing == Standing::Pending && now >= request.expires;
         for request in self.requests.values_mut().filter(overdue) {
             request.standing = Standing::Expired;
         }
+    }
+
+    fn sweep_grants(&mut self) {
+        let now = self.now;
         let ended = self.grants.iter_mut().filter(|(_, grant)| !grant.over && now >= grant.ends);
         let ended: Vec<_> = ended.map(|(key, grant)| (*key, std::mem::replace(&mut grant.over, true))).collect();
         ended.into_iter().for_each(|(key, _)| self.end_sessions(key));
+    }
+
+    fn is_open(&self, grant: Key) -> bool {
+        self.state(grant) == State::Open
     }
 
     fn state(&self, key: Key) -> State {
@@ -410,6 +528,7 @@ impl Model {
         Seen {
             requests: self.requests.iter().map(|(key, of)| (*key, request(of))).collect(),
             grants: self.grants.iter().map(|(key, of)| (*key, grant(*key, of))).collect(),
+            reviews: self.reviews.iter().map(|(key, review)| (*key, review.seen())).collect(),
             sessions: self.sessions.iter().filter(|(_, session)| session.live).map(|(key, _)| *key).collect(),
         }
     }

@@ -26,4 +26,4 @@ pub use around::shows_others;
 pub use key::Key;
 pub use mask::{Mask, Unsuited};
 pub use types::Type;
-pub use value::{Encoding, Format, Masker, Put};
+pub use value::{Done, Encoding, Format, Masker, Put};

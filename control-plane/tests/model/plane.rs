@@ -356,8 +356,6 @@ impl<'a> Plane<'a> {
         let mut seen = Seen::default();
         for (key, id) in requests {
             let request = requests::get(store, boss, &id).await.unwrap();
-            let who =
-                |id: &_| self.install.people.iter().find(|(_, actor)| actor.principal.id == *id).map(|(who, _)| *who);
             let vote = |vote: &postern_api::access::Vote| (who(&vote.reviewer.id), vote.verdict == Verdict::Approve);
             let mut votes: Vec<_> = request.votes.iter().map(vote).collect();
             votes.sort_unstable();

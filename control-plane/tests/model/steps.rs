@@ -242,12 +242,12 @@ impl Moment {
     /// How it differs.
     pub fn told(&self, model: &mut Model) -> Result<(), String> {
         model.now = self.now;
-        let in_order = |done: &mut dyn Iterator<Item = &(Key, Action, Outcome)>| {
+        let in_order = |done: Vec<&(Key, Action, Outcome)>| {
             let mut after = model.clone();
-            let as_it_may = done.all(|(key, action, was_done)| after.act(*key, *action) == *was_done);
+            let as_it_may = done.into_iter().all(|(key, action, was_done)| after.act(*key, *action) == *was_done);
             (as_it_may && after.seen() == self.seen).then_some(after)
         };
-        let found = in_order(&mut self.done.iter()).or_else(|| in_order(&mut self.done.iter().rev()));
+        let found = in_order(self.done.iter().collect()).or_else(|| in_order(self.done.iter().rev().collect()));
         match found {
             Some(after) => *model = after,
             None => return Err(format!("{:?}, and there is {:#?} after {model:#?}", self.done, self.seen)),

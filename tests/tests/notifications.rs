@@ -17,6 +17,8 @@ const WITHIN: Duration = Duration::from_secs(60);
 
 const SECRET: &str = "whsec_c2VlZGVkLXdlYmhvb2stc2VjcmV0LW9uZS0xMjM0";
 const NEXT_SECRET: &str = "whsec_c2VlZGVkLXdlYmhvb2stc2VjcmV0LXR3by0xMjM0";
+const SLACK_TOKEN: &str = "xoxb-seeded-bot-token";
+const SLACK_SIGNING: &str = "seeded-slack-signing-secret";
 const OTHER_SECRET: &str = "whsec_c2VlZGVkLXdlYmhvb2stc2VjcmV0LXRocmVlLTEy";
 
 /// Receivers as a process of their own.
@@ -31,7 +33,7 @@ impl Receiver {
         let folder = tempfile::Builder::new().prefix("postern-e2e-receiver-").tempdir().unwrap();
         let http = free_port();
         let mut command = python();
-        command.arg("serve").arg(folder.path()).args(["--http", &http.to_string()]);
+        command.arg("serve").arg(folder.path()).args(["--http", &http.to_string(), "--slack-token", SLACK_TOKEN]);
         for secret in [SECRET, NEXT_SECRET, OTHER_SECRET] {
             command.args(["--secret", secret]);
         }
@@ -87,6 +89,8 @@ fn start() -> (Receiver, Dev) {
     let secrets = [
         ("POSTERN_SECRET_HOOK", SECRET),
         ("POSTERN_SECRET_HOOK_NEXT", NEXT_SECRET),
+        ("POSTERN_SECRET_SLACK_TOKEN", SLACK_TOKEN),
+        ("POSTERN_SECRET_SLACK_SIGNING", SLACK_SIGNING),
         ("NO_PROXY", "127.0.0.1,localhost"),
     ];
     (receiver, Dev::start_with(&[], &secrets))
@@ -223,4 +227,152 @@ fn redirects_are_not_followed() {
     receiver.behave(&json!({}));
     receiver.hook("away", "request.created", &request);
     assert!(receiver.seen().iter().all(|seen| seen["path"] == "/away"));
+}
+
+/// Text that would be more than text where it is not kept from it.
+const AWKWARD: &str = "<!channel> *see* <https://evil.example.com|here> ``` & <script>alert(1)</script>";
+
+fn ask_awkwardly(who: &Caller, role: &str) -> String {
+    let args = ["request", "demo", "--role", role, "--for", "10m", "--reason", AWKWARD, "--json"];
+    who.run(&args).json()["id"].as_str().unwrap().to_owned()
+}
+
+/// Slack, as far as it presses buttons.
+struct Slack<'a> {
+    receiver: &'a Receiver,
+    url: String,
+}
+
+impl Slack<'_> {
+    /// The calls of one method, oldest first.
+    fn calls(&self, method: &str) -> Vec<Value> {
+        let seen = self.receiver.seen().into_iter().filter(|seen| seen["kind"] == "slack" && seen["method"] == method);
+        seen.inspect(|seen| assert_eq!(seen["right"], true, "{seen}")).map(|seen| seen["call"].clone()).collect()
+    }
+
+    fn until(&self, what: &str, method: &str, is: impl Fn(&Value) -> bool) -> Value {
+        wait::until_now(what, WITHIN, || self.calls(method).into_iter().find(|call| is(call)))
+    }
+
+    fn send(&self, payload: &Value, more: &[&str]) -> (u64, Value) {
+        let mut command = python();
+        command.args(["interact", &self.url, "--payload", &payload.to_string()]).args(more);
+        if !more.contains(&"--secret") {
+            command.args(["--secret", SLACK_SIGNING]);
+        }
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let body = answer["body"].as_str().unwrap();
+        (answer["status"].as_u64().unwrap(), serde_json::from_str(body).unwrap_or_else(|_| json!(body)))
+    }
+
+    fn press(&self, user: &str, action: &str, request: &str, more: &[&str]) -> u64 {
+        let action = json!({ "action_id": action, "type": "button", "value": request });
+        let payload = json!({
+            "type": "block_actions", "user": { "id": user, "username": "x" }, "channel": { "id": "C0123456789" },
+            "trigger_id": format!("trigger.{request}"), "actions": [action],
+        });
+        self.send(&payload, more).0
+    }
+
+    fn give_reason(&self, user: &str, request: &str, reason: Option<&str>) -> (u64, Value) {
+        let input = json!({ "type": "plain_text_input", "value": reason });
+        let view = json!({
+            "callback_id": "postern.deny", "private_metadata": request,
+            "state": { "values": { "reason": { "reason": input } } },
+        });
+        self.send(&json!({ "type": "view_submission", "user": { "id": user }, "view": view }), &[])
+    }
+}
+
+fn status(who: &Caller, request: &str) -> String {
+    let requests = who.run(&["requests", "--json"]).json();
+    let found = requests.as_array().unwrap().iter().find(|one| one["id"] == request).unwrap().clone();
+    found["status"].as_str().unwrap().to_owned()
+}
+
+fn buttons(call: &Value) -> Vec<String> {
+    let blocks = call["blocks"].as_array().unwrap().iter().filter(|block| block["type"] == "actions");
+    let elements = blocks.flat_map(|block| block["elements"].as_array().unwrap().clone());
+    elements.map(|button| button["action_id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn reviewers_answer_from_slack() {
+    let (receiver, dev) = start();
+    let (admin, agent) = (dev.admin(), dev.agent());
+    let api = format!("http://127.0.0.1:{}/api", receiver.http);
+    let document = json!({
+        "kind": "Notification", "name": "dba-slack", "events": ["request.created"],
+        "slack": {
+            "channel": "C0123456789", "token": "slack-token", "signing_secret": "slack-signing", "api_url": api,
+            "users": { "UADMIN": "admin", "UEVE": "eve", "UAGENT": "agent" },
+        },
+    });
+    apply(&receiver, &admin, &[json!({ "kind": "User", "name": "eve", "groups": ["other"] }), document]);
+    let url = format!("{}/integrations/slack/interactions", dev.ready()["http_url"].as_str().unwrap());
+    let slack = Slack { receiver: &receiver, url };
+
+    let request = ask_awkwardly(&agent, "read");
+    let posted = slack.until("the request is shown", "chat.postMessage", |call| call.to_string().contains(&request));
+    assert_eq!(
+        (&posted["channel"], buttons(&posted)),
+        (&json!("C0123456789"), vec!["postern.approve".to_owned(), "postern.deny".to_owned()])
+    );
+    // What people wrote stands where Slack reads no markup, whole and as it was written.
+    assert!(posted["blocks"].to_string().contains(&json!({ "type": "text", "text": AWKWARD }).to_string()), "{posted}");
+    assert!(!posted.to_string().contains("mrkdwn") && !posted["text"].as_str().unwrap().contains('<'), "{posted}");
+
+    // What Slack did not sign, or long ago, or otherwise, does nothing.
+    for more in [&["--secret", "another-signing-secret"][..], &["--age", "400"], &["--age=-400"], &["--changed"]] {
+        assert_eq!(slack.press("UADMIN", "postern.approve", &request, more), 401, "{more:?}");
+    }
+    // Nor does what somebody wants who is nobody here, has no right to, or is no person.
+    for (user, why) in [("UNOBODY", "slack.users"), ("UEVE", "there is no request"), ("UAGENT", "slack.users")] {
+        assert_eq!(slack.press(user, "postern.approve", &request, &[]), 200);
+        let told = slack.until("they are told why", "chat.postEphemeral", |call| call["user"] == user);
+        assert!(told["text"].as_str().unwrap().contains(why) && told["channel"] == "C0123456789", "{told}");
+    }
+    assert_eq!(status(&admin, &request), "pending");
+    // The same, signed and by a reviewer, does.
+    assert_eq!(slack.press("UADMIN", "postern.approve", &request, &["--age", "200"]), 200);
+    assert_eq!(status(&admin, &request), "approved");
+    let ts = format!("1700000000.{:06}", 1);
+    let updated =
+        slack.until("the message shows it", "chat.update", |call| call.to_string().contains("has read on demo"));
+    assert!(updated["ts"].as_str().unwrap() == ts && buttons(&updated).is_empty(), "{updated}");
+    assert_eq!(agent.run(&["url", "demo", "--role", "read"]).code, 0);
+
+    // Nobody answers what is their own.
+    let own = admin.request("demo", "write", "10m");
+    assert_eq!(slack.press("UADMIN", "postern.approve", &own, &[]), 200);
+    let told = slack.until("they are told why", "chat.postEphemeral", |call| call["user"] == "UADMIN");
+    assert!(told["text"].as_str().unwrap().contains("their own"), "{told}");
+    assert_eq!(status(&admin, &own), "pending");
+
+    // To deny takes a reason.
+    let request = agent.request("demo", "write", "10m");
+    slack.until("the request is shown", "chat.postMessage", |call| call.to_string().contains(&request));
+    assert_eq!(slack.press("UADMIN", "postern.deny", &request, &[]), 200);
+    let modal =
+        slack.until("they are asked why", "views.open", |call| call["trigger_id"] == format!("trigger.{request}"));
+    assert_eq!(modal["view"]["private_metadata"], request);
+    for (user, reason) in [("UADMIN", None), ("UADMIN", Some("  ")), ("UEVE", Some("no"))] {
+        let (code, answer) = slack.give_reason(user, &request, reason);
+        assert_eq!((code, &answer["response_action"]), (200, &json!("errors")), "{answer}");
+    }
+    assert_eq!(status(&admin, &request), "pending");
+    assert_eq!(slack.give_reason("UADMIN", &request, Some("use <the> replica")), (200, json!({})));
+    assert_eq!(status(&admin, &request), "denied");
+    slack.until("the message shows it", "chat.update", |call| {
+        call.to_string().contains("denied by admin") && call.to_string().contains("use <the> replica")
+    });
+    // Too late.
+    assert_eq!(slack.press("UADMIN", "postern.approve", &request, &[]), 200);
+    slack.until("they are told", "chat.postEphemeral", |call| {
+        call["user"] == "UADMIN" && call["text"].as_str().unwrap().contains("denied already")
+    });
+    assert_eq!(status(&admin, &request), "denied");
+    assert_eq!(slack.calls("chat.postMessage").len(), 3);
 }

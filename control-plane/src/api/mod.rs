@@ -15,13 +15,19 @@ mod principals;
 mod reviews;
 mod scan;
 mod sessions;
+mod slack;
 mod tokens;
 mod web;
 
 pub(crate) use extract::chain;
 
 use crate::Core;
-use axum::{Router, extract::DefaultBodyLimit, http::HeaderValue, routing::get};
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::HeaderValue,
+    routing::{get, post},
+};
 use postern_api::PREFIX;
 use std::sync::Arc;
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -61,6 +67,7 @@ pub fn router(core: Arc<Core>) -> Router {
     Router::new()
         .merge(api)
         .route(&format!("{PREFIX}{OPENAPI_PATH}"), serve_document)
+        .route(slack::PATH, post(slack::interact))
         .merge(health::routes())
         .fallback(console::serve)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))

@@ -6,7 +6,7 @@ use crate::{
     problem::{Problem, shorten},
     store::notifications,
 };
-use postern_api::notification::{Destination, EVENTS, NotificationDocument, Webhook};
+use postern_api::notification::{Destination, EVENTS, NotificationDocument, Slack, Webhook};
 use serde_json::{Map, Value};
 
 impl Run<'_> {
@@ -60,7 +60,8 @@ fn checked(document: &NotificationDocument) -> Result<(), Problem> {
     groups.iter().try_for_each(|name| check::named("groups", name))?;
     match document.destination() {
         Some(Destination::Webhook(to)) => webhook(to),
-        None => Err(Problem::invalid("webhook", "say where it goes: `webhook`")),
+        Some(Destination::Slack(to)) => slack(to),
+        None => Err(Problem::invalid("webhook", "say where it goes, by `webhook` or `slack`")),
     }
 }
 
@@ -78,4 +79,29 @@ fn url(field: &str, url: &str) -> Result<(), Problem> {
         return Err(Problem::invalid(field, format!("has more than {MAX_URL} bytes")));
     }
     outward::address(url).map(drop).map_err(|problem| Problem::invalid(field, format!("it {problem}")))
+}
+
+fn slack(slack: &Slack) -> Result<(), Problem> {
+    let is_id = |text: &str| (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric());
+    if !is_id(&slack.channel) {
+        return Err(Problem::invalid("slack.channel", "write the channel's id, as `C0123456789`"));
+    }
+    check::named("slack.token", &slack.token)?;
+    if let Some(name) = &slack.signing_secret {
+        check::named("slack.signing_secret", name)?;
+    } else if !slack.users.is_empty() {
+        let message = "without `signing_secret` nobody can answer from Slack";
+        return Err(Problem::invalid("slack.users", message));
+    }
+    if slack.users.len() > MAX_ENTRIES {
+        return Err(Problem::invalid("slack.users", format!("at most {MAX_ENTRIES} entries")));
+    }
+    for (id, user) in &slack.users {
+        if !is_id(id) {
+            let message = format!("`{}` is not a Slack user's id, as `U0123456789`", shorten(id));
+            return Err(Problem::invalid("slack.users", message));
+        }
+        check::named("slack.users", user)?;
+    }
+    slack.api_url.as_deref().map_or(Ok(()), |api| url("slack.api_url", api))
 }

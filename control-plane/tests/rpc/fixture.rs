@@ -9,7 +9,7 @@ use postern_api::{
 };
 use postern_control_plane::{
     Config, Running,
-    config::StoreSetting,
+    config::{SecretSource, StoreSetting},
     fleet,
     identity::scram::Verifier,
     start,
@@ -64,6 +64,8 @@ impl Plane {
         let any = "127.0.0.1:0".parse().unwrap();
         let mut config = Config::new(folder.path().to_owned(), any, any);
         config.store = store;
+        let secret = SecretSource::File(folder.path().join("slack-signing"));
+        config.notifications.secrets.insert("slack-signing".to_owned(), secret);
         Self { running: start(config).await.unwrap(), folder }
     }
 

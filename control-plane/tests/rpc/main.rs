@@ -11,3 +11,4 @@ mod replicas;
 mod reviews;
 #[path = "../support/mod.rs"]
 mod support;
+mod told;

@@ -34,8 +34,8 @@ use std::time::Duration;
 const HOUR: Duration = Duration::from_secs(3600);
 const SQL: &str = "DELETE FROM orders WHERE status = 'stale'";
 
-struct World {
-    plane: Plane,
+pub struct World {
+    pub plane: Plane,
     gateway: Gateway,
     connector: Connector,
     grant: Grant,
@@ -71,7 +71,7 @@ async fn world_on(plane: Plane) -> World {
     World { plane, gateway, connector, grant, session, alice, bob }
 }
 
-async fn world() -> World {
+pub async fn world() -> World {
     world_on(Plane::start().await).await
 }
 
@@ -114,7 +114,7 @@ impl World {
     }
 
     /// Opens a review and gives its id.
-    async fn held(&mut self, n: u8, count: u32) -> ReviewId {
+    pub async fn held(&mut self, n: u8, count: u32) -> ReviewId {
         let asked = ask(&self.session.clone(), n, Some(statement(count)));
         let told = self.ask(asked).await;
         assert_eq!(told.state(), State::Pending, "{told:?}");
@@ -130,7 +130,7 @@ impl World {
         answer(&self.plane, who, review, vote::Answer::Approve(body)).await
     }
 
-    async fn review(&self, id: &ReviewId) -> Review {
+    pub async fn review(&self, id: &ReviewId) -> Review {
         reviews::get(&self.plane.running.core.store, &self.alice, id, None).await.unwrap()
     }
 

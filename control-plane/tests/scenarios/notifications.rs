@@ -22,9 +22,17 @@ const YES: Answer<'_> = Answer { verdict: Verdict::Approve, reason: None, durati
 
 fn document(name: &str, more: Value) -> Value {
     let webhook = json!({ "url": "https://hooks.example.com/x", "secrets": ["hook"] });
-    let mut document = json!({ "kind": "Notification", "name": name, "webhook": webhook });
-    document.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    document
+    with(json!({ "kind": "Notification", "name": name, "webhook": webhook }), more)
+}
+
+fn with(mut base: Value, more: Value) -> Value {
+    base.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    base
+}
+
+fn slack(more: Value) -> Value {
+    let base = json!({ "channel": "C0123", "token": "t", "signing_secret": "s", "users": { "U1": "dba" } });
+    with(base, more)
 }
 
 async fn queued(store: &Store, name: &str) -> Vec<(String, String)> {
@@ -175,6 +183,22 @@ pub async fn documents_are_checked(store: &Store) {
     ] {
         let problem = apply_all(store, &cast.admin, &[document("x", more.clone())], false).await.unwrap_err();
         assert_eq!(told(problem).field.as_deref(), Some(wrong), "{more}");
+    }
+    for (more, wrong) in [
+        (json!({ "slack": slack(json!({ "channel": "#dba" })) }), "slack.channel"),
+        (json!({ "slack": slack(json!({ "users": { "@alice": "alice" } })) }), "slack.users"),
+        (json!({ "slack": slack(json!({ "signing_secret": null })) }), "slack.users"),
+        (json!({ "slack": slack(json!({ "api_url": "http://slack.example.com/api" })) }), "slack.api_url"),
+    ] {
+        let mut document = document("x", more.clone());
+        document.as_object_mut().unwrap().remove("webhook");
+        let problem = apply_all(store, &cast.admin, &[document], false).await.unwrap_err();
+        assert_eq!(told(problem).field.as_deref(), Some(wrong), "{more}");
+    }
+    for (name, more) in [("slack", json!({ "slack": slack(json!({})) }))] {
+        let mut document = document(name, more);
+        document.as_object_mut().unwrap().remove("webhook");
+        apply_all(store, &cast.admin, &[document], false).await.unwrap();
     }
     for good in [json!({ "events": ["request.*", "grant.revoked"] }), webhook("http://127.0.0.1:9/x")] {
         apply_all(store, &cast.admin, &[document("x", good)], false).await.unwrap();

@@ -37,6 +37,8 @@ pub struct Policy {
     ceilings: Ceilings,
     /// Whether the plan permits everything there is, with nothing asked for in return.
     everything: bool,
+    /// Whether any policy asks for a review.
+    reviews: bool,
     /// Whether the database was told to keep masked columns from the session.
     keeps_hidden: bool,
     /// What the grant is narrowed to, if it is.
@@ -86,9 +88,23 @@ impl Policy {
             "`postern request {} --role {} --for 10m --reason \"…\" --table SCHEMA.NAME`",
             ticket.connection, ticket.access_role
         );
+        let reviews = rules.policies.asks_for_reviews();
         let narrow = Narrow::to(&ticket.relations, ask);
         let keeps_hidden = false;
-        Ok(Self { current, known, asked, rules, subject, client, plan, ceilings, everything, keeps_hidden, narrow })
+        Ok(Self {
+            current,
+            known,
+            asked,
+            rules,
+            subject,
+            client,
+            plan,
+            ceilings,
+            everything,
+            reviews,
+            keeps_hidden,
+            narrow,
+        })
     }
 
     /// Finds what the grant is narrowed to in this catalog; nothing, where it is not narrowed. Until then nothing may be
@@ -186,6 +202,7 @@ impl Policy {
         let current = self.current.load();
         let Some(rules) = current.as_ref().filter(|rules| rules.counter != self.rules.counter) else { return };
         (self.plan, self.everything) = plan(rules, &mut self.subject);
+        self.reviews = rules.policies.asks_for_reviews();
         self.rules = Arc::clone(rules);
     }
 
@@ -199,6 +216,11 @@ impl Policy {
     #[must_use]
     pub fn is_frozen(&self) -> bool {
         self.subject.connection.freeze
+    }
+
+    /// Whether any policy asks for a review.
+    pub(super) fn asks_for_reviews(&self) -> bool {
+        self.reviews
     }
 
     /// Of one counter there is one answer, as long as time does not change it.
@@ -235,15 +257,12 @@ impl Policy {
     fn enforce(&self, statement: &facts::Statement, decision: &Decision, ruled: &mut Ruled) -> Result<(), Report> {
         match &decision.outcome {
             // Whether there is a reason was decided, and values are recorded when they come.
-            Outcome::Allow { obligations } => {
-                if *obligations != Obligations::default() {
-                    self.ceilings.admit(statement)?;
-                    self.ceilings.cover(obligations)?;
-                    ruled.limits.oblige(obligations, &by(decision));
-                }
+            Outcome::Allow { obligations } => self.bound(statement, decision, obligations, ruled),
+            Outcome::Review { review, obligations, message, .. } => {
+                self.bound(statement, decision, obligations, ruled)?;
+                ruled.consent.get_or_insert_default().add(review, decision, message.as_ref());
                 Ok(())
             }
-            Outcome::Review { .. } => Err(not_enforced(decision, "a review")),
             Outcome::Deny(denial) => {
                 let by = names(decision);
                 Err(Report {
@@ -254,6 +273,21 @@ impl Policy {
                 })
             }
         }
+    }
+
+    fn bound(
+        &self,
+        statement: &facts::Statement,
+        decision: &Decision,
+        obligations: &Obligations,
+        ruled: &mut Ruled,
+    ) -> Result<(), Report> {
+        if *obligations != Obligations::default() {
+            self.ceilings.admit(statement)?;
+            self.ceilings.cover(obligations)?;
+            ruled.limits.oblige(obligations, &by(decision));
+        }
+        Ok(())
     }
 
     /// What was decided by, for the record; nothing, where policies were not asked. `last` is what this was for the same
@@ -292,15 +326,6 @@ impl Policy {
 pub fn deeds(analysis: &Analysis, objects: &dyn Describe) -> Vec<Deed> {
     let statements = analysis.script.statements.iter();
     statements.map(|statement| Deed::of(&without_what_is_told(statement), objects)).collect()
-}
-
-fn not_enforced(decision: &Decision, what: &str) -> Report {
-    Report {
-        sqlstate: "0A000".to_owned(),
-        message: format!("the policies permit this statement with {what}"),
-        detail: format!("Policies: {}. Connectors of this version cannot do that.", names(decision)),
-        hint: "Ask for another access role, or have the policies changed.".to_owned(),
-    }
 }
 
 fn names(decision: &Decision) -> String {

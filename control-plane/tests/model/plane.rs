@@ -70,7 +70,7 @@ impl Install {
         let role = |approvals: u32| {
             json!({
                 "mode": "login", "database_role": "shop", "groups": ["agents", "dba"], "reviewers": ["dba"],
-                "approvals": approvals,
+                "approvals": approvals, "max_duration": "4h",
             })
         };
         let demo = json!({

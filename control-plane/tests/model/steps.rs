@@ -66,7 +66,11 @@ pub fn story() -> impl Strategy<Value = Vec<Step>> {
         3 => prop_oneof![1..60u64, 60..1_200u64, 1_800..4_000u64].prop_map(Step::Wait),
         1 => Just(Step::Restart),
     ];
-    vec(step, 1..STEPS)
+    // Most begin with a session of a grant that nobody has to agree to.
+    (any::<u8>(), vec(step, 1..STEPS)).prop_map(|(begins, steps)| {
+        let open = [What::Ask, What::Claim, What::Connect, What::Connect].map(|what| Step::One(Deed::first(what)));
+        if begins.is_multiple_of(4) { steps } else { open.into_iter().chain(steps).collect() }
+    })
 }
 
 fn deed() -> impl Strategy<Value = Deed> {
@@ -110,6 +114,12 @@ fn deed() -> impl Strategy<Value = Deed> {
 }
 
 impl Deed {
+    /// What an agent does for itself, with what there is first.
+    fn first(what: What) -> Self {
+        let (by, role, text) = (Who::Agent, Role::Open, Text::Purge);
+        Self { what, by, role, for_whom: None, minutes: 150, less: None, text, vote: None, which: 0 }
+    }
+
     /// What it is in this world; none, where there is nothing to do it to.
     fn action(&self, model: &Model) -> Option<Action> {
         let by = self.by;

@@ -6,10 +6,8 @@
 //! - [`statements`]: what connectors and reviewers say of statements that wait
 //! - [`steps`]: what happens, made at random
 //!
-//! Models that leave out a rule are told the stories, too: each has to differ somewhere, or else nothing would show that the
-//! rule is kept.
-//!
-//! `make test` tries the same few stories each time; with `MODEL_CASES` there are so many, and others each time.
+//! `make test` tries the same few stories each time; with `MODEL_CASES` there are so many, and others each time. Models that
+//! leave out a rule are told them, too: among many each has to differ somewhere, or else nothing would show that it is kept.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
@@ -70,13 +68,13 @@ async fn told(install: &Install, steps: &[Step], hidden: &RefCell<BTreeSet<Rule>
 fn on_sqlite() {
     let (runtime, folder) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
     let config = StoreConfig::Sqlite { path: folder.path().join("postern.db") };
-    let hidden = agrees(&runtime, &runtime.block_on(Install::new(config, 1)), 150);
-    assert!(hidden.is_empty(), "nothing would show that these are not kept: {hidden:?}");
+    let hidden = agrees(&runtime, &runtime.block_on(Install::new(config, 1)), 40);
+    assert!(cases().is_none() || hidden.is_empty(), "nothing would show that these are not kept: {hidden:?}");
 }
 
 #[test]
 fn on_postgresql_with_two_replicas() {
     let (runtime, cluster) = (Runtime::new().unwrap(), support::postgres::Cluster::start());
     let config = StoreConfig::Postgres { url: SecretString::from(cluster.url()) };
-    agrees(&runtime, &runtime.block_on(Install::new(config, 2)), 50);
+    agrees(&runtime, &runtime.block_on(Install::new(config, 2)), 10);
 }

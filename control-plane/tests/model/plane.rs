@@ -6,7 +6,7 @@ use crate::{
     statements, support,
 };
 use postern_api::{
-    access::{CreateRequest, CredentialUse, GrantStatus, Verdict},
+    access::{CreateRequest, CredentialUse, Extend, GrantStatus, RequestKind, Verdict},
     identity::PrincipalKind,
     review::ReviewVote,
     session::SessionStatus,
@@ -188,11 +188,12 @@ impl<'a> Plane<'a> {
             }
             Action::Approve { by, request, minutes } => {
                 let minutes = minutes.map(|minutes| format!("{minutes}m"));
-                let answer = Answer { verdict: Verdict::Approve, reason: None, duration: minutes.as_deref() };
+                let answer =
+                    Answer { verdict: Verdict::Approve, reason: None, duration: minutes.as_deref(), relations: &[] };
                 self.answer(store, by, request, answer, now).await
             }
             Action::Deny { by, request } => {
-                let answer = Answer { verdict: Verdict::Deny, reason: Some("no"), duration: None };
+                let answer = Answer { verdict: Verdict::Deny, reason: Some("no"), duration: None, relations: &[] };
                 self.answer(store, by, request, answer, now).await
             }
             Action::Withdraw { by, request } => {
@@ -211,6 +212,14 @@ impl<'a> Plane<'a> {
             Action::Kill { by, session } => {
                 let (id, _) = self.session(session);
                 Ok(done(clients::kill(store, &people[&by], &id, None, now).await)?.is_some())
+            }
+            Action::Extend { by, grant, minutes } => {
+                let body = Extend { duration: format!("{minutes}m"), reason: "more".to_owned() };
+                let lifetime = Duration::from_secs(LIFETIME);
+                let asked = requests::extend(store, &people[&by], &self.grant(grant), &body, lifetime, now).await;
+                let Some((request, _)) = done(asked)? else { return Ok(false) };
+                self.known.borrow_mut().requests.insert(key, request.id);
+                Ok(true)
             }
             Action::Revoke { by, grant } => {
                 let revoked = done(grants::revoke(store, &people[&by], &self.grant(grant), None, now).await)?;
@@ -241,7 +250,7 @@ impl<'a> Plane<'a> {
         let id = self.request(key);
         let answered = done(requests::review(store, &self.install.people[&by], &id, answer, now).await)?;
         let Some((request, _)) = answered else { return Ok(false) };
-        if let Some(grant) = request.grant_id {
+        if let Some(grant) = request.grant_id.filter(|_| request.kind != RequestKind::Extension) {
             let before = self.known.borrow_mut().grants.insert(key, grant.clone());
             if before.is_some_and(|before| before != grant) {
                 return Err("one request became two grants".to_owned());

@@ -7,7 +7,7 @@ use postern_control_plane::{
     identity::Actor,
     problem::Problem,
     reviews::{
-        self, ask, due,
+        ask, due,
         vote::{self, Answer},
     },
     store::Store,

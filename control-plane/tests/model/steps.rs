@@ -51,6 +51,7 @@ enum What {
     Leave,
     Kill,
     Revoke,
+    Extend,
     Send,
     Review,
     Run,
@@ -84,6 +85,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         1 => Just(What::Leave),
         1 => Just(What::Kill),
         1 => Just(What::Revoke),
+        2 => Just(What::Extend),
         6 => Just(What::Send),
         6 => Just(What::Review),
         6 => Just(What::Run),
@@ -161,6 +163,10 @@ impl Deed {
             What::Revoke => {
                 let grant = grant()?;
                 Action::Revoke { by: self.mostly(model, grant), grant }
+            }
+            What::Extend => {
+                let grant = grant()?;
+                Action::Extend { by: self.mostly(model, grant), grant, minutes: self.minutes }
             }
             What::Send => Action::Send { session: session()?, text: self.text },
             What::Review => {

@@ -80,6 +80,17 @@ impl Installation {
         self.superuser.batch_execute(&format!("grant app to maker{inherit}")).await.unwrap();
     }
 
+    /// For these relations alone.
+    pub fn grant_for(&self, role: &str, relations: &[&str]) -> Grant {
+        let (agent, admin) = (self.parts.agent(), self.parts.admin());
+        let mut args = vec!["request", "orders", "--role", role, "--for", "1h", "--reason", "a test", "--json"];
+        relations.iter().for_each(|relation| args.extend(["--table", relation]));
+        let request = agent.run(&args).json();
+        let approved = admin.run(&["approve", request["id"].as_str().unwrap(), "--json"]).json();
+        let url = agent.run(&["url", "orders", "--role", role]).ok();
+        Grant { id: approved["grant_id"].as_str().unwrap().to_owned(), url: url.trim_end().to_owned() }
+    }
+
     pub async fn open(&self, grant: &Grant) -> (Client, String) {
         let client =
             wait::until("a session opens", SOON, || async { client::try_connect(&grant.url).await.ok() }).await;

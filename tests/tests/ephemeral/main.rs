@@ -2,11 +2,13 @@
 //!
 //! - [`installation`]: a cluster with a login that makes roles, and the parts on it
 //! - [`masked`]: where the database keeps masked columns from sessions
+//! - [`narrowed`]: grants for some relations
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod installation;
 mod masked;
+mod narrowed;
 
 use installation::{Installation, MAKER_PASSWORD, SOON, cluster};
 use postern_e2e::{

@@ -101,6 +101,12 @@ pub enum Action {
         by: Who,
         grant: Key,
     },
+    /// That a grant ends later.
+    Extend {
+        by: Who,
+        grant: Key,
+        minutes: u64,
+    },
     /// A session sends a statement for which people have to agree.
     Send {
         session: Key,
@@ -180,6 +186,8 @@ pub enum Rule {
     Ends,
     /// So is its revocation.
     Revoked,
+    /// What is over does not go on.
+    NotRevived,
     /// Only its principal gets the secret.
     OwnSecret,
     /// Who has nothing to do with a grant does not end it.
@@ -199,7 +207,7 @@ pub enum Rule {
 }
 
 impl Rule {
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::OneVoteEach,
         Self::Threshold,
         Self::NotOneself,
@@ -214,6 +222,7 @@ impl Rule {
         Self::FromApproval,
         Self::Ends,
         Self::Revoked,
+        Self::NotRevived,
         Self::OwnSecret,
         Self::OwnGrant,
         Self::SessionsEnd,
@@ -244,6 +253,8 @@ pub struct Request {
     minutes: u64,
     since: u64,
     expires: u64,
+    /// The grant that is to end later.
+    extends: Option<Key>,
     votes: Vec<(Who, bool)>,
 }
 
@@ -356,6 +367,7 @@ impl Model {
                 may
             }
             Action::Revoke { by, grant } => self.revoke(by, grant),
+            Action::Extend { by, grant, minutes } => self.extend(key, by, grant, minutes),
             Action::SweepRequests => {
                 self.sweep_requests();
                 true
@@ -378,9 +390,32 @@ impl Model {
         }
         let (standing, votes) = (Standing::Pending, Vec::new());
         let (since, expires) = (self.now, self.now + LIFETIME);
-        let request = Request { by, role, for_whom, standing, minutes, since, expires, votes };
+        let request = Request { by, role, for_whom, standing, minutes, since, expires, extends: None, votes };
         self.requests.insert(key, request);
         if role.needs() == 0 {
+            self.grant(key, minutes);
+        }
+        true
+    }
+
+    fn extend(&mut self, key: Key, by: Who, grant: Key, minutes: u64) -> bool {
+        let request = &self.requests[&grant];
+        if request.by != by || !self.is_open(grant) {
+            return false;
+        }
+        let request = Request {
+            standing: Standing::Pending,
+            minutes,
+            since: self.now,
+            // Nobody extends what is over.
+            expires: (self.now + LIFETIME).min(self.grants[&grant].ends),
+            extends: Some(grant),
+            votes: Vec::new(),
+            ..request.clone()
+        };
+        let needs = request.role.needs();
+        self.requests.insert(key, request);
+        if needs == 0 {
             self.grant(key, minutes);
         }
         true
@@ -413,6 +448,10 @@ impl Model {
         let shortest = self.keeps(Rule::Shortest);
         let spare = usize::from(!self.keeps(Rule::Threshold));
         let decides = yes && request.votes.len() + 1 + spare >= request.role.needs();
+        let over = request.extends.is_some_and(|grant| !self.is_open(grant)) && self.keeps(Rule::NotRevived);
+        if decides && over {
+            return false;
+        }
         let request = self.requests.get_mut(&key).unwrap();
         request.votes.push((by, yes));
         if !yes {
@@ -437,6 +476,10 @@ impl Model {
         let from = if self.keeps(Rule::FromApproval) { self.now } else { self.requests[&key].since };
         let request = self.requests.get_mut(&key).unwrap();
         (request.standing, request.minutes) = (Standing::Approved, minutes);
+        if let Some(grant) = request.extends {
+            self.grants.get_mut(&grant).unwrap().ends += 60 * minutes;
+            return;
+        }
         let grant = Grant { ends: from + 60 * minutes, claimed: false, revoked: false, over: false };
         self.grants.insert(key, grant);
     }

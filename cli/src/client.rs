@@ -138,6 +138,18 @@ impl Client {
         Ok(self.http.request(method, url).bearer_auth(self.token.expose_secret()))
     }
 
+    /// A stream that goes on until either side ends it.
+    pub async fn stream(&self, path: &str) -> Result<reqwest::Response, Failure> {
+        let request = self.request(Method::GET, path)?.timeout(Duration::MAX);
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let body = response.bytes().await.map_err(|error| self.unreachable(&error))?;
+        Err(refused(status, &body))
+    }
+
     async fn call<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<T, Failure> {
         let body = self.send(request).await?;
         serde_json::from_slice(&body).map_err(|error| {

@@ -7,6 +7,7 @@ mod commands;
 mod credentials;
 mod dev;
 mod documents;
+mod events;
 mod failure;
 mod files;
 mod logging;
@@ -19,8 +20,8 @@ use clap::{Parser, Subcommand, error::ErrorKind};
 use client::ClientArgs;
 use commands::{
     Context, apply, audit, completion, connect, connections, credentials as database_credentials, decide, exec, fleet,
-    grants, join_token, login, notifications, policy, request, requests, scan, sessions, standing, stop, tokens, url,
-    users, whoami,
+    grants, join_token, login, notifications, policy, request, requests, reviews, scan, sessions, standing, stop,
+    tokens, url, users, whoami,
 };
 use failure::{Exit, Failure};
 use output::Format;
@@ -85,6 +86,7 @@ enum Command {
     Credentials(database_credentials::CredentialsArgs),
     Request(request::RequestArgs),
     Requests(requests::RequestsArgs),
+    Reviews(reviews::ReviewsArgs),
     Withdraw(requests::WithdrawArgs),
     Comment(requests::CommentArgs),
     Close(requests::CloseArgs),
@@ -171,6 +173,7 @@ async fn call(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Credentials(args) => database_credentials::run(context, args).await,
         Command::Request(args) => request::request(context, args).await,
         Command::Requests(args) => requests::requests(context, args).await,
+        Command::Reviews(args) => reviews::run(context, args).await,
         Command::Withdraw(args) => requests::withdraw(context, args).await,
         Command::Comment(args) => requests::comment(context, args).await,
         Command::Close(args) => requests::close(context, args).await,

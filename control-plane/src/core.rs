@@ -11,10 +11,9 @@ use crate::{
     ticket::{KeyError, Signer},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use postern_api::event::Subject;
 use std::sync::Arc;
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// The control plane's own things cannot be made or read.
 #[derive(Debug, Error)]
@@ -60,6 +59,8 @@ pub struct Core {
     pub config: Config,
     /// Speaks to receivers of notifications.
     pub(crate) outward: reqwest::Client,
+    /// Callers that follow the events.
+    pub(crate) event_streams: Arc<Semaphore>,
     /// Wakes those who wait for a request to be decided.
     pub(crate) requests_changed: watch::Sender<()>,
 }
@@ -88,6 +89,7 @@ impl Core {
             audit_signer,
             config,
             outward: notify::outward::client()?,
+            event_streams: Arc::new(Semaphore::new(crate::api::MAX_EVENT_STREAMS)),
             requests_changed: watch::Sender::new(()),
         }))
     }
@@ -101,7 +103,6 @@ impl Core {
                 Effect::EndSession(session, error) => self.hub.end_session(&session, error),
                 Effect::ConnectionsChanged | Effect::PoliciesChanged => self.hub.connections_changed(),
                 Effect::IdentityRevoked(id) => self.hub.identity_revoked(&id),
-                Effect::ReviewChanged(id) => self.hub.changed(Subject::Review, id.as_str()),
                 Effect::RequestsChanged => self.requests_changed.send_replace(()),
             }
         }

@@ -4,7 +4,7 @@
 
 use postern_proto::v1::ClientError;
 use postern_types::{
-    id::{GrantId, ReviewId, SessionId},
+    id::{GrantId, SessionId},
     time::Micros,
 };
 
@@ -23,8 +23,6 @@ pub enum Effect {
     PoliciesChanged,
     /// A connector or gateway is refused from now on.
     IdentityRevoked(String),
-    /// Whoever waits for a statement's review may look again: its sessions, and callers.
-    ReviewChanged(ReviewId),
     /// Whoever waits for a request may look again.
     RequestsChanged,
 }

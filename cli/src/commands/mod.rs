@@ -18,6 +18,7 @@ pub mod policy_replay;
 pub mod policy_test;
 pub mod request;
 pub mod requests;
+pub mod reviews;
 pub mod scan;
 pub mod sessions;
 pub mod standing;

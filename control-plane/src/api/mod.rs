@@ -6,6 +6,7 @@ mod audit;
 mod console;
 mod credentials;
 mod documents;
+mod events;
 mod extract;
 mod fleet;
 mod health;
@@ -19,6 +20,7 @@ mod slack;
 mod tokens;
 mod web;
 
+pub(crate) use events::MAX_STREAMS as MAX_EVENT_STREAMS;
 pub(crate) use extract::chain;
 
 use crate::Core;
@@ -105,6 +107,7 @@ fn parts() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
         .routes(routes!(access::close))
         .routes(routes!(access::create_standing))
         .routes(routes!(access::end_standing))
+        .routes(routes!(events::events))
         .routes(routes!(reviews::list))
         .routes(routes!(reviews::show))
         .routes(routes!(reviews::approve))
@@ -174,6 +177,7 @@ mod tests {
             "grants/{id}/extend",
             "principals/{principal}/stop",
             "principals/{principal}/resume",
+            "events",
             "reviews",
             "reviews/{id}",
             "reviews/{id}/approve",

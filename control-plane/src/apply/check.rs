@@ -100,6 +100,9 @@ pub(super) fn connection(document: &ConnectionDocument) -> Result<(), Problem> {
         }
         named(&field, tag)?;
     }
+    if let Some(terms) = &document.reviews {
+        super::reviews::terms(terms)?;
+    }
     masks(document)
 }
 
@@ -114,10 +117,13 @@ fn masks(document: &ConnectionDocument) -> Result<(), Problem> {
             return Err(Problem::invalid(field, format!("keeps at most {MAX_KEPT} characters")));
         }
     }
-    let ConnectionDocument { safe_functions, safe_relations, safe_channels, .. } = document;
-    for (list, entries) in
-        [("safe_functions", safe_functions), ("safe_relations", safe_relations), ("safe_channels", safe_channels)]
-    {
+    let ConnectionDocument { safe_functions, safe_relations, safe_channels, undoable_functions, .. } = document;
+    for (list, entries) in [
+        ("safe_functions", safe_functions),
+        ("safe_relations", safe_relations),
+        ("safe_channels", safe_channels),
+        ("undoable_functions", undoable_functions),
+    ] {
         if entries.len() > MAX_ENTRIES {
             return Err(Problem::invalid(list, format!("at most {MAX_ENTRIES} entries")));
         }
@@ -358,6 +364,7 @@ mod tests {
             ("safe_functions", "public.slug", "slug"),
             ("safe_relations", "public.remote", "public.remote.id"),
             ("safe_channels", "jobs.done", ""),
+            ("undoable_functions", "public.touch", "touch"),
         ] {
             check(of(key, json!([good])), None);
             check(of(key, json!([good, bad])), Some(key));

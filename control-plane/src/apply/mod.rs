@@ -11,6 +11,7 @@ mod masks;
 mod notification;
 pub(crate) mod policies;
 mod principal;
+mod reviews;
 
 use crate::{
     Core,

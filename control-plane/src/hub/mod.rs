@@ -295,7 +295,7 @@ impl Hub {
                     }
                 }
             }
-            Event::Changed { subject, id } => self.note_change(*subject, id),
+            Event::Changed { subject, ids } => self.note_changes(*subject, ids),
             // Compared with the store by the task.
             Event::Recheck => {}
         }
@@ -533,6 +533,7 @@ impl Hub {
 
     /// Ends all control streams: peers go to another replica, or wait for this one.
     pub fn close(&self) {
+        self.end_changes();
         let mut state = self.inner.state.lock();
         for (_, peer) in state.connectors.drain() {
             let _ = peer.queue.try_send(Err(Status::unavailable("the control plane is shutting down")));

@@ -35,7 +35,14 @@ const UNOPENED: Duration = Duration::from_secs(120);
 pub async fn run(hub: Hub, stop: CancellationToken) {
     let outbox = hub.inner.outbox_end.lock().take();
     let work = async {
-        tokio::join!(publish(&hub, outbox), listen(&hub), refresh(&hub), hub.tell_waiting(), keep_house(&hub));
+        tokio::join!(
+            publish(&hub, outbox),
+            listen(&hub),
+            refresh(&hub),
+            hub.tell_changes(),
+            hub.tell_waiting(),
+            keep_house(&hub)
+        );
     };
     tokio::select! {
         () = work => {}

@@ -31,7 +31,7 @@ migrations! {
 pub(super) async fn run(store: &Store) -> Result<(), StoreError> {
     match store {
         Store::Sqlite(sqlite) => migrator(SQLITE).run(&sqlite.pool).await,
-        Store::Postgres(pool) => migrator(POSTGRES).run(pool).await,
+        Store::Postgres(shared) => migrator(POSTGRES).run(&shared.pool).await,
     }
     .map_err(StoreError::Migrate)
 }

@@ -3,6 +3,7 @@
 use super::{Row, StoreError, Tx};
 use crate::values;
 use postern_api::{
+    event::Subject,
     identity::PrincipalRef,
     session::{Session, SessionFilter, SessionStatus},
 };
@@ -178,7 +179,15 @@ pub async fn authorize(tx: &mut Tx, session: &NewSession<'_>, now: Micros) -> Re
             ],
         )
         .await?;
-    Ok(written > 0)
+    Ok(noted(tx, session.id, written))
+}
+
+/// Notes a session of which something was written; tells whether anything was.
+fn noted(tx: &mut Tx, id: &SessionId, written: u64) -> bool {
+    if written > 0 {
+        tx.note(Subject::Session, id.as_str());
+    }
+    written > 0
 }
 
 /// Notes what the database said of a session when it opened. A session that was ended meanwhile stays so.
@@ -197,12 +206,14 @@ pub async fn opened(
             values![id, connector_id, backend_pid, database_role, application_name],
         )
         .await?;
-    Ok(changed > 0)
+    Ok(noted(tx, id, changed))
 }
 
 /// Notes that a session is open whose opening was not heard of. A session that was ended meanwhile stays so.
 pub async fn found_open(tx: &mut Tx, id: &SessionId) -> Result<(), StoreError> {
-    tx.execute("UPDATE sessions SET status = 'active' WHERE id = $1 AND status = 'authorized'", values![id]).await?;
+    let sql = "UPDATE sessions SET status = 'active' WHERE id = $1 AND status = 'authorized'";
+    let written = tx.execute(sql, values![id]).await?;
+    noted(tx, id, written);
     Ok(())
 }
 
@@ -215,7 +226,7 @@ pub async fn end(tx: &mut Tx, id: &SessionId, reason: &str, at: Micros) -> Resul
             values![id, reason, at],
         )
         .await?;
-    Ok(changed > 0)
+    Ok(noted(tx, id, changed))
 }
 
 /// Ends a session on a connector's word, which counts only for its own.
@@ -233,7 +244,7 @@ pub async fn closed(
             values![id, connector_id, reason, at],
         )
         .await?;
-    Ok(changed > 0)
+    Ok(noted(tx, id, changed))
 }
 
 /// The session of that id.

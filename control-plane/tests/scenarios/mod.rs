@@ -9,4 +9,5 @@ pub mod identity;
 pub mod notifications;
 pub mod policies;
 pub mod requests;
+pub mod reviews;
 pub mod stops;

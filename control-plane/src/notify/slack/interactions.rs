@@ -243,7 +243,7 @@ async fn answer(
         return Err(Problem::invalid("reason", "say why: the requester reads it"));
     }
     let now = Micros::now();
-    let effects = if let Ok(id) = id.parse::<ReviewId>() {
+    if let Ok(id) = id.parse::<ReviewId>() {
         // Of what was shown, once.
         let yes = ApproveReview { reason: reason.map(str::to_owned), ..ApproveReview::default() };
         let answer = match verdict {
@@ -251,12 +251,11 @@ async fn answer(
             Verdict::Deny => vote::Answer::Deny(reason.unwrap_or_default()),
         };
         let url = core.config.http.public_url.as_deref();
-        vote::answer(&core.store, &actor, &id, answer, url, now).await?.1
+        vote::answer(&core.store, &actor, &id, answer, url, now).await?;
     } else {
         let answer = requests::Answer { verdict, reason, duration: None, relations: &[] };
-        requests::review(&core.store, &actor, &requests::id(id)?, answer, now).await?.1
-    };
-    core.perform(effects);
+        core.perform(requests::review(&core.store, &actor, &requests::id(id)?, answer, now).await?.1);
+    }
     Ok(())
 }
 

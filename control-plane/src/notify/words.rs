@@ -1,4 +1,4 @@
-//! What is told, in words for people: as Slack shows it. Plain text, without anything that a receiver reads
+//! What is told, in words for people: the same for Slack and mail. Plain text, without anything that a receiver reads
 //! as more than text: each way of delivering writes it in a form in which nothing needs to be escaped, or escapes it.
 
 use postern_api::{identity::PrincipalRef, notification::Message};

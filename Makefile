@@ -47,7 +47,7 @@ endif
 	@$(MAKE) --no-print-directory test-web
 	@echo "All tests have passed."
 
-test-long: test versions regress leaks fuzz ## run all tests and those that take long: PostgreSQL 13 to 18, its regression suite, all leaks, each fuzz target for FUZZ_SECONDS
+test-long: test versions regress leaks waits fuzz ## run all tests and those that take long: PostgreSQL 13 to 18, its regression suite, all leaks, 1,000 reviews, each fuzz target for FUZZ_SECONDS
 	@echo "All tests have passed, also those that take long."
 
 # A target for each parser of untrusted bytes. `make test` runs each for a second or two.
@@ -73,6 +73,11 @@ endif
 regress: setup ## run PostgreSQL's own regression suite directly and through Postern, and compare
 	$(CARGO) build --locked --package postern-cli
 	@python3 tests/regress/regress.py
+
+.PHONY: waits
+waits: setup ## have 1,000 reviews wait at once
+	$(CARGO) build --locked --package postern-cli
+	$(CARGO) test --locked --package postern-e2e --test reviews -- --ignored
 
 .PHONY: leaks
 leaks: setup ## try each leak in each form under each role, and 5,000 random queries, from RANDOM_SEED if it is given

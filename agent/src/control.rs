@@ -172,6 +172,7 @@ async fn obey(common: &Common, told: &Told, command: Command) {
             }
             serve(common, welcome.connections.unwrap_or_default());
             attach_to(told, welcome.gateways.unwrap_or_default());
+            common.reviews.attached();
         }
         Command::Heartbeat(_) => {}
         Command::Policies(signed) => decide_by(common, signed).await,
@@ -183,7 +184,10 @@ async fn obey(common: &Common, told: &Told, command: Command) {
         Command::Analyse(asked) => drop(tokio::spawn(trial::answer(common.clone(), asked))),
         Command::Scan(asked) => drop(tokio::spawn(scan::answer(common.clone(), asked))),
         Command::CheckMasks(asked) => drop(tokio::spawn(suited::answer(common.clone(), asked))),
-        Command::ReviewStands(_) | Command::ReviewClaimed(_) => {}
+        Command::ReviewStands(stands) => common.reviews.stands(stands),
+        Command::ReviewClaimed(claimed) => {
+            common.reviews.claimed(claimed, &common.keeper.identity().ticket_keys);
+        }
         Command::Drain(_) => common.registry.drain(),
         Command::Revoked(_) => {
             tracing::error!("this connector's identity was revoked; all sessions end");

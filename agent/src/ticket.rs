@@ -1,6 +1,6 @@
 //! Nothing is opened without a ticket: signed by the control plane, for this very process, fresh, unused.
 
-use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+use crate::signed::is_genuine;
 use parking_lot::Mutex;
 use postern_proto::v1::{SignedTicket, TICKET_CONTEXT, Ticket};
 use postern_types::time::Micros;
@@ -60,10 +60,7 @@ impl Verifier {
         gateway_id: &str,
         now: Micros,
     ) -> Result<Ticket, TicketError> {
-        let message = [TICKET_CONTEXT, &signed.ticket].concat();
-        let genuine =
-            keys.iter().any(|key| UnparsedPublicKey::new(&ED25519, key).verify(&message, &signed.signature).is_ok());
-        if !genuine {
+        if !is_genuine(TICKET_CONTEXT, &signed.ticket, &signed.signature, keys) {
             return Err(TicketError::Signature);
         }
         let ticket = Ticket::decode(signed.ticket.clone()).map_err(|_| TicketError::Signature)?;

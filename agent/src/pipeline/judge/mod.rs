@@ -7,6 +7,7 @@
 //! - [`rename`]: `application_name` keeps its prefix
 //! - `understand`: what a text does; `admit`: whether what was understood is permitted; `cover`: what of its results is masked;
 //!   `runs`: what it changes of what names mean; `redacts`: what of it is not recorded
+//! - [`reviewed`]: what people are asked to agree to
 //! - `startup`: what a client asks for at start-up
 //! - [`report`]: what a client is told
 //!
@@ -22,6 +23,7 @@ mod parsed;
 mod redacts;
 mod rename;
 pub mod report;
+pub mod reviewed;
 mod runs;
 pub mod sight;
 pub mod startup;
@@ -113,6 +115,8 @@ pub struct Values {
     pub recorded: bool,
     /// They ask about masked columns.
     pub asking: bool,
+    /// People have to agree to them.
+    pub reviewed: bool,
 }
 
 /// Judges the statements of one session.
@@ -381,8 +385,8 @@ impl Judge {
                 } else if let Ok(analysis) = &verdict.analysis {
                     self.runs(analysis);
                 }
-                let terms = (terms.masks.is_some() || !terms.limits.is_none()).then(|| Box::new(terms));
-                Decision { answer: Decided::Allow(terms), basis }
+                let terms = (!terms.is_none()).then(|| Box::new(terms));
+                Decision { answer: Decided::Allow(terms), basis, review: None }
             }
         }
     }
@@ -442,6 +446,7 @@ impl Judge {
         Ok(Values {
             recorded: basis.is_some_and(|basis| basis.record_binds),
             asking: terms.masks.is_some_and(|masks| masks.probes().next().is_some()),
+            reviewed: terms.consent.is_some(),
         })
     }
 
@@ -527,6 +532,15 @@ fn only_ends_or_begins(text: &[u8]) -> bool {
     let text = text.trim_ascii();
     let text = text.strip_suffix(b";").unwrap_or(text).trim_ascii_end();
     THESE.iter().any(|this| text.eq_ignore_ascii_case(this))
+}
+
+/// Whether a text is nothing but the beginning of a transaction.
+pub fn only_begins(text: &[u8]) -> bool {
+    let text = text.trim_ascii();
+    let text = text.strip_suffix(b";").unwrap_or(text).trim_ascii_end();
+    [&b"begin"[..], b"begin transaction", b"begin work", b"start transaction"]
+        .iter()
+        .any(|this| text.eq_ignore_ascii_case(this))
 }
 
 fn quoted(name: &str) -> String {

@@ -97,6 +97,7 @@ impl Core {
         for effect in effects {
             match effect {
                 Effect::EndGrant(grant, error) => self.hub.end_grant(&grant, error),
+                Effect::GrantExtended(grant, ends_at) => self.hub.extend_grant(&grant, ends_at),
                 Effect::EndSession(session, error) => self.hub.end_session(&session, error),
                 Effect::ConnectionsChanged | Effect::PoliciesChanged => self.hub.connections_changed(),
                 Effect::IdentityRevoked(id) => self.hub.identity_revoked(&id),

@@ -3,13 +3,18 @@
 //! State changes return effects instead of acting: a change that is rolled back must tell nobody anything.
 
 use postern_proto::v1::ClientError;
-use postern_types::id::{GrantId, ReviewId, SessionId};
+use postern_types::{
+    id::{GrantId, ReviewId, SessionId},
+    time::Micros,
+};
 
 /// Something to tell, after the transaction.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// A grant is over: its sessions end with this error.
     EndGrant(GrantId, ClientError),
+    /// A grant ends later, then.
+    GrantExtended(GrantId, Micros),
     /// A session is over.
     EndSession(SessionId, ClientError),
     /// Connectors may have to serve other connections.

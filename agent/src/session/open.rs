@@ -45,9 +45,7 @@ pub struct Opened {
     pub connection: postern_dial::Connection,
     /// How it was reached: to cancel.
     pub target: Arc<Target>,
-    /// Ends the session at the grant's end.
-    pub ends_at: Micros,
-    /// In the registry while it lives.
+    /// In the registry while it lives, which knows when its grant ends.
     pub registration: Registration,
     /// Judges its statements.
     pub judge: Judge,
@@ -142,18 +140,7 @@ async fn connect(
         opened_at_us: Micros::now().0,
         policy_version: ticket.policy_version,
     };
-    Ok(Opened {
-        facts,
-        connection,
-        target,
-        ends_at: Micros(ticket.grant_ends_at_us),
-        registration,
-        lease,
-        place,
-        judge,
-        read_only,
-        ledger,
-    })
+    Ok(Opened { facts, connection, target, registration, lease, place, judge, read_only, ledger })
 }
 
 /// What the database is to keep from the session, and the watch by which that is known, where the access role wants it kept.

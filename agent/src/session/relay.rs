@@ -32,7 +32,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
     sync::mpsc::UnboundedReceiver,
     task::{JoinHandle, spawn_local},
-    time::{Timeout, error::Elapsed, sleep, timeout},
+    time::{Timeout, error::Elapsed, timeout},
 };
 
 /// The rest of the message that is under way may come for this long, so that the last word is well-formed.
@@ -71,8 +71,7 @@ pub async fn relay(
     opened: Opened,
     mut ends: UnboundedReceiver<End>,
 ) -> &'static str {
-    let Opened { facts, mut connection, target, ends_at, registration, lease, place, judge, read_only, ledger } =
-        opened;
+    let Opened { facts, mut connection, target, mut registration, lease, place, judge, read_only, ledger } = opened;
     let greeting = open::greeting(&mut connection);
     let desk = worker.reviews.desk(&facts.session_id);
     let waits = Waits { desk, role: facts.database_role.clone(), login: target.user.clone() };
@@ -97,7 +96,7 @@ pub async fn relay(
     let ended = tokio::select! {
         biased;
         Some(end) = ends.recv() => Ended::Told(end),
-        () = sleep(ends_at.since(Micros::now())) => Ended::Told(expired(ends_at)),
+        ends_at = registration.over() => Ended::Told(expired(ends_at)),
         ended = &mut relaying => ended.unwrap_or(Ended::Tunnel),
     };
     if !relaying.is_finished() {

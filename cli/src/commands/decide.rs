@@ -1,15 +1,16 @@
 //! `postern approve` and `postern deny`.
 
-use super::{Context, duration_text, who};
+use super::{Context, duration_text, requests::reviewers, who};
 use crate::{failure::Failure, output};
-use postern_api::access::{Approve, Deny, Request, RequestStatus};
+use postern_api::access::{Approve, Deny, Request, RequestKind, RequestStatus};
 use postern_types::id::RequestId;
 
 /// Approve a request
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   postern approve req_01k…
-  postern approve req_01k… --for 10m --reason \"enough for a look\"")]
+  postern approve req_01k… --for 10m --reason \"enough for a look\"
+  postern approve req_01k… --table public.orders")]
 pub struct ApproveArgs {
     /// The request: see `postern requests --status pending`
     id: RequestId,
@@ -19,6 +20,9 @@ pub struct ApproveArgs {
     /// Less time than was asked for
     #[arg(long = "for", value_name = "DURATION", value_parser = duration_text)]
     duration: Option<String>,
+    /// Fewer tables than were asked for: this one, again for each
+    #[arg(long = "table", value_name = "SCHEMA.NAME")]
+    tables: Vec<String>,
 }
 
 /// Deny a request
@@ -35,7 +39,7 @@ pub struct DenyArgs {
 
 /// Runs `approve`.
 pub async fn approve(context: &Context, args: ApproveArgs) -> Result<(), Failure> {
-    let body = Approve { reason: args.reason, duration: args.duration };
+    let body = Approve { reason: args.reason, duration: args.duration, relations: args.tables };
     let request: Request = context.client()?.post(&format!("requests/{}/approve", args.id), &body).await?;
     output::one(context.format, &request, || approved(&request))
 }
@@ -58,12 +62,21 @@ fn approved(request: &Request) -> String {
     let who = output::printable(&who(&request.requester, request.on_behalf_of.as_ref()));
     let what = output::printable(&format!("{} on {}", request.role, request.connection));
     match (request.status, &request.grant_id) {
+        (RequestStatus::Approved, Some(grant)) if request.kind == RequestKind::Extension => {
+            format!("Approved: {who} has {what} for {} more (grant {grant}).", request.duration)
+        }
+        (RequestStatus::Approved, None) => {
+            format!(
+                "Approved: {who} gets {what} for {} at a time when asked.\nEnd it with: postern standing end {}",
+                request.duration, request.id
+            )
+        }
         (RequestStatus::Approved, Some(grant)) => {
             format!(
                 "Approved: {who} has {what} for {} (grant {grant}).\nEnd it early with: postern revoke {grant}",
                 request.duration
             )
         }
-        _ => format!("Your approval is noted: {who} still needs another for {what}."),
+        _ => format!("Your approval is noted: {who} still needs {} for {what}.", reviewers(request)),
     }
 }

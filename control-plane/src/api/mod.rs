@@ -101,6 +101,10 @@ fn parts() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
         .routes(routes!(access::approve))
         .routes(routes!(access::deny))
         .routes(routes!(access::withdraw))
+        .routes(routes!(access::comment))
+        .routes(routes!(access::close))
+        .routes(routes!(access::create_standing))
+        .routes(routes!(access::end_standing))
         .routes(routes!(reviews::list))
         .routes(routes!(reviews::show))
         .routes(routes!(reviews::approve))
@@ -109,6 +113,8 @@ fn parts() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
         .routes(routes!(reviews::comment))
         .routes(routes!(access::grants))
         .routes(routes!(access::revoke))
+        .routes(routes!(access::revoke_all))
+        .routes(routes!(access::extend))
         .routes(routes!(access::create_credential))
         .routes(routes!(sessions::list))
         .routes(routes!(sessions::show))
@@ -117,6 +123,8 @@ fn parts() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
         .routes(routes!(documents::plan))
         .routes(routes!(documents::apply))
         .routes(routes!(principals::users, principals::put_user))
+        .routes(routes!(principals::stop))
+        .routes(routes!(principals::resume))
         .routes(routes!(principals::agents, principals::put_agent))
         .routes(routes!(principals::groups, principals::put_group))
         .routes(routes!(tokens::list, tokens::create))
@@ -158,6 +166,14 @@ mod tests {
             "requests/{id}/approve",
             "requests/{id}/deny",
             "requests/{id}/withdraw",
+            "requests/{id}/comments",
+            "requests/{id}/close",
+            "standing",
+            "standing/{id}/end",
+            "grants/revoke",
+            "grants/{id}/extend",
+            "principals/{principal}/stop",
+            "principals/{principal}/resume",
             "reviews",
             "reviews/{id}",
             "reviews/{id}/approve",

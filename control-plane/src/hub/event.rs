@@ -2,6 +2,7 @@
 
 use postern_api::event::Subject;
 use postern_proto::v1::ClientError;
+use postern_types::time::Micros;
 use serde::{Deserialize, Serialize};
 
 /// PostgreSQL takes payloads of less than 8000 bytes.
@@ -20,6 +21,13 @@ pub enum Event {
         grant: String,
         /// What clients read.
         error: ErrorText,
+    },
+    /// A grant ends later.
+    GrantExtended {
+        /// Which.
+        grant: String,
+        /// When.
+        ends_at: Micros,
     },
     /// A session is over.
     EndSession {
@@ -128,6 +136,7 @@ mod tests {
         };
         for event in [
             Event::EndGrant { grant: "grt_x".to_owned(), error: error("because".to_owned()) },
+            Event::GrantExtended { grant: "grt_x".to_owned(), ends_at: Micros(1_800_000_000_123_456) },
             Event::EndSession { session: "ses_x".to_owned(), error: error(String::new()) },
             Event::SetsChanged,
             Event::IdentityRevoked { id: "con_x".to_owned() },

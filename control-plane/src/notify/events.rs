@@ -2,8 +2,9 @@
 
 use crate::store::{
     StoreError, Tx,
-    access::{self, GrantRow, RequestRow, status_text},
+    access::{self, GrantRow},
     notifications::{self, DeliveryRow, NotificationRow},
+    requests::{self, RequestRow, status_text},
     reviews::{self, ReviewRow},
 };
 use postern_api::{
@@ -97,7 +98,7 @@ struct Told {
 async fn told(tx: &mut Tx, event: &ControlEvent) -> Result<Option<Told>, StoreError> {
     let by = event.actor.as_ref().map(principal).transpose()?;
     if let Ok(id) = event.subject.parse::<RequestId>() {
-        let Some(row) = access::request(tx, &id).await? else { return Ok(None) };
+        let Some(row) = requests::request(tx, &id).await? else { return Ok(None) };
         // Nobody has to know of what waits for nobody: its grant is told of.
         if row.approvals_needed == 0 && event.action == "request.created" {
             return Ok(None);
@@ -110,7 +111,7 @@ async fn told(tx: &mut Tx, event: &ControlEvent) -> Result<Option<Told>, StoreEr
     }
     let Ok(id) = event.subject.parse::<GrantId>() else { return Ok(None) };
     let Some(row) = access::grant(tx, &id).await? else { return Ok(None) };
-    let request = access::request(tx, &row.request_id).await?;
+    let request = requests::request(tx, &row.request_id).await?;
     Ok(Some(Told { thread: row.request_id.to_string(), happening: of_grant(row, request, by, Micros(event.at_us)) }))
 }
 

@@ -205,9 +205,7 @@ impl Attached {
     /// Compares what the connector says is live with the store, both ways.
     async fn reconcile(&self, live: &[String]) -> Result<(), StoreError> {
         let core = &self.core;
-        for (session, error) in task::stale_sessions(&core.store, &self.key, live).await? {
-            core.hub.end_at(&self.key, &session, error);
-        }
+        task::compare(&core.hub, &self.key, live).await?;
         let now = Micros::now();
         let processes = core.hub.live().connectors;
         let is_attached = |incarnation: &str| {

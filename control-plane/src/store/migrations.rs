@@ -22,6 +22,7 @@ migrations! {
     4 "0004_policies",
     5 "0005_budgets",
     6 "0006_reviews",
+    7 "0007_requests",
     8 "0008_notifications",
     9 "0009_web_sessions",
 }

@@ -17,9 +17,11 @@ mod migrations;
 pub mod notifications;
 pub mod policies;
 pub mod principals;
+pub mod requests;
 pub mod reviews;
 pub mod sessions;
 pub mod sql;
+pub mod stops;
 pub mod tokens;
 pub mod web_sessions;
 

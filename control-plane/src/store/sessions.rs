@@ -63,6 +63,8 @@ pub struct OpenSession {
     pub grant_ended_at: Option<Micros>,
     /// When the grant was revoked.
     pub grant_revoked_at: Option<Micros>,
+    /// Whether the grant ends later than the session's ticket may say.
+    pub grant_extended: bool,
 }
 
 impl OpenSession {
@@ -89,7 +91,8 @@ macro_rules! select {
 macro_rules! select_open {
     ($rest:literal) => {
         concat!(
-            "SELECT s.id, s.grant_id, s.incarnation, s.status, s.started_at, g.ends_at, g.ended_at, g.revoked_at ",
+            "SELECT s.id, s.grant_id, s.incarnation, s.status, s.started_at, g.ends_at, g.ended_at, ",
+            "g.revoked_at, g.extended ",
             "FROM sessions s JOIN grants g ON g.id = s.grant_id ",
             $rest
         )
@@ -106,6 +109,7 @@ fn read_open(row: &Row) -> Result<OpenSession, StoreError> {
         grant_ends_at: row.time("ends_at")?,
         grant_ended_at: row.time_opt("ended_at")?,
         grant_revoked_at: row.time_opt("revoked_at")?,
+        grant_extended: row.get("extended")?,
     })
 }
 

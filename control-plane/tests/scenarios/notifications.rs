@@ -18,7 +18,7 @@ use postern_types::time::Micros;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-const YES: Answer<'_> = Answer { verdict: Verdict::Approve, reason: None, duration: None };
+const YES: Answer<'_> = Answer { verdict: Verdict::Approve, reason: None, duration: None, relations: &[] };
 
 fn document(name: &str, more: Value) -> Value {
     let webhook = json!({ "url": "https://hooks.example.com/x", "secrets": ["hook"] });

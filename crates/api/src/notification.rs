@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
 
 /// All events of which somebody can be told. A document names them, or all of a kind: `request.*`.
-pub const EVENTS: [&str; 15] = [
+pub const EVENTS: [&str; 17] = [
     "request.created",
     "request.approved",
     "request.denied",
@@ -19,6 +19,8 @@ pub const EVENTS: [&str; 15] = [
     "grant.created",
     "grant.revoked",
     "grant.expired",
+    "grant.extended",
+    "grant.break_glass",
     "review.created",
     "review.escalated",
     "review.approved",

@@ -253,7 +253,7 @@ async fn answer(
         let url = core.config.http.public_url.as_deref();
         vote::answer(&core.store, &actor, &id, answer, url, now).await?.1
     } else {
-        let answer = requests::Answer { verdict, reason, duration: None };
+        let answer = requests::Answer { verdict, reason, duration: None, relations: &[] };
         requests::review(&core.store, &actor, &requests::id(id)?, answer, now).await?.1
     };
     core.perform(effects);

@@ -30,6 +30,8 @@ pub(super) fn headline(message: &Message) -> String {
         "review.claimed" => format!("{who}'s statement on {} has begun to run", data.connection),
         "review.escalated" => format!("{who}'s statement on {} still waits for reviewers", data.connection),
         "review.created" => format!("{who}'s statement on {} waits for reviewers", data.connection),
+        "grant.extended" => format!("{who} has {what} for longer"),
+        "grant.break_glass" => format!("BREAK-GLASS: {who} has taken {what} without asking"),
         "grant.expired" => format!("{who}'s {what} has ended"),
         _ => format!("{who} asks for {what}"),
     };

@@ -30,6 +30,9 @@ pub const EVENTS: [&str; 17] = [
     "review.claimed",
 ];
 
+/// The event of which everybody is told, whatever their documents ask for.
+pub const TOLD_EVERYWHERE: &str = "grant.break_glass";
+
 /// Where people are told of events: a document for `plan` and `apply`. It has one of `webhook`, `slack`, `email`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

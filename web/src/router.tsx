@@ -53,8 +53,15 @@ const audit = createRoute({
   component: lazyRouteComponent(() => import("./pages/audit/AuditPage"), "AuditPage"),
 });
 
+const policies = createRoute({
+  getParentRoute: () => root,
+  path: "/policies",
+  validateSearch: (search): { file?: string } => (typeof search["file"] === "string" ? { file: search["file"] } : {}),
+  component: lazyRouteComponent(() => import("./pages/policies/PoliciesPage"), "PoliciesPage"),
+});
+
 export const router = createRouter({
-  routeTree: root.addChildren([home, inbox, ask, sessions, session, audit]),
+  routeTree: root.addChildren([home, inbox, ask, sessions, session, audit, policies]),
   defaultPreload: "intent",
 });
 

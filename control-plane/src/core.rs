@@ -11,6 +11,7 @@ use crate::{
     ticket::{KeyError, Signer},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use postern_api::event::Subject;
 use std::sync::Arc;
 use thiserror::Error;
 use tokio::sync::watch;
@@ -76,7 +77,8 @@ impl Core {
         let ca = Authority::load(&store, &sealer, config.certificate_lifetime).await?;
         let tickets = Arc::new(Signer::load(&store, &sealer).await?);
         let audit_signer = Signer::load_audit(&store, &sealer).await?;
-        let hub = Hub::new(store.clone(), Arc::clone(&sealer), Arc::clone(&tickets)).await?;
+        let public_url = config.http.public_url.clone();
+        let hub = Hub::new(store.clone(), Arc::clone(&sealer), Arc::clone(&tickets), public_url).await?;
         Ok(Arc::new(Self {
             store,
             hub,
@@ -98,6 +100,7 @@ impl Core {
                 Effect::EndSession(session, error) => self.hub.end_session(&session, error),
                 Effect::ConnectionsChanged | Effect::PoliciesChanged => self.hub.connections_changed(),
                 Effect::IdentityRevoked(id) => self.hub.identity_revoked(&id),
+                Effect::ReviewChanged(id) => self.hub.changed(Subject::Review, id.as_str()),
                 Effect::RequestsChanged => self.requests_changed.send_replace(()),
             }
         }

@@ -3,7 +3,7 @@
 //! State changes return effects instead of acting: a change that is rolled back must tell nobody anything.
 
 use postern_proto::v1::ClientError;
-use postern_types::id::{GrantId, SessionId};
+use postern_types::id::{GrantId, ReviewId, SessionId};
 
 /// Something to tell, after the transaction.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +18,8 @@ pub enum Effect {
     PoliciesChanged,
     /// A connector or gateway is refused from now on.
     IdentityRevoked(String),
+    /// Whoever waits for a statement's review may look again: its sessions, and callers.
+    ReviewChanged(ReviewId),
     /// Whoever waits for a request may look again.
     RequestsChanged,
 }

@@ -2,7 +2,7 @@
 //! serves the REST API to people and programs and gRPC to connectors and gateways.
 //!
 //! In reading order: [`config`]; [`store`] (the database; only it speaks SQL); [`identity`] (who acts) and
-//! [`rights`] (who may do what); [`quorum`] (whether enough of them agree); [`requests`] and [`grants`] (how access begins and ends), [`budgets`], [`connections`],
+//! [`rights`] (who may do what); [`quorum`] (whether enough of them agree); [`requests`] and [`grants`] (how access begins and ends), [`reviews`] (statements that wait for people), [`budgets`], [`connections`],
 //! [`credentials`], [`sessions`], [`fleet`], [`policies`] and [`freezes`], [`apply`], [`scan`]; [`audit`]; [`notify`] (telling people); [`effects`] (what is told after a change); [`hub`], [`rpc`]
 //! (connectors and gateways) with [`ca`], [`seal`], [`ticket`]; [`api`] (REST); [`start()`].
 
@@ -28,6 +28,7 @@ pub mod policies;
 pub mod problem;
 pub mod quorum;
 pub mod requests;
+pub mod reviews;
 pub mod rights;
 pub mod rpc;
 pub mod scan;

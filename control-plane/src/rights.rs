@@ -53,6 +53,15 @@ pub enum Resource<'a> {
         /// The groups that review; empty: admins.
         reviewer_groups: &'a [String],
     },
+    /// A statement that waits for people.
+    Review {
+        /// Who asks.
+        principal: &'a PrincipalRef,
+        /// For whom.
+        on_behalf_of: Option<&'a PrincipalRef>,
+        /// The groups whose members may answer.
+        reviewer_groups: &'a [String],
+    },
     /// A grant.
     Grant {
         /// Who has it.
@@ -118,6 +127,16 @@ pub fn is_allowed(actor: &Actor, action: Action, resource: &Resource<'_>) -> boo
                 Action::See => concerned || reviewer || actor.admin || actor.auditor,
                 Action::Approve | Action::Deny => reviewer && !concerned,
                 Action::Withdraw => is_same(actor, requester),
+                _ => false,
+            }
+        }
+        Resource::Review { principal, on_behalf_of, reviewer_groups } => {
+            let concerned = is_concerned(actor, principal, *on_behalf_of);
+            let reviewer = is_user(actor) && actor.is_in_any(reviewer_groups);
+            match action {
+                Action::See => concerned || reviewer || actor.admin || actor.auditor,
+                Action::Approve | Action::Deny => reviewer && !concerned,
+                Action::Withdraw => is_same(actor, principal),
                 _ => false,
             }
         }
@@ -196,6 +215,21 @@ fn refusal(actor: &Actor, action: Action, resource: &Resource<'_>) -> Problem {
             } else {
                 Problem::forbidden("you are not a reviewer of this request").hint(who_reviews(reviewer_groups))
             }
+        }
+        (Action::Approve | Action::Deny, Resource::Review { principal, on_behalf_of, reviewer_groups }) => {
+            if !is_user(actor) {
+                Problem::forbidden("an agent cannot answer reviews")
+                    .hint("a person has to: `postern approve ID` with a reviewer's token")
+            } else if is_concerned(actor, principal, *on_behalf_of) {
+                Problem::forbidden("nobody answers a review of a statement that is their own or sent for them")
+                    .hint(who_reviews(reviewer_groups))
+            } else {
+                Problem::forbidden("you are not a reviewer of this statement").hint(who_reviews(reviewer_groups))
+            }
+        }
+        (Action::Withdraw, Resource::Review { .. }) => {
+            Problem::forbidden("only whoever sent the statement takes it back")
+                .hint("deny it: `postern deny ID --reason …`")
         }
         (Action::Withdraw, Resource::Request { .. }) => Problem::forbidden("only the requester withdraws a request"),
         (Action::Claim, _) => Problem::forbidden("only the principal of a grant gets its secret"),

@@ -92,6 +92,41 @@ fn requests() {
 }
 
 #[test]
+fn reviews() {
+    let world = world();
+    let dba = ["dba".to_owned()];
+    let review =
+        |principal, on_behalf_of, reviewer_groups| Resource::Review { principal, on_behalf_of, reviewer_groups };
+    let (agent, alice) = (&world.agent.principal, &world.alice.principal);
+
+    // An agent's, for alice: neither of them answers, nor an agent that is in the group, nor an admin who is not.
+    check(
+        &world,
+        &review(agent, Some(alice), &dba),
+        &[
+            ("alice", &[See]),
+            ("dba", &[See, Approve, Deny]),
+            ("admin", &[See]),
+            ("auditor", &[See]),
+            ("agent", &[See, Withdraw]),
+        ],
+    );
+    // Where nobody is named nobody answers.
+    check(&world, &review(agent, None, &[]), &[("admin", &[See]), ("auditor", &[See]), ("agent", &[See, Withdraw])]);
+    // Nobody answers their own, nor what was sent for them.
+    check(
+        &world,
+        &review(&world.dba.principal, None, &dba),
+        &[("dba", &[See, Withdraw]), ("admin", &[See]), ("auditor", &[See])],
+    );
+    check(
+        &world,
+        &review(agent, Some(&world.dba.principal), &dba),
+        &[("dba", &[See]), ("admin", &[See]), ("auditor", &[See]), ("agent", &[See, Withdraw])],
+    );
+}
+
+#[test]
 fn grants_and_sessions() {
     let world = world();
     let (principal, on_behalf_of) = (&world.agent.principal, Some(&world.alice.principal));

@@ -51,7 +51,7 @@ pub async fn kill(
     let session = sessions::by_id(&mut tx, id).await?.ok_or_else(|| missing(id))?;
     authorize(actor, Action::See, &resource(&session)).map_err(|_| missing(id))?;
     authorize(actor, Action::End, &resource(&session))?;
-    if session.status == SessionStatus::Ended || !sessions::end(&mut tx, id, "killed", now).await? {
+    if session.status == SessionStatus::Ended || !sessions::end(&mut tx, id, sessions::KILLED, now).await? {
         return Err(Problem::conflict("the session is over already"));
     }
     let detail = json!({

@@ -3,7 +3,7 @@
 use crate::{
     config::Config,
     core::{Core, CoreError},
-    grants, http, notify, requests, rpc,
+    grants, http, notify, requests, reviews, rpc,
     store::StoreError,
 };
 use postern_types::time::Micros;
@@ -109,5 +109,6 @@ async fn expire_once(core: &Core) -> Result<(), StoreError> {
     let now = Micros::now();
     core.perform(grants::expire_due(&core.store, now).await?);
     core.perform(requests::expire_due(&core.store, now).await?);
+    core.perform(reviews::due::run(&core.store, now).await?);
     Ok(())
 }

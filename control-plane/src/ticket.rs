@@ -1,4 +1,4 @@
-//! Session tickets and policy bundles: signed by the control plane, checked by the connector.
+//! Session tickets, policy bundles and decisions on statement reviews: signed by the control plane, checked by the connector.
 
 use crate::{
     seal::{SealError, Sealer},
@@ -6,8 +6,10 @@ use crate::{
 };
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use bytes::Bytes;
-use postern_proto::v1::{POLICIES_CONTEXT, PolicyBundle, SignedPolicyBundle, SignedTicket, TICKET_CONTEXT, Ticket};
-use prost::Message as _;
+use postern_proto::v1::{
+    POLICIES_CONTEXT, PolicyBundle, REVIEW_CONTEXT, ReviewDecision, SignedPolicyBundle, SignedReviewDecision,
+    SignedTicket, TICKET_CONTEXT, Ticket,
+};
 use std::time::Duration;
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -89,6 +91,13 @@ impl Signer {
         SignedPolicyBundle { bundle, signature }
     }
 
+    /// Signs what was decided on a statement, for one session.
+    #[must_use]
+    pub fn sign_review(&self, decision: &ReviewDecision) -> SignedReviewDecision {
+        let (decision, signature) = self.sign_for(REVIEW_CONTEXT, decision);
+        SignedReviewDecision { decision, signature }
+    }
+
     /// The message as bytes, and the signature over them after `context`.
     fn sign_for(&self, context: &'static [u8], message: &impl prost::Message) -> (Bytes, Bytes) {
         let signed = [context, &message.encode_to_vec()].concat();
@@ -100,22 +109,36 @@ impl Signer {
 /// The ticket, if one of these keys signed it.
 #[must_use]
 pub fn verify(keys: &[Bytes], signed: &SignedTicket) -> Option<Ticket> {
-    let message = [TICKET_CONTEXT, &signed.ticket].concat();
-    let genuine = |key: &Bytes| UnparsedPublicKey::new(&ED25519, key).verify(&message, &signed.signature).is_ok();
-    keys.iter().any(genuine).then(|| Ticket::decode(signed.ticket.clone()).ok()).flatten()
+    verify_as(TICKET_CONTEXT, keys, &signed.ticket, &signed.signature)
 }
 
 /// The policy bundle, if one of these keys signed it.
 #[must_use]
 pub fn verify_policies(keys: &[Bytes], signed: &SignedPolicyBundle) -> Option<PolicyBundle> {
-    let message = [POLICIES_CONTEXT, &signed.bundle].concat();
-    let genuine = |key: &Bytes| UnparsedPublicKey::new(&ED25519, key).verify(&message, &signed.signature).is_ok();
-    keys.iter().any(genuine).then(|| PolicyBundle::decode(signed.bundle.clone()).ok()).flatten()
+    verify_as(POLICIES_CONTEXT, keys, &signed.bundle, &signed.signature)
+}
+
+/// The decision, if one of these keys signed it.
+#[must_use]
+pub fn verify_review(keys: &[Bytes], signed: &SignedReviewDecision) -> Option<ReviewDecision> {
+    verify_as(REVIEW_CONTEXT, keys, &signed.decision, &signed.signature)
+}
+
+fn verify_as<M: prost::Message + Default>(
+    context: &[u8],
+    keys: &[Bytes],
+    message: &Bytes,
+    signature: &Bytes,
+) -> Option<M> {
+    let signed = [context, message].concat();
+    let genuine = |key: &Bytes| UnparsedPublicKey::new(&ED25519, key).verify(&signed, signature).is_ok();
+    keys.iter().any(genuine).then(|| M::decode(message.clone()).ok()).flatten()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use prost::Message as _;
 
     #[test]
     fn only_what_was_signed_is_a_ticket() {
@@ -140,5 +163,13 @@ mod tests {
                 .is_some()
         );
         assert_eq!(verify(&keys, &SignedTicket { ticket: bundle, signature }), None);
+        // Nor one over a decision on a statement.
+        let decision = ReviewDecision { session_id: "ses_1".to_owned(), ..ReviewDecision::default() };
+        let SignedReviewDecision { decision: bytes, signature } = signer.sign_review(&decision);
+        let decided = SignedReviewDecision { decision: bytes.clone(), signature: signature.clone() };
+        assert_eq!(verify_review(&keys, &decided), Some(decision));
+        assert_eq!(verify_review(&[other.public_key()], &decided), None);
+        assert_eq!(verify(&keys, &SignedTicket { ticket: bytes.clone(), signature: signature.clone() }), None);
+        assert_eq!(verify_policies(&keys, &SignedPolicyBundle { bundle: bytes, signature }), None);
     }
 }

@@ -17,8 +17,8 @@ use postern_types::time::Micros;
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
 
-/// The longest that one call waits for a request to be decided.
-const MAX_WAIT: Duration = Duration::from_secs(60);
+/// The longest that one call waits for something to be decided.
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// How often a waiting call looks for itself: another replica may have decided.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);

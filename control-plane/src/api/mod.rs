@@ -12,6 +12,7 @@ mod health;
 mod notifications;
 mod policies;
 mod principals;
+mod reviews;
 mod scan;
 mod sessions;
 mod tokens;
@@ -93,6 +94,12 @@ fn parts() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
         .routes(routes!(access::approve))
         .routes(routes!(access::deny))
         .routes(routes!(access::withdraw))
+        .routes(routes!(reviews::list))
+        .routes(routes!(reviews::show))
+        .routes(routes!(reviews::approve))
+        .routes(routes!(reviews::deny))
+        .routes(routes!(reviews::withdraw))
+        .routes(routes!(reviews::comment))
         .routes(routes!(access::grants))
         .routes(routes!(access::revoke))
         .routes(routes!(access::create_credential))
@@ -144,6 +151,12 @@ mod tests {
             "requests/{id}/approve",
             "requests/{id}/deny",
             "requests/{id}/withdraw",
+            "reviews",
+            "reviews/{id}",
+            "reviews/{id}/approve",
+            "reviews/{id}/deny",
+            "reviews/{id}/withdraw",
+            "reviews/{id}/comments",
             "grants",
             "grants/{id}/revoke",
             "grants/{id}/credentials",

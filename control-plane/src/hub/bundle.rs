@@ -7,8 +7,11 @@ use crate::{
 };
 use aws_lc_rs::digest::{SHA256, digest};
 use postern_api::document;
-use postern_proto::v1::{Compare, ConnectionFacts, Mask, PolicyBundle, PolicyFile, QualifiedName, Tag, TagMask};
+use postern_proto::v1::{
+    Compare, ConnectionFacts, Mask, PolicyBundle, PolicyFile, QualifiedName, ReviewTerms, Tag, TagMask,
+};
 use prost::Message as _;
+use std::time::Duration;
 
 /// What a connector was told last.
 #[derive(Debug)]
@@ -74,8 +77,8 @@ pub async fn bundle(
         safe_functions: row.document.safe_functions.iter().map(|name| qualified(name)).collect(),
         safe_relations: row.document.safe_relations.iter().map(|name| qualified(name)).collect(),
         safe_channels: row.document.safe_channels.clone(),
-        reviews: None,
-        undoable_functions: Vec::new(),
+        reviews: Some(terms(&row.document.reviews.clone().unwrap_or_default())),
+        undoable_functions: row.document.undoable_functions.iter().map(|name| qualified(name)).collect(),
     };
     let file = |(name, text)| PolicyFile { name, text };
     Ok(Some(PolicyBundle {
@@ -99,6 +102,11 @@ fn tagged(place: &str, tag: &str) -> Tag {
 fn qualified(name: &str) -> QualifiedName {
     let (schema, name) = name.split_once('.').unwrap_or((name, ""));
     QualifiedName { schema: schema.to_owned(), name: name.to_owned() }
+}
+
+fn terms(terms: &document::ReviewTerms) -> ReviewTerms {
+    let ms = |length: Duration| u32::try_from(length.as_millis()).unwrap_or(u32::MAX);
+    ReviewTerms { hold_ms: ms(terms.hold()), hold_locks_ms: ms(terms.hold_locks()) }
 }
 
 fn masked(tag: &str, masking: &document::Masking) -> TagMask {

@@ -1,5 +1,6 @@
 //! What one replica tells the others.
 
+use postern_api::event::Subject;
 use postern_proto::v1::ClientError;
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +45,13 @@ pub enum Event {
         pid: i32,
         /// Its secret.
         secret: Vec<u8>,
+    },
+    /// Something that callers or sessions may wait for.
+    Changed {
+        /// What it is.
+        subject: Subject,
+        /// Its id.
+        id: String,
     },
     /// Events were lost: everything has to be compared with the store.
     Recheck,
@@ -124,6 +132,7 @@ mod tests {
             Event::SetsChanged,
             Event::IdentityRevoked { id: "con_x".to_owned() },
             Event::Cancel { from: "gwy_x".to_owned(), region: "eu".to_owned(), pid: -7, secret: vec![0, 255, 7] },
+            Event::Changed { subject: Subject::Review, id: "rev_x".to_owned() },
             Event::Recheck,
         ] {
             let text = encode("r1", &event).unwrap();

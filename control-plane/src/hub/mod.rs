@@ -6,10 +6,11 @@
 //!
 //! In reading order: this module (peers and what is said to them), [`event`] (the same said between replicas),
 //! [`task`] (what runs beside: replicas' events, refreshed sets, housekeeping), [`bundle`] (what connectors decide by), [`ask`]
-//! (questions that connectors answer).
+//! (questions that connectors answer), [`changes`] (what has changed, for those who wait).
 
 pub mod ask;
 pub mod bundle;
+pub mod changes;
 pub mod event;
 pub mod task;
 
@@ -29,13 +30,13 @@ use postern_types::{
     time::Micros,
 };
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, broadcast, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::Status;
 
@@ -71,6 +72,13 @@ struct Inner {
     outbox_end: Mutex<Option<mpsc::Receiver<Event>>>,
     /// The outbox was full: others have to compare everything with the store.
     overflowed: AtomicBool,
+    /// To callers that wait.
+    changes: broadcast::Sender<changes::Change>,
+    /// The reviews for which connectors' sessions may have to be told.
+    reviews: Mutex<BTreeSet<String>>,
+    review_changed: Notify,
+    /// Where people find the console.
+    public_url: Option<String>,
     /// Takes turns among connectors that serve the same connection.
     turn: AtomicUsize,
     /// Counts questions to connectors.
@@ -174,7 +182,12 @@ impl Hub {
     ///
     /// # Errors
     /// When the revoked identities cannot be read.
-    pub async fn new(store: Store, sealer: Arc<Sealer>, signer: Arc<Signer>) -> Result<Self, StoreError> {
+    pub async fn new(
+        store: Store,
+        sealer: Arc<Sealer>,
+        signer: Arc<Signer>,
+        public_url: Option<String>,
+    ) -> Result<Self, StoreError> {
         let (outbox, outbox_end) = if store.postgres().is_some() {
             let (sender, receiver) = mpsc::channel(OUTBOX);
             (Some(sender), Some(receiver))
@@ -191,6 +204,10 @@ impl Hub {
                 outbox,
                 outbox_end: Mutex::new(outbox_end),
                 overflowed: AtomicBool::new(false),
+                changes: broadcast::Sender::new(changes::BEHIND),
+                reviews: Mutex::default(),
+                review_changed: Notify::new(),
+                public_url,
                 turn: AtomicUsize::new(0),
                 questions: AtomicU64::new(1),
                 replica: ulid::Ulid::generate().to_string(),
@@ -270,6 +287,7 @@ impl Hub {
                     }
                 }
             }
+            Event::Changed { subject, id } => self.note_change(*subject, id),
             // Compared with the store by the task.
             Event::Recheck => {}
         }

@@ -35,7 +35,7 @@ const UNOPENED: Duration = Duration::from_secs(120);
 pub async fn run(hub: Hub, stop: CancellationToken) {
     let outbox = hub.inner.outbox_end.lock().take();
     let work = async {
-        tokio::join!(publish(&hub, outbox), listen(&hub), refresh(&hub), keep_house(&hub));
+        tokio::join!(publish(&hub, outbox), listen(&hub), refresh(&hub), hub.tell_waiting(), keep_house(&hub));
     };
     tokio::select! {
         () = work => {}
@@ -115,7 +115,7 @@ async fn recheck(hub: &Hub) -> Result<(), StoreError> {
         }
     }
     hub.inner.refresh.notify_one();
-    Ok(())
+    hub.missed_changes().await
 }
 
 /// Of the sessions that a connector says are live, those that should not be, and what their clients read.

@@ -5,6 +5,7 @@ use crate::{
     Core,
     audit::{self, Appended, Event},
     hub::{ConnectorKey, NewConnector, QUEUE, bundle, task},
+    reviews::ask,
     store::{
         StoreError,
         identities::{self, Attachment},
@@ -13,8 +14,9 @@ use crate::{
 };
 use postern_api::fleet::PartKind;
 use postern_proto::v1::{
-    AuditAck, AuditSegment, ConnectorCommand, ConnectorHello, ConnectorMessage, ConnectorWelcome, SessionClosed,
-    SessionOpened, connector_command::Command, connector_control_server::ConnectorControl, connector_message::Message,
+    AuditAck, AuditSegment, ConnectorCommand, ConnectorHello, ConnectorMessage, ConnectorWelcome, ReviewAsk,
+    ReviewClaim, ReviewClaimed, SessionClosed, SessionOpened, connector_command::Command,
+    connector_control_server::ConnectorControl, connector_message::Message, review_claimed::Result as Claimed,
 };
 use postern_types::{id::SessionId, time::Micros};
 use serde_json::json;
@@ -258,9 +260,7 @@ impl Attached {
     async fn hear(&self, message: ConnectorMessage) -> Result<(), Status> {
         match message.message {
             Some(Message::Heartbeat(beat)) => {
-                let echo = ConnectorCommand { command: Some(Command::Heartbeat(beat)) };
-                let queue = self.queue.upgrade().ok_or_else(|| Status::aborted("replaced or cut off"))?;
-                queue.try_send(Ok(echo)).map_err(|_| Status::resource_exhausted("commands are not read"))?;
+                self.tell(Command::Heartbeat(beat))?;
             }
             Some(Message::SessionOpened(opened)) => self.session_opened(opened).await.map_err(store_failed)?,
             Some(Message::SessionClosed(closed)) => self.session_closed(closed).await.map_err(store_failed)?,
@@ -275,9 +275,46 @@ impl Attached {
             Some(Message::Analysed(answer)) => self.core.hub.analysed(&self.key, answer),
             Some(Message::Scanned(answer)) => self.core.hub.scanned(&self.key, answer),
             Some(Message::Hello(_)) => return Err(Status::invalid_argument("Hello is said once")),
+            Some(Message::ReviewAsk(ask)) => self.review_ask(ask).await?,
+            Some(Message::ReviewClaim(claim)) => self.review_claim(claim).await?,
+            Some(Message::ReviewLeft(left)) => {
+                let effects =
+                    ask::left(&self.core.store, &self.key, &left, Micros::now()).await.map_err(store_failed)?;
+                self.core.perform(effects);
+            }
             // A newer connector says more than this control plane knows.
-            Some(Message::ReviewAsk(_) | Message::ReviewClaim(_) | Message::ReviewLeft(_)) | None => {}
+            None => {}
         }
+        Ok(())
+    }
+
+    fn tell(&self, command: Command) -> Result<(), Status> {
+        let queue = self.queue.upgrade().ok_or_else(|| Status::aborted("replaced or cut off"))?;
+        let command = ConnectorCommand { command: Some(command) };
+        queue.try_send(Ok(command)).map_err(|_| Status::resource_exhausted("commands are not read"))
+    }
+
+    async fn review_ask(&self, asked: ReviewAsk) -> Result<(), Status> {
+        let core = &self.core;
+        let url = core.config.http.public_url.as_deref();
+        let (stands, effects) =
+            ask::ask(&core.store, &self.key, asked, url, Micros::now()).await.map_err(store_failed)?;
+        self.tell(Command::ReviewStands(stands))?;
+        core.perform(effects);
+        Ok(())
+    }
+
+    async fn review_claim(&self, claim: ReviewClaim) -> Result<(), Status> {
+        let core = &self.core;
+        let (claimed, effects) =
+            ask::claim(&core.store, &self.key, &claim, Micros::now()).await.map_err(store_failed)?;
+        let result = match claimed {
+            Ok(decision) => Claimed::Decision(core.tickets.sign_review(&decision)),
+            Err(error) => Claimed::Lost(error),
+        };
+        let ReviewClaim { session_id, review_id, .. } = claim;
+        self.tell(Command::ReviewClaimed(ReviewClaimed { session_id, review_id, result: Some(result) }))?;
+        core.perform(effects);
         Ok(())
     }
 

@@ -21,6 +21,7 @@ migrations! {
     3 "0003_credentials",
     4 "0004_policies",
     5 "0005_budgets",
+    6 "0006_reviews",
     8 "0008_notifications",
     9 "0009_web_sessions",
 }

@@ -17,6 +17,7 @@ mod migrations;
 pub mod notifications;
 pub mod policies;
 pub mod principals;
+pub mod reviews;
 pub mod sessions;
 pub mod sql;
 pub mod tokens;

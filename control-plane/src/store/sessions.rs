@@ -14,6 +14,9 @@ use postern_types::{
 /// The most sessions that are listed.
 const MAX_LISTED: i64 = 1000;
 
+/// Why a session ended that somebody ended.
+pub const KILLED: &str = "killed";
+
 /// A session that is to be opened.
 #[derive(Clone, Debug)]
 pub struct NewSession<'a> {

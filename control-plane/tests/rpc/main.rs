@@ -8,5 +8,6 @@ mod lifecycle;
 mod login;
 mod policies;
 mod replicas;
+mod reviews;
 #[path = "../support/mod.rs"]
 mod support;

@@ -3,9 +3,10 @@
 //! Unknown keys are errors, so that a misspelt one is never silently without effect.
 
 use crate::policy::{PolicyFile, PolicyProblem};
+use postern_types::time::parse_duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 use utoipa::ToSchema;
 
 /// Where a document was read.
@@ -308,6 +309,79 @@ pub struct ConnectionDocument {
     /// Channels of which may be heard though something is masked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub safe_channels: Vec<String>,
+    /// Functions of users, as `schema.name`, that change nothing but rows: a roll-back undoes all that they do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub undoable_functions: Vec<String>,
+    /// How statements wait for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reviews: Option<ReviewTerms>,
+}
+
+/// How statements wait for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReviewTerms {
+    /// How long a client waits before it gets a ticket instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<String>,
+    /// How long it waits inside a transaction that holds locks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_locks: Option<String>,
+    /// How long a review can be answered, and then how long an approval can be used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid: Option<String>,
+    /// Who else may answer when nobody has decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escalate: Option<Escalation>,
+}
+
+/// Who else may answer when nobody has decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Escalation {
+    /// After how long.
+    pub after: String,
+    /// Members of these groups.
+    pub to: Vec<String>,
+}
+
+impl ReviewTerms {
+    /// How long a client waits where a connection does not say.
+    pub const HOLD: Duration = Duration::from_secs(20);
+
+    /// How long a review can be answered, and then used, where a connection does not say.
+    pub const VALID: Duration = Duration::from_secs(3600);
+
+    /// How long a client waits.
+    #[must_use]
+    pub fn hold(&self) -> Duration {
+        length(self.hold.as_deref(), Self::HOLD)
+    }
+
+    /// How long it waits inside a transaction that holds locks: not at all where a connection does not say.
+    #[must_use]
+    pub fn hold_locks(&self) -> Duration {
+        length(self.hold_locks.as_deref(), Duration::ZERO)
+    }
+
+    /// How long a review can be answered, and then used.
+    #[must_use]
+    pub fn valid(&self) -> Duration {
+        length(self.valid.as_deref(), Self::VALID)
+    }
+}
+
+impl Escalation {
+    /// After how long.
+    #[must_use]
+    pub fn after(&self) -> Duration {
+        length(Some(&self.after), ReviewTerms::VALID)
+    }
+}
+
+/// Checked when it was applied.
+fn length(text: Option<&str>, default: Duration) -> Duration {
+    text.and_then(|text| parse_duration(text).ok()).unwrap_or(default)
 }
 
 /// A person.

@@ -2,7 +2,8 @@
 //! control plane that serves it and by the command line that calls it.
 //!
 //! In reading order: [`error`] (what every failure looks like), [`identity`] (who acts: whoami, users, agents,
-//! groups, tokens), [`access`] (connections, requests, grants, credentials), [`quorum`] (whose consent is needed), [`session`], [`audit`],
+//! groups, tokens), [`access`] (connections, requests, grants, credentials), [`quorum`] (whose consent is needed),
+//! [`review`] (statements that wait for people), [`session`], [`audit`], [`event`] (what happens, as it happens),
 //! [`document`] (the files that `plan` and `apply` take), [`policy`] (policies, freezes), [`scan`] (proposed tags), [`database`] (passwords for connectors), [`fleet`]
 //! (connectors, gateways, join tokens), [`notification`] (who is told what), [`web`] (a browser's session).
 //!
@@ -14,11 +15,13 @@ pub mod audit;
 pub mod database;
 pub mod document;
 pub mod error;
+pub mod event;
 pub mod fleet;
 pub mod identity;
 pub mod notification;
 pub mod policy;
 pub mod quorum;
+pub mod review;
 pub mod scan;
 pub mod session;
 pub mod web;

@@ -86,6 +86,7 @@ macro_rules! id {
 
 id!(/** A user or an agent. */ PrincipalId, "prn", "a principal's id");
 id!(/** A request for access. */ RequestId, "req", "a request's id");
+id!(/** A statement that waits for people. */ ReviewId, "rev", "a review's id");
 id!(/** A grant; also the PostgreSQL user name of its URL. */ GrantId, "grt", "a grant's id");
 id!(/** One secret of a grant. */ CredentialId, "crd", "a credential's id");
 id!(/** A client's session. */ SessionId, "ses", "a session's id");

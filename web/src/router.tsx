@@ -60,8 +60,20 @@ const policies = createRoute({
   component: lazyRouteComponent(() => import("./pages/policies/PoliciesPage"), "PoliciesPage"),
 });
 
+const connections = createRoute({
+  getParentRoute: () => root,
+  path: "/connections",
+  component: lazyRouteComponent(() => import("./pages/connections/ConnectionsPage"), "ConnectionsPage"),
+});
+
+const people = createRoute({
+  getParentRoute: () => root,
+  path: "/people",
+  component: lazyRouteComponent(() => import("./pages/people/PeoplePage"), "PeoplePage"),
+});
+
 export const router = createRouter({
-  routeTree: root.addChildren([home, inbox, ask, sessions, session, audit, policies]),
+  routeTree: root.addChildren([home, inbox, ask, sessions, session, audit, policies, connections, people]),
   defaultPreload: "intent",
 });
 

@@ -48,6 +48,7 @@ describe("the pages", () => {
     await page.getByRole("dialog").waitFor({ state: "detached" });
     assert.ok(!(await page.content()).includes(new URL(url).password), "the secret is gone from the page");
     await page.getByRole("button", { name: "I am done" }).click();
+    await page.getByRole("button", { name: "I am done – sure?" }).click();
     await page.getByText("Nothing. What is approved opens here").waitFor();
     assert.deepEqual(page.complaints, []);
     await page.context().close();
@@ -65,6 +66,7 @@ describe("the pages", () => {
     await page.getByText("2 open").waitFor();
     await accessible(page, "sessions");
     await page.getByRole("button", { name: "Kill" }).first().click();
+    await page.getByRole("button", { name: "Kill – sure?" }).click();
     await page.getByText("1 open").waitFor();
     await Promise.race(ends);
     await page.getByRole("button", { name: "Stop this agent…" }).click();
@@ -157,6 +159,46 @@ describe("the pages", () => {
     await page.getByText("default.cedar is in force.", { exact: true }).waitFor();
     const { text, version } = await stack.admin("GET", "/policies/default.cedar");
     assert.ok(text.includes("no-payments") && version > 0);
+    assert.deepEqual(page.complaints, []);
+    await page.context().close();
+  });
+
+  it("freezes a connection and enrols a connector", async () => {
+    const page = await stack.signedIn("/connections");
+    await page.getByRole("heading", { name: "demo" }).waitFor();
+    await page.getByRole("row", { name: /connector attached/ }).waitFor();
+    await accessible(page, "connections");
+    await page.getByRole("button", { name: "Freeze changes" }).click();
+    await page.getByText("reading goes on, nothing is changed").waitFor();
+    assert.ok((await stack.admin("GET", "/connections"))[0].freeze);
+    await accessible(page, "a frozen connection");
+    await page.getByRole("button", { name: "Lift the freeze" }).click();
+    await page.getByRole("button", { name: "Freeze changes" }).waitFor();
+    await page.getByRole("button", { name: "Enrol a connector…" }).click();
+    await page.getByLabel("Name").fill("orders");
+    await page.getByRole("button", { name: "Make a join token" }).click();
+    await page.getByLabel("Command").getByText("agent-join-token").waitFor();
+    await accessible(page, "a join token");
+    assert.deepEqual(page.complaints, []);
+    await page.context().close();
+  });
+
+  it("makes and deletes tokens", async () => {
+    const page = await stack.signedIn("/people");
+    await page.getByRole("row", { name: /agent agent agents/ }).waitFor();
+    await accessible(page, "people");
+    await page.getByRole("button", { name: "New token…" }).click();
+    await page.getByLabel("Whose").selectOption("agent (agent)");
+    await page.getByLabel("What it is for").fill("a test");
+    await page.getByRole("button", { name: "Make it" }).click();
+    const token = await page.getByLabel("Token", { exact: true }).innerText();
+    assert.equal((await stack.call(token, "GET", "/whoami")).name, "agent");
+    await accessible(page, "a new token");
+    await page.keyboard.press("Escape");
+    await page.getByRole("button", { name: "Delete a test" }).click();
+    await page.getByRole("button", { name: "Delete a test – sure?" }).click();
+    await page.getByText("Deleted: it is refused from now on.", { exact: true }).waitFor();
+    await assert.rejects(stack.call(token, "GET", "/whoami"), /401/);
     assert.deepEqual(page.complaints, []);
     await page.context().close();
   });

@@ -68,3 +68,23 @@ export const agents = queryOptions({
   queryKey: ["agents"],
   queryFn: () => ask(api.GET("/api/v1/agents")),
 });
+
+export const groups = queryOptions({
+  queryKey: ["groups"],
+  queryFn: () => ask(api.GET("/api/v1/groups")),
+});
+
+export const tokens = queryOptions({
+  queryKey: ["tokens"],
+  queryFn: () => ask(api.GET("/api/v1/tokens")),
+});
+
+/** Connectors, then gateways. */
+export const parts = queryOptions({
+  queryKey: ["parts"],
+  queryFn: async () => {
+    const both = [ask(api.GET("/api/v1/connectors")), ask(api.GET("/api/v1/gateways"))];
+    return (await Promise.all(both)).flat();
+  },
+  refetchInterval: 5_000,
+});

@@ -2,7 +2,7 @@ import type { Whoami } from "../api/types";
 import type { IconName } from "./Icon";
 
 interface Page {
-  to: "/inbox" | "/ask" | "/sessions" | "/audit" | "/policies";
+  to: "/inbox" | "/ask" | "/sessions" | "/audit" | "/policies" | "/connections" | "/people";
   label: string;
   icon: IconName;
   /** Whether the number of what waits stands beside it. */
@@ -17,4 +17,6 @@ export const PAGES: Page[] = [
   { to: "/sessions", label: "Sessions", icon: "live", for: () => true },
   { to: "/audit", label: "Audit", icon: "search", for: () => true },
   { to: "/policies", label: "Policies", icon: "shield", for: (me) => me.roles.some((role) => role === "admin" || role === "auditor") },
+  { to: "/connections", label: "Connections", icon: "database", for: (me) => me.roles.includes("admin") },
+  { to: "/people", label: "People", icon: "people", for: (me) => me.kind === "user" },
 ];

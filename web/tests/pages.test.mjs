@@ -104,7 +104,7 @@ describe("the pages", () => {
     await page.getByText("Masked: 3 values").waitFor();
     await page.getByLabel("Part of the statement").fill("delete from orders");
     await page.getByRole("button", { name: "Search" }).click();
-    await page.locator(".detail").getByText("denied").waitFor();
+    await page.locator(".detail").getByText("denied", { exact: true }).waitFor();
     await page.getByRole("link", { name: "all its statements" }).click();
     await page.getByRole("heading", { name: "Session" }).waitFor();
     await accessible(page, "a session");

@@ -68,7 +68,7 @@ export function Editor({ label, value, language, remarks = [], readOnly = false,
           syntaxHighlighting(COLOURS), LOOK, EditorView.lineWrapping,
           // Escape, then Tab leaves it, as CodeMirror lets keys do.
           keymap.of([...defaultKeymap, ...historyKeymap, indentWithTab]),
-          EditorView.contentAttributes.of({ "aria-label": label }),
+          EditorView.contentAttributes.of({ "aria-label": label, tabindex: "0" }),
           writable.current.of([]),
           EditorView.updateListener.of((update) => {
             if (update.docChanged) changed.current(update.state.doc.toString());

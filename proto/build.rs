@@ -6,6 +6,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "postern/v1/enrolment.proto",
         "postern/v1/connector.proto",
         "postern/v1/scan.proto",
+        "postern/v1/tags.proto",
+        "postern/v1/masks.proto",
         "postern/v1/review.proto",
         "postern/v1/gateway.proto",
         "postern/v1/session.proto",

@@ -3,7 +3,7 @@
 use crate::{
     gates::Bound,
     registry::End,
-    scan, trial,
+    scan, suited, trial,
     worker::{Common, Connection},
 };
 use postern_peer::Pauses;
@@ -182,6 +182,7 @@ async fn obey(common: &Common, told: &Told, command: Command) {
         // It takes a while, and says its answer itself.
         Command::Analyse(asked) => drop(tokio::spawn(trial::answer(common.clone(), asked))),
         Command::Scan(asked) => drop(tokio::spawn(scan::answer(common.clone(), asked))),
+        Command::CheckMasks(asked) => drop(tokio::spawn(suited::answer(common.clone(), asked))),
         Command::ReviewStands(_) | Command::ReviewClaimed(_) => {}
         Command::Drain(_) => common.registry.drain(),
         Command::Revoked(_) => {

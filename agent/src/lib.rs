@@ -4,7 +4,7 @@
 //!
 //! In reading order: [`control`] (what the control plane says) and [`gateways`] → [`tunnels`] → [`session`]
 //! (ticket, database, relay) → [`pipeline`] (inspect, decide, record, forward) → [`outbox`]; beside them
-//! [`worker`] (threads), [`roles`] (database roles for one session), [`rules`] (what statements are decided by), [`masked`] (which columns are masked), [`probes`] (what grants may ask about these), [`trial`] (what a statement would do, for whoever tries policies), [`scan`] (what columns seem to hold), [`registry`] (how sessions are ended), [`budgets`] (what grants may use up), [`gates`] (how many sessions a connection has), [`lease`], [`ticket`], [`config`].
+//! [`worker`] (threads), [`roles`] (database roles for one session), [`rules`] (what statements are decided by), [`masked`] (which columns are masked), [`probes`] (what grants may ask about these), [`trial`] (what a statement would do, for whoever tries policies), [`scan`] (what columns seem to hold), [`suited`] (whether masks suit columns), [`registry`] (how sessions are ended), [`budgets`] (what grants may use up), [`gates`] (how many sessions a connection has), [`lease`], [`ticket`], [`config`].
 
 mod budgets;
 mod catalogs;
@@ -22,6 +22,7 @@ mod roles;
 mod rules;
 mod scan;
 mod session;
+mod suited;
 mod ticket;
 mod trial;
 mod tunnels;

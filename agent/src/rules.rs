@@ -5,6 +5,7 @@ use crate::masked::wanted::Wanted;
 use arc_swap::{ArcSwapOption, Guard};
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use parking_lot::Mutex;
+use postern_mask::detect::{Detector, Detectors};
 use postern_policy::{
     Policies, Problem, Source,
     objects::{Kind, Objects},
@@ -71,6 +72,8 @@ pub struct Facts {
     pub objects: Objects,
     /// What is to be masked, if anything is.
     pub masks: Option<Wanted>,
+    /// What is looked for where nothing is tagged.
+    pub detectors: Detectors,
 }
 
 /// What is in force in this process. `load` is for each statement: it takes no lock.
@@ -183,7 +186,14 @@ pub(crate) fn facts(facts: ConnectionFacts) -> (String, Facts) {
             .map(|(name, columns)| (name, columns.into_iter().map(|(column, tags)| (column, shared(tags))).collect()))
             .collect(),
     };
-    (facts.name, Facts { frozen: facts.frozen, objects, masks })
+    (facts.name, Facts { frozen: facts.frozen, objects, masks, detectors: detectors(&facts.detectors) })
+}
+
+/// Detectors by their names. Of one that this connector does not know, all are used.
+fn detectors(names: &[String]) -> Detectors {
+    let named = |name: &String| Detector::ALL.into_iter().find(|known| known.as_str() == name);
+    let known: Option<Vec<_>> = names.iter().map(named).collect();
+    known.unwrap_or_else(|| Detector::ALL.to_vec()).into_iter().collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! settings, its privileges on schemas.
 
 use crate::{
+    catalogs::Snapshot,
     pipeline::{
         judge::{
             names::{Answered, QUESTION},
@@ -24,7 +25,7 @@ use postern_proto::v1::{
 use postern_sql::{Analysis, Catalog, Context, analyse_in_full, facts::Refusal, parse::STACK_BYTES, read_only};
 use postern_types::{id::SessionId, time::Micros};
 use postern_wire::error::Report;
-use std::{thread, time::Duration};
+use std::{sync::Arc, thread, time::Duration};
 use tokio::{
     sync::{Semaphore, oneshot},
     time::timeout,
@@ -34,7 +35,7 @@ use tokio::{
 static AT_ONCE: Semaphore = Semaphore::const_new(2);
 
 /// The database lets us in and answers within this.
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// The longest answer, which one message of the control stream can carry.
 const MAX_ANSWER_BYTES: usize = 3 << 20;
@@ -49,12 +50,13 @@ pub async fn answer(common: Common, asked: Analyse) {
     common.control.say(Message::Analysed(Analysed { id, result: Some(result) }));
 }
 
-async fn analysed(common: &Common, asked: Analyse) -> Result<Answer, Report> {
+fn failed(error: &dyn std::fmt::Display) -> Report {
+    tracing::warn!(%error, "it cannot be told what names mean, for whoever tries policies or masks");
     let again = "Try again; the connector's log says more.";
-    let failed = |error: &dyn std::fmt::Display| {
-        tracing::warn!(%error, "a statement cannot be analysed for whoever tries policies");
-        Report::new("57P03", "the connector cannot tell what names mean in the database", again)
-    };
+    Report::new("57P03", "the connector cannot tell what names mean in the database", again)
+}
+
+async fn analysed(common: &Common, asked: Analyse) -> Result<Answer, Report> {
     let _one_of_few = AT_ONCE.acquire().await.map_err(|error| failed(&error))?;
     // What a ticket would say, signed by nobody: it lets no client in. A role that is made for it has an id of its own.
     let ticket = Ticket {
@@ -67,23 +69,8 @@ async fn analysed(common: &Common, asked: Analyse) -> Result<Answer, Report> {
         settings: asked.settings,
         ..Ticket::default()
     };
-    let held = open::target(common, &ticket).await?;
-    let (mut target, lease) = open::own_login(common, &ticket, &held, Vec::new()).await?;
     let path = asked.search_path.map(|value| Setting { name: "search_path".to_owned(), value });
-    target.parameters = open::parameters(&ticket, path.as_slice(), "postern", lease.as_ref());
-    let asking = async {
-        let mut connection = postern_dial::connect(&target).await?;
-        let rows = query::rows(&mut connection.io, QUESTION).await?;
-        Ok::<_, postern_dial::DialError>((open::major(&connection), rows))
-    };
-    let (major, rows) = timeout(ANSWER_WITHIN, asking)
-        .await
-        .map_err(|_| open::unreachable())?
-        .map_err(|error| open::dial_report(&ticket, error))?;
-    drop(lease);
-    let major = major.ok_or_else(|| failed(&"the server does not say its version"))?;
-    let watched = common.catalogs.watch(&asked.connection, &held, major);
-    let snapshot = watched.fresh().await.map_err(|error| failed(&error))?;
+    let Looked { major, rows, snapshot } = look(common, &ticket, path).await?;
     let answered = rows.first().and_then(Answered::read).ok_or_else(|| failed(&"its answer is not understood"))?;
     let mut context = Context::new(major, "");
     answered.meaning.put(&mut context);
@@ -105,6 +92,40 @@ async fn analysed(common: &Common, asked: Analyse) -> Result<Answer, Report> {
         return Err(Report::new("54001", "the statements touch more than can be told", "Try them in parts."));
     }
     Ok(Answer::Script(AnalysedScript { statements }))
+}
+
+/// A database as an access role's login sees it.
+pub struct Looked {
+    /// The server's major version.
+    major: u16,
+    /// What it answered to [`QUESTION`].
+    rows: Vec<query::Row>,
+    /// Its catalog.
+    pub snapshot: Arc<Snapshot>,
+}
+
+/// Looks at the database of a ticket, which nobody need have signed.
+///
+/// # Errors
+/// Which hop failed.
+pub async fn look(common: &Common, ticket: &Ticket, path: Option<Setting>) -> Result<Looked, Report> {
+    let held = open::target(common, ticket).await?;
+    let (mut target, lease) = open::own_login(common, ticket, &held, Vec::new()).await?;
+    target.parameters = open::parameters(ticket, path.as_slice(), "postern", lease.as_ref());
+    let asking = async {
+        let mut connection = postern_dial::connect(&target).await?;
+        let rows = query::rows(&mut connection.io, QUESTION).await?;
+        Ok::<_, postern_dial::DialError>((open::major(&connection), rows))
+    };
+    let (major, rows) = timeout(ANSWER_WITHIN, asking)
+        .await
+        .map_err(|_| open::unreachable())?
+        .map_err(|error| open::dial_report(ticket, error))?;
+    drop(lease);
+    let major = major.ok_or_else(|| failed(&"the server does not say its version"))?;
+    let watched = common.catalogs.watch(&ticket.connection, &held, major);
+    let snapshot = watched.fresh().await.map_err(|error| failed(&error))?;
+    Ok(Looked { major, rows, snapshot })
 }
 
 /// The parser recurses as deep as statements nest.

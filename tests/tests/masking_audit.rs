@@ -8,7 +8,7 @@ use postern_e2e::{
     raw::{self, Login, Raw, Tls},
     wait,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{path::Path, time::Duration};
 
 /// The audit has a statement two seconds after it has run; here, later.
@@ -112,7 +112,11 @@ async fn no_value_of_a_masked_column_is_recorded() {
     let first = recorded(&admin, "as m1 ", 1);
     let told = sql(&first[0]);
     assert!(told.starts_with("select id as m1 from customers where email = '[") && told.ends_with("]'"), "{told}");
-    let _ = recorded(&admin, "as mh", 1);
+    // So are values: those that meet a tagged column are not told, those that meet another are.
+    writer.query("select id as mn from customers where city = $1", &[&"Cork"]).await.unwrap();
+    let bound = |text: &str| recorded(&admin, text, 1)[0]["binds"]["values"].clone();
+    assert_eq!(bound("as mh"), json!([{ "value": "[pii.email]", "format": "text" }]));
+    assert_eq!(bound("as mn"), json!([{ "value": "Q29yaw==", "format": "binary" }]));
     let _ = recorded(&admin, "as mj", 1);
     let events = admin.run(&["audit", "search", "--type", "all", "--limit", "1000", "--facts", "--json"]).ok();
     assert!(events.contains("as m3 "), "{events}");
@@ -121,4 +125,44 @@ async fn no_value_of_a_masked_column_is_recorded() {
         assert!(!holds(&dev.data().join(part), SECRET), "{part}");
     }
     assert!(!dev.log().contains(SECRET));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_may_ask_about_a_hundred_values_of_a_masked_column() {
+    let dev = Dev::start(&[]);
+    let ask = "select id from customers where ssn = $1";
+    let url = dev.grant("read", "30m").url;
+    let reader = client::connect(&url).await;
+    let statement = reader.prepare(ask).await.unwrap();
+    for n in 0..100 {
+        reader.query(&statement, &[&format!("900-00-{n:04}")]).await.unwrap();
+    }
+    let refused = |error: tokio_postgres::Error| {
+        let error = error.as_db_error().unwrap().clone();
+        assert!(error.message().contains("public.customers.ssn") && error.hint().is_some(), "{error}");
+        error.code().code().to_owned()
+    };
+    // One more, in whatever way it is asked, and from another session of the grant, too.
+    let more = "900-00-0100";
+    assert_eq!(refused(reader.query(&statement, &[&more]).await.unwrap_err()), "53400");
+    let other = client::connect(&url).await;
+    for sql in [
+        format!("select id from customers where ssn = '{more}'"),
+        format!("select id from customers where ssn in ('900-00-0001', '{more}')"),
+    ] {
+        assert_eq!(refused(other.batch_execute(&sql).await.unwrap_err()), "53400", "{sql}");
+    }
+    let many: Vec<String> = (0..101).map(|n| format!("901-00-{n:04}")).collect();
+    assert_eq!(
+        refused(other.query("select id from customers where ssn = any ($1)", &[&many]).await.unwrap_err()),
+        "53400"
+    );
+    // What it knows it may ask again; other columns, and another grant, have a hundred of their own.
+    reader.query(&statement, &[&"900-00-0007"]).await.unwrap();
+    reader.query("select id from customers where email = $1", &[&"nobody@example.com"]).await.unwrap();
+    let another = client::connect(&dev.grant("read", "30m").url).await;
+    another.query(ask, &[&more]).await.unwrap();
+    // What is not masked has no end.
+    let cities: Vec<String> = (0..200).map(|n| format!("City {n}")).collect();
+    reader.query("select id from customers where city = any ($1)", &[&cities]).await.unwrap();
 }

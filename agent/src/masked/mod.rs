@@ -14,7 +14,10 @@ use crate::{probes::Probes, rules::Rules};
 use found::{Found, Spot};
 use keys::Keys;
 use parking_lot::Mutex;
-use postern_mask::rules::{self, Column};
+use postern_mask::{
+    Mask,
+    rules::{self, Column},
+};
 use postern_policy::objects::Objects;
 use postern_sql::Catalog;
 use std::{
@@ -23,6 +26,7 @@ use std::{
     path::Path,
     sync::Arc,
 };
+use wanted::Wanted;
 
 /// What was found for one connection: by the shared catalog, and by those of a few sessions that have changed it.
 const MOST_KEPT: usize = 8;
@@ -47,8 +51,12 @@ pub struct Unsuited {
     pub column: Column,
     /// The tag.
     pub tag: Arc<str>,
+    /// Its type, as the catalog names it.
+    pub ty: Arc<str>,
     /// Why not, as a sentence.
     pub why: String,
+    /// The masks that suit it.
+    pub suited: Vec<Mask>,
 }
 
 /// What one was found by: the rules' counter and the catalog's hash.
@@ -100,7 +108,7 @@ impl Known {
         let (masked, spots) = resolve::resolve(wanted, &facts.objects, catalog, &self.found.of(connection));
         if !own {
             self.found.keep(connection, &spots);
-            for Unsuited { column, tag, why } in &masked.unsuited {
+            for Unsuited { column, tag, why, .. } in &masked.unsuited {
                 tracing::warn!(connection, %column, %tag, why, "a column is redacted, since its mask does not suit its type");
             }
         }
@@ -110,5 +118,11 @@ impl Known {
         }
         kept.push((by, Arc::clone(&masked)));
         Some(masked)
+    }
+
+    /// The columns whose type would not suit their mask, if this were wanted. Nothing of it is kept in mind.
+    #[must_use]
+    pub fn unsuited(&self, connection: &str, wanted: &Wanted, catalog: &Catalog) -> Vec<Unsuited> {
+        resolve::resolve(wanted, &Objects::default(), catalog, &self.found.of(connection)).0.unsuited
     }
 }

@@ -167,14 +167,17 @@ fn rule(
     tags: &BTreeSet<Arc<str>>,
     unsuited: &mut Vec<Unsuited>,
 ) -> Option<ColumnRule> {
-    let (ty, few) = column_type(catalog, column.ty, column.modifier);
+    let of = column.ty;
+    let (ty, few) = column_type(catalog, of, column.modifier);
     let rules = tags.iter().filter_map(|tag| {
         let masking = wanted.masks.get(tag)?;
         let mask = match masking.mask.suits(&ty) {
             Ok(()) => masking.mask,
             Err(why) => {
                 let column = Column { relation: relation.name.clone(), name: column.name.clone() };
-                unsuited.push(Unsuited { column, tag: tag.clone(), why: why.to_string() });
+                let name = catalog.type_by_oid(of).map_or_else(|| "unknown".into(), |ty| Arc::clone(&ty.name));
+                let suited = Mask::suiting(&ty).collect();
+                unsuited.push(Unsuited { column, tag: tag.clone(), ty: name, why: why.to_string(), suited });
                 Mask::Redact
             }
         };
@@ -186,7 +189,7 @@ fn rule(
 }
 
 /// A column's type as masks tell types apart, and whether it has but few values: booleans, enums, dates and times.
-fn column_type(catalog: &Catalog, oid: u32, modifier: i32) -> (Type, bool) {
+pub fn column_type(catalog: &Catalog, oid: u32, modifier: i32) -> (Type, bool) {
     const FEW: [u32; 9] = [16, 1000, 1082, 1083, 1114, 1182, 1184, 1266, 1115];
     const FEW_MORE: [u32; 6] = [1185, 1183, 1270, 3908, 3910, 3912];
     let (mut oid, mut modifier) = (oid, modifier);

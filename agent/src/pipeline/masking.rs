@@ -5,17 +5,19 @@ use super::{
     mask::{Cover, Expected, Masked, Shown},
     policy::Policy,
 };
-use crate::masked::{self, Known};
+use crate::masked::{self, Known, resolve};
 use postern_mask::{
-    Key,
+    Key, Type,
+    detect::Detectors,
     plan::{Permits, Plan, plan},
     refused::Refused,
     rules::Column,
 };
-use postern_policy::{Decision, Moment, Plan as Policies, objects::Describe};
+use postern_policy::{Decision, Moment, Obligations, Outcome, Plan as Policies, objects::Describe};
 use postern_sql::{
     Catalog,
-    facts::{self, Action, Name, Place},
+    catalog::{FIRST_USER_OID, TypeKind},
+    facts::{self, Action, Name, Origin, Place},
 };
 use postern_wire::error::Report;
 use std::{
@@ -110,7 +112,76 @@ impl Policy {
             self.oblige(statement, decision, ruled)?;
         }
         let result = covered(Expected::of(statement, view.catalog, view.temp), &plan);
-        Ok(Some(Masked { result, withheld: plan.touches, shown, probes: plan.probes }))
+        Ok(Some(Masked { result, strict: true, withheld: plan.touches, shown, probes: plan.probes }))
+    }
+
+    /// What is looked for in the columns of results that are not masked.
+    #[must_use]
+    pub fn detectors(&self) -> Detectors {
+        self.facts().map(|facts| facts.detectors).unwrap_or_default()
+    }
+
+    /// Finds out which columns of a result detectors do not look through: those that come from nothing but columns that
+    /// carry a tag, or that policies let the principal see unmasked and ask for nothing in return.
+    ///
+    /// # Errors
+    /// When it is not known what is in force.
+    pub fn exempt(
+        &self,
+        statement: &facts::Statement,
+        result: &mut Expected,
+        view: View<'_>,
+        ruled: &mut Ruled,
+    ) -> Result<(), Report> {
+        let masked = self.known().masked(self.connection(), self.rules(), view.catalog, view.own);
+        let objects = masked.as_ref().map_or(&self.facts()?.objects, |masked| &masked.objects);
+        let told = Policy::told(statement);
+        let mut exempt = |relation: &Name, column: &Arc<str>| {
+            if !objects.column(relation, Some(column)).is_empty() {
+                return true;
+            }
+            let decision = self.plan().decide_unmask(&ruled.moment, &told, objects, relation, column);
+            ruled.lifetime = ruled.lifetime.and(decision.lifetime);
+            matches!(decision.outcome, Outcome::Allow { obligations } if obligations == Obligations::default())
+        };
+        for (column, output) in result.columns.iter_mut().zip(&statement.output.columns) {
+            let is_text = column.ty.is_none_or(|ty| is_text(&text_type(view.catalog, ty)));
+            // In other types nothing is looked for: nobody need be asked.
+            column.exempt = is_text
+                && !output.origins.is_empty()
+                && output.origins.iter().all(|Origin { relation, column }| match column {
+                    Some(column) => exempt(relation, column),
+                    None => view.catalog.relation(&relation.schema, &relation.name).is_some_and(|relation| {
+                        relation.columns.iter().all(|column| exempt(&relation.name, &column.name))
+                    }),
+                });
+        }
+        Ok(())
+    }
+}
+
+/// The types of a database, beyond those of PostgreSQL, that are text or arrays of it.
+#[must_use]
+pub fn texts(catalog: &Catalog, result: &Expected) -> BTreeMap<u32, Type> {
+    let own = result.columns.iter().filter_map(|column| column.ty).filter(|ty| *ty >= FIRST_USER_OID);
+    own.map(|ty| (ty, text_type(catalog, ty))).filter(|(_, ty)| is_text(ty)).collect()
+}
+
+/// A type as detectors tell types apart.
+fn text_type(catalog: &Catalog, oid: u32) -> Type {
+    let composite = |oid| catalog.type_by_oid(oid).is_some_and(|ty| ty.kind == TypeKind::Composite);
+    match catalog.type_by_oid(oid) {
+        Some(_) if composite(oid) => Type::Row,
+        Some(ty) if ty.array && composite(ty.of) => Type::Row.into_array(),
+        _ => resolve::column_type(catalog, oid, -1).0,
+    }
+}
+
+fn is_text(ty: &Type) -> bool {
+    match ty {
+        Type::Text(_) | Type::Json | Type::Jsonb | Type::Row => true,
+        Type::Array(element) => is_text(element),
+        _ => false,
     }
 }
 

@@ -10,9 +10,9 @@ use super::{
     redact::Redacted,
 };
 use crate::outbox::recorder::{OutboxError, Recorder, Refers};
-use postern_mask::Mask;
+use postern_mask::{Done, Mask};
 use postern_proto::v1::{
-    self as proto, MaskedColumn, Masking, Outcome, SessionEnded, SessionFacts, ShownColumn, StatementBound,
+    self as proto, Detected, MaskedColumn, Masking, Outcome, SessionEnded, SessionFacts, ShownColumn, StatementBound,
     StatementDecided, StatementEnded, StatementKind, Usage, audit_record::Record,
 };
 use postern_types::time::Micros;
@@ -169,7 +169,7 @@ impl Journal {
             (tracker::Outcome::Error(code), None) => (Outcome::Error, String::from_utf8_lossy(&code).into_owned()),
             (tracker::Outcome::Skipped, _) => (Outcome::Skipped, String::new()),
         };
-        let masking = open.masks.as_deref().and_then(|masks| masking(masks, took.masked));
+        let masking = open.masks.as_deref().and_then(|masks| masking(masks, &took.masked));
         let (rows, bytes, used) = (ended.rows, ended.bytes, took.used);
         let end = End { rows, bytes, sqlstate, used, masking, ..End::of(&open, outcome) };
         self.put_end(end);
@@ -179,7 +179,7 @@ impl Journal {
     pub fn unfinished(&mut self, seq: u64, took: Took) {
         if let Some(open) = self.take(seq) {
             let Usage { rows_read: rows, bytes_out: bytes, .. } = took.used.unwrap_or_default();
-            let masking = open.masks.as_deref().and_then(|masks| masking(masks, took.masked));
+            let masking = open.masks.as_deref().and_then(|masks| masking(masks, &took.masked));
             self.put_end(End { rows, bytes, used: took.used, masking, ..End::of(&open, Outcome::Unknown) });
         }
     }
@@ -238,22 +238,33 @@ fn masks(answer: &Answer) -> Option<Rc<Masks>> {
 }
 
 /// What there is to record of masked columns, where a statement uses any.
-fn masking(masks: &Masks, values: u64) -> Option<Masking> {
+fn masking(masks: &Masks, done: &[Vec<Done>]) -> Option<Masking> {
     let texts = |texts: &BTreeSet<Arc<str>>| texts.iter().map(ToString::to_string).collect();
-    let statements = || masks.statements.iter().flatten();
-    let columns = statements().flat_map(|statement| &statement.result.columns).filter_map(|column| {
-        let Cover { mask, columns, tags, .. } = column.cover.as_ref()?;
-        let mask = mask.unwrap_or(Mask::Redact).to_string();
-        Some(MaskedColumn { name: column.name.to_string(), columns: texts(columns), tags: texts(tags), mask })
-    });
-    let shown =
-        statements().flat_map(|statement| &statement.shown).map(|Shown { column, tags, policies }| ShownColumn {
+    let mut masking = Masking::default();
+    for (at, statement) in masks.statements.iter().enumerate() {
+        let Some(statement) = statement else { continue };
+        for (place, column) in statement.result.columns.iter().enumerate() {
+            let Some(Cover { mask, columns, tags, .. }) = &column.cover else { continue };
+            masking.columns.push(MaskedColumn {
+                name: column.name.to_string(),
+                columns: texts(columns),
+                tags: texts(tags),
+                mask: mask.unwrap_or(Mask::Redact).to_string(),
+                values: done.get(at).and_then(|done| done.get(place)).map_or(0, |done| done.values),
+            });
+        }
+        masking.shown.extend(statement.shown.iter().map(|Shown { column, tags, policies }| ShownColumn {
             column: column.to_string(),
             tags: texts(tags),
             policies: policies.iter().map(ToString::to_string).collect(),
-        });
-    let masking = Masking { columns: columns.collect(), values, shown: shown.collect() };
-    (!masking.columns.is_empty() || !masking.shown.is_empty()).then_some(masking)
+        }));
+    }
+    let all = done.iter().flatten().fold(Done::default(), |all, done| all.and(*done));
+    masking.values = all.values;
+    let detected =
+        all.found.kinds().map(|(detector, found)| Detected { detector: detector.as_str().to_owned(), found });
+    masking.detected.extend(detected);
+    (masking != Masking::default()).then_some(masking)
 }
 
 /// Whether two decisions rest on the same.

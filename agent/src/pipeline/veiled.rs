@@ -116,8 +116,36 @@ async fn an_execute_is_described_first_and_the_client_sees_nothing_of_that() {
         assert_eq!(fixture.session.server(&answer, piece), expect);
         let masking = masking(&fixture);
         assert_eq!(masking.iter().map(|ended| ended.as_ref().unwrap().values).collect::<Vec<_>>(), [1, 1]);
-        assert_eq!(masking[0].as_ref().unwrap().columns[0].columns, ["public.people.email"]);
+        let column = &masking[0].as_ref().unwrap().columns[0];
+        assert_eq!((column.columns.as_slice(), column.values), (&["public.people.email".to_owned()][..], 1));
     }
+}
+
+#[tokio::test]
+async fn what_carries_no_tag_is_looked_through() {
+    let looks = || ConnectionFacts { detectors: vec!["email".into()], ..ConnectionFacts::default() };
+    let address = "to kim@a.example";
+    for (facts, shown) in [(ConnectionFacts::default(), address), (looks(), "to [email]")] {
+        let mut fixture = Fixture::with("read", facts);
+        for text in ["SELECT id FROM orders", "SELECT 'x'", "SHOW server_version", "EXPLAIN SELECT 1"] {
+            fixture.session.client(&query(text));
+            let answer = |value| [described(&[(0, 0, 25, 0)]), row(&[value]), complete(), READY.to_vec()].concat();
+            assert_eq!(fixture.session.server(&answer(address), 3), answer(shown), "{text}");
+        }
+        let found = |masking: Option<Masking>| masking.map(|it| (it.values, it.detected[0].found));
+        let masking: Vec<_> = masking(&fixture).into_iter().map(found).collect();
+        assert_eq!(masking, [(shown != address).then_some((1, 1)); 4]);
+        // A type in which nothing is looked for passes.
+        fixture.session.client(&query("SELECT id FROM orders"));
+        let answer = [described(&[(16_400, 1, 23, 0)]), row(&[address]), complete(), READY.to_vec()].concat();
+        assert_eq!(fixture.session.server(&answer, 3), answer);
+    }
+    // A name that is not known is all of them.
+    let mut fixture =
+        Fixture::with("read", ConnectionFacts { detectors: vec!["new".into()], ..ConnectionFacts::default() });
+    fixture.session.client(&query("SELECT 'x'"));
+    let answer = [described(&[(0, 0, 25, 0)]), row(&[address]), complete(), READY.to_vec()].concat();
+    assert!(!has(&fixture.session.server(&answer, 3), "kim"));
 }
 
 #[tokio::test]

@@ -14,14 +14,14 @@ use std::sync::Arc;
 #[utoipa::path(post, path = "/plan", tag = "configuration", security(("token" = [])), request_body = Apply,
     responses((status = 200, body = Changes), (status = "default", body = ErrorBody)))]
 pub(super) async fn plan(State(core): State<Arc<Core>>, caller: Caller, Body(body): Body<Apply>) -> Answer<Changes> {
-    Ok(Json(apply::plan(&core.store, &caller.actor, &body, Micros::now()).await?))
+    Ok(Json(apply::checked_plan(&core, &caller.actor, &body, Micros::now()).await?))
 }
 
 /// Makes everything as the documents say, or nothing.
 #[utoipa::path(post, path = "/apply", tag = "configuration", security(("token" = [])), request_body = Apply,
     responses((status = 200, body = Changes), (status = "default", body = ErrorBody)))]
 pub(super) async fn apply(State(core): State<Arc<Core>>, caller: Caller, Body(body): Body<Apply>) -> Answer<Changes> {
-    let (changes, effects) = apply::apply(&core.store, &caller.actor, &body, Micros::now()).await?;
+    let (changes, effects) = apply::checked_apply(&core, &caller.actor, &body, Micros::now()).await?;
     core.perform(effects);
     Ok(Json(changes))
 }

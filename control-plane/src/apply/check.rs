@@ -334,6 +334,8 @@ mod tests {
             check(of(key, json!([good])), None);
             check(of(key, json!([good, bad])), Some(key));
         }
+        check(of("detectors", json!(["email", "card", "iban", "phone", "ssn", "token"])), None);
+        check(of("detectors", json!(["email", "names"])), Some("document"));
     }
 
     #[test]

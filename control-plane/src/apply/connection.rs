@@ -1,13 +1,13 @@
 //! Connections and their access roles.
 
-use super::{Difference, Run, check, typed};
+use super::{Difference, Run, check, masks::Masked, typed};
 use crate::{
     effects::Effect,
     grants,
     problem::Problem,
     store::{access, connections},
 };
-use postern_api::document::ConnectionDocument;
+use postern_api::document::{ConnectionDocument, Source};
 use serde_json::{Map, Value};
 
 impl Run<'_> {
@@ -16,6 +16,7 @@ impl Run<'_> {
         name: &str,
         fields: Map<String, Value>,
         delete: bool,
+        source: &Source,
     ) -> Result<Difference, Problem> {
         let stored = connections::by_name(&mut self.tx, name).await?.map(|row| row.document);
         let from = stored.as_ref().map(serde_json::to_value).transpose().map_err(Problem::fault)?;
@@ -30,6 +31,8 @@ impl Run<'_> {
         }
         let document: ConnectionDocument = typed(from.clone().filter(|_| self.merge), fields)?;
         check::connection(&document)?;
+        let served = stored.as_ref().is_some_and(|stored| is_of_same_database(stored, &document));
+        self.connections.push(Masked { source: source.clone(), document: document.clone(), served });
         let to = serde_json::to_value(&document).map_err(Problem::fault)?;
         if from.as_ref() != Some(&to) {
             connections::put(&mut self.tx, &document, self.now).await?;
@@ -54,9 +57,13 @@ impl Run<'_> {
     }
 }
 
+fn is_of_same_database(before: &ConnectionDocument, after: &ConnectionDocument) -> bool {
+    before.database == after.database && before.connector == after.connector
+}
+
 /// Whether sessions of a role would now be something else than what they were approved as.
 fn leads_elsewhere(before: &ConnectionDocument, after: &ConnectionDocument, role: &str) -> bool {
-    if before.database != after.database || before.connector != after.connector {
+    if !is_of_same_database(before, after) {
         return true;
     }
     let login = |document: &ConnectionDocument| {

@@ -7,11 +7,13 @@
 mod check;
 mod connection;
 mod diff;
+mod masks;
 mod notification;
 pub(crate) mod policies;
 mod principal;
 
 use crate::{
+    Core,
     audit::{self, Event},
     effects::Effect,
     identity::Actor,
@@ -20,7 +22,7 @@ use crate::{
     store::{self, Store, Tx},
 };
 use postern_api::document::{Apply, Change, ChangeAction, Changes, FieldChange, SourcedDocument};
-use postern_api::identity::PrincipalRef;
+use postern_api::{identity::PrincipalRef, policy::PolicyProblem};
 use postern_types::time::Micros;
 use serde_json::{Map, Value, json};
 
@@ -39,10 +41,49 @@ pub async fn plan(store: &Store, actor: &Actor, body: &Apply, now: Micros) -> Re
     if touches_policies(body) {
         authorize(actor, Action::See, &Resource::Policies)?;
     }
-    let mut run =
-        Run { tx: store.begin().await?, merge: body.merge, actor: Some(&actor.principal), now, effects: Vec::new() };
+    let mut run = Run::new(store, Some(&actor.principal), body, now).await?;
     // Dropped without commit: nothing of it lasts.
     run.all(body).await
+}
+
+/// As [`plan`]; connectors are asked whether masks suit columns.
+///
+/// # Errors
+/// As [`plan`], and when one does not.
+pub async fn checked_plan(core: &Core, actor: &Actor, body: &Apply, now: Micros) -> Result<Changes, Problem> {
+    let mut changes = plan(&core.store, actor, body, now).await?;
+    changes.warnings.extend(unchecked(core, actor, body, now).await?);
+    Ok(changes)
+}
+
+/// As [`apply`]; connectors are asked whether masks suit columns.
+///
+/// # Errors
+/// As [`apply`], and when one does not; nothing is changed then.
+pub async fn checked_apply(
+    core: &Core,
+    actor: &Actor,
+    body: &Apply,
+    now: Micros,
+) -> Result<(Changes, Vec<Effect>), Problem> {
+    authorize(actor, Action::Change, &Resource::Configuration)?;
+    let unchecked = unchecked(core, actor, body, now).await?;
+    let (mut changes, effects) = apply(&core.store, actor, body, now).await?;
+    changes.warnings.extend(unchecked);
+    Ok((changes, effects))
+}
+
+/// The connections whose masks could not be checked. Nothing is locked while connectors are asked.
+async fn unchecked(core: &Core, actor: &Actor, body: &Apply, now: Micros) -> Result<Vec<PolicyProblem>, Problem> {
+    if !body.documents.iter().any(|sourced| is_kind(sourced, "Connection")) {
+        return Ok(Vec::new());
+    }
+    let connections = {
+        let mut run = Run::new(&core.store, Some(&actor.principal), body, now).await?;
+        run.all(body).await?;
+        run.connections
+    };
+    masks::check(&core.hub, &connections).await
 }
 
 /// Makes what is stored as the documents say.
@@ -67,7 +108,7 @@ pub async fn apply_as(
     body: &Apply,
     now: Micros,
 ) -> Result<(Changes, Vec<Effect>), Problem> {
-    let mut run = Run { tx: store.begin().await?, merge: body.merge, actor, now, effects: Vec::new() };
+    let mut run = Run::new(store, actor, body, now).await?;
     let changes = run.all(body).await?;
     run.tx.commit().await?;
     Ok((changes, run.effects))
@@ -80,6 +121,8 @@ struct Run<'a> {
     actor: Option<&'a PrincipalRef>,
     now: Micros,
     effects: Vec<Effect>,
+    /// Those whose masks may have to be checked.
+    connections: Vec<masks::Masked>,
 }
 
 /// What is there and what is to be, as JSON objects without kind and name.
@@ -90,7 +133,12 @@ struct Difference {
     to: Option<Value>,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    async fn new(store: &Store, actor: Option<&'a PrincipalRef>, body: &Apply, now: Micros) -> Result<Self, Problem> {
+        let tx = store.begin().await?;
+        Ok(Self { tx, merge: body.merge, actor, now, effects: Vec::new(), connections: Vec::new() })
+    }
+
     async fn all(&mut self, body: &Apply) -> Result<Changes, Problem> {
         let Apply { documents, policies, .. } = body;
         if documents.len() > MAX_DOCUMENTS || policies.len() > MAX_DOCUMENTS {
@@ -124,7 +172,7 @@ impl Run<'_> {
             "User" | "Agent" => self.principal(kind, &name, fields, delete).await?,
             "Group" => self.group(&name, fields, delete).await?,
             "Notification" => self.notification(&name, fields, delete).await?,
-            _ => self.connection(&name, fields, delete).await?,
+            _ => self.connection(&name, fields, delete, &sourced.source).await?,
         };
         self.record(difference, json!({})).await
     }

@@ -3,7 +3,8 @@
 use super::{ConnectorPeer, Hub};
 use crate::problem::{Problem, shorten};
 use postern_proto::v1::{
-    Analyse, Analysed, ConnectorCommand, Scan, Scanned, analysed, connector_command::Command, scanned,
+    Analyse, Analysed, CheckMasks, ConnectorCommand, MasksChecked, Scan, Scanned, analysed, connector_command::Command,
+    masks_checked, scanned,
 };
 use std::{sync::atomic::Ordering, time::Duration};
 use thiserror::Error;
@@ -54,6 +55,8 @@ pub enum Answer {
     Analysed(Option<analysed::Result>),
     /// What seems to stand in columns.
     Scanned(Option<scanned::Result>),
+    /// Which masks do not suit their columns.
+    MasksChecked(Option<masks_checked::Result>),
 }
 
 /// What an attached connector was asked and has not answered.
@@ -81,6 +84,22 @@ impl Hub {
         let (connection, id) = (question.connection.clone(), self.next_question());
         match self.ask(connector, &connection, id, Command::Scan(Scan { id, ..question })).await? {
             Answer::Scanned(Some(answer)) => Ok(answer),
+            _ => Err(Unanswered::Silent),
+        }
+    }
+
+    /// Asks a connector of that name whether masks suit the columns that they are for. The question's id is given here.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn check_masks(
+        &self,
+        connector: &str,
+        question: CheckMasks,
+    ) -> Result<masks_checked::Result, Unanswered> {
+        let (connection, id) = (question.connection.clone(), self.next_question());
+        match self.ask(connector, &connection, id, Command::CheckMasks(CheckMasks { id, ..question })).await? {
+            Answer::MasksChecked(Some(answer)) => Ok(answer),
             _ => Err(Unanswered::Silent),
         }
     }
@@ -126,6 +145,11 @@ impl Hub {
     /// A connector has said what columns seem to hold.
     pub fn scanned(&self, key: &super::ConnectorKey, Scanned { id, result }: Scanned) {
         self.answered(key, id, Answer::Scanned(result));
+    }
+
+    /// A connector has said which masks do not suit their columns.
+    pub fn masks_checked(&self, key: &super::ConnectorKey, MasksChecked { id, result }: MasksChecked) {
+        self.answered(key, id, Answer::MasksChecked(result));
     }
 
     /// What it was not asked, or is answered too late, nobody hears.

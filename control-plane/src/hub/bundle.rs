@@ -79,6 +79,7 @@ pub async fn bundle(
         safe_channels: row.document.safe_channels.clone(),
         reviews: Some(terms(&row.document.reviews.clone().unwrap_or_default())),
         undoable_functions: row.document.undoable_functions.iter().map(|name| qualified(name)).collect(),
+        detectors: row.document.detectors.iter().map(|kind| kind.as_str().to_owned()).collect(),
     };
     let file = |(name, text)| PolicyFile { name, text };
     Ok(Some(PolicyBundle {
@@ -92,7 +93,7 @@ pub async fn bundle(
 }
 
 /// `schema`, `schema.table` or `schema.table.column`, as apply has checked it.
-fn tagged(place: &str, tag: &str) -> Tag {
+pub fn tagged(place: &str, tag: &str) -> Tag {
     let mut parts = place.splitn(3, '.').map(str::to_owned);
     let mut next = || parts.next().unwrap_or_default();
     Tag { schema: next(), relation: next(), column: next(), tag: tag.to_owned() }
@@ -109,7 +110,8 @@ fn terms(terms: &document::ReviewTerms) -> ReviewTerms {
     ReviewTerms { hold_ms: ms(terms.hold()), hold_locks_ms: ms(terms.hold_locks()) }
 }
 
-fn masked(tag: &str, masking: &document::Masking) -> TagMask {
+/// How values with a tag are masked, as the protocol writes it.
+pub fn masked(tag: &str, masking: &document::Masking) -> TagMask {
     let (mask, keep) = match masking.mask() {
         document::Mask::Redact => (Mask::Redact, 0),
         document::Mask::Null => (Mask::Null, 0),

@@ -274,6 +274,7 @@ impl Attached {
             }
             Some(Message::Analysed(answer)) => self.core.hub.analysed(&self.key, answer),
             Some(Message::Scanned(answer)) => self.core.hub.scanned(&self.key, answer),
+            Some(Message::MasksChecked(answer)) => self.core.hub.masks_checked(&self.key, answer),
             Some(Message::Hello(_)) => return Err(Status::invalid_argument("Hello is said once")),
             Some(Message::ReviewAsk(ask)) => self.review_ask(ask).await?,
             Some(Message::ReviewClaim(claim)) => self.review_claim(claim).await?,

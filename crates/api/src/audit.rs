@@ -3,6 +3,7 @@
 use crate::identity::{PrincipalKind, PrincipalRef};
 use postern_types::time::Micros;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
 
 /// What an event is about.
@@ -98,10 +99,13 @@ pub struct AuditEvent {
 pub struct Masking {
     /// The columns that were masked.
     pub columns: Vec<MaskedColumn>,
-    /// How many values were; NULL is none.
+    /// How many values were, or had something found in them; NULL is none.
     pub values: u64,
     /// Masked columns whose values policies let it show.
     pub shown: Vec<ShownColumn>,
+    /// How often which detector found anything in columns without a tag: it was replaced.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub detected: BTreeMap<String, u64>,
 }
 
 /// A column of a result whose values were masked.
@@ -115,6 +119,9 @@ pub struct MaskedColumn {
     pub tags: Vec<String>,
     /// The mask: `email`, `partial: 4`; `redact` of what only derives from them.
     pub mask: String,
+    /// Its values that were masked.
+    #[serde(default)]
+    pub values: u64,
 }
 
 /// A masked column whose values were shown.

@@ -56,7 +56,7 @@ pub struct Apply {
 pub struct Changes {
     /// One for each document, then one for each file of policies, in their order.
     pub changes: Vec<Change>,
-    /// What is doubtful in the policies.
+    /// What is doubtful: in the policies, or masks that could not be checked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<PolicyProblem>,
 }
@@ -272,6 +272,39 @@ impl Masking {
     }
 }
 
+/// What is known by its form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Detector {
+    /// An e-mail address.
+    Email,
+    /// The number of a payment card.
+    Card,
+    /// An account number.
+    Iban,
+    /// A telephone number.
+    Phone,
+    /// A social security number of the United States.
+    Ssn,
+    /// A key, a token or another credential.
+    Token,
+}
+
+impl Detector {
+    /// As files name it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Email => "email",
+            Self::Card => "card",
+            Self::Iban => "iban",
+            Self::Phone => "phone",
+            Self::Ssn => "ssn",
+            Self::Token => "token",
+        }
+    }
+}
+
 /// How long a session waits for another to end, where a connection does not say.
 pub const DEFAULT_QUEUE_WAIT: &str = "10s";
 
@@ -309,6 +342,9 @@ pub struct ConnectionDocument {
     /// Channels of which may be heard though something is masked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub safe_channels: Vec<String>,
+    /// What is looked for in text and JSON of results that carries no tag, and replaced.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub detectors: Vec<Detector>,
     /// Functions of users, as `schema.name`, that change nothing but rows: a roll-back undoes all that they do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub undoable_functions: Vec<String>,

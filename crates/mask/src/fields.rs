@@ -72,13 +72,12 @@ pub(crate) struct Fields {
     have: usize,
     /// What has come of a field that its mask looks at.
     value: Vec<u8>,
-    masked: u64,
 }
 
 impl Fields {
     /// Of one row at a time, or of rows that follow each other up to a trailer.
     pub(crate) fn new(columns: Vec<Option<Masked>>, after: Next) -> Self {
-        Self { columns, after, next: Next::Count, column: 0, number: [0; 4], have: 0, value: Vec::new(), masked: 0 }
+        Self { columns, after, next: Next::Count, column: 0, number: [0; 4], have: 0, value: Vec::new() }
     }
 
     pub(crate) fn columns(&self) -> &[Option<Masked>] {
@@ -92,15 +91,6 @@ impl Fields {
     /// The current field's place.
     pub(crate) fn column(&self) -> usize {
         self.column
-    }
-
-    pub(crate) fn masked(&self) -> u64 {
-        self.masked
-    }
-
-    /// Values that were masked elsewhere.
-    pub(crate) fn add_masked(&mut self, count: u64) {
-        self.masked += count;
     }
 
     /// Bytes that are kept.
@@ -206,11 +196,10 @@ impl Fields {
 
     fn end_field(&mut self, out: &mut Vec<u8>) {
         if let Some(Some(Masked { masker, format })) = self.columns.get(self.column) {
-            let put = match self.next {
+            let _put = match self.next {
                 Next::Unseen(_) => put_field(out, |out| masker.put_unseen(out)),
                 _ => put_field(out, |out| masker.put(*format, &self.value, out)),
             };
-            self.masked += u64::from(put != Put::Same);
             self.value.clear();
             self.value.shrink_to(KEPT);
         }

@@ -25,4 +25,4 @@ pub mod value;
 pub use key::Key;
 pub use mask::{Mask, Unsuited};
 pub use types::Type;
-pub use value::{Encoding, Format, Masker, Put};
+pub use value::{Done, Encoding, Format, Masker, Put};

@@ -32,6 +32,13 @@ pub enum Mask {
 }
 
 impl Mask {
+    /// Those that suit a type.
+    pub fn suiting(ty: &Type) -> impl Iterator<Item = Self> {
+        const ALL: [Mask; 7] =
+            [Mask::Redact, Mask::Null, Mask::Partial { keep: 4 }, Mask::Email, Mask::Hash, Mask::DateYear, Mask::Noise];
+        ALL.into_iter().filter(move |mask| mask.suits(ty).is_ok())
+    }
+
     /// As files and messages name it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

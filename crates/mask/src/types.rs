@@ -29,6 +29,8 @@ pub enum Type {
     Jsonb,
     /// An array of one of these, of any number of dimensions.
     Array(Box<Self>),
+    /// A composite value, or an anonymous record: nothing but detectors looks into it.
+    Row,
     /// Any other type: its values are replaced by NULL.
     Other,
 }
@@ -116,6 +118,7 @@ impl Type {
             1114 => Self::Timestamp,
             1184 => Self::TimestampTz,
             1700 => numeric(modifier),
+            2249 => Self::Row,
             2950 => Self::Uuid,
             3802 => Self::Jsonb,
             _ => Self::Other,
@@ -158,6 +161,7 @@ const fn element(array: u32) -> Option<u32> {
         1115 => 1114,
         1185 => 1184,
         1231 => 1700,
+        2287 => 2249,
         2951 => 2950,
         3807 => 3802,
         _ => return None,

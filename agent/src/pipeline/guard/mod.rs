@@ -21,6 +21,7 @@ use super::{
 };
 use crate::budgets::{Amount, Ledger};
 use crossed::{RAN, over, too_many, too_slow, used_up};
+use postern_mask::Done;
 use postern_proto::v1::{StatementKind, Usage};
 use postern_sql::{counting::Counting, facts::Refusal};
 use postern_wire::{
@@ -135,12 +136,12 @@ pub struct Begins<'a> {
 }
 
 /// What there is to say of a statement that has ended.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Took {
     /// What it took of the budget, if there is one.
     pub used: Option<Usage>,
-    /// Values of its results that were masked.
-    pub masked: u64,
+    /// What was done to each column of each of its results, where any is masked.
+    pub masked: Vec<Vec<Done>>,
 }
 
 impl Guard {
@@ -262,8 +263,8 @@ impl Guard {
         if self.cancel == Cancel::Wanted {
             self.cancel = Cancel::No;
         }
-        let masked = watch.veil.as_ref().map_or(0, Veil::masked);
-        Took { used: self.ledger.as_ref().map(|_| watch.used), masked }
+        let Watch { veil, used, .. } = *watch;
+        Took { used: self.ledger.as_ref().map(|_| used), masked: veil.map(Veil::done).unwrap_or_default() }
     }
 
     /// What waits to be sent to the server.

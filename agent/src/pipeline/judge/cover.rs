@@ -8,7 +8,7 @@ use crate::{
         decide::Terms,
         inspect::Statement,
         mask::{Expected, Masked, Masks},
-        masking::View,
+        masking::{self, View},
     },
     probes::Value,
 };
@@ -19,17 +19,22 @@ use postern_sql::{
     literals,
 };
 use postern_wire::error::Report;
-use std::rc::Rc;
+use std::{collections::BTreeMap, rc::Rc};
 
 impl Judge {
     /// How the results of a string are shown, by the policies and masks in force.
     pub(super) fn cover(&self, script: &Script, ruled: &mut Ruled) -> Result<(), Report> {
-        if !self.policy.masks_anything() {
+        let detectors = self.policy.detectors();
+        if !self.policy.masks_anything() && detectors.is_empty() {
             return Ok(());
         }
         let mut statements = Vec::with_capacity(script.statements.len());
+        let mut texts = BTreeMap::new();
         for statement in &script.statements {
             let mut masked = self.cover_one(statement, ruled)?;
+            if let Some(masked) = masked.as_ref().filter(|_| !detectors.is_empty()) {
+                texts.extend(masking::texts(self.view()?.catalog, &masked.result));
+            }
             // What it prepares returns rows once it is executed.
             if let Some(masked) = masked.as_mut().filter(|_| statement.tag == "PREPARE") {
                 masked.result = Expected::default();
@@ -37,14 +42,14 @@ impl Judge {
             statements.push(masked);
         }
         // What reads relations is compared with the server's description, too, though it was found to touch nothing masked.
-        let reads = script.statements.iter().any(reads_relations);
+        let reads = script.statements.iter().any(|it| reads_relations(it) || (!detectors.is_empty() && shows(it)));
         if reads || statements.iter().any(Option::is_some) {
             let places = self.policy.masked_places(self.view()?);
             let covers = statements.iter().flatten().flat_map(|masked| &masked.result.columns);
             let tags = covers.filter_map(|column| column.cover.as_ref()?.tags.first().cloned()).collect();
             let keys = self.policy.keys(tags)?;
             let encoding = self.encoding_of(script);
-            ruled.masks = Some(Rc::new(Masks { statements, keys, encoding, places, reads }));
+            ruled.masks = Some(Rc::new(Masks { statements, keys, encoding, places, reads, detectors, texts }));
         }
         Ok(())
     }
@@ -72,7 +77,15 @@ impl Judge {
         // Deferred constraints and triggers speak up now, of what was written before.
         let speaks = matches!(statement.transaction, Some(Transaction::Commit | Transaction::TwoPhase))
             || statement.tag == "SET CONSTRAINTS";
-        Ok(masked.or_else(|| speaks.then(|| Masked { withheld: true, ..Masked::default() })))
+        let speaks = speaks && self.policy.masks_anything();
+        let mut masked = masked.or_else(|| speaks.then(|| Masked { withheld: true, ..Masked::default() }));
+        if !self.policy.detectors().is_empty() && shows(statement) {
+            let view = self.view()?;
+            let result = || Expected::of(statement, view.catalog, view.temp);
+            let masked = masked.get_or_insert_with(|| Masked { result: result(), ..Masked::default() });
+            self.policy.exempt(statement, &mut masked.result, view, ruled)?;
+        }
+        Ok(masked)
     }
 
     /// Whether the grant may ask about masked columns what a statement asks, run with these values. It is counted.
@@ -109,16 +122,17 @@ impl Judge {
         now: &facts::Statement,
         ruled: &mut Ruled,
     ) -> Result<(), Report> {
-        if !self.policy.masks_anything() {
+        if !self.policy.masks_anything() && self.policy.detectors().is_empty() {
             return Ok(());
         }
         // What it asks by constants is counted by those of the text that runs.
         let shown = |statement, ruled: &mut Ruled| {
-            self.cover_one(statement, ruled).map(|masked| Masked { probes: Vec::new(), ..masked.unwrap_or_default() })
+            let masked = self.cover_one(statement, ruled)?.unwrap_or_default();
+            let result = if masked.strict { masked.result } else { masked.result.looked_through() };
+            Ok::<_, Report>(Masked { result, probes: Vec::new(), ..masked })
         };
         let (before, after) = (shown(earlier, ruled)?, shown(now, ruled)?);
-        let returns_rows = now.output.open || !now.output.columns.is_empty();
-        let is_alike = if returns_rows {
+        let is_alike = if returns(now) {
             before == after
         } else {
             // CREATE TABLE AS EXECUTE keeps what it would show.
@@ -126,6 +140,16 @@ impl Judge {
         };
         if is_alike { Ok(()) } else { Err(names_have_changed()) }
     }
+}
+
+/// Whether a result comes back that detectors may look through.
+fn shows(statement: &facts::Statement) -> bool {
+    returns(statement) || matches!(statement.tag, "EXPLAIN" | "SHOW")
+}
+
+/// Whether rows come back.
+fn returns(statement: &facts::Statement) -> bool {
+    statement.output.open || !statement.output.columns.is_empty()
 }
 
 /// Whether rows of a user's relations are in a result that the server describes.

@@ -1,16 +1,19 @@
 //! The data of COPY TO STDOUT, message by message. The server puts each row into one of its own, so that each message of it
 //! becomes one of ours.
 
-use super::{Expected, Masks};
+use super::{Expected, Masks, expected::Column};
 use postern_mask::{
-    Encoding, Type,
+    Done, Encoding, Masker, Type,
     copy::{Copy, RowError, Unsupported},
 };
-use postern_sql::facts;
+use postern_sql::facts::{self, CopyFormat};
 use postern_wire::frame::put_message;
 
 /// Of a longer message the client gets parts, each in one of its own.
 const MAX_KEPT: usize = 1 << 20;
+
+/// The object id of `text`.
+const TEXT: u32 = 25;
 
 /// Rewrites the data of one COPY.
 #[derive(Debug)]
@@ -23,24 +26,24 @@ pub struct Copied {
 }
 
 impl Copied {
-    /// The data of a COPY that is to have this result.
+    /// The data of a COPY that is to have this result; nothing where it goes on as it is.
     ///
     /// # Errors
     /// When data of such a form cannot be masked.
-    pub fn new(result: &Expected, copy: &facts::CopyOut, masks: &Masks) -> Result<Self, Unsupported> {
+    pub fn new(result: &Expected, copy: &facts::CopyOut, masks: &Masks) -> Result<Option<Self>, Unsupported> {
         let encoding = copy.encoding.as_deref().map_or(masks.encoding, Encoding::named);
-        let columns = result.columns.iter().map(|column| {
-            let ty = || column.ty.map_or(Type::Other, |ty| Type::of(ty, -1));
-            Some(masks.masker(column.cover.as_ref()?, ty))
-        });
-        let copy = Copy::new(copy.clone(), encoding, columns.collect())?;
-        Ok(Self { copy, remaining: 0, data: Vec::new() })
+        let columns: Vec<_> = result.columns.iter().map(|column| masker(column, copy, masks)).collect();
+        if columns.iter().all(Option::is_none) {
+            return Ok(None);
+        }
+        let copy = Copy::new(copy.clone(), encoding, columns)?;
+        Ok(Some(Self { copy, remaining: 0, data: Vec::new() }))
     }
 
-    /// Values that were masked so far.
+    /// What was done to each column so far.
     #[must_use]
-    pub fn masked(&self) -> u64 {
-        self.copy.masked()
+    pub fn done(&self) -> Vec<Done> {
+        self.copy.done()
     }
 
     /// A message begins that has so many bytes of data.
@@ -65,5 +68,15 @@ impl Copied {
             self.data = Vec::new();
         }
         Ok(())
+    }
+}
+
+fn masker(column: &Column, copy: &facts::CopyOut, masks: &Masks) -> Option<Masker> {
+    match column.cover.as_ref() {
+        Some(cover) => Some(masks.masker(cover, || column.ty.map_or(Type::Other, |ty| Type::of(ty, -1)))),
+        None if column.exempt => None,
+        // Whatever its type may be, it is written as text.
+        None if column.ty.is_none() && copy.format != CopyFormat::Binary => masks.looker(TEXT, -1),
+        None => masks.looker(column.ty?, -1),
     }
 }

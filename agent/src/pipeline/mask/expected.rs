@@ -22,7 +22,7 @@ pub struct Expected {
 }
 
 /// A column of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Column {
     /// Its name.
     pub name: Arc<str>,
@@ -32,6 +32,8 @@ pub struct Column {
     places: Vec<Place>,
     /// What is done to its values.
     pub cover: Option<Cover>,
+    /// Detectors do not look through them.
+    pub exempt: bool,
 }
 
 /// A column of a relation by object id and number; `None`: any of them.
@@ -53,6 +55,7 @@ impl Expected {
             ty: column.ty.and_then(|ty| base(catalog, ty)),
             places: column.origins.iter().filter_map(|origin| Place::of(origin, catalog, temp)).collect(),
             cover: None,
+            exempt: false,
         };
         let output = &statement.output;
         match statement.tag {
@@ -71,6 +74,13 @@ impl Expected {
     #[must_use]
     pub fn is_masked(&self) -> bool {
         self.columns.iter().any(|column| column.cover.is_some())
+    }
+
+    /// Which of its columns detectors look through, and nothing else.
+    #[must_use]
+    pub fn looked_through(&self) -> Self {
+        let column = |column: &Column| Column { exempt: column.exempt, ..Column::default() };
+        Self { columns: self.columns.iter().map(column).collect(), ..Self::default() }
     }
 
     /// Whether the server describes this result.

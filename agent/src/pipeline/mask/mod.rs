@@ -13,7 +13,7 @@ pub mod veil;
 pub use expected::Expected;
 pub use veil::Veil;
 
-use postern_mask::{Encoding, Key, Mask, Masker, Type, plan::Probe};
+use postern_mask::{Encoding, Key, Mask, Masker, Type, detect::Detectors, plan::Probe};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -30,13 +30,18 @@ pub struct Masks {
     pub encoding: Encoding,
     /// The masked columns of the database, by their tables' object ids and their numbers.
     pub places: Arc<BTreeSet<(u32, i16)>>,
-    /// It reads relations, so that the server's description of its results is looked at whatever was found of it.
+    /// It reads relations, or returns what detectors look through, so that the server's description of its results is looked
+    /// at whatever was found of it.
     pub reads: bool,
+    /// What is looked for in columns that are not masked.
+    pub detectors: Detectors,
+    /// Types of this database that are text, or arrays of it.
+    pub texts: BTreeMap<u32, Type>,
 }
 
 impl PartialEq for Masks {
     fn eq(&self, other: &Self) -> bool {
-        self.statements == other.statements && self.encoding == other.encoding
+        self.statements == other.statements && self.encoding == other.encoding && self.detectors == other.detectors
     }
 }
 
@@ -65,6 +70,16 @@ impl Masks {
         masker.in_encoding(self.encoding)
     }
 
+    /// What looks through the values of a column that is not masked; nothing where there is nothing to look for.
+    #[must_use]
+    pub fn looker(&self, oid: u32, modifier: i32) -> Option<Masker> {
+        if self.detectors.is_empty() {
+            return None;
+        }
+        let ty = self.texts.get(&oid).cloned().unwrap_or_else(|| Type::of(oid, modifier));
+        Some(Masker::detecting(self.detectors, ty)?.in_encoding(self.encoding))
+    }
+
     /// Whether what the server says of the string's errors is withheld. One of a later statement may be about an earlier one.
     #[must_use]
     pub fn withholds(&self) -> bool {
@@ -77,6 +92,8 @@ impl Masks {
 pub struct Masked {
     /// What it returns.
     pub result: Expected,
+    /// It uses something that has a mask: the server's description has to agree with that.
+    pub strict: bool,
     /// It touches something masked: what the server says of its errors may carry values.
     pub withheld: bool,
     /// Masked columns whose values policies let it show.

@@ -8,7 +8,7 @@ use super::{
     expected::{Column, disagrees},
 };
 use postern_mask::{
-    Format, Type,
+    Done, Format, Type,
     copy::Unsupported,
     rows::{self, RowError, Rows},
 };
@@ -39,8 +39,8 @@ pub struct Veil {
     /// The statement whose result comes.
     at: usize,
     showing: Showing,
-    /// Values that were masked in the results before this one.
-    masked: u64,
+    /// What was done in the results before this one.
+    done: Vec<Vec<Done>>,
 }
 
 /// What becomes of the rest of a row that does not go on.
@@ -56,7 +56,7 @@ impl Veil {
     /// Before the first result.
     #[must_use]
     pub fn new(masks: Rc<Masks>) -> Self {
-        Self { masks, at: 0, showing: Showing::Nothing, masked: 0 }
+        Self { masks, at: 0, showing: Showing::Nothing, done: Vec::new() }
     }
 
     /// How the results are shown.
@@ -65,15 +65,11 @@ impl Veil {
         &self.masks
     }
 
-    /// Values that were masked so far.
+    /// What was done to each column of each result so far.
     #[must_use]
-    pub fn masked(&self) -> u64 {
-        self.masked
-            + match &self.showing {
-                Showing::Rows(rows) => rows.masked(),
-                Showing::Copy(copied) => copied.masked(),
-                Showing::Nothing | Showing::AsItIs => 0,
-            }
+    pub fn done(mut self) -> Vec<Vec<Done>> {
+        self.completed();
+        self.done
     }
 
     /// The server describes the result that comes; with nothing where that is too long to be looked at.
@@ -91,32 +87,35 @@ impl Veil {
             return Err(disagrees());
         }
         let masked = self.masks.statements.get(self.at).ok_or_else(disagrees)?;
-        self.showing = match masked {
-            None if described
-                .iter()
-                .any(|column| self.masks.places.contains(&(column.table_oid, column.attribute))) =>
-            {
+        let mut expected: &[Column] = &[];
+        match masked {
+            Some(masked) if masked.strict => {
+                masked.result.agree(&described)?;
+                expected = &masked.result.columns;
+            }
+            _ if described.iter().any(|it| self.masks.places.contains(&(it.table_oid, it.attribute))) => {
                 return Err(disagrees());
             }
-            None => Showing::AsItIs,
-            Some(masked) => {
-                masked.result.agree(&described)?;
-                if masked.result.is_masked() {
-                    let columns = masked.result.columns.iter().zip(&described);
-                    let mut columns: Vec<_> = columns.map(|(column, described)| self.row(column, described)).collect();
-                    columns.resize_with(described.len(), || None);
-                    Showing::Rows(Box::new(Rows::new(columns)))
-                } else {
-                    Showing::AsItIs
-                }
-            }
+            Some(masked) if masked.result.columns.len() == described.len() => expected = &masked.result.columns,
+            _ => {}
+        }
+        let columns = described.iter().enumerate().map(|(at, described)| self.row(expected.get(at), described));
+        let columns: Vec<_> = columns.collect();
+        self.showing = if columns.iter().any(Option::is_some) {
+            Showing::Rows(Box::new(Rows::new(columns)))
+        } else {
+            Showing::AsItIs
         };
         Ok(())
     }
 
-    fn row(&self, column: &Column, described: &backend::Column) -> Option<rows::Masked> {
-        let ty = || Type::of(described.type_oid, described.modifier);
-        let masker = self.masks.masker(column.cover.as_ref()?, ty);
+    fn row(&self, column: Option<&Column>, described: &backend::Column) -> Option<rows::Masked> {
+        let (oid, modifier) = (described.type_oid, described.modifier);
+        let masker = match column {
+            Some(Column { cover: Some(cover), .. }) => self.masks.masker(cover, || Type::of(oid, modifier)),
+            Some(Column { exempt: true, .. }) => return None,
+            _ => self.masks.looker(oid, modifier)?,
+        };
         let format = if described.format == 0 { Format::Text } else { Format::Binary };
         Some(rows::Masked { masker, format })
     }
@@ -128,15 +127,14 @@ impl Veil {
     pub fn copies(&mut self, body: &[u8]) -> Result<(), Report> {
         let count = body.get(1..).and_then(<[u8]>::first_chunk).map(|count| usize::from(u16::from_be_bytes(*count)));
         self.showing = match self.masks.statements.get(self.at).ok_or_else(disagrees)? {
-            None => Showing::AsItIs,
+            None if self.masks.detectors.is_empty() || count == Some(0) => Showing::AsItIs,
+            None => return Err(disagrees()),
             Some(Masked { result, .. }) => {
                 let copy =
                     result.copy.as_ref().filter(|_| count == Some(result.columns.len())).ok_or_else(disagrees)?;
-                if result.is_masked() {
-                    let copied = Copied::new(result, copy, &self.masks).map_err(unsupported)?;
-                    Showing::Copy(Box::new(copied))
-                } else {
-                    Showing::AsItIs
+                match Copied::new(result, copy, &self.masks).map_err(unsupported)? {
+                    Some(copied) => Showing::Copy(Box::new(copied)),
+                    None => Showing::AsItIs,
                 }
             }
         };
@@ -156,8 +154,12 @@ impl Veil {
 
     /// The statement is complete; the next one's result follows.
     pub fn completed(&mut self) {
-        self.masked = self.masked();
-        self.showing = Showing::Nothing;
+        let done = match std::mem::replace(&mut self.showing, Showing::Nothing) {
+            Showing::Rows(rows) => rows.done().collect(),
+            Showing::Copy(copied) => copied.done(),
+            Showing::Nothing | Showing::AsItIs => Vec::new(),
+        };
+        self.done.push(done);
         self.at += 1;
     }
 

@@ -303,8 +303,8 @@ fn apply_end(event: &mut AuditEvent, end: &StatementEnded) {
 
 fn masking(masking: &v1::Masking) -> Masking {
     let column = |column: &v1::MaskedColumn| {
-        let v1::MaskedColumn { name, columns, tags, mask } = column.clone();
-        MaskedColumn { name, columns, tags, mask }
+        let v1::MaskedColumn { name, columns, tags, mask, values } = column.clone();
+        MaskedColumn { name, columns, tags, mask, values }
     };
     let shown = |shown: &v1::ShownColumn| {
         let v1::ShownColumn { column, tags, policies } = shown.clone();
@@ -314,6 +314,7 @@ fn masking(masking: &v1::Masking) -> Masking {
         columns: masking.columns.iter().map(column).collect(),
         values: masking.values,
         shown: masking.shown.iter().map(shown).collect(),
+        detected: masking.detected.iter().map(|it| (it.detector.clone(), it.found)).collect(),
     }
 }
 

@@ -30,7 +30,6 @@ enum State {
 pub(super) struct Lines {
     written: CopyOut,
     columns: Vec<Option<Masker>>,
-    masked: u64,
     /// The line of names.
     is_header: bool,
     column: usize,
@@ -69,7 +68,6 @@ impl Lines {
             is_header: written.header,
             written,
             columns,
-            masked: 0,
             column: 0,
             state: State::Start,
             was_quoted: false,
@@ -79,8 +77,8 @@ impl Lines {
         })
     }
 
-    pub(super) fn masked(&self) -> u64 {
-        self.masked
+    pub(super) fn columns(&self) -> &[Option<Masker>] {
+        &self.columns
     }
 
     pub(super) fn feed(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<(), RowError> {
@@ -187,15 +185,11 @@ impl Lines {
     }
 
     /// What takes the place of the current value.
-    fn replace(&mut self, replacement: &mut Vec<u8>) -> Put {
+    fn replace(&self, replacement: &mut Vec<u8>) -> Put {
         let is_null = !self.was_quoted && self.raw == self.written.null.as_bytes();
         match self.masker().filter(|_| !is_null) {
             None => Put::Null,
-            Some(masker) => {
-                let put = masker.put(Format::Text, &self.value, replacement);
-                self.masked += u64::from(put != Put::Same);
-                put
-            }
+            Some(masker) => masker.put(Format::Text, &self.value, replacement),
         }
     }
 

@@ -8,7 +8,7 @@ mod lines;
 pub use crate::fields::RowError;
 use crate::{
     fields::{Fields, Masked, Next},
-    value::{Encoding, Format, Masker},
+    value::{Done, Encoding, Format, Masker},
 };
 use lines::Lines;
 use postern_sql::facts::{CopyFormat, CopyOut};
@@ -70,12 +70,16 @@ impl Copy {
         }))
     }
 
-    /// Values that were masked so far: neither NULLs nor those in which nothing was found.
+    /// What was done to each column so far.
     #[must_use]
-    pub fn masked(&self) -> u64 {
+    pub fn done(&self) -> Vec<Done> {
+        let done = |masker: Option<&Masker>| masker.map(Masker::done).unwrap_or_default();
         match &self.0 {
-            Kind::Lines(lines) => lines.masked(),
-            Kind::Binary { fields, .. } => fields.masked(),
+            Kind::Lines(lines) => lines.columns().iter().map(|column| done(column.as_ref())).collect(),
+            Kind::Binary { fields, .. } => {
+                let maskers = fields.columns().iter().map(|column| column.as_ref().map(|column| &column.masker));
+                maskers.map(done).collect()
+            }
         }
     }
 

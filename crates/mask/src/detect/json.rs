@@ -1,27 +1,27 @@
 //! Documents: what is found in a string is replaced inside it, a number that holds something becomes `null`.
 
-use super::{Detectors, find, put_name};
+use super::{Detectors, Found, find, put_name};
 
-/// Appends the document with what was found in it replaced, names of members too. How many were found; `None` for what is
+/// Appends the document with what was found in it replaced, names of members too. What was found; `None` for what is
 /// not JSON.
 #[must_use]
-pub fn mask_json(text: &[u8], kinds: Detectors, out: &mut Vec<u8>) -> Option<usize> {
-    let (mut rest, mut found) = (text, 0);
+pub fn mask_json(text: &[u8], kinds: Detectors, out: &mut Vec<u8>) -> Option<Found> {
+    let (mut rest, mut found) = (text, Found::default());
     let (mut plain, mut places) = (Vec::new(), Vec::new());
     while let Some((first, after)) = rest.split_first() {
         let length = match first {
             b'"' => {
                 let length = read_string(rest, &mut plain, &mut places)?;
-                found += put_string(rest.get(..length)?, &plain, &places, kinds, out);
+                found = found.and(put_string(rest.get(..length)?, &plain, &places, kinds, out));
                 length
             }
             b'-' | b'0'..=b'9' => {
                 let is_number = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E');
                 let length = rest.iter().take_while(|byte| is_number(byte)).count();
                 let number = rest.get(..length)?;
-                let count = find(number, kinds).count();
-                out.extend_from_slice(if count > 0 { b"null" } else { number });
-                found += count;
+                let held: Found = find(number, kinds).map(|span| span.kind).collect();
+                out.extend_from_slice(if held.total() > 0 { b"null" } else { number });
+                found = found.and(held);
                 length
             }
             byte => {
@@ -92,15 +92,16 @@ fn unicode(text: &[u8]) -> Option<(char, usize)> {
 }
 
 /// Appends a string. Outside of what was found it stays as it is written, escapes too.
-fn put_string(raw: &[u8], plain: &[u8], places: &[usize], kinds: Detectors, out: &mut Vec<u8>) -> usize {
+fn put_string(raw: &[u8], plain: &[u8], places: &[usize], kinds: Detectors, out: &mut Vec<u8>) -> Found {
     let place = |at: usize| places.get(at).copied().unwrap_or(raw.len());
-    let (mut copied, mut count) = (0, 0);
-    for span in find(plain, kinds) {
+    let mut copied = 0;
+    let replaced = find(plain, kinds).map(|span| {
         out.extend_from_slice(raw.get(copied..place(span.start)).unwrap_or_default());
         put_name(span.kind, out);
         copied = place(span.end);
-        count += 1;
-    }
+        span.kind
+    });
+    let found = replaced.collect();
     out.extend_from_slice(raw.get(copied..).unwrap_or_default());
-    count
+    found
 }

@@ -12,7 +12,7 @@ mod token;
 
 pub use json::mask_json;
 
-use std::{fmt, ops::Range};
+use std::{fmt, iter, ops::Range};
 
 /// Of an address, before and after the `@` (RFC 5321).
 const LONGEST_LOCAL: usize = 64;
@@ -69,6 +69,12 @@ impl fmt::Display for Detector {
 pub struct Detectors(u8);
 
 impl Detectors {
+    /// Whether it is none.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
     /// Whether it is one of them.
     #[must_use]
     pub const fn has(self, kind: Detector) -> bool {
@@ -79,6 +85,42 @@ impl Detectors {
 impl FromIterator<Detector> for Detectors {
     fn from_iter<T: IntoIterator<Item = Detector>>(kinds: T) -> Self {
         Self(kinds.into_iter().fold(0, |set, kind| set | 1 << kind as u8))
+    }
+}
+
+/// How much was found, of each kind.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Found([u64; Detector::ALL.len()]);
+
+impl Found {
+    /// The kinds of which something was found, and how often.
+    pub fn kinds(self) -> impl Iterator<Item = (Detector, u64)> {
+        iter::zip(Detector::ALL, self.0).filter(|(_, count)| *count > 0)
+    }
+
+    /// All together.
+    #[must_use]
+    pub fn total(self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// Both.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        iter::zip(&mut self.0, other.0).for_each(|(count, more)| *count += more);
+        self
+    }
+}
+
+impl FromIterator<Detector> for Found {
+    fn from_iter<T: IntoIterator<Item = Detector>>(kinds: T) -> Self {
+        let mut found = Self::default();
+        for kind in kinds {
+            iter::zip(Detector::ALL, &mut found.0)
+                .filter(|(known, _)| *known == kind)
+                .for_each(|(_, count)| *count += 1);
+        }
+        found
     }
 }
 
@@ -98,17 +140,18 @@ pub fn find(text: &[u8], kinds: Detectors) -> impl Iterator<Item = Span> + '_ {
     Find { text, kinds, at: 0, floor: 0 }
 }
 
-/// Appends the text with what is found in it replaced by its kind, `[email]`. How many were found.
-pub fn mask_spans(text: &[u8], kinds: Detectors, out: &mut Vec<u8>) -> usize {
-    let (mut copied, mut count) = (0, 0);
-    for Span { start, end, kind } in find(text, kinds) {
+/// Appends the text with what is found in it replaced by its kind, `[email]`. What was found.
+pub fn mask_spans(text: &[u8], kinds: Detectors, out: &mut Vec<u8>) -> Found {
+    let mut copied = 0;
+    let replaced = find(text, kinds).map(|Span { start, end, kind }| {
         out.extend_from_slice(text.get(copied..start).unwrap_or_default());
         put_name(kind, out);
         copied = end;
-        count += 1;
-    }
+        kind
+    });
+    let found = replaced.collect();
     out.extend_from_slice(text.get(copied..).unwrap_or_default());
-    count
+    found
 }
 
 fn put_name(kind: Detector, out: &mut Vec<u8>) {

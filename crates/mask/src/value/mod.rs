@@ -1,6 +1,7 @@
 //! One value: what a mask makes of it, in text and in binary format.
 //!
-//! By type: [`text`], [`number`] with [`decimal`], [`date`] with [`calendar`], [`bytes`]; [`mod@array`] masks each element.
+//! By type: [`text`], [`number`] with [`decimal`], [`date`] with [`calendar`], [`bytes`]; [`mod@array`] masks each element, [`row`] what detectors find in the
+//! fields of a composite.
 //! Keyed masks take the digest of one canonical form of a value, so that its text and its binary form are masked alike.
 
 mod array;
@@ -9,15 +10,16 @@ mod calendar;
 mod date;
 mod decimal;
 mod number;
+mod row;
 mod text;
 
 use crate::{
-    detect::{self, Detectors},
+    detect::{self, Detectors, Found},
     key::{DIGEST_BYTES, Key, Purpose},
     mask::Mask,
     types::Type,
 };
-use std::io::Write;
+use std::{cell::Cell, io::Write};
 
 pub(crate) use decimal::hash_digits;
 pub use text::REDACTED;
@@ -101,6 +103,26 @@ pub struct Masker {
     how: How,
     ty: Type,
     encoding: Encoding,
+    /// Values that were masked.
+    values: Cell<u64>,
+    found: Cell<Found>,
+}
+
+/// What was done to the values of a column.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Done {
+    /// Values that were masked: neither NULLs nor those in which nothing was found.
+    pub values: u64,
+    /// What was found in values, where they were looked through.
+    pub found: Found,
+}
+
+impl Done {
+    /// Both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self { values: self.values + other.values, found: self.found.and(other.found) }
+    }
 }
 
 impl Masker {
@@ -113,16 +135,20 @@ impl Masker {
             Some(mask) if mask.suits(&ty).is_ok() => mask,
             Some(_) => Mask::Redact,
         };
-        Self { how: How::Mask(mask, key.clone()), ty, encoding: Encoding::Utf8 }
+        Self::how(How::Mask(mask, key.clone()), ty)
     }
 
     /// For a column without a tag: replaces what is found in its values. Nothing is looked for in types other than text,
-    /// JSON and arrays of them: there is no masker for those. What is too long to be looked at is redacted.
+    /// JSON, composites and arrays of them: there is no masker for those. What is too long to be looked at is redacted.
     #[must_use]
     pub fn detecting(kinds: Detectors, ty: Type) -> Option<Self> {
         let element = if let Type::Array(element) = &ty { element } else { &ty };
-        let is_text = matches!(element, Type::Text(_) | Type::Json | Type::Jsonb);
-        is_text.then(|| Self { how: How::Detect(kinds), ty, encoding: Encoding::Utf8 })
+        let is_text = matches!(element, Type::Text(_) | Type::Json | Type::Jsonb | Type::Row);
+        is_text.then(|| Self::how(How::Detect(kinds), ty))
+    }
+
+    fn how(how: How, ty: Type) -> Self {
+        Self { how, ty, encoding: Encoding::Utf8, values: Cell::default(), found: Cell::default() }
     }
 
     /// The same for text in this encoding.
@@ -131,10 +157,22 @@ impl Masker {
         Self { encoding, ..self }
     }
 
-    /// Appends what takes the place of a value that is not NULL.
+    /// What it has done so far.
+    #[must_use]
+    pub fn done(&self) -> Done {
+        Done { values: self.values.get(), found: self.found.get() }
+    }
+
+    /// Appends what takes the place of a value that is not NULL, and counts it.
     pub fn put(&self, format: Format, value: &[u8], out: &mut Vec<u8>) -> Put {
+        let put = self.masked(format, value, out);
+        self.values.set(self.values.get() + u64::from(put != Put::Same));
+        put
+    }
+
+    fn masked(&self, format: Format, value: &[u8], out: &mut Vec<u8>) -> Put {
         if self.is_blind() || value.len() > LONGEST_VALUE {
-            return self.put_unseen(out);
+            return self.unseen(out);
         }
         let start = out.len();
         let masked = match &self.ty {
@@ -152,8 +190,13 @@ impl Masker {
         Put::Null
     }
 
-    /// Appends what takes the place of a value that was not looked at.
+    /// Appends what takes the place of a value that was not looked at, and counts it.
     pub(crate) fn put_unseen(&self, out: &mut Vec<u8>) -> Put {
+        self.values.set(self.values.get() + 1);
+        self.unseen(out)
+    }
+
+    fn unseen(&self, out: &mut Vec<u8>) -> Put {
         match (&self.how, &self.ty) {
             (How::Mask(Mask::Null, _), _) => Put::Null,
             (_, Type::Text(text)) => {
@@ -186,18 +229,19 @@ impl Masker {
             Type::Date | Type::Timestamp | Type::TimestampTz => self.date(mask, ty, format, value, out),
             Type::Uuid => self.uuid(mask, format, value, out),
             Type::Bytea => self.bytea(mask, format, value, out),
-            Type::Json | Type::Jsonb | Type::Array(_) | Type::Other => None,
+            Type::Json | Type::Jsonb | Type::Array(_) | Type::Row | Type::Other => None,
         }
     }
 
     /// A value in which something may be found.
     fn detected(&self, kinds: Detectors, ty: &Type, format: Format, value: &[u8], out: &mut Vec<u8>) -> Option<()> {
         let is_clear = self.encoding.shows_ascii(value);
+        let count = |found| self.found.set(self.found.get().and(found));
         match (ty, format) {
             (Type::Text(text), _) => {
                 let start = out.len();
                 if is_clear {
-                    detect::mask_spans(value, kinds, out);
+                    count(detect::mask_spans(value, kinds, out));
                 }
                 // A name in its place may be longer than what was found.
                 if !is_clear || (out.len() - start > value.len() && !text.takes(out.len() - start)) {
@@ -210,9 +254,15 @@ impl Masker {
                 // The version of the form: 1, and then it is text.
                 let text = value.strip_prefix(&[1])?;
                 out.push(1);
-                detect::mask_json(text, kinds, out).map(|_| ())
+                detect::mask_json(text, kinds, out).map(count)
             }
-            (Type::Json | Type::Jsonb, _) if is_clear => detect::mask_json(value, kinds, out).map(|_| ()),
+            // Quotes are doubled in it, and nothing else is written otherwise.
+            (Type::Row, Format::Text) if is_clear => {
+                count(detect::mask_spans(value, kinds, out));
+                Some(())
+            }
+            (Type::Row, Format::Binary) => row::binary(self, kinds, value, out),
+            (Type::Json | Type::Jsonb, _) if is_clear => detect::mask_json(value, kinds, out).map(count),
             _ => None,
         }
     }

@@ -272,19 +272,21 @@ fn is_star(node: &Node) -> bool {
     }
 }
 
-/// Whether an expression is one value, made of constants, parameters and functions of them.
+/// Whether an expression is one value that stands in the text or is a parameter. Of one that is computed it cannot be told
+/// which values are asked for, nor how many: `'a' || $1`, `random()::text`.
 pub(super) fn is_constant(node: &Node) -> bool {
     match &node.node {
-        Some(NodeEnum::AExpr(expr)) => {
-            expr.lexpr.as_deref().is_none_or(is_constant) && expr.rexpr.as_deref().is_none_or(is_constant)
-        }
-        Some(NodeEnum::FuncCall(call)) => call.over.is_none() && call.args.iter().all(is_constant),
+        Some(NodeEnum::AExpr(expr)) => is_signed(expr) && expr.rexpr.as_deref().is_some_and(is_constant),
         Some(NodeEnum::RowExpr(row)) => row.args.iter().all(is_constant),
         Some(NodeEnum::TypeCast(cast)) => cast.arg.as_deref().is_some_and(is_constant),
         Some(NodeEnum::CollateClause(clause)) => clause.arg.as_deref().is_some_and(is_constant),
         Some(NodeEnum::SqlvalueFunction(_)) => true,
         _ => is_plain_constant(node),
     }
+}
+
+fn is_signed(expr: &protobuf::AExpr) -> bool {
+    expr.lexpr.is_none() && matches!(expr.name.as_slice(), [sign] if matches!(string(sign), Some("-" | "+")))
 }
 
 /// Whether it is a constant or parameter, or an array of such that are written out.

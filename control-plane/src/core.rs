@@ -5,6 +5,7 @@ use crate::{
     config::{Config, ConfigError},
     effects::Effect,
     hub::Hub,
+    identity::issuers::Exchange,
     seal::{SealError, Sealer},
     store::{Store, StoreError},
     ticket::{KeyError, Signer},
@@ -35,6 +36,9 @@ pub enum CoreError {
     /// A signing key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// There can be no HTTP client.
+    #[error("there can be no HTTP client")]
+    Http(#[source] reqwest::Error),
 }
 
 /// What all parts of the control plane share, as `Arc<Core>`.
@@ -51,6 +55,8 @@ pub struct Core {
     pub tickets: Arc<Signer>,
     /// Signs the audit.
     pub audit_signer: Signer,
+    /// Exchanges tokens of identity providers.
+    pub exchange: Exchange,
     /// As it was read.
     pub config: Config,
     /// Wakes those who wait for a request to be decided.
@@ -78,6 +84,7 @@ impl Core {
             sealer,
             tickets,
             audit_signer,
+            exchange: Exchange::new().map_err(CoreError::Http)?,
             config,
             requests_changed: watch::Sender::new(()),
         }))

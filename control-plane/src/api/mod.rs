@@ -8,6 +8,7 @@ mod documents;
 mod extract;
 mod fleet;
 mod health;
+mod oauth;
 mod policies;
 mod principals;
 mod scan;
@@ -58,6 +59,7 @@ pub fn router(core: Arc<Core>) -> Router {
         .merge(api)
         .route(&format!("{PREFIX}{OPENAPI_PATH}"), serve_document)
         .merge(health::routes())
+        .merge(oauth::routes())
         .fallback(health::not_found)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(no_store)

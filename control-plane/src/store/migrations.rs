@@ -21,6 +21,7 @@ migrations! {
     3 "0003_credentials",
     4 "0004_policies",
     5 "0005_budgets",
+    10 "0010_issuers",
 }
 
 /// Brings the schema up to date. Replicas that start together wait for each other.

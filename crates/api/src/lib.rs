@@ -16,6 +16,7 @@ pub mod document;
 pub mod error;
 pub mod fleet;
 pub mod identity;
+pub mod issuer;
 pub mod policy;
 pub mod scan;
 pub mod session;

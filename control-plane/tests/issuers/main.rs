@@ -9,7 +9,12 @@ mod hostile;
 mod issuer;
 
 use issuer::{Issuer, Key};
-use postern_api::{audit::{AuditQuery, EventTypes}, error::ErrorCode, identity::CreateToken, issuer::ExchangedToken};
+use postern_api::{
+    audit::{AuditQuery, EventTypes},
+    error::ErrorCode,
+    identity::CreateToken,
+    issuer::ExchangedToken,
+};
 use postern_control_plane::{
     apply, audit,
     identity::{

@@ -2,7 +2,7 @@
 //! serves the REST API to people and programs and gRPC to connectors and gateways.
 //!
 //! In reading order: [`config`]; [`store`] (the database; only it speaks SQL); [`identity`] (who acts) and
-//! [`rights`] (who may do what); [`requests`] and [`grants`] (how access begins and ends), [`budgets`], [`connections`],
+//! [`rights`] (who may do what); [`quorum`] (whether enough of them agree); [`requests`] and [`grants`] (how access begins and ends), [`budgets`], [`connections`],
 //! [`credentials`], [`sessions`], [`fleet`], [`policies`] and [`freezes`], [`apply`], [`scan`]; [`audit`]; [`effects`] (what is told after a change); [`hub`], [`rpc`]
 //! (connectors and gateways) with [`ca`], [`seal`], [`ticket`]; [`api`] (REST); [`start()`].
 
@@ -25,6 +25,7 @@ pub mod hub;
 pub mod identity;
 pub mod policies;
 pub mod problem;
+pub mod quorum;
 pub mod requests;
 pub mod rights;
 pub mod rpc;

@@ -24,6 +24,7 @@ pub mod limits;
 pub mod mask;
 mod masking;
 pub mod policy;
+pub mod preview;
 pub mod question;
 pub mod record;
 mod redact;

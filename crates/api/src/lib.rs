@@ -2,7 +2,7 @@
 //! control plane that serves it and by the command line that calls it.
 //!
 //! In reading order: [`error`] (what every failure looks like), [`identity`] (who acts: whoami, users, agents,
-//! groups, tokens), [`access`] (connections, requests, grants, credentials), [`session`], [`audit`],
+//! groups, tokens), [`access`] (connections, requests, grants, credentials), [`quorum`] (whose consent is needed), [`session`], [`audit`],
 //! [`document`] (the files that `plan` and `apply` take), [`policy`] (policies, freezes), [`scan`] (proposed tags), [`database`] (passwords for connectors), [`fleet`]
 //! (connectors, gateways, join tokens).
 //!
@@ -18,6 +18,7 @@ pub mod fleet;
 pub mod identity;
 pub mod issuer;
 pub mod policy;
+pub mod quorum;
 pub mod scan;
 pub mod session;
 

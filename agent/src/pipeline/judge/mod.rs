@@ -15,6 +15,7 @@
 
 mod admit;
 mod cover;
+mod foresee;
 mod made;
 pub mod names;
 mod parsed;

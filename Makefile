@@ -1,4 +1,5 @@
-# The commands that a contributor and a newcomer need. Everything is built by cargo; this only names what to run.
+# The commands that a contributor and a newcomer need. Everything is built by cargo, and the console that the binary takes
+# up by npm; this only names what to run.
 
 CARGO ?= cargo
 TARGET ?= $(or $(CARGO_TARGET_DIR),target)
@@ -13,23 +14,37 @@ help: ## show this
 setup: ## install what building and testing need (as root on Debian; elsewhere it says what is missing)
 	@./.ci/setup
 
-build: ## build the binary, with optimisations
+build: ## build the binary, with optimisations, and with the console where there is npm
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory web; else echo "npm is missing: the console is left out."; fi
 	$(CARGO) build --release --locked
 
 demo: setup build ## set up and leave Postern running on loopback with a demo database; says what to type next
 	@$(TARGET)/release/postern dev --detach
 
+web/node_modules/.package-lock.json: web/package-lock.json
+	cd web && npm ci --ignore-scripts
+
+.PHONY: web test-web
+web: web/node_modules/.package-lock.json ## build the console, which the next build of the binary takes up
+	cd web && npm run --silent build
+
+test-web: web ## drive the console in Chromium, on the real stack
+	@./.ci/setup web
+	$(CARGO) build --locked --package postern-cli
+	cd web && npm test
+
 demo-stop: ## stop what `make demo` started
 	@$(TARGET)/release/postern dev stop
 
 # The black-box tests run the binary.
-test: setup ## run all tests
+test: setup web ## run all tests
 	$(CARGO) build --locked --package postern-cli
 ifdef NEXTEST
 	$(CARGO) nextest run --workspace --locked
 else
 	$(CARGO) test --workspace --locked
 endif
+	@$(MAKE) --no-print-directory test-web
 	@echo "All tests have passed."
 
 test-long: test versions regress leaks fuzz ## run all tests and those that take long: PostgreSQL 13 to 18, its regression suite, all leaks, each fuzz target for FUZZ_SECONDS
@@ -64,7 +79,8 @@ leaks: setup ## try each leak in each form under each role, and 5,000 random que
 	$(CARGO) build --locked --package postern-cli
 	LEAKS_ALL=1 RANDOM_QUERIES=5000 $(CARGO) test --locked --package postern-e2e --test leaks --test differential
 
-check: ## format, lints and documentation, as a change must have them
+check: web/node_modules/.package-lock.json ## format, lints and documentation, as a change must have them
+	cd web && npm run --silent check
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" $(CARGO) doc --workspace --no-deps --locked --document-private-items

@@ -19,7 +19,7 @@ use clap::{Parser, Subcommand, error::ErrorKind};
 use client::ClientArgs;
 use commands::{
     Context, apply, audit, completion, connect, connections, credentials as database_credentials, decide, exec, fleet,
-    grants, join_token, login, policy, request, scan, sessions, tokens, url, users, whoami,
+    grants, join_token, login, notifications, policy, request, scan, sessions, tokens, url, users, whoami,
 };
 use failure::{Exit, Failure};
 use output::Format;
@@ -99,6 +99,7 @@ enum Command {
     Policy(policy::PolicyArgs),
     Scan(scan::ScanArgs),
     Freeze(policy::FreezeArgs),
+    Notifications(notifications::NotificationsArgs),
     JoinToken(join_token::JoinTokenArgs),
     Connectors(fleet::ConnectorsArgs),
     Gateways(fleet::GatewaysArgs),
@@ -179,6 +180,7 @@ async fn call(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Policy(args) => policy::policy(context, args).await,
         Command::Scan(args) => scan::run(context, args).await,
         Command::Freeze(args) => policy::freeze(context, args).await,
+        Command::Notifications(args) => notifications::run(context, args).await,
         Command::JoinToken(args) => join_token::run(context, args).await,
         Command::Connectors(args) => fleet::connectors(context, args).await,
         Command::Gateways(args) => fleet::gateways(context, args).await,

@@ -5,6 +5,7 @@ use postern_types::time::deserialize_duration;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, de};
 use std::{
+    collections::BTreeMap,
     fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -18,6 +19,9 @@ const SECRET_COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 /// Certificates are renewed when a third of their life is left, which must be enough for a few attempts.
 const MIN_CERTIFICATE_LIFETIME: Duration = Duration::from_secs(10);
 
+/// What the environment variable of a secret begins with that `notifications.secrets` does not list.
+const SECRET_VARIABLE: &str = "POSTERN_SECRET_";
+
 /// The longest secret that is read, in bytes.
 const MAX_SECRET_BYTES: usize = 64 * 1024;
 
@@ -30,7 +34,7 @@ pub struct Config {
     /// The database.
     #[serde(default)]
     pub store: StoreSetting,
-    /// The listener for the REST API and, later, the console.
+    /// The listener for the REST API and the console.
     pub http: HttpConfig,
     /// The listener for connectors and gateways.
     pub grpc: GrpcConfig,
@@ -50,6 +54,9 @@ pub struct Config {
     /// How long a request waits for reviewers.
     #[serde(default = "defaults::request_lifetime", deserialize_with = "deserialize_duration")]
     pub request_lifetime: Duration,
+    /// What notifications need.
+    #[serde(default)]
+    pub notifications: NotificationsConfig,
     /// What is logged.
     #[serde(default)]
     pub log: LogConfig,
@@ -133,6 +140,14 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// PEM.
     pub key: PathBuf,
+}
+
+/// What notifications need.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NotificationsConfig {
+    /// Where the secrets are that documents name. Only what is named here can be sent to where a document says.
+    pub secrets: BTreeMap<String, SecretSource>,
 }
 
 /// What is logged.
@@ -236,6 +251,7 @@ impl Config {
             certificate_lifetime: defaults::certificate_lifetime(),
             lease_seconds: defaults::lease_seconds(),
             request_lifetime: defaults::request_lifetime(),
+            notifications: NotificationsConfig::default(),
             log: LogConfig::default(),
             clients: ClientsConfig::default(),
             metrics: None,
@@ -271,6 +287,22 @@ impl Config {
             StoreSetting::PostgresUrl(url) => StoreConfig::Postgres { url: url.clone() },
             StoreSetting::PostgresSource(source) => StoreConfig::Postgres { url: source.read("store.postgres").await? },
         })
+    }
+
+    /// A secret that a notification's document names. One that `notifications.secrets` does not list is an environment
+    /// variable whose name says what it is for.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn notification_secret(&self, name: &str) -> Result<SecretString, ConfigError> {
+        let from_environment = || {
+            let letters = name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' });
+            SecretSource::Env(
+                letters.fold(SECRET_VARIABLE.to_owned(), |variable, letter| format!("{variable}{letter}")),
+            )
+        };
+        let source = self.notifications.secrets.get(name).cloned().unwrap_or_else(from_environment);
+        source.read("of a notification").await
     }
 }
 

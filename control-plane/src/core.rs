@@ -6,6 +6,7 @@ use crate::{
     effects::Effect,
     hub::Hub,
     identity::issuers::Exchange,
+    notify,
     seal::{SealError, Sealer},
     store::{Store, StoreError},
     ticket::{KeyError, Signer},
@@ -36,9 +37,9 @@ pub enum CoreError {
     /// A signing key.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// There can be no HTTP client.
-    #[error("there can be no HTTP client")]
-    Http(#[source] reqwest::Error),
+    /// The HTTP client.
+    #[error("the HTTP client cannot be set up")]
+    Http(#[from] reqwest::Error),
 }
 
 /// What all parts of the control plane share, as `Arc<Core>`.
@@ -59,6 +60,8 @@ pub struct Core {
     pub exchange: Exchange,
     /// As it was read.
     pub config: Config,
+    /// Speaks to receivers of notifications.
+    pub(crate) outward: reqwest::Client,
     /// Wakes those who wait for a request to be decided.
     pub(crate) requests_changed: watch::Sender<()>,
 }
@@ -84,8 +87,9 @@ impl Core {
             sealer,
             tickets,
             audit_signer,
-            exchange: Exchange::new().map_err(CoreError::Http)?,
+            exchange: Exchange::new()?,
             config,
+            outward: notify::outward::client()?,
             requests_changed: watch::Sender::new(()),
         }))
     }

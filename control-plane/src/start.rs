@@ -3,7 +3,7 @@
 use crate::{
     config::Config,
     core::{Core, CoreError},
-    grants, http, requests, rpc,
+    grants, http, notify, requests, rpc,
     store::StoreError,
 };
 use postern_types::time::Micros;
@@ -67,6 +67,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let mut tasks = JoinSet::new();
     tasks.spawn(http::serve(bound, Arc::clone(&core), stop.clone()));
     tasks.spawn(expire(Arc::clone(&core), stop.clone()));
+    tasks.spawn(notify::run(Arc::clone(&core), stop.clone()));
     tracing::info!(http = %http_addr, grpc = %grpc_addr, "the control plane is up");
     Ok(Running { core, http_addr, grpc_addr, stop, tasks, rpc })
 }

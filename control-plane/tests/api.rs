@@ -40,13 +40,20 @@ async fn api() -> Api {
 }
 
 impl Api {
-    /// One call on a connection of its own, in plain HTTP/1.1: status and body.
+    /// One call with a token, if it is not empty: status and body.
     async fn call(&self, method: &str, path: &str, token: &str, body: Option<Value>) -> (u16, Value) {
+        let authorization = format!("authorization: Bearer postern_{token}");
+        let headers: &[&str] = if token.is_empty() { &[] } else { &[&authorization] };
+        let (status, _, body) = self.send(method, path, headers, body).await;
+        (status, body)
+    }
+
+    /// One call on a connection of its own, in plain HTTP/1.1: status, head and body.
+    async fn send(&self, method: &str, path: &str, headers: &[&str], body: Option<Value>) -> (u16, String, Value) {
         let body = body.map(|body| body.to_string()).unwrap_or_default();
-        let authorization =
-            if token.is_empty() { String::new() } else { format!("authorization: Bearer postern_{token}\r\n") };
+        let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{authorization}content-length: {}\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}content-length: {}\r\n\r\n",
             body.len()
         );
         let mut stream = TcpStream::connect(self.running.http_addr).await.unwrap();
@@ -56,7 +63,7 @@ impl Api {
         stream.read_to_string(&mut answer).await.unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, serde_json::from_str(body).unwrap_or_else(|_| json!(body)))
+        (status, head.to_owned(), serde_json::from_str(body).unwrap_or_else(|_| json!(body)))
     }
 }
 
@@ -240,4 +247,73 @@ async fn the_first_admin_is_made_once() {
         postern_control_plane::identity::authenticate(&running.core.store, &token, now).await.unwrap().unwrap();
     assert!(caller.actor.admin);
     running.shutdown().await;
+}
+
+/// What the console's own pages send, and what other pages would: each header is needed or forged by turns.
+const CONSOLE: &str = "x-postern-console: 1";
+const OWN: &str = "origin: http://x";
+
+#[tokio::test]
+async fn a_browser_has_a_cookie_in_place_of_a_token() {
+    let api = api().await;
+    let session = "/api/v1/web/session";
+    let token = |name: &str| Some(json!({ "token": format!("postern_{name}") }));
+    let (status, _, body) = api.send("POST", session, &[CONSOLE, OWN], token("nobody")).await;
+    assert_eq!((status, &body["error"]["code"]), (401, &json!("unauthenticated")));
+    let (status, head, me) = api.send("POST", session, &[CONSOLE, OWN], token("admin")).await;
+    assert_eq!((status, &me["name"]), (200, &json!("admin")));
+    let cookie = head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
+    assert!(cookie.contains("; HttpOnly; SameSite=Strict; ") && cookie.contains("Path=/"), "{cookie}");
+    let cookie = format!("cookie: a=b; {}", cookie.split(';').next().unwrap());
+
+    let (status, _, me) = api.send("GET", "/api/v1/whoami", &[&cookie], None).await;
+    assert_eq!((status, &me["name"]), (200, &json!("admin")));
+    let (status, _, _) = api.send("GET", "/api/v1/whoami", &["cookie: postern=posternweb_x"], None).await;
+    assert_eq!(status, 401);
+
+    // It is worth nothing in calls that another site makes, and without the cookie the headers are worth nothing.
+    let group = || Some(json!({ "name": "made" }));
+    for (headers, expected) in [
+        (&[cookie.as_str(), CONSOLE, OWN][..], 200),
+        (&[&cookie, CONSOLE, OWN, "sec-fetch-site: same-origin"], 200),
+        (&[&cookie], 403),
+        (&[&cookie, OWN], 403),
+        (&[&cookie, CONSOLE], 403),
+        (&[&cookie, CONSOLE, "origin: http://x.evil"], 403),
+        (&[&cookie, CONSOLE, "origin: https://x"], 403),
+        (&[&cookie, CONSOLE, "origin: null"], 403),
+        (&[&cookie, CONSOLE, OWN, "sec-fetch-site: same-site"], 403),
+        (&[&cookie, CONSOLE, OWN, "sec-fetch-site: cross-site"], 403),
+        (&[CONSOLE, OWN], 401),
+    ] {
+        let (status, _, body) = api.send("POST", "/api/v1/groups", headers, group()).await;
+        assert_eq!(status, expected, "{headers:?}: {body}");
+    }
+    let (status, _, _) = api.send("GET", "/api/v1/whoami", &[&cookie, "sec-fetch-site: cross-site"], None).await;
+    assert_eq!(status, 403);
+    // Nor can another site make somebody sign in.
+    let (status, _, _) = api.send("POST", session, &[CONSOLE, "origin: http://evil"], token("admin")).await;
+    assert_eq!(status, 403);
+
+    let (status, head, _) = api.send("DELETE", session, &[&cookie, CONSOLE, OWN], None).await;
+    assert!(status == 204 && head.contains("Max-Age=0"), "{head}");
+    let (status, _, _) = api.send("GET", "/api/v1/whoami", &[&cookie], None).await;
+    assert_eq!(status, 401);
+    let (_, events) = api.call("GET", "/api/v1/audit/events?type=control&action=web.", "admin", None).await;
+    let actions: Vec<_> = events.as_array().unwrap().iter().map(|event| event["action"].as_str().unwrap()).collect();
+    assert_eq!(actions, ["web.logout", "web.login"]);
+}
+
+#[tokio::test]
+async fn the_console_is_served_under_a_strict_policy() {
+    let api = api().await;
+    let (status, head, _) = api.send("GET", "/", &[], None).await;
+    assert_eq!(status, 200);
+    assert!(head.contains("require-trusted-types-for 'script'") && !head.contains("unsafe"), "{head}");
+    for path in ["/api/v1/none", "/assets/none.js"] {
+        let (status, _, body) = api.send("GET", path, &[], None).await;
+        assert_eq!((status, &body["error"]["code"]), (404, &json!("not_found")), "{path}");
+    }
+    let (status, _, _) = api.send("POST", "/inbox", &[], None).await;
+    assert_eq!(status, 404);
 }

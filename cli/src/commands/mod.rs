@@ -12,6 +12,7 @@ pub mod fleet;
 pub mod grants;
 pub mod join_token;
 pub mod login;
+pub mod notifications;
 pub mod policy;
 pub mod policy_replay;
 pub mod policy_test;

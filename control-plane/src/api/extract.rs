@@ -1,5 +1,6 @@
 //! What handlers take and give: callers, bodies, queries, failures.
 
+use super::web;
 use crate::{Core, identity, identity::Caller, problem::Problem};
 use axum::{
     Json,
@@ -71,7 +72,8 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// Every handler that takes a [`Caller`] is for those who have a token, and for nobody else.
+/// Every handler that takes a [`Caller`] is for those who have a token, or a browser's session in its place, and for
+/// nobody else.
 impl FromRequestParts<Arc<Core>> for Caller {
     type Rejection = Failure;
 
@@ -80,12 +82,17 @@ impl FromRequestParts<Arc<Core>> for Caller {
         let bearer = header
             .and_then(|header| header.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-        let Some((_, bearer)) = bearer else {
+        if let Some((_, bearer)) = bearer {
+            let bearer = SecretString::from(bearer.trim().to_owned());
+            let caller = identity::authenticate(&core.store, &bearer, Micros::now()).await?;
+            return caller.ok_or_else(|| Problem::unauthenticated("the token is unknown, expired or revoked").into());
+        }
+        let Some(cookie) = web::cookie(&parts.headers, &core.config) else {
             return Err(Problem::unauthenticated("this needs a token").into());
         };
-        let bearer = SecretString::from(bearer.trim().to_owned());
-        let caller = identity::authenticate(&core.store, &bearer, Micros::now()).await?;
-        caller.ok_or_else(|| Problem::unauthenticated("the token is unknown, expired or revoked").into())
+        web::require_console(parts, &core.config)?;
+        let caller = identity::web::authenticate(&core.store, &cookie, Micros::now()).await?;
+        caller.ok_or_else(|| Problem::unauthenticated("the browser's session is over; sign in again").into())
     }
 }
 

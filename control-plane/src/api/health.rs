@@ -1,4 +1,4 @@
-//! What is not for callers of the API: probes, metrics, and the page at `/`.
+//! What is not for callers of the API: probes, metrics, and what is not there.
 
 use super::extract::{Failure, chain};
 use crate::{Core, problem::Problem};
@@ -6,19 +6,13 @@ use axum::{
     Router,
     extract::State,
     http::{StatusCode, header::CONTENT_TYPE},
-    response::{Html, IntoResponse},
+    response::IntoResponse,
     routing::get,
 };
 use std::sync::Arc;
 
-/// The page at `/` while there is no console.
-const PAGE: &str = "<!doctype html><meta charset=\"utf-8\"><title>Postern</title>\
-    <h1>Postern</h1><p>The console is not built. Use the command <code>postern</code>, or the API: \
-    <a href=\"/api/v1/openapi.json\">/api/v1/openapi.json</a>.</p>";
-
 pub(super) fn routes() -> Router<Arc<Core>> {
     Router::new()
-        .route("/", get(|| async { Html(PAGE) }))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
@@ -45,6 +39,6 @@ async fn metrics(State(core): State<Arc<Core>>) -> impl IntoResponse {
     }
 }
 
-pub(super) async fn not_found(uri: axum::http::Uri) -> Failure {
+pub(super) fn not_found(uri: &axum::http::Uri) -> Failure {
     Problem::not_found("resource", uri.path()).hint("the API is described at /api/v1/openapi.json").into()
 }

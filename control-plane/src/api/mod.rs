@@ -3,17 +3,20 @@
 
 mod access;
 mod audit;
+mod console;
 mod credentials;
 mod documents;
 mod extract;
 mod fleet;
 mod health;
+mod notifications;
 mod oauth;
 mod policies;
 mod principals;
 mod scan;
 mod sessions;
 mod tokens;
+mod web;
 
 pub(crate) use extract::chain;
 
@@ -50,7 +53,7 @@ pub fn router(core: Arc<Core>) -> Router {
         async move { axum::Json(document.as_ref().clone()) }
     });
     let no_store =
-        SetResponseHeaderLayer::overriding(axum::http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        SetResponseHeaderLayer::if_not_present(axum::http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let no_sniff = SetResponseHeaderLayer::overriding(
         axum::http::header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
@@ -60,7 +63,7 @@ pub fn router(core: Arc<Core>) -> Router {
         .route(&format!("{PREFIX}{OPENAPI_PATH}"), serve_document)
         .merge(health::routes())
         .merge(oauth::routes())
-        .fallback(health::not_found)
+        .fallback(console::serve)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(no_store)
         .layer(no_sniff)
@@ -76,6 +79,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 fn parts() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
     let api = OpenApiRouter::new()
         .routes(routes!(principals::whoami))
+        .routes(routes!(web::begin, web::end))
         .routes(routes!(access::connections))
         .routes(routes!(policies::freeze))
         .routes(routes!(policies::unfreeze))
@@ -109,10 +113,22 @@ fn parts() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
         .routes(routes!(fleet::connectors))
         .routes(routes!(fleet::gateways))
         .routes(routes!(fleet::revoke_connector))
-        .routes(routes!(fleet::revoke_gateway));
+        .routes(routes!(fleet::revoke_gateway))
+        .routes(routes!(notifications::list))
+        .routes(routes!(notifications::enable))
+        .routes(routes!(notifications::deliveries))
+        .routes(routes!(notifications::retry));
     let (router, mut document) = OpenApiRouter::with_openapi(Document::openapi()).nest(PREFIX, api).split_for_parts();
     let scheme = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
     document.components.get_or_insert_default().add_security_scheme("token", scheme);
+    // They would be the handlers' names, of which several are the same; paths name operations well enough.
+    for item in document.paths.paths.values_mut() {
+        for operation in [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete] {
+            if let Some(operation) = operation {
+                operation.operation_id = None;
+            }
+        }
+    }
     (router, document)
 }
 
@@ -123,6 +139,7 @@ mod tests {
         let document = serde_json::to_value(super::openapi()).unwrap();
         for path in [
             "whoami",
+            "web/session",
             "connections",
             "requests",
             "requests/{id}",
@@ -157,6 +174,10 @@ mod tests {
             "connections/{name}/scan",
             "connections/{name}/credentials",
             "connections/{name}/credentials/{login}",
+            "notifications",
+            "notifications/{name}/enable",
+            "notification-deliveries",
+            "notification-deliveries/{id}/retry",
         ] {
             assert!(document["paths"][format!("/api/v1/{path}")].is_object(), "{path}");
         }

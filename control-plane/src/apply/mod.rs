@@ -8,6 +8,7 @@ mod check;
 mod connection;
 mod diff;
 mod issuer;
+mod notification;
 pub(crate) mod policies;
 mod principal;
 
@@ -25,7 +26,7 @@ use postern_types::time::Micros;
 use serde_json::{Map, Value, json};
 
 /// What documents are.
-const KINDS: [&str; 6] = ["User", "Agent", "Group", "Issuer", "Connection", "Policy"];
+const KINDS: [&str; 7] = ["User", "Agent", "Group", "Issuer", "Connection", "Policy", "Notification"];
 
 /// The most documents, and the most files of policies, of one call.
 const MAX_DOCUMENTS: usize = 1000;
@@ -124,6 +125,7 @@ impl Run<'_> {
             "User" | "Agent" => self.principal(kind, &name, fields, delete).await?,
             "Group" => self.group(&name, fields, delete).await?,
             "Issuer" => self.issuer(&name, fields, delete).await?,
+            "Notification" => self.notification(&name, fields, delete).await?,
             _ => self.connection(&name, fields, delete).await?,
         };
         self.record(difference, json!({})).await

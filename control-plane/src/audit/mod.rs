@@ -5,7 +5,10 @@
 
 pub mod search;
 
-use crate::store::{self, Store, StoreError, Tx};
+use crate::{
+    notify,
+    store::{self, Store, StoreError, Tx},
+};
 use postern_api::identity::{PrincipalKind, PrincipalRef};
 use postern_audit::segment;
 use postern_proto::v1::{self, AuditRecord, ControlEvent, Usage, audit_record::Record};
@@ -51,12 +54,13 @@ pub fn principal(principal: &PrincipalRef) -> v1::Principal {
     v1::Principal { kind: kind.into(), id: principal.id.to_string(), name: principal.name.clone() }
 }
 
-/// Records an event in the transaction that makes it happen.
+/// Records an event in the transaction that makes it happen, and queues what people are told of it.
 ///
 /// # Errors
 /// When the store fails; the transaction is then to be given up.
 pub async fn append_control(tx: &mut Tx, event: impl Into<ControlEvent>) -> Result<(), StoreError> {
     let event = event.into();
+    notify::queue(tx, &event).await?;
     let at = Micros(event.at_us);
     let record = AuditRecord { record: Some(Record::Control(event)) };
     let payload = segment::encode(&[record]).map_err(StoreError::Audit)?;

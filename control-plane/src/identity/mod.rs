@@ -1,4 +1,5 @@
-//! Who acts. A caller comes with a bearer token; what kind of token it is, is decided here and nowhere else.
+//! Who acts. A caller comes with a bearer token; what kind of token it is, is decided here and nowhere else. A browser
+//! comes with a cookie in a token's place ([`web`]).
 //!
 //! There are Postern's own API tokens ([`tokens`]), for which machines exchange those of their platform ([`issuers`]). A
 //! further source is one more in [`authenticate`]: it gives the same [`Caller`], whose principal has a row in the store.
@@ -7,6 +8,7 @@ pub mod directory;
 pub mod issuers;
 pub mod scram;
 pub mod tokens;
+pub mod web;
 
 use crate::store::{Store, StoreError};
 use postern_api::identity::{PrincipalRef, Whoami, WhoamiToken};

@@ -42,6 +42,11 @@ pub(super) async fn authenticate(
     let Some(token) = tokens::by_fingerprint(&mut tx, &token::fingerprint(bearer)).await? else {
         return Ok(None);
     };
+    caller(store, tx, token, now).await
+}
+
+/// Who comes with this token, which is not revoked; none when it is expired or its principal disabled.
+pub(super) async fn caller(store: &Store, mut tx: Tx, token: Token, now: Micros) -> Result<Option<Caller>, StoreError> {
     if token.expires_at.is_some_and(|end| now >= end) {
         return Ok(None);
     }

@@ -21,6 +21,8 @@ migrations! {
     3 "0003_credentials",
     4 "0004_policies",
     5 "0005_budgets",
+    8 "0008_notifications",
+    9 "0009_web_sessions",
     10 "0010_issuers",
 }
 

@@ -15,11 +15,13 @@ pub mod issuers;
 pub mod join_tokens;
 pub mod kv;
 mod migrations;
+pub mod notifications;
 pub mod policies;
 pub mod principals;
 pub mod sessions;
 pub mod sql;
 pub mod tokens;
+pub mod web_sessions;
 
 pub use sql::{Row, Tx, Value};
 

@@ -68,7 +68,7 @@ macro_rules! value_from_id {
 }
 
 value_from_id! {
-    PrincipalId RequestId GrantId CredentialId SessionId TokenId ConnectorId GatewayId JoinTokenId SegmentId
+    PrincipalId RequestId GrantId CredentialId SessionId TokenId ConnectorId GatewayId JoinTokenId SegmentId DeliveryId
 }
 
 /// A row of a result.

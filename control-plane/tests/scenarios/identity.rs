@@ -5,7 +5,11 @@ use postern_api::{
     error::ErrorCode,
     identity::{CreateToken, PrincipalKind, PrincipalName},
 };
-use postern_control_plane::{identity, identity::tokens, store::Store};
+use postern_control_plane::{
+    identity,
+    identity::{tokens, web},
+    store::Store,
+};
 use secrecy::SecretString;
 
 pub async fn tokens_come_and_go(store: &Store) {
@@ -50,4 +54,38 @@ pub async fn founders_are_made_once(store: &Store) {
     // An agent is no admin, whatever it is founded as.
     let agent = crate::support::principal(store, PrincipalKind::Agent, "admin", &[], true).await;
     assert!(!agent.admin && !agent.auditor && agent.principal.id != cast.admin.principal.id);
+}
+
+pub async fn browsers_sessions_end(store: &Store) {
+    let cast = world(store).await;
+    let of_dba = SecretString::from("postern_user_dba");
+    let none = web::begin(store, &SecretString::from("postern_guess"), START).await.unwrap_err();
+    assert_eq!(told(none).code, ErrorCode::Unauthenticated);
+    let (caller, cookie) = web::begin(store, &of_dba, START).await.unwrap();
+    assert_eq!(caller.actor, cast.dba);
+    let who = async |seconds| {
+        let caller = web::authenticate(store, &cookie, at(seconds)).await.unwrap();
+        caller.map(|caller| caller.actor)
+    };
+    // The one is no good in the place of the other.
+    assert!(web::authenticate(store, &of_dba, START).await.unwrap().is_none());
+    assert!(identity::authenticate(store, &cookie, START).await.unwrap().is_none());
+    // Each use within the hour keeps it, for half a day at most.
+    let idle = web::IDLE.as_secs();
+    assert_eq!(who(idle - 1).await.as_ref(), Some(&cast.dba));
+    assert_eq!(who(2 * idle - 2).await.as_ref(), Some(&cast.dba));
+    assert_eq!(who(3 * idle).await, None);
+    for hour in 2..12 {
+        assert_eq!(who(hour * idle - hour).await.as_ref(), Some(&cast.dba), "{hour}");
+    }
+    assert_eq!(who(web::LONGEST.as_secs()).await, None);
+
+    // Signing out ends it, and so does the end of its token.
+    let (caller, cookie) = web::begin(store, &of_dba, START).await.unwrap();
+    web::end(store, &caller, &cookie, at(1)).await.unwrap();
+    assert!(web::authenticate(store, &cookie, at(1)).await.unwrap().is_none());
+    let (caller, cookie) = web::begin(store, &of_dba, START).await.unwrap();
+    assert!(web::authenticate(store, &cookie, at(1)).await.unwrap().is_some());
+    tokens::delete(store, &cast.dba, &caller.token.id, at(2)).await.unwrap();
+    assert!(web::authenticate(store, &cookie, at(2)).await.unwrap().is_none());
 }

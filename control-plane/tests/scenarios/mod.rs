@@ -6,4 +6,5 @@ pub mod credentials;
 pub mod documents;
 pub mod grants;
 pub mod identity;
+pub mod notifications;
 pub mod policies;

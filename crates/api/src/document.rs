@@ -65,7 +65,7 @@ pub struct Changes {
 pub struct Change {
     /// What becomes of it.
     pub action: ChangeAction,
-    /// `Connection`, `User`, `Agent`, `Group` or `Policy`.
+    /// `Connection`, `User`, `Agent`, `Group`, `Policy` or `Notification`.
     pub kind: String,
     /// Its name.
     pub name: String,

@@ -4,7 +4,7 @@
 //! In reading order: [`error`] (what every failure looks like), [`identity`] (who acts: whoami, users, agents,
 //! groups, tokens), [`access`] (connections, requests, grants, credentials), [`quorum`] (whose consent is needed), [`session`], [`audit`],
 //! [`document`] (the files that `plan` and `apply` take), [`policy`] (policies, freezes), [`scan`] (proposed tags), [`database`] (passwords for connectors), [`fleet`]
-//! (connectors, gateways, join tokens).
+//! (connectors, gateways, join tokens), [`notification`] (who is told what), [`web`] (a browser's session).
 //!
 //! Lists are bare arrays, newest first. Times are RFC 3339 in UTC; durations are written `10m`, `1h30m`. All
 //! paths begin with [`PREFIX`].
@@ -17,10 +17,12 @@ pub mod error;
 pub mod fleet;
 pub mod identity;
 pub mod issuer;
+pub mod notification;
 pub mod policy;
 pub mod quorum;
 pub mod scan;
 pub mod session;
+pub mod web;
 
 /// What the path of each resource begins with.
 pub const PREFIX: &str = "/api/v1";

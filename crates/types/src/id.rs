@@ -93,6 +93,7 @@ id!(/** An API token, not its secret. */ TokenId, "tok", "a token's id");
 id!(/** A connector's identity. */ ConnectorId, "con", "a connector's id");
 id!(/** A gateway's identity. */ GatewayId, "gwy", "a gateway's id");
 id!(/** A join token, not its secret. */ JoinTokenId, "jtk", "a join token's id");
+id!(/** One message to one receiver of notifications. */ DeliveryId, "ntf", "a delivery's id");
 id!(/** A segment of an outbox. */ SegmentId, "seg", "a segment's id");
 
 #[cfg(test)]

@@ -17,6 +17,13 @@ impl Micros {
         Self(self.0.saturating_add(micros))
     }
 
+    /// This long before `self`, saturating.
+    #[must_use]
+    pub fn minus(self, duration: Duration) -> Self {
+        let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_sub(micros))
+    }
+
     /// From `earlier` until `self`; zero when `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {

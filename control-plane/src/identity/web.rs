@@ -1,0 +1,89 @@
+//! Browsers' sessions. A person gives an API token once and gets a cookie in its place, so that no secret is within
+//! the reach of a page's scripts. The session ends with its token, and by its own time-outs before.
+
+use super::{Caller, tokens};
+use crate::{
+    audit::{self, Event},
+    problem::Problem,
+    store::{Store, StoreError, tokens as token_rows, web_sessions},
+};
+use postern_types::{time::Micros, token};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+use std::time::Duration;
+
+/// What a cookie's value begins with, so that scanners for leaked secrets know it.
+const PREFIX: &str = "posternweb_";
+
+/// A session that is not used for so long is over.
+pub const IDLE: Duration = Duration::from_secs(3600);
+
+/// A session is over after so long, however much it is used.
+pub const LONGEST: Duration = Duration::from_secs(12 * 3600);
+
+/// How exact `last_used_at` is: a write for each call would cost more than it says.
+const TOUCH_EVERY: Duration = Duration::from_secs(60);
+
+/// The longest cookie that is looked up.
+const MAX_COOKIE_BYTES: usize = 128;
+
+/// Begins a session for whoever has this API token; gives the cookie's value.
+///
+/// # Errors
+/// When the token is unknown, expired or revoked.
+pub async fn begin(store: &Store, bearer: &SecretString, now: Micros) -> Result<(Caller, SecretString), Problem> {
+    let caller = tokens::authenticate(store, bearer, now).await?.ok_or_else(|| {
+        Problem::unauthenticated("the token is unknown, expired or revoked").hint(
+            "paste a token as `postern tokens create` or your admin gave it; `postern dev env admin` shows the demo's",
+        )
+    })?;
+    let secret = token::generate(PREFIX).map_err(Problem::fault)?;
+    let mut tx = store.begin().await?;
+    web_sessions::remove_begun_before(&mut tx, now.minus(LONGEST)).await?;
+    web_sessions::insert(&mut tx, &token::fingerprint(&secret), &caller.token.id, now).await?;
+    let event = Event::new(now, "web.login", Some(&caller.actor.principal), caller.token.id.as_str(), &json!({}));
+    audit::append_control(&mut tx, event).await?;
+    tx.commit().await?;
+    Ok((caller, secret))
+}
+
+/// Who comes with this cookie; none when the session or its token is over.
+///
+/// # Errors
+/// When the store fails.
+pub async fn authenticate(store: &Store, cookie: &SecretString, now: Micros) -> Result<Option<Caller>, StoreError> {
+    if cookie.expose_secret().len() > MAX_COOKIE_BYTES {
+        return Ok(None);
+    }
+    let fingerprint = token::fingerprint(cookie);
+    let mut tx = store.read().await?;
+    let Some(session) = web_sessions::by_fingerprint(&mut tx, &fingerprint).await? else {
+        return Ok(None);
+    };
+    if now.since(session.created_at) >= LONGEST || now.since(session.last_used_at) >= IDLE {
+        return Ok(None);
+    }
+    let Some(token) = token_rows::by_id(&mut tx, &session.token_id).await? else {
+        return Ok(None);
+    };
+    let caller = tokens::caller(store, tx, token, now).await?;
+    if caller.is_some() && now.since(session.last_used_at) >= TOUCH_EVERY {
+        let mut tx = store.begin().await?;
+        web_sessions::touch(&mut tx, &fingerprint, now).await?;
+        tx.commit().await?;
+    }
+    Ok(caller)
+}
+
+/// Ends the session of this cookie.
+///
+/// # Errors
+/// When the store fails.
+pub async fn end(store: &Store, caller: &Caller, cookie: &SecretString, now: Micros) -> Result<(), StoreError> {
+    let mut tx = store.begin().await?;
+    if web_sessions::remove(&mut tx, &token::fingerprint(cookie)).await? {
+        let event = Event::new(now, "web.logout", Some(&caller.actor.principal), caller.token.id.as_str(), &json!({}));
+        audit::append_control(&mut tx, event).await?;
+    }
+    tx.commit().await
+}

@@ -1,0 +1,121 @@
+import { useMutation, useQueryClient } from "@tanstack/react-query";
+import { useNavigate } from "@tanstack/react-router";
+import { useState, type ReactNode, type SyntheticEvent } from "react";
+import { api, ask, problemOf } from "../../api/client";
+import type { Connection, ConnectionRole, Whoami } from "../../api/types";
+import { Chips } from "../../ui/Chips";
+import { choices as durations, spelled } from "../../ui/duration";
+import { Field } from "../../ui/Field";
+import { ProblemNotice } from "../../ui/Notice";
+import { toast } from "../../ui/toasts";
+
+interface Props {
+  me: Whoami;
+  choices: [Connection, ConnectionRole][];
+  connection: Connection;
+  role: ConnectionRole;
+}
+
+export function AskForm({ me, choices, connection, role }: Props): ReactNode {
+  const client = useQueryClient();
+  const navigate = useNavigate({ from: "/ask" });
+  const options = durations(role.max_duration);
+  const [duration, setDuration] = useState(options.includes("30m") ? "30m" : (options[0] ?? role.max_duration));
+  const [reason, setReason] = useState("");
+  const [ticket, setTicket] = useState("");
+  const [behalf, setBehalf] = useState("");
+  const send = useMutation({
+    mutationFn: () =>
+      ask(
+        api.POST("/api/v1/requests", {
+          body: {
+            connection: connection.name,
+            role: role.name,
+            duration,
+            reason: reason.trim(),
+            ...(ticket.trim() && { ticket: ticket.trim() }),
+            ...(behalf.trim() && { on_behalf_of: behalf.trim() }),
+          },
+        }),
+      ),
+    onSuccess: async (request) => {
+      toast({
+        tone: "good",
+        title: request.status === "approved" ? "Approved at once: it is open." : "Sent. It opens here once it is approved.",
+      });
+      setReason("");
+      setTicket("");
+      await Promise.all([client.invalidateQueries({ queryKey: ["requests"] }), client.invalidateQueries({ queryKey: ["grants"] })]);
+    },
+  });
+  const wrong = send.error ? problemOf(send.error) : null;
+  const about = (field: string): string | null => (wrong?.field === field ? wrong.message : null);
+  const submit = (event: SyntheticEvent): void => {
+    event.preventDefault();
+    if (reason.trim()) send.mutate();
+  };
+  return (
+    <form className="card" onSubmit={submit}>
+      <Field label="Access to">
+        {(field) => (
+          <select
+            {...field}
+            value={JSON.stringify([connection.name, role.name])}
+            onChange={(event) => {
+              const [connection, role] = JSON.parse(event.target.value) as [string, string];
+              void navigate({ search: { connection, role }, replace: true });
+            }}
+          >
+            {choices.map(([one, its]) => (
+              <option key={`${one.name}/${its.name}`} value={JSON.stringify([one.name, its.name])}>
+                {one.name} · {its.name} ({its.read_only ? "only reads" : "can change data"})
+              </option>
+            ))}
+          </select>
+        )}
+      </Field>
+      <div className="field">
+        <span className="label">For how long</span>
+        <Chips label="For how long" value={duration} options={options.map((value) => ({ value, label: spelled(value) }))} onChange={setDuration} />
+        {about("duration") && <p className="error">{about("duration")}</p>}
+      </div>
+      <Field label="Why" hint="Whoever decides reads this; say what you want to find out or change." error={about("reason")}>
+        {(field) => <textarea {...field} rows={3} maxLength={1000} required value={reason} onChange={(event) => setReason(event.target.value)} />}
+      </Field>
+      <Field label="Ticket, if there is one" error={about("ticket")}>
+        {(field) => <input {...field} value={ticket} maxLength={200} onChange={(event) => setTicket(event.target.value)} />}
+      </Field>
+      {me.kind === "agent" && (
+        <Field label="On behalf of" hint="The name of the user for whom you act, if there is one." error={about("on_behalf_of")}>
+          {(field) => <input {...field} value={behalf} onChange={(event) => setBehalf(event.target.value)} />}
+        </Field>
+      )}
+      <Outlook connection={connection} role={role} />
+      {wrong && !["duration", "reason", "ticket", "on_behalf_of"].includes(wrong.field ?? "") && <ProblemNotice error={wrong} />}
+      <div className="buttons">
+        <button type="submit" className="primary big" disabled={send.isPending || !reason.trim()}>
+          {send.isPending ? "Sending…" : role.approval === "auto" ? "Get access" : "Ask"}
+        </button>
+      </div>
+    </form>
+  );
+}
+
+/** What will become of it, before it is sent. */
+function Outlook({ connection, role }: { connection: Connection; role: ConnectionRole }): ReactNode {
+  return (
+    <div className="notice" role="status">
+      {role.approval === "auto" ? (
+        <p>
+          It will be <strong>approved at once</strong>, by rule.
+        </p>
+      ) : (
+        <p>
+          It needs somebody of <strong>{role.reviewers.length > 0 ? role.reviewers.join(" or ") : "the admins"}</strong> to approve it.
+        </p>
+      )}
+      {connection.freeze && !role.read_only && <p>The connection is frozen: nothing can be changed there at the moment.</p>}
+      {connection.status !== "up" && <p>It cannot be reached at the moment{connection.problem ? `: ${connection.problem}` : ""}.</p>}
+    </div>
+  );
+}

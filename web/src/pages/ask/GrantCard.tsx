@@ -1,0 +1,74 @@
+import { useMutation, useQueryClient } from "@tanstack/react-query";
+import { useState, type ReactNode } from "react";
+import { api, ask, type Schemas } from "../../api/client";
+import type { Grant } from "../../api/types";
+import { ProblemNotice } from "../../ui/Notice";
+import { Text } from "../../ui/Text";
+import { Countdown } from "../../ui/Time";
+import { toast } from "../../ui/toasts";
+import { Connect } from "./Connect";
+
+export function GrantCard({ grant }: { grant: Grant }): ReactNode {
+  const client = useQueryClient();
+  const [connecting, setConnecting] = useState(false);
+  const revoke = useMutation({
+    mutationFn: () => ask(api.POST("/api/v1/grants/{id}/revoke", { params: { path: { id: grant.id } }, body: {} })),
+    onSuccess: async () => {
+      toast({ tone: "good", title: "It is over. Its sessions have ended." });
+      await client.invalidateQueries({ queryKey: ["grants"] });
+    },
+  });
+  return (
+    <article className="card grant">
+      <header>
+        <h3 className="lead">
+          {grant.role} on {grant.connection}
+        </h3>
+        <span className="left">
+          <Countdown until={grant.expires_at} /> left
+        </span>
+      </header>
+      <p className="muted">
+        <Text>{grant.reason}</Text>
+      </p>
+      {grant.budget && <Budget budget={grant.budget} />}
+      {revoke.error && <ProblemNotice error={revoke.error} />}
+      <div className="buttons">
+        <button type="button" onClick={() => revoke.mutate()} disabled={revoke.isPending}>
+          I am done
+        </button>
+        <button type="button" className="primary" onClick={() => setConnecting(true)}>
+          Connect…
+        </button>
+      </div>
+      {connecting && <Connect grant={grant} onClose={() => setConnecting(false)} />}
+    </article>
+  );
+}
+
+const ACCOUNTS = [
+  ["statements", "Statements"],
+  ["rows_read", "Rows read"],
+  ["rows_written", "Rows written"],
+  ["bytes_out", "Bytes"],
+] as const;
+
+function Budget({ budget }: { budget: Schemas["GrantBudget"] }): ReactNode {
+  return (
+    <ul className="budget">
+      {ACCOUNTS.map(([key, label]) => {
+        const account = budget[key];
+        return (
+          account && (
+            <li key={key}>
+              <span>
+                {label}: {account.left.toLocaleString()} of {account.total.toLocaleString()} left
+              </span>
+              <progress aria-label={`${label} used`} max={account.total} value={account.used} />
+            </li>
+          )
+        );
+      })}
+    </ul>
+  );
+}

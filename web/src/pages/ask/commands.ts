@@ -1,0 +1,40 @@
+import type { Credential } from "../../api/types";
+
+/** The file in which the root certificate is expected, where the gateway's is not a public one. */
+export const ROOT_FILE = "postern-root.pem";
+
+export interface Command {
+  value: string;
+  label: string;
+  text: string;
+}
+
+/** How to connect, for the usual clients. */
+export function commands(credential: Credential): Command[] {
+  const { user, secret, host, port, database, sslmode } = credential;
+  const root = credential.root_certificate_pem ? ROOT_FILE : null;
+  const at = `${host.includes(":") ? `[${host}]` : host}:${port}`;
+  const query = new URLSearchParams({ sslmode, ...(root && { sslrootcert: root }) }).toString();
+  const name = encodeURIComponent(database);
+  const url = `postgresql://${user}:${secret}@${at}/${name}?${query}`;
+  const tls = sslmode === "prefer" ? "" : root ? `, ssl: { ca: readFileSync("${root}") }` : ", ssl: true";
+  return [
+    { value: "psql", label: "psql", text: `psql '${url}'` },
+    { value: "url", label: "DATABASE_URL", text: `export DATABASE_URL='${url}'` },
+    {
+      value: "psycopg",
+      label: "psycopg",
+      text: `import psycopg\n\nconnection = psycopg.connect("${url}")`,
+    },
+    {
+      value: "jdbc",
+      label: "JDBC",
+      text: `jdbc:postgresql://${at}/${name}?user=${user}&password=${secret}&${query}`,
+    },
+    {
+      value: "node",
+      label: "node",
+      text: `import pg from "pg";${root && tls ? '\nimport { readFileSync } from "node:fs";' : ""}\n\nconst client = new pg.Client({ host: "${host}", port: ${port}, user: "${user}", password: "${secret}", database: ${JSON.stringify(database)}${tls} });\nawait client.connect();`,
+    },
+  ];
+}

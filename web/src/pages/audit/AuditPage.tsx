@@ -1,0 +1,84 @@
+import { keepPreviousData, useQuery } from "@tanstack/react-query";
+import { useNavigate, useSearch } from "@tanstack/react-router";
+import { useState, type ReactNode } from "react";
+import { api, ask } from "../../api/client";
+import { Icon } from "../../shell/Icon";
+import { useWide } from "../../ui/media";
+import { Empty, Loading, ProblemNotice } from "../../ui/Notice";
+import { EventDetail } from "./EventDetail";
+import { Events } from "./Events";
+import { Filters } from "./Filters";
+import { save, toCsv, toJsonLines, toQuery, type AuditSearch } from "./search";
+
+export function AuditPage(): ReactNode {
+  const search = useSearch({ from: "/audit" });
+  const navigate = useNavigate({ from: "/audit" });
+  const wide = useWide();
+  const { event: chosenId, ...wanted } = search;
+  // A search is itself recorded: it is made once, and again when somebody asks for it.
+  const [asked, setAsked] = useState(0);
+  const found = useQuery({
+    queryKey: ["audit", "search", wanted, asked],
+    queryFn: () => ask(api.GET("/api/v1/audit/events", { params: { query: toQuery(wanted) } })),
+    staleTime: Infinity,
+    refetchOnWindowFocus: false,
+    placeholderData: keepPreviousData,
+  });
+  const events = found.data ?? [];
+  const chosen = events.find((event) => event.id === chosenId) ?? (wide && chosenId === undefined ? events[0] : undefined);
+  const choose = (event: string | undefined): void => {
+    void navigate({ search: { ...wanted, ...(event && { event }) }, replace: wide });
+  };
+  return (
+    <div className={chosen && !wide ? "split open" : "split"}>
+      <section className="list" aria-label="Events">
+        <header>
+          <h1>Audit</h1>
+          <Filters
+            key={JSON.stringify(wanted)}
+            search={wanted}
+            busy={found.isFetching}
+            onSearch={(next: AuditSearch) => {
+              setAsked(asked + 1);
+              void navigate({ search: next });
+            }}
+          />
+        </header>
+        {found.isPending && <Loading what="events" />}
+        {found.error && <ProblemNotice error={found.error} />}
+        {found.data?.length === 0 && (
+          <Empty title="Nothing was found">
+            <p>Events are here within two seconds of what they record. Search for less, for a longer time, or for another type of event.</p>
+          </Empty>
+        )}
+        {events.length > 0 && (
+          <>
+            <Events events={events} chosen={chosen?.id} onChoose={(event) => choose(event.id)} />
+            <footer className="keys muted">
+              <span>The newest {events.length.toLocaleString()}.</span>
+              <button type="button" className="quiet" onClick={() => save("audit.csv", "text/csv", toCsv(events))}>
+                CSV
+              </button>
+              <button type="button" className="quiet" onClick={() => save("audit.jsonl", "application/jsonl", toJsonLines(events))}>
+                JSON Lines
+              </button>
+            </footer>
+          </>
+        )}
+      </section>
+      {chosen && (
+        <section className="detail" aria-label="Event">
+          {!wide && (
+            <>
+              <h1 className="hidden">Audit</h1>
+              <button type="button" className="quiet back" onClick={() => choose(undefined)}>
+                <Icon name="back" /> Audit
+              </button>
+            </>
+          )}
+          <EventDetail key={chosen.id} event={chosen} />
+        </section>
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,86 @@
+import type { Schemas } from "../../api/client";
+
+export type AuditEvent = Schemas["AuditEvent"];
+
+/** What is looked for, as it stands in the address. */
+export interface AuditSearch {
+  type?: "statement" | "session" | "control" | "all";
+  text?: string;
+  principal?: string;
+  connection?: string;
+  session?: string;
+  action?: string;
+  outcome?: string;
+  sqlstate?: string;
+  since?: string;
+  limit?: number;
+  event?: string;
+}
+
+const TEXTS = ["text", "principal", "connection", "session", "action", "outcome", "sqlstate", "since", "event"] as const;
+const TYPES = ["statement", "session", "control", "all"] as const;
+
+export const LIMITS = [100, 1000, 10_000];
+
+/** Whatever somebody has put into the address, as far as it is a search. */
+export function readSearch(search: Record<string, unknown>): AuditSearch {
+  const read: AuditSearch = {};
+  for (const key of TEXTS) {
+    const value = search[key];
+    // Numbers are read as such by the router: a text of digits is a text all the same.
+    if (typeof value === "string" || typeof value === "number") read[key] = String(value);
+  }
+  const type = TYPES.find((one) => one === search["type"]);
+  if (type) read.type = type;
+  const limit = Number(search["limit"]);
+  if (LIMITS.includes(limit)) read.limit = limit;
+  return read;
+}
+
+const HOURS: Record<string, number> = { hour: 1, day: 24, week: 168 };
+
+/** As the API takes it. */
+export function toQuery({ since, limit, ...rest }: Omit<AuditSearch, "event">) {
+  const hours = since ? HOURS[since] : undefined;
+  return {
+    type: "statement" as const,
+    ...rest,
+    limit: limit ?? 100,
+    ...(hours && { since: new Date(Date.now() - hours * 3_600_000).toISOString() }),
+  };
+}
+
+/** One line for what happened. */
+export function summary(event: AuditEvent): string {
+  if (event.type === "statement") return (event.sql ?? "").replace(/\s+/g, " ");
+  return [event.action, event.subject].filter(Boolean).join(" · ");
+}
+
+const COLUMNS = [
+  "at", "type", "principal", "on_behalf_of", "connection", "role", "database_role", "client_address", "session", "seq", "decision",
+  "outcome", "rows", "bytes", "duration_ms", "sqlstate", "action", "subject", "sql",
+] as const;
+
+/** As CSV. A value that a spreadsheet would take for a formula is kept from being one. */
+export function toCsv(events: AuditEvent[]): string {
+  const cell = (value: unknown): string => {
+    const text = typeof value === "string" || typeof value === "number" ? String(value) : "";
+    const plain = typeof value === "string" && /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+    return /[",\r\n]/.test(plain) ? `"${plain.replaceAll('"', '""')}"` : plain;
+  };
+  return [COLUMNS.join(","), ...events.map((event) => COLUMNS.map((column) => cell(event[column])).join(","))].join("\r\n");
+}
+
+export function toJsonLines(events: AuditEvent[]): string {
+  return events.map((event) => JSON.stringify(event)).join("\n");
+}
+
+/** Gives somebody a file, without a call. */
+export function save(name: string, type: string, text: string): void {
+  const url = URL.createObjectURL(new Blob([text], { type }));
+  const link = document.createElement("a");
+  link.href = url;
+  link.download = name;
+  link.click();
+  URL.revokeObjectURL(url);
+}

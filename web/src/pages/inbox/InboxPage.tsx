@@ -1,0 +1,126 @@
+import { useQuery } from "@tanstack/react-query";
+import { useNavigate, useSearch } from "@tanstack/react-router";
+import { useEffect, useRef, useState, type ReactNode } from "react";
+import { whoami } from "../../api/queries";
+import type { Whoami } from "../../api/types";
+import { Icon } from "../../shell/Icon";
+import { Chips } from "../../ui/Chips";
+import { useKeys } from "../../ui/keys";
+import { useWide } from "../../ui/media";
+import { Empty, Loading, ProblemNotice } from "../../ui/Notice";
+import { inbox, type Inbox, type Item } from "./items";
+import { Rows } from "./Rows";
+import { RequestDetail } from "./RequestDetail";
+
+type View = keyof Inbox;
+
+const VIEWS: { value: View; label: string }[] = [
+  { value: "waiting", label: "For me" },
+  { value: "elsewhere", label: "For others" },
+  { value: "decided", label: "Decided" },
+];
+
+export function InboxPage(): ReactNode {
+  const me = useQuery(whoami).data;
+  return me ? <OfMe me={me} /> : null;
+}
+
+function OfMe({ me }: { me: Whoami }): ReactNode {
+  const found = useQuery(inbox(me));
+  const search = useSearch({ from: "/inbox" });
+  const navigate = useNavigate({ from: "/inbox" });
+  const wide = useWide();
+  const [view, setView] = useState<View>("waiting");
+  const list = found.data?.[view] ?? [];
+  const all = found.data ? [...found.data.waiting, ...found.data.elsewhere, ...found.data.decided] : [];
+  // Where there is room, something is always open; what has left the list meanwhile stays, for its outcome to be read.
+  const chosen = all.find((item) => item.id === search.item) ?? (wide && search.item === undefined ? list[0] : undefined);
+  const choose = (item: Item | undefined): void => {
+    void navigate({ search: item ? { item: item.id } : {}, replace: wide });
+  };
+  const move = (by: number): void => {
+    const at = list.findIndex((item) => item.id === chosen?.id);
+    const next = list[at < 0 ? 0 : Math.min(Math.max(at + by, 0), list.length - 1)];
+    if (next) choose(next);
+  };
+  useKeys({ j: () => move(1), k: () => move(-1), ArrowDown: () => move(1), ArrowUp: () => move(-1) });
+  useTitle(found.data?.waiting.length ?? 0);
+
+  if (found.isPending) return <Loading what="the inbox" />;
+  if (!found.data) return <ProblemNotice error={found.error} />;
+  const decided = (item: Item): void => {
+    const at = list.findIndex((one) => one.id === item.id);
+    choose(list[at + 1] ?? list[at - 1]);
+  };
+  return (
+    <div className={chosen && !wide ? "split open" : "split"}>
+      <section className="list" aria-label="Inbox">
+        <header>
+          <h1>Inbox</h1>
+          <Chips
+            label="Which"
+            value={view}
+            options={VIEWS.map((one) => ({ ...one, label: withCount(one.label, one.value, found.data) }))}
+            onChange={(next) => {
+              setView(next as View);
+              choose(undefined);
+            }}
+          />
+        </header>
+        {list.length === 0 ? <Nothing view={view} /> : <Rows items={list} chosen={chosen?.id} onChoose={choose} />}
+        {wide && list.length > 0 && (
+          <p className="keys muted">
+            <kbd>j</kbd> <kbd>k</kbd> move · <kbd>a</kbd> approve · <kbd>d</kbd> deny
+          </p>
+        )}
+      </section>
+      {chosen && (
+        <section className="detail" aria-label="What is asked">
+          {!wide && <h1 className="hidden">Inbox</h1>}
+          {!wide && (
+            <button type="button" className="quiet back" onClick={() => choose(undefined)}>
+              <Icon name="back" /> Inbox
+            </button>
+          )}
+          <RequestDetail key={chosen.id} me={me} request={chosen.request} all={all} onDecided={() => decided(chosen)} />
+        </section>
+      )}
+    </div>
+  );
+}
+
+function withCount(label: string, view: View, found: Inbox): string {
+  const count = found[view].length;
+  return view === "decided" || count === 0 ? label : `${label} ${count}`;
+}
+
+function Nothing({ view }: { view: View }): ReactNode {
+  if (view === "waiting") {
+    return (
+      <Empty title="Nothing waits for you">
+        <p>What you may decide appears here by itself: requests for access, with who asks, why, and for how long.</p>
+      </Empty>
+    );
+  }
+  return (
+    <Empty title={view === "elsewhere" ? "Nothing waits for others" : "Nothing was decided yet"}>
+      <p>
+        {view === "elsewhere"
+          ? "Your own requests are here while others decide, and those that need more reviewers than you."
+          : "Requests that were approved, denied, withdrawn or not answered in time are here."}
+      </p>
+    </Empty>
+  );
+}
+
+/** The number in the tab's title, and a message of the system where the page is not looked at. */
+function useTitle(waiting: number): void {
+  const before = useRef(waiting);
+  useEffect(() => {
+    document.title = waiting > 0 ? `(${waiting}) Inbox · Postern` : "Inbox · Postern";
+    if (waiting > before.current && document.hidden && "Notification" in window && Notification.permission === "granted") {
+      new Notification("Postern", { body: "Somebody waits for your decision.", tag: "postern-inbox" });
+    }
+    before.current = waiting;
+  }, [waiting]);
+}

@@ -1,0 +1,109 @@
+import { useQuery } from "@tanstack/react-query";
+import type { ReactNode } from "react";
+import { connections } from "../../api/queries";
+import type { Request, Whoami } from "../../api/types";
+import { spelled } from "../../ui/duration";
+import { Facts } from "../../ui/Facts";
+import { sentence } from "../../ui/Notice";
+import { Countdown, Time } from "../../ui/Time";
+import { Text } from "../../ui/Text";
+import { Who } from "../../ui/Who";
+import { DecideRequest } from "./DecideRequest";
+import { whyNot, type Item } from "./items";
+import { Recent } from "./Recent";
+import { Status } from "./Status";
+
+interface Props {
+  me: Whoami;
+  request: Request;
+  /** Everything that is known of, for what they asked before. */
+  all: Item[];
+  onDecided: () => void;
+}
+
+export function RequestDetail({ me, request, all, onDecided }: Props): ReactNode {
+  const obstacle = whyNot(me, request);
+  const pending = request.status === "pending";
+  return (
+    <article>
+      <header>
+        <p className="over">
+          <span className="badge">Access</span>
+          {!pending && <Status of={request.status} />}
+          <span className="muted">
+            asked <Time at={request.created_at} />
+          </span>
+        </p>
+        <h2>
+          <Who who={request.requester} behalf={request.on_behalf_of} />
+        </h2>
+        <p className="lead">
+          asks for <strong>{request.role}</strong> on <strong>{request.connection}</strong> for{" "}
+          <strong>{spelled(request.duration)}</strong>
+        </p>
+        <Risk request={request} />
+      </header>
+      <blockquote>
+        <Text>{request.reason}</Text>
+      </blockquote>
+      <Facts
+        of={[
+          ["Ticket", request.ticket && <Text>{request.ticket}</Text>],
+          ["Why you are asked", sentence(request.policy_reason)],
+          ["Answer within", pending && <Countdown until={request.expires_at} />],
+          ["Decided", request.decided_at && <Time at={request.decided_at} />],
+          ["Request", <code key="id">{request.id}</code>],
+        ]}
+      />
+      <Votes request={request} />
+      <Recent me={me} request={request} all={all} />
+      {pending && obstacle === null && <DecideRequest request={request} onDecided={onDecided} />}
+      {obstacle !== null && <p className="notice">{obstacle}</p>}
+    </article>
+  );
+}
+
+/** How much could go wrong, as far as it is known. */
+function Risk({ request }: { request: Request }): ReactNode {
+  const known = useQuery(connections).data?.find((one) => one.name === request.connection);
+  const role = known?.roles.find((one) => one.name === request.role);
+  if (!known || !role) return null;
+  return (
+    <p className="badges">
+      {role.read_only ? (
+        <span className="badge good">only reads</span>
+      ) : (
+        <span className="badge danger">can change data</span>
+      )}
+      {role.mode === "shared" && <span className="badge warn">shared login</span>}
+      {known.freeze && <span className="badge warn">frozen: nothing is changed there</span>}
+      {known.status !== "up" && <span className="badge warn">not reachable now</span>}
+    </p>
+  );
+}
+
+function Votes({ request }: { request: Request }): ReactNode {
+  if (request.votes.length === 0) return null;
+  const approvals = request.votes.filter((vote) => vote.verdict === "approve").length;
+  return (
+    <section>
+      <h3>
+        Answers{request.approvals_needed > 1 && ` · ${approvals} of ${request.approvals_needed} approvals`}
+      </h3>
+      <ul className="votes">
+        {request.votes.map((vote) => (
+          <li key={vote.reviewer.id}>
+            <Who who={vote.reviewer} />
+            <Status of={vote.verdict === "approve" ? "approved" : "denied"} />
+            <Time at={vote.at} />
+            {vote.reason && (
+              <p>
+                <Text>{vote.reason}</Text>
+              </p>
+            )}
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}

@@ -1,0 +1,65 @@
+import { createRootRoute, createRoute, createRouter, lazyRouteComponent, redirect } from "@tanstack/react-router";
+import { client } from "./api/cache";
+import { whoami } from "./api/queries";
+import { readSearch } from "./pages/audit/search";
+import { InboxPage } from "./pages/inbox/InboxPage";
+import { NotFound, Shell } from "./shell/Shell";
+
+const root = createRootRoute({ component: Shell, notFoundComponent: NotFound });
+
+const home = createRoute({
+  getParentRoute: () => root,
+  path: "/",
+  beforeLoad: async () => {
+    const me = await client.query({ ...whoami, staleTime: "static" }).catch(() => null);
+    throw redirect({ to: me && me.roles.length === 0 ? "/ask" : "/inbox" });
+  },
+});
+
+const inbox = createRoute({
+  getParentRoute: () => root,
+  path: "/inbox",
+  validateSearch: (search): { item?: string } => (typeof search["item"] === "string" ? { item: search["item"] } : {}),
+  component: InboxPage,
+});
+
+const ask = createRoute({
+  getParentRoute: () => root,
+  path: "/ask",
+  validateSearch: (search): { connection?: string; role?: string } => ({
+    ...(typeof search["connection"] === "string" && { connection: search["connection"] }),
+    ...(typeof search["role"] === "string" && { role: search["role"] }),
+  }),
+  component: lazyRouteComponent(() => import("./pages/ask/AskPage"), "AskPage"),
+});
+
+const sessions = createRoute({
+  getParentRoute: () => root,
+  path: "/sessions",
+  component: lazyRouteComponent(() => import("./pages/sessions/SessionsPage"), "SessionsPage"),
+});
+
+const session = createRoute({
+  getParentRoute: () => root,
+  path: "/sessions/$id",
+  validateSearch: (search): { seq?: number } => (typeof search["seq"] === "number" ? { seq: search["seq"] } : {}),
+  component: lazyRouteComponent(() => import("./pages/sessions/SessionPage"), "SessionPage"),
+});
+
+const audit = createRoute({
+  getParentRoute: () => root,
+  path: "/audit",
+  validateSearch: readSearch,
+  component: lazyRouteComponent(() => import("./pages/audit/AuditPage"), "AuditPage"),
+});
+
+export const router = createRouter({
+  routeTree: root.addChildren([home, inbox, ask, sessions, session, audit]),
+  defaultPreload: "intent",
+});
+
+declare module "@tanstack/react-router" {
+  interface Register {
+    router: typeof router;
+  }
+}

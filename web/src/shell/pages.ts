@@ -1,0 +1,19 @@
+import type { Whoami } from "../api/types";
+import type { IconName } from "./Icon";
+
+interface Page {
+  to: "/inbox" | "/ask" | "/sessions" | "/audit";
+  label: string;
+  icon: IconName;
+  /** Whether the number of what waits stands beside it. */
+  counted?: boolean;
+  /** Whether there is anything on it for whoever this is. */
+  for: (me: Whoami) => boolean;
+}
+
+export const PAGES: Page[] = [
+  { to: "/inbox", label: "Inbox", icon: "inbox", counted: true, for: (me) => me.kind === "user" },
+  { to: "/ask", label: "Ask", icon: "key", for: () => true },
+  { to: "/sessions", label: "Sessions", icon: "live", for: () => true },
+  { to: "/audit", label: "Audit", icon: "search", for: () => true },
+];

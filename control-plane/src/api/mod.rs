@@ -11,6 +11,7 @@ mod extract;
 mod fleet;
 mod health;
 mod notifications;
+mod oauth;
 mod policies;
 mod principals;
 mod reviews;
@@ -71,6 +72,7 @@ pub fn router(core: Arc<Core>) -> Router {
         .route(&format!("{PREFIX}{OPENAPI_PATH}"), serve_document)
         .route(slack::PATH, post(slack::interact))
         .merge(health::routes())
+        .merge(oauth::routes())
         .fallback(console::serve)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(no_store)

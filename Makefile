@@ -33,6 +33,12 @@ test-web: web ## drive the console in Chromium, on the real stack
 	$(CARGO) build --locked --package postern-cli
 	cd web && npm test
 
+.PHONY: screenshots
+screenshots: web ## take pictures of every page of the console, into web/screenshots
+	@./.ci/setup web
+	$(CARGO) build --locked --package postern-cli
+	cd web && npm run --silent screenshots
+
 demo-stop: ## stop what `make demo` started
 	@$(TARGET)/release/postern dev stop
 

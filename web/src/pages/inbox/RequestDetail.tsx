@@ -12,6 +12,7 @@ import { DecideRequest } from "./DecideRequest";
 import { whyNot, type Item } from "./items";
 import { Recent } from "./Recent";
 import { Status } from "./Status";
+import { Votes } from "./Votes";
 
 interface Props {
   me: Whoami;
@@ -22,7 +23,7 @@ interface Props {
 }
 
 export function RequestDetail({ me, request, all, onDecided }: Props): ReactNode {
-  const obstacle = whyNot(me, request);
+  const obstacle = whyNot(me, { kind: "request", id: request.id, of: request });
   const pending = request.status === "pending";
   return (
     <article>
@@ -55,7 +56,10 @@ export function RequestDetail({ me, request, all, onDecided }: Props): ReactNode
           ["Request", <code key="id">{request.id}</code>],
         ]}
       />
-      <Votes request={request} />
+      <Votes
+        title={request.approvals_needed > 1 ? `Answers, of ${request.approvals_needed} approvals that are needed` : "Answers"}
+        votes={request.votes.map((vote) => ({ ...vote, approves: vote.verdict === "approve" }))}
+      />
       <Recent me={me} request={request} all={all} />
       {pending && obstacle === null && <DecideRequest request={request} onDecided={onDecided} />}
       {obstacle !== null && <p className="notice">{obstacle}</p>}
@@ -79,31 +83,5 @@ function Risk({ request }: { request: Request }): ReactNode {
       {known.freeze && <span className="badge warn">frozen: nothing is changed there</span>}
       {known.status !== "up" && <span className="badge warn">not reachable now</span>}
     </p>
-  );
-}
-
-function Votes({ request }: { request: Request }): ReactNode {
-  if (request.votes.length === 0) return null;
-  const approvals = request.votes.filter((vote) => vote.verdict === "approve").length;
-  return (
-    <section>
-      <h3>
-        Answers{request.approvals_needed > 1 && ` · ${approvals} of ${request.approvals_needed} approvals`}
-      </h3>
-      <ul className="votes">
-        {request.votes.map((vote) => (
-          <li key={vote.reviewer.id}>
-            <Who who={vote.reviewer} />
-            <Status of={vote.verdict === "approve" ? "approved" : "denied"} />
-            <Time at={vote.at} />
-            {vote.reason && (
-              <p>
-                <Text>{vote.reason}</Text>
-              </p>
-            )}
-          </li>
-        ))}
-      </ul>
-    </section>
   );
 }

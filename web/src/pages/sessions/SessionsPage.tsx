@@ -5,6 +5,7 @@ import { api, ask, type Schemas } from "../../api/client";
 import { sessions, whoami } from "../../api/queries";
 import type { PrincipalRef, Whoami } from "../../api/types";
 import { Empty, Loading, ProblemNotice } from "../../ui/Notice";
+import { SureButton } from "../../ui/SureButton";
 import { Text } from "../../ui/Text";
 import { Time } from "../../ui/Time";
 import { toast } from "../../ui/toasts";
@@ -86,9 +87,9 @@ function Card({ session, me, onStop }: { session: Schemas["Session"]; me: Whoami
           Statements
         </Link>
         {mayEnd && (
-          <button type="button" className="deny" onClick={() => kill.mutate()} disabled={kill.isPending}>
+          <SureButton busy={kill.isPending} onSure={() => kill.mutate()}>
             Kill
-          </button>
+          </SureButton>
         )}
         {admin && session.principal.kind === "agent" && (
           <button type="button" className="deny solid" onClick={onStop}>

@@ -15,6 +15,10 @@ use postern_fuzz::proptest::{
 /// A story has at most so many.
 const STEPS: usize = 60;
 
+/// Which of several [`Deed::which`] means: done by whoever mostly does it.
+const LAST: u8 = 6;
+const LAST_BUT_ONE: u8 = 7;
+
 #[derive(Clone, Debug)]
 pub enum Step {
     One(Deed),
@@ -67,11 +71,31 @@ pub fn story() -> impl Strategy<Value = Vec<Step>> {
         3 => prop_oneof![1..60u64, 60..1_200u64, 1_800..4_000u64].prop_map(Step::Wait),
         1 => Just(Step::Restart),
     ];
-    // Most begin with a session of a grant that nobody has to agree to.
-    (any::<u8>(), vec(step, 1..STEPS)).prop_map(|(begins, steps)| {
-        let open = [What::Ask, What::Claim, What::Connect, What::Connect].map(|what| Step::One(Deed::first(what)));
-        if begins.is_multiple_of(4) { steps } else { open.into_iter().chain(steps).collect() }
-    })
+    let begins = select(vec![Vec::new(), served(), extended_too_late(), killed_before_it_ran()]);
+    (begins, vec(step, 1..STEPS)).prop_map(|(begins, steps)| begins.into_iter().chain(steps).collect())
+}
+
+/// Two sessions of a grant that nobody has to agree to.
+fn served() -> Vec<Step> {
+    [What::Ask, What::Claim, What::Connect, What::Connect].map(|what| Step::One(Deed::of(what, LAST))).into()
+}
+
+/// A grant that is to end later, and is revoked before that is agreed to.
+fn extended_too_late() -> Vec<Step> {
+    let whats = [What::Ask, What::Approve, What::Claim, What::Extend, What::Revoke, What::Approve];
+    whats.map(|what| Step::One(Deed { role: Role::Read, ..Deed::of(what, LAST) })).into()
+}
+
+/// A statement that is agreed to once its session was killed, and that another session sends.
+fn killed_before_it_ran() -> Vec<Step> {
+    let deeds = [
+        (What::Send, LAST_BUT_ONE),
+        (What::Kill, LAST_BUT_ONE),
+        (What::Review, LAST),
+        (What::Send, LAST),
+        (What::Run, LAST),
+    ];
+    served().into_iter().chain(deeds.map(|(what, which)| Step::One(Deed::of(what, which)))).collect()
 }
 
 fn deed() -> impl Strategy<Value = Deed> {
@@ -116,10 +140,11 @@ fn deed() -> impl Strategy<Value = Deed> {
 }
 
 impl Deed {
-    /// What an agent does for itself, with what there is first.
-    fn first(what: What) -> Self {
-        let (by, role, text) = (Who::Agent, Role::Open, Text::Purge);
-        Self { what, by, role, for_whom: None, minutes: 150, less: None, text, vote: None, which: 0 }
+    /// What an agent does for itself, and a reviewer with it.
+    fn of(what: What, which: u8) -> Self {
+        let vote = Some(Proposal { max_rows: None, for_grant: false, free: false });
+        let (by, role, text) = (Who::Dba1, Role::Open, Text::Purge);
+        Self { what, by, role, for_whom: None, minutes: 150, less: None, text, vote, which }
     }
 
     /// What it is in this world; none, where there is nothing to do it to.

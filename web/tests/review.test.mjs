@@ -7,6 +7,9 @@ import { PHONE, Stack } from "./stack.mjs";
 
 const HOSTILE = `DELETE FROM orders -- <img src=x onerror="window.hit=1">\u202e\nWHERE true or status = '</pre><script>window.hit=1</script>'`;
 
+/** What is sent of an approval, but for its bound. */
+const ONCE = { reason: null, edited_sql: null, for_grant: false, free: [] };
+
 const value = (text, masked = false) => ({ text, masked });
 
 function review(changes) {
@@ -70,7 +73,7 @@ describe("a held statement", () => {
     await page.waitForTimeout(500);
     await approve.tap();
     await page.getByText("Approved. It runs now, or when it is sent again.", { exact: true }).waitFor();
-    assert.deepEqual(sent, [["rev_1/approve", { max_rows: 41 }]]);
+    assert.deepEqual(sent, [["rev_1/approve", { ...ONCE, max_rows: 41 }]]);
     assert.deepEqual(page.complaints, []);
     await page.context().close();
   });
@@ -90,7 +93,7 @@ describe("a held statement", () => {
     await page.getByRole("dialog").getByRole("button", { name: "Deny" }).click();
     await page.getByText("Denied. They read your reason.", { exact: true }).waitFor();
     assert.deepEqual(sent, [
-      ["rev_1/approve", { max_rows: 12, for_grant: true }],
+      ["rev_1/approve", { ...ONCE, max_rows: 12, for_grant: true }],
       ["rev_1/deny", { reason: "Which ones?" }],
     ]);
     await page.context().close();

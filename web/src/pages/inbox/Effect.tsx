@@ -61,7 +61,8 @@ export function Effect({ preview }: { preview: Schemas["Preview"] }): ReactNode 
 function Relations({ of }: { of: Schemas["RelationEffect"][] }): ReactNode {
   if (of.length === 0) return null;
   return (
-    <div className="table">
+    // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- it scrolls, which keys have to reach
+    <div className="table" tabIndex={0} role="group" aria-label="Rows by table">
       <table>
         <thead>
           <tr>

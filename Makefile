@@ -53,7 +53,7 @@ endif
 	@$(MAKE) --no-print-directory test-web
 	@echo "All tests have passed."
 
-test-long: test versions regress leaks fuzz ## run all tests and those that take long: PostgreSQL 13 to 18, its regression suite, all leaks, each fuzz target for FUZZ_SECONDS
+test-long: test versions regress leaks waits model fuzz ## run all tests and those that take long: PostgreSQL 13 to 18, its regression suite, all leaks, 1,000 reviews, thousands of stories, each fuzz target for FUZZ_SECONDS
 	@echo "All tests have passed, also those that take long."
 
 # A target for each parser of untrusted bytes. `make test` runs each for a second or two.
@@ -80,10 +80,19 @@ regress: setup ## run PostgreSQL's own regression suite directly and through Pos
 	$(CARGO) build --locked --package postern-cli
 	@python3 tests/regress/regress.py
 
+.PHONY: waits
+waits: setup ## have 1,000 reviews wait at once
+	$(CARGO) build --locked --package postern-cli
+	$(CARGO) test --locked --package postern-e2e --test reviews -- --ignored
+
 .PHONY: leaks
 leaks: setup ## try each leak in each form under each role, and 5,000 random queries, from RANDOM_SEED if it is given
 	$(CARGO) build --locked --package postern-cli
 	LEAKS_ALL=1 RANDOM_QUERIES=5000 $(CARGO) test --locked --package postern-e2e --test leaks --test differential
+
+.PHONY: model
+model: setup ## compare the control plane's transitions with a model, in MODEL_CASES (2,000) random stories on each store
+	MODEL_CASES=$${MODEL_CASES:-2000} $(CARGO) test --locked --package postern-control-plane --test model
 
 check: web/node_modules/.package-lock.json ## format, lints and documentation, as a change must have them
 	cd web && npm run --silent check
@@ -105,6 +114,7 @@ bench: ## measure against PgBouncer and a direct connection, and what recording 
 	$(CARGO) build --release --locked
 	python3 tests/bench/bench.py
 	@echo; python3 tests/bench/masking.py
+	@echo; python3 tests/bench/reviews.py
 	@echo; echo "Recording, microseconds a statement on one thread:"; echo "| protocol | off | on | cost |"; echo "|---|---|---|---|"
 	@$(CARGO) test --release --locked --quiet --package postern-agent --lib -- --ignored --nocapture recording_cost | grep '^|'
 	@echo; echo "Deciding what is known by its shape or was prepared, microseconds a statement on one thread:"

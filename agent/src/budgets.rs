@@ -118,9 +118,17 @@ impl Budgets {
         let mut ledgers = self.ledgers.lock();
         ledgers.retain(|_, (_, ends_at)| *ends_at > now);
         let new = || (Arc::new(Ledger::new(&total)), Micros(ticket.grant_ends_at_us));
-        let (ledger, _) = ledgers.entry(ticket.grant_id.clone()).or_insert_with(new);
+        let (ledger, ends_at) = ledgers.entry(ticket.grant_id.clone()).or_insert_with(new);
+        *ends_at = (*ends_at).max(Micros(ticket.grant_ends_at_us));
         ledger.learn(&left);
         Some(Arc::clone(ledger))
+    }
+
+    /// A grant ends later.
+    pub fn extend(&self, grant: &str, later: Micros) {
+        if let Some((_, ends_at)) = self.ledgers.lock().get_mut(grant) {
+            *ends_at = later.max(*ends_at);
+        }
     }
 }
 

@@ -8,10 +8,11 @@ use crate::{
 };
 use postern_peer::Pauses;
 use postern_proto::v1::{
-    ClientError, ConnectionSet, ConnectionSpec, ConnectorHello, ConnectorMessage, GatewaySet, Heartbeat,
-    SignedPolicyBundle, connector_command::Command, connector_control_client::ConnectorControlClient,
-    connector_message::Message,
+    ClientError, ConnectionSet, ConnectionSpec, ConnectorHello, ConnectorMessage, GatewaySet, GrantExtension,
+    Heartbeat, SignedGrantExtension, SignedPolicyBundle, connector_command::Command,
+    connector_control_client::ConnectorControlClient, connector_message::Message,
 };
+use postern_types::time::Micros;
 use postern_wire::error::Report;
 use secrecy::SecretString;
 use std::{
@@ -172,6 +173,7 @@ async fn obey(common: &Common, told: &Told, command: Command) {
             }
             serve(common, welcome.connections.unwrap_or_default());
             attach_to(told, welcome.gateways.unwrap_or_default());
+            common.reviews.attached();
         }
         Command::Heartbeat(_) => {}
         Command::Policies(signed) => decide_by(common, signed).await,
@@ -179,11 +181,15 @@ async fn obey(common: &Common, told: &Told, command: Command) {
         Command::Gateways(set) => attach_to(told, set),
         Command::EndSession(ended) => common.registry.end_session(&ended.session_id, &end("killed", ended.error)),
         Command::EndGrant(ended) => common.registry.end_grant(&ended.grant_id, &end("revoked", ended.error)),
+        Command::GrantExtended(signed) => extend(common, &signed),
         // It takes a while, and says its answer itself.
         Command::Analyse(asked) => drop(tokio::spawn(trial::answer(common.clone(), asked))),
         Command::Scan(asked) => drop(tokio::spawn(scan::answer(common.clone(), asked))),
         Command::CheckMasks(asked) => drop(tokio::spawn(suited::answer(common.clone(), asked))),
-        Command::ReviewStands(_) | Command::ReviewClaimed(_) => {}
+        Command::ReviewStands(stands) => common.reviews.stands(stands),
+        Command::ReviewClaimed(claimed) => {
+            common.reviews.claimed(claimed, &common.keeper.identity().ticket_keys);
+        }
         Command::Drain(_) => common.registry.drain(),
         Command::Revoked(_) => {
             tracing::error!("this connector's identity was revoked; all sessions end");
@@ -193,6 +199,20 @@ async fn obey(common: &Common, told: &Told, command: Command) {
             common.registry.end_all(&End { reason: "revoked", report });
             common.revoked.cancel();
         }
+    }
+}
+
+/// Has a grant end later. What is not the control plane's word changes nothing.
+fn extend(common: &Common, signed: &SignedGrantExtension) {
+    match common.verifier.extension(signed, &common.keeper.identity().ticket_keys) {
+        Ok(GrantExtension { grant_id, ends_at_us, .. }) => {
+            let ends_at = Micros(ends_at_us);
+            // First what its sessions count by, so that none of it is forgotten before them.
+            common.budgets.extend(&grant_id, ends_at);
+            common.masked.probes.extend(&grant_id, ends_at);
+            common.registry.extend_grant(&grant_id, ends_at);
+        }
+        Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "a grant's later end was refused"),
     }
 }
 

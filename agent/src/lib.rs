@@ -4,7 +4,7 @@
 //!
 //! In reading order: [`control`] (what the control plane says) and [`gateways`] → [`tunnels`] → [`session`]
 //! (ticket, database, relay) → [`pipeline`] (inspect, decide, record, forward) → [`outbox`]; beside them
-//! [`worker`] (threads), [`roles`] (database roles for one session), [`rules`] (what statements are decided by), [`masked`] (which columns are masked), [`probes`] (what grants may ask about these), [`trial`] (what a statement would do, for whoever tries policies), [`scan`] (what columns seem to hold), [`suited`] (whether masks suit columns), [`registry`] (how sessions are ended), [`budgets`] (what grants may use up), [`gates`] (how many sessions a connection has), [`lease`], [`ticket`], [`config`].
+//! [`worker`] (threads), [`roles`] (database roles for one session), [`rules`] (what statements are decided by), [`masked`] (which columns are masked), [`probes`] (what grants may ask about these), [`trial`] (what a statement would do, for whoever tries policies), [`scan`] (what columns seem to hold), [`suited`] (whether masks suit columns), [`registry`] (how sessions are ended), [`reviews`] (whose statements wait for people), [`budgets`] (what grants may use up), [`gates`] (how many sessions a connection has), [`lease`], [`ticket`], [`config`].
 
 mod budgets;
 mod catalogs;
@@ -18,10 +18,12 @@ mod outbox;
 mod pipeline;
 mod probes;
 mod registry;
+mod reviews;
 mod roles;
 mod rules;
 mod scan;
 mod session;
+mod signed;
 mod suited;
 mod ticket;
 mod trial;
@@ -117,6 +119,7 @@ pub async fn start(config: Config, metrics: Option<PrometheusHandle>) -> Result<
     let verifier = ticket::Verifier::new(keeper.identity().id.clone(), incarnation.to_string());
     let masked = masked::Known::open(&config.data_dir).map_err(StartError::Masks)?;
     let rules = rules::Current::new(keeper.identity().id.clone(), incarnation.to_string());
+    let reviews = reviews::Reviews::new(&keeper.identity().id, &incarnation, control.clone());
     let common = worker::Common {
         config: Arc::new(config),
         keeper: keeper.clone(),
@@ -130,6 +133,7 @@ pub async fn start(config: Config, metrics: Option<PrometheusHandle>) -> Result<
         gates: gates::Gates::default(),
         roles: roles::Roles::new(&keeper.identity().id),
         registry: registry::Registry::default(),
+        reviews,
         lease: lease::Lease::default(),
         control: control.clone(),
         outbox: outbox.clone(),

@@ -130,8 +130,16 @@ impl Probes {
         let mut grants = self.grants.lock();
         grants.retain(|_, (_, ends_at)| *ends_at > now);
         let new = || (Arc::default(), Micros(ticket.grant_ends_at_us));
-        let (asked, _) = grants.entry(ticket.grant_id.clone()).or_insert_with(new);
+        let (asked, ends_at) = grants.entry(ticket.grant_id.clone()).or_insert_with(new);
+        *ends_at = (*ends_at).max(Micros(ticket.grant_ends_at_us));
         Arc::clone(asked)
+    }
+
+    /// A grant ends later.
+    pub fn extend(&self, grant: &str, later: Micros) {
+        if let Some((_, ends_at)) = self.grants.lock().get_mut(grant) {
+            *ends_at = later.max(*ends_at);
+        }
     }
 }
 

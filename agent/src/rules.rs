@@ -1,9 +1,8 @@
 //! What statements are decided by, as the control plane signed it for this process: policies, and of each connection
 //! whether it is frozen, what is tagged and how that is masked.
 
-use crate::masked::wanted::Wanted;
+use crate::{masked::wanted::Wanted, signed::is_genuine};
 use arc_swap::{ArcSwapOption, Guard};
-use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use parking_lot::Mutex;
 use postern_mask::detect::{Detector, Detectors};
 use postern_policy::{
@@ -11,7 +10,9 @@ use postern_policy::{
     objects::{Kind, Objects},
     subject::Tags,
 };
-use postern_proto::v1::{ConnectionFacts, POLICIES_CONTEXT, PolicyBundle, PolicyFile, SignedPolicyBundle, Tag};
+use postern_proto::v1::{
+    ConnectionFacts, POLICIES_CONTEXT, PolicyBundle, PolicyFile, ReviewTerms, SignedPolicyBundle, Tag,
+};
 use postern_sql::facts::Name;
 use prost::Message;
 use std::{
@@ -72,6 +73,10 @@ pub struct Facts {
     pub objects: Objects,
     /// What is to be masked, if anything is.
     pub masks: Option<Wanted>,
+    /// Functions that change nothing but rows, so that a roll-back undoes all that they do.
+    pub undoable_functions: BTreeSet<Name>,
+    /// How long statements wait for people.
+    pub reviews: ReviewTerms,
     /// What is looked for where nothing is tagged.
     pub detectors: Detectors,
 }
@@ -110,10 +115,7 @@ impl Current {
     /// # Errors
     /// When any of its conditions does not hold; then what was in force stays so.
     pub fn take(&self, signed: &SignedPolicyBundle, keys: &[Vec<u8>]) -> Result<Arc<Rules>, BundleError> {
-        let message = [POLICIES_CONTEXT, &signed.bundle].concat();
-        let genuine =
-            keys.iter().any(|key| UnparsedPublicKey::new(&ED25519, key).verify(&message, &signed.signature).is_ok());
-        if !genuine {
+        if !is_genuine(POLICIES_CONTEXT, &signed.bundle, &signed.signature, keys) {
             return Err(BundleError::Signature);
         }
         let bundle = PolicyBundle::decode(signed.bundle.clone()).map_err(|_| BundleError::Signature)?;
@@ -186,7 +188,11 @@ pub(crate) fn facts(facts: ConnectionFacts) -> (String, Facts) {
             .map(|(name, columns)| (name, columns.into_iter().map(|(column, tags)| (column, shared(tags))).collect()))
             .collect(),
     };
-    (facts.name, Facts { frozen: facts.frozen, objects, masks, detectors: detectors(&facts.detectors) })
+    let undoable = facts.undoable_functions.into_iter();
+    let undoable_functions = undoable.map(|name| Name { schema: name.schema.into(), name: name.name.into() }).collect();
+    let reviews = facts.reviews.unwrap_or_default();
+    let detectors = detectors(&facts.detectors);
+    (facts.name, Facts { frozen: facts.frozen, objects, masks, reviews, undoable_functions, detectors })
 }
 
 /// Detectors by their names. Of one that this connector does not know, all are used.

@@ -1,8 +1,10 @@
 //! Nothing is opened without a ticket: signed by the control plane, for this very process, fresh, unused.
 
-use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+use crate::signed::is_genuine;
 use parking_lot::Mutex;
-use postern_proto::v1::{SignedTicket, TICKET_CONTEXT, Ticket};
+use postern_proto::v1::{
+    EXTENSION_CONTEXT, GrantExtension, SignedGrantExtension, SignedTicket, TICKET_CONTEXT, Ticket,
+};
 use postern_types::time::Micros;
 use prost::Message;
 use std::{collections::HashMap, time::Duration};
@@ -60,10 +62,7 @@ impl Verifier {
         gateway_id: &str,
         now: Micros,
     ) -> Result<Ticket, TicketError> {
-        let message = [TICKET_CONTEXT, &signed.ticket].concat();
-        let genuine =
-            keys.iter().any(|key| UnparsedPublicKey::new(&ED25519, key).verify(&message, &signed.signature).is_ok());
-        if !genuine {
+        if !is_genuine(TICKET_CONTEXT, &signed.ticket, &signed.signature, keys) {
             return Err(TicketError::Signature);
         }
         let ticket = Ticket::decode(signed.ticket.clone()).map_err(|_| TicketError::Signature)?;
@@ -84,6 +83,21 @@ impl Verifier {
             return Err(TicketError::Used);
         }
         Ok(ticket)
+    }
+
+    /// That a grant ends later.
+    ///
+    /// # Errors
+    /// When it is not the control plane's word, or not for this process.
+    pub fn extension(&self, signed: &SignedGrantExtension, keys: &[Vec<u8>]) -> Result<GrantExtension, TicketError> {
+        if !is_genuine(EXTENSION_CONTEXT, &signed.extension, &signed.signature, keys) {
+            return Err(TicketError::Signature);
+        }
+        let extension = GrantExtension::decode(signed.extension.clone()).map_err(|_| TicketError::Signature)?;
+        if extension.connector_id != self.connector_id || extension.connector_incarnation != self.incarnation {
+            return Err(TicketError::Audience);
+        }
+        Ok(extension)
     }
 }
 
@@ -140,6 +154,35 @@ mod tests {
         );
         assert_eq!(check(&good, "gwy_a", NOW), Ok(()));
         assert_eq!(check(&good, "gwy_a", NOW), Err(TicketError::Used));
+    }
+
+    #[test]
+    fn a_later_end_is_the_control_planes_word_for_this_process() {
+        let (key, other) = (Ed25519KeyPair::generate().unwrap(), Ed25519KeyPair::generate().unwrap());
+        let keys = vec![key.public_key().as_ref().to_vec()];
+        let verifier = Verifier::new("con_a".into(), "i1".into());
+        let extension = |connector: &str, incarnation: &str| GrantExtension {
+            grant_id: "grt_a".into(),
+            ends_at_us: NOW.0,
+            connector_id: connector.into(),
+            connector_incarnation: incarnation.into(),
+        };
+        let sign = |key: &Ed25519KeyPair, context: &[u8], extension: &GrantExtension| {
+            let extension = extension.encode_to_vec();
+            let signature = key.sign(&[context, &extension].concat()).as_ref().to_vec().into();
+            SignedGrantExtension { extension: extension.into(), signature }
+        };
+        let good = extension("con_a", "i1");
+        let check = |signed| verifier.extension(&signed, &keys);
+        assert_eq!(check(sign(&key, EXTENSION_CONTEXT, &good)), Ok(good.clone()));
+        assert_eq!(check(sign(&other, EXTENSION_CONTEXT, &good)), Err(TicketError::Signature));
+        assert_eq!(check(sign(&key, TICKET_CONTEXT, &good)), Err(TicketError::Signature));
+        for elsewhere in [extension("con_b", "i1"), extension("con_a", "i0")] {
+            assert_eq!(check(sign(&key, EXTENSION_CONTEXT, &elsewhere)), Err(TicketError::Audience));
+        }
+        let later = GrantExtension { ends_at_us: i64::MAX, ..good.clone() }.encode_to_vec().into();
+        let forged = SignedGrantExtension { extension: later, ..sign(&key, EXTENSION_CONTEXT, &good) };
+        assert_eq!(check(forged), Err(TicketError::Signature));
     }
 
     mod fuzz {

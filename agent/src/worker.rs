@@ -13,6 +13,7 @@ use crate::{
         recorder::{self, Recorder},
     },
     registry::Registry,
+    reviews::Reviews,
     roles::Roles,
     rules,
     ticket::Verifier,
@@ -72,6 +73,8 @@ pub struct Common {
     pub roles: Roles,
     /// All sessions.
     pub registry: Registry,
+    /// Whose statements wait for people.
+    pub reviews: Reviews,
     /// Whether statements may start.
     pub lease: Lease,
     /// To the control plane.

@@ -7,6 +7,7 @@ mod commands;
 mod credentials;
 mod dev;
 mod documents;
+mod events;
 mod failure;
 mod files;
 mod logging;
@@ -19,7 +20,8 @@ use clap::{Parser, Subcommand, error::ErrorKind};
 use client::ClientArgs;
 use commands::{
     Context, apply, audit, completion, connect, connections, credentials as database_credentials, decide, exec, fleet,
-    grants, join_token, login, notifications, policy, request, scan, sessions, tokens, url, users, whoami,
+    grants, join_token, login, notifications, policy, request, requests, reviews, scan, sessions, standing, stop,
+    tokens, url, users, whoami,
 };
 use failure::{Exit, Failure};
 use output::Format;
@@ -83,12 +85,18 @@ enum Command {
     Connections(connections::ConnectionsArgs),
     Credentials(database_credentials::CredentialsArgs),
     Request(request::RequestArgs),
-    Requests(request::RequestsArgs),
-    Withdraw(request::WithdrawArgs),
+    Requests(requests::RequestsArgs),
+    Reviews(reviews::ReviewsArgs),
+    Withdraw(requests::WithdrawArgs),
+    Comment(requests::CommentArgs),
+    Close(requests::CloseArgs),
+    Standing(standing::StandingArgs),
     Approve(decide::ApproveArgs),
     Deny(decide::DenyArgs),
     Grants(grants::GrantsArgs),
+    Extend(request::ExtendArgs),
     Revoke(grants::RevokeArgs),
+    Stop(stop::StopArgs),
     Connect(connect::ConnectArgs),
     Url(url::UrlArgs),
     Exec(exec::ExecArgs),
@@ -164,12 +172,18 @@ async fn call(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Connections(_) => connections::run(context).await,
         Command::Credentials(args) => database_credentials::run(context, args).await,
         Command::Request(args) => request::request(context, args).await,
-        Command::Requests(args) => request::requests(context, args).await,
-        Command::Withdraw(args) => request::withdraw(context, args).await,
+        Command::Requests(args) => requests::requests(context, args).await,
+        Command::Reviews(args) => reviews::run(context, args).await,
+        Command::Withdraw(args) => requests::withdraw(context, args).await,
+        Command::Comment(args) => requests::comment(context, args).await,
+        Command::Close(args) => requests::close(context, args).await,
+        Command::Standing(args) => standing::run(context, args).await,
         Command::Approve(args) => decide::approve(context, args).await,
         Command::Deny(args) => decide::deny(context, args).await,
         Command::Grants(args) => grants::grants(context, args).await,
+        Command::Extend(args) => request::extend(context, args).await,
         Command::Revoke(args) => grants::revoke(context, args).await,
+        Command::Stop(args) => stop::run(context, args).await,
         Command::Connect(args) => connect::run(context, args).await,
         Command::Url(args) => url::run(context, args).await,
         Command::Exec(args) => exec::run(context, args).await,

@@ -119,6 +119,11 @@ fn csv_rows(titles: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Result<
 }
 
 fn table_rows(titles: &[&str], numeric: &[bool], rows: impl Iterator<Item = Vec<String>>) -> Result<(), Failure> {
+    write(&table(titles, numeric, rows))
+}
+
+/// Rows of text as aligned columns, a line for each.
+pub fn table(titles: &[&str], numeric: &[bool], rows: impl Iterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(titles.iter().zip(numeric).map(|(title, numeric)| aligned(title, *numeric)));
@@ -128,8 +133,7 @@ fn table_rows(titles: &[&str], numeric: &[bool], rows: impl Iterator<Item = Vec<
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
-    let text: String = table.lines().map(|line| format!("{}\n", line.trim_end())).collect();
-    write(&text)
+    table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
 fn aligned(text: &str, numeric: bool) -> Cell {

@@ -49,6 +49,15 @@ impl Balance {
         (total != Amounts::default()).then_some(Budget { total: Some(total), left: Some(left) })
     }
 
+    /// Whether none of it is used up.
+    #[must_use]
+    pub fn is_left(&self) -> bool {
+        let GrantBudget { statements, rows_read, rows_written, bytes_out, .. } = self.to_api();
+        // What had nothing from the start is not used up.
+        let used_up = |account: &Account| account.left == 0 && account.total > 0;
+        ![statements, rows_read, rows_written, bytes_out].iter().flatten().any(used_up)
+    }
+
     /// As the API shows it.
     #[must_use]
     pub fn to_api(&self) -> GrantBudget {
@@ -80,6 +89,8 @@ mod tests {
         let shown = balance.to_api();
         assert_eq!(shown.rows_read, Some(Account { total: 10, used: 4, left: 6 }));
         assert_eq!((shown.rows_written, shown.sessions), (None, Some(2)));
+        assert!(!balance.is_left());
+        assert!(Balance::read(r#"{"rows_read": 5, "rows_written": 0}"#, balance.used).unwrap().is_left());
         // Sessions are counted by the control plane alone.
         assert_eq!(Balance::read(r#"{"sessions": 1}"#, Usage::default()).unwrap().of_ticket(), None);
         assert!(Balance::read("{", Usage::default()).is_err());

@@ -5,7 +5,8 @@ use crate::{
     grants::{self, Claimed},
     identity::Actor,
     problem::Problem,
-    rights::{Action, Resource, is_allowed, is_reviewer},
+    quorum,
+    rights::{self, Action, is_allowed, is_reviewer},
     store::{
         Store, StoreError,
         connections::{self, ConnectionRow},
@@ -50,21 +51,24 @@ pub async fn list(core: &Core, actor: &Actor, now: Micros) -> Result<Vec<Connect
 }
 
 fn shown(actor: &Actor, name: &str, role: &AccessRole) -> Option<ConnectionRole> {
-    let resource = Resource::AccessRole { groups: &role.groups };
+    let resource = rights::role(role);
     if !is_allowed(actor, Action::See, &resource) {
         return None;
     }
-    let approval = match (is_allowed(actor, Action::Create, &resource), role.approvals) {
+    let quorum = role.quorum();
+    let approval = match (is_allowed(actor, Action::Create, &resource), &quorum) {
         (false, _) => Approval::NotAllowed,
-        (true, 0) => Approval::Auto,
-        (true, _) => Approval::Review,
+        (true, None) => Approval::Auto,
+        (true, Some(_)) => Approval::Review,
     };
     Some(ConnectionRole {
         name: name.to_owned(),
         mode: role.mode,
         read_only: role.read_only,
         max_duration: role.max_duration.clone(),
-        reviewers: role.reviewers.clone(),
+        reviewers: role.reviewers.groups(),
+        quorum,
+        break_glass: is_allowed(actor, Action::BreakGlass, &resource),
         approval,
     })
 }
@@ -127,7 +131,7 @@ pub async fn reviews_any(store: &Store, actor: &Actor) -> Result<bool, StoreErro
     let mut tx = store.read().await?;
     let rows = connections::list(&mut tx).await?;
     let mut roles = rows.iter().flat_map(|row| row.document.roles.values());
-    Ok(roles.any(|role| role.approvals > 0 && is_reviewer(actor, &role.reviewers)))
+    Ok(roles.any(|role| role.quorum().is_some_and(|quorum| is_reviewer(actor, &quorum::groups(&quorum)))))
 }
 
 /// A fresh secret of a grant, with everything that is needed to connect.

@@ -5,16 +5,16 @@ use crate::{
     config::{Config, ConfigError},
     effects::Effect,
     hub::Hub,
+    identity::issuers::Exchange,
     notify,
     seal::{SealError, Sealer},
     store::{Store, StoreError},
     ticket::{KeyError, Signer},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use postern_api::event::Subject;
 use std::sync::Arc;
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// The control plane's own things cannot be made or read.
 #[derive(Debug, Error)]
@@ -38,7 +38,7 @@ pub enum CoreError {
     #[error(transparent)]
     Key(#[from] KeyError),
     /// The HTTP client.
-    #[error("the HTTP client for notifications cannot be set up")]
+    #[error("the HTTP client cannot be set up")]
     Http(#[from] reqwest::Error),
 }
 
@@ -56,10 +56,14 @@ pub struct Core {
     pub tickets: Arc<Signer>,
     /// Signs the audit.
     pub audit_signer: Signer,
+    /// Exchanges tokens of identity providers.
+    pub exchange: Exchange,
     /// As it was read.
     pub config: Config,
     /// Speaks to receivers of notifications.
     pub(crate) outward: reqwest::Client,
+    /// Callers that follow the events.
+    pub(crate) event_streams: Arc<Semaphore>,
     /// Wakes those who wait for a request to be decided.
     pub(crate) requests_changed: watch::Sender<()>,
 }
@@ -86,8 +90,10 @@ impl Core {
             sealer,
             tickets,
             audit_signer,
+            exchange: Exchange::new()?,
             config,
             outward: notify::outward::client()?,
+            event_streams: Arc::new(Semaphore::new(crate::api::MAX_EVENT_STREAMS)),
             requests_changed: watch::Sender::new(()),
         }))
     }
@@ -97,10 +103,10 @@ impl Core {
         for effect in effects {
             match effect {
                 Effect::EndGrant(grant, error) => self.hub.end_grant(&grant, error),
+                Effect::GrantExtended(grant, ends_at) => self.hub.extend_grant(&grant, ends_at),
                 Effect::EndSession(session, error) => self.hub.end_session(&session, error),
                 Effect::ConnectionsChanged | Effect::PoliciesChanged => self.hub.connections_changed(),
                 Effect::IdentityRevoked(id) => self.hub.identity_revoked(&id),
-                Effect::ReviewChanged(id) => self.hub.changed(Subject::Review, id.as_str()),
                 Effect::RequestsChanged => self.requests_changed.send_replace(()),
             }
         }

@@ -3,13 +3,18 @@
 //! State changes return effects instead of acting: a change that is rolled back must tell nobody anything.
 
 use postern_proto::v1::ClientError;
-use postern_types::id::{GrantId, ReviewId, SessionId};
+use postern_types::{
+    id::{GrantId, SessionId},
+    time::Micros,
+};
 
 /// Something to tell, after the transaction.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// A grant is over: its sessions end with this error.
     EndGrant(GrantId, ClientError),
+    /// A grant ends later, then.
+    GrantExtended(GrantId, Micros),
     /// A session is over.
     EndSession(SessionId, ClientError),
     /// Connectors may have to serve other connections.
@@ -18,8 +23,6 @@ pub enum Effect {
     PoliciesChanged,
     /// A connector or gateway is refused from now on.
     IdentityRevoked(String),
-    /// Whoever waits for a statement's review may look again: its sessions, and callers.
-    ReviewChanged(ReviewId),
     /// Whoever waits for a request may look again.
     RequestsChanged,
 }

@@ -11,11 +11,11 @@ use crate::{
         Store, StoreError, Tx,
         access::{self, GrantRow},
         connections::{self, ConnectionRow},
-        principals,
+        principals, requests, stops,
     },
 };
 use postern_api::{
-    access::{CredentialUse, GrantStatus},
+    access::{CredentialUse, GrantStatus, RevokeAll},
     document::{AccessRole, ConnectionDocument},
     identity::PrincipalRef,
 };
@@ -52,7 +52,7 @@ pub struct LoginGrant {
     pub principal: PrincipalRef,
     /// For whom.
     pub on_behalf_of: Option<PrincipalRef>,
-    /// Whether the principal, or the user for whom it acts, may do nothing any more.
+    /// Whether the principal, or the user for whom it acts, may do nothing any more, or is stopped.
     pub principal_disabled: bool,
     /// The connection. Where it is gone, its name alone, and the grant is revoked.
     pub connection: ConnectionRow,
@@ -74,6 +74,10 @@ pub struct LoginGrant {
     pub groups: Vec<String>,
     /// The grant's budget, if it has one.
     pub balance: Option<Balance>,
+    /// The relations that the grant is for; none: whatever its role reaches.
+    pub relations: Vec<String>,
+    /// Whether clients may come from one address only.
+    pub is_bound: bool,
 }
 
 /// What stands behind a user name: a grant's id, or a further credential's. None: unknown, or a grant whose URL
@@ -107,7 +111,7 @@ pub async fn login(store: &Store, user: &str, now: Micros) -> Result<Option<Logi
         principal_disabled |= is_disabled(&mut tx, user).await?;
     }
     let groups = principals::groups_of(&mut tx, &grant.principal.id).await?;
-    let ticket = access::request(&mut tx, &grant.request_id).await?.and_then(|request| request.ticket);
+    let ticket = requests::request(&mut tx, &grant.request_id).await?.and_then(|request| request.ticket);
     let connection = connections::by_name(&mut tx, &grant.connection).await?;
     let role = connection.as_ref().and_then(|connection| connection.document.roles.get(&grant.role)).cloned();
     let status = if role.is_some() { grant.status(now) } else { GrantStatus::Revoked };
@@ -129,11 +133,14 @@ pub async fn login(store: &Store, user: &str, now: Micros) -> Result<Option<Logi
         ticket,
         groups,
         balance: grant.balance,
+        relations: grant.relations,
+        is_bound: grant.bound_address.is_some() || grant.binds_first_use,
     }))
 }
 
 async fn is_disabled(tx: &mut Tx, principal: &PrincipalRef) -> Result<bool, StoreError> {
-    Ok(principals::by_id(tx, &principal.id).await?.is_none_or(|row| row.disabled))
+    let disabled = principals::by_id(tx, &principal.id).await?.is_none_or(|row| row.disabled);
+    Ok(disabled || stops::of(tx, &principal.id).await?.is_some())
 }
 
 /// A connection of which only the name is left.
@@ -170,6 +177,10 @@ pub async fn claim(
     let mut tx = store.begin().await?;
     let grant = visible(&mut tx, actor, id).await?;
     authorize(actor, Action::Claim, &grant.resource())?;
+    if !actor.reaches(&grant.connection, &grant.role) {
+        return Err(Problem::forbidden("your token is not good for this grant's role")
+            .hint("`postern whoami` shows what it is narrowed to"));
+    }
     if grant.status(now) != GrantStatus::Open {
         return Err(over(&grant, now));
     }
@@ -228,6 +239,39 @@ pub async fn revoke(
     Ok((grant, vec![effect]))
 }
 
+/// Ends all grants of a connection, or of one of its access roles.
+///
+/// # Errors
+/// When the caller may not, or there is no such connection.
+pub async fn revoke_all(
+    store: &Store,
+    actor: &Actor,
+    body: &RevokeAll,
+    now: Micros,
+) -> Result<(Vec<GrantRow>, Vec<Effect>), Problem> {
+    authorize(actor, Action::End, &Resource::AllGrants)?;
+    let reason = checked_reason(body.reason.as_deref())?;
+    let mut tx = store.begin().await?;
+    let connection = connections::by_name(&mut tx, &body.connection).await?;
+    let connection = connection.ok_or_else(|| Problem::not_found("connection", &shorten(&body.connection)))?;
+    if let Some(role) = &body.role
+        && !connection.document.roles.contains_key(role)
+    {
+        return Err(Problem::invalid("role", format!("the connection has no role `{}`", shorten(role))));
+    }
+    let (mut revoked, mut effects) = (Vec::new(), Vec::new());
+    for grant in access::unended_grants_on(&mut tx, &body.connection).await? {
+        if body.role.as_ref().is_none_or(|role| *role == grant.role)
+            && let Some(effect) = revoke_in(&mut tx, &grant, Some(&actor.principal), reason, now).await?
+        {
+            effects.push(effect);
+            revoked.extend(access::grant(&mut tx, &grant.id).await?);
+        }
+    }
+    tx.commit().await?;
+    Ok((revoked, effects))
+}
+
 /// Ends a grant inside a larger change; none when it had ended before.
 ///
 /// # Errors
@@ -261,15 +305,17 @@ pub async fn revoke_in(
 /// When the store fails.
 pub async fn expire_due(store: &Store, now: Micros) -> Result<Vec<Effect>, StoreError> {
     let mut read = store.read().await?;
-    let due = access::overdue_grants(&mut read, now, END_BATCH).await?;
+    let mut due = access::overdue_grants(&mut read, now, END_BATCH).await?;
     drop(read);
+    // Whoever locks several locks them in this order.
+    due.sort_by(|one, other| one.id.cmp(&other.id));
     if due.is_empty() {
         return Ok(Vec::new());
     }
     let mut effects = Vec::new();
     let mut tx = store.begin().await?;
     for grant in &due {
-        // Another replica may have been faster.
+        // Another replica may have been faster, or it was extended just now.
         if !access::expire_grant(&mut tx, &grant.id, now).await? {
             continue;
         }
@@ -326,14 +372,16 @@ pub async fn get(store: &Store, actor: &Actor, id: &GrantId) -> Result<GrantRow,
     visible(&mut tx, actor, id).await
 }
 
-async fn visible(tx: &mut Tx, actor: &Actor, id: &GrantId) -> Result<GrantRow, Problem> {
+/// A grant that the caller may see, inside a larger change.
+pub(crate) async fn visible(tx: &mut Tx, actor: &Actor, id: &GrantId) -> Result<GrantRow, Problem> {
     let missing = || Problem::not_found("grant", id.as_str()).hint("`postern grants` lists yours");
     let grant = access::grant(tx, id).await?.ok_or_else(missing)?;
     authorize(actor, Action::See, &grant.resource()).map_err(|_| missing())?;
     Ok(grant)
 }
 
-fn over(grant: &GrantRow, now: Micros) -> Problem {
+/// Why nothing can be done with a grant that has ended.
+pub(crate) fn over(grant: &GrantRow, now: Micros) -> Problem {
     let problem = match grant.revoked_at {
         Some(at) => Problem::conflict(format!("the grant was revoked at {at}")),
         None => Problem::conflict(format!("the grant expired at {}", grant.ends_at.min(now))),
@@ -378,6 +426,8 @@ impl GrantRow {
             revoked_by: self.revoked_by.clone(),
             revoke_reason: self.revoke_reason.clone(),
             budget: self.balance.as_ref().map(Balance::to_api),
+            relations: self.relations.clone(),
+            bound_address: self.bound_address,
         }
     }
 }

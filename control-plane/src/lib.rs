@@ -2,7 +2,7 @@
 //! serves the REST API to people and programs and gRPC to connectors and gateways.
 //!
 //! In reading order: [`config`]; [`store`] (the database; only it speaks SQL); [`identity`] (who acts) and
-//! [`rights`] (who may do what); [`quorum`] (whether enough of them agree); [`requests`] and [`grants`] (how access begins and ends), [`reviews`] (statements that wait for people), [`budgets`], [`connections`],
+//! [`rights`] (who may do what); [`quorum`] (whether enough of them agree); [`requests`] and [`grants`] (how access begins and ends), [`stops`], [`reviews`] (statements that wait for people), [`budgets`], [`connections`],
 //! [`credentials`], [`sessions`], [`fleet`], [`policies`] and [`freezes`], [`apply`], [`scan`]; [`audit`]; [`notify`] (telling people); [`effects`] (what is told after a change); [`hub`], [`rpc`]
 //! (connectors and gateways) with [`ca`], [`seal`], [`ticket`]; [`api`] (REST); [`start()`].
 
@@ -35,6 +35,7 @@ pub mod scan;
 pub mod seal;
 pub mod sessions;
 mod start;
+pub mod stops;
 pub mod store;
 pub mod ticket;
 

@@ -50,6 +50,16 @@ pub fn groups(quorum: &Quorum) -> Vec<String> {
     groups
 }
 
+/// How many have to agree, at least.
+#[must_use]
+pub fn least(quorum: &Quorum) -> u32 {
+    let counts = quorum.needs.iter().map(|need| need.count);
+    match quorum.mode {
+        QuorumMode::All => counts.fold(0, u32::saturating_add),
+        QuorumMode::Any => counts.min().unwrap_or(0),
+    }
+}
+
 /// How many of them count for each need, when as many as possible count: a matching, one person after the other by an
 /// augmenting path.
 fn fill(needs: &[&Need], agree: &[&Actor]) -> Vec<usize> {

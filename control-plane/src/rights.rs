@@ -1,7 +1,10 @@
 //! Who may do what: all of it, in one function. Everything that acts for somebody asks here first.
 
 use crate::{identity::Actor, problem::Problem};
-use postern_api::identity::{PrincipalKind, PrincipalRef};
+use postern_api::{
+    document::AccessRole,
+    identity::{PrincipalKind, PrincipalRef},
+};
 
 /// What somebody wants to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,11 +27,19 @@ pub enum Action {
     Delete,
     /// Change it.
     Change,
+    /// Say something about it.
+    Comment,
+    /// Say that it was looked at, afterwards.
+    Close,
+    /// Ask that it lasts longer.
+    Extend,
+    /// Have it at once, in an emergency.
+    BreakGlass,
 }
 
 impl Action {
     /// All actions, for the test that tries each on each resource.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::See,
         Self::Create,
         Self::Approve,
@@ -38,6 +49,10 @@ impl Action {
         Self::End,
         Self::Delete,
         Self::Change,
+        Self::Comment,
+        Self::Close,
+        Self::Extend,
+        Self::BreakGlass,
     ];
 }
 
@@ -80,6 +95,15 @@ pub enum Resource<'a> {
     AccessRole {
         /// Who may ask; empty: everybody.
         groups: &'a [String],
+        /// Who gets it at once in an emergency; empty: nobody.
+        break_glass: &'a [String],
+    },
+    /// The grants of everybody on a connection.
+    AllGrants,
+    /// That a principal gets no access any more.
+    Stop {
+        /// The name of the user who answers for it, if it is an agent that has one.
+        owner: Option<&'a str>,
     },
     /// An API token.
     Token {
@@ -119,6 +143,10 @@ pub fn authorize(actor: &Actor, action: Action, resource: &Resource<'_>) -> Resu
 /// The rule itself.
 #[must_use]
 pub fn is_allowed(actor: &Actor, action: Action, resource: &Resource<'_>) -> bool {
+    // A narrowed token is for getting access and giving it back, whoever has it.
+    if actor.may.is_some() && !is_about_access(action, resource) {
+        return false;
+    }
     match resource {
         Resource::Request { requester, on_behalf_of, reviewer_groups } => {
             let concerned = is_concerned(actor, requester, *on_behalf_of);
@@ -127,6 +155,10 @@ pub fn is_allowed(actor: &Actor, action: Action, resource: &Resource<'_>) -> boo
                 Action::See => concerned || reviewer || actor.admin || actor.auditor,
                 Action::Approve | Action::Deny => reviewer && !concerned,
                 Action::Withdraw => is_same(actor, requester),
+                Action::Comment => concerned || reviewer || actor.admin,
+                // What was given without being asked for somebody else has to look at.
+                Action::Close => reviewer && !concerned,
+                Action::End => concerned || reviewer || actor.admin,
                 _ => false,
             }
         }
@@ -144,7 +176,7 @@ pub fn is_allowed(actor: &Actor, action: Action, resource: &Resource<'_>) -> boo
             Action::See => is_concerned(actor, principal, *on_behalf_of) || actor.admin || actor.auditor,
             Action::End => is_concerned(actor, principal, *on_behalf_of) || actor.admin,
             // The secret acts as its principal, so that nobody else gets it.
-            Action::Claim => is_same(actor, principal),
+            Action::Claim | Action::Extend => is_same(actor, principal),
             _ => false,
         },
         Resource::Session { principal, on_behalf_of } => match action {
@@ -152,9 +184,17 @@ pub fn is_allowed(actor: &Actor, action: Action, resource: &Resource<'_>) -> boo
             Action::End => is_concerned(actor, principal, *on_behalf_of) || actor.admin,
             _ => false,
         },
-        Resource::AccessRole { groups } => match action {
-            Action::See => may_ask(actor, groups) || actor.admin,
+        Resource::AccessRole { groups, break_glass } => match action {
+            Action::See => may_ask(actor, groups) || breaks_glass(actor, break_glass) || actor.admin,
             Action::Create => may_ask(actor, groups),
+            Action::BreakGlass => breaks_glass(actor, break_glass),
+            _ => false,
+        },
+        Resource::AllGrants => action == Action::End && actor.admin,
+        Resource::Stop { owner } => match action {
+            Action::Create => actor.admin || (is_user(actor) && *owner == Some(actor.principal.name.as_str())),
+            // An admin may have stopped it.
+            Action::End => actor.admin,
             _ => false,
         },
         Resource::Token { owner } => match action {
@@ -181,6 +221,17 @@ pub fn is_allowed(actor: &Actor, action: Action, resource: &Resource<'_>) -> boo
     }
 }
 
+fn is_about_access(action: Action, resource: &Resource<'_>) -> bool {
+    match resource {
+        Resource::Request { .. } => matches!(action, Action::See | Action::Withdraw),
+        Resource::Grant { .. } | Resource::Session { .. } => {
+            matches!(action, Action::See | Action::End | Action::Claim)
+        }
+        Resource::AccessRole { .. } | Resource::OwnAudit => true,
+        _ => false,
+    }
+}
+
 /// Whether the actor reviews for these groups: its members, or admins where there are none.
 #[must_use]
 pub fn is_reviewer(actor: &Actor, groups: &[String]) -> bool {
@@ -189,6 +240,18 @@ pub fn is_reviewer(actor: &Actor, groups: &[String]) -> bool {
 
 fn may_ask(actor: &Actor, groups: &[String]) -> bool {
     groups.is_empty() || actor.is_in_any(groups)
+}
+
+/// An emergency is a person's: an agent that is in such a group waits for somebody as ever.
+fn breaks_glass(actor: &Actor, groups: &[String]) -> bool {
+    is_user(actor) && actor.is_in_any(groups)
+}
+
+/// An access role, for deciding who may do what with it.
+#[must_use]
+pub fn role(role: &AccessRole) -> Resource<'_> {
+    let break_glass = role.break_glass.as_ref().map_or(&[] as &[String], |named| &named.groups);
+    Resource::AccessRole { groups: &role.groups, break_glass }
 }
 
 fn is_user(actor: &Actor) -> bool {
@@ -204,6 +267,10 @@ fn is_concerned(actor: &Actor, principal: &PrincipalRef, on_behalf_of: Option<&P
 }
 
 fn refusal(actor: &Actor, action: Action, resource: &Resource<'_>) -> Problem {
+    if actor.may.is_some() && !is_about_access(action, resource) {
+        return Problem::forbidden("your token is narrowed to some access roles: it is for getting access alone")
+            .hint("`postern whoami` shows what it is narrowed to");
+    }
     match (action, resource) {
         (Action::Approve | Action::Deny, Resource::Request { requester, on_behalf_of, reviewer_groups }) => {
             if !is_user(actor) {
@@ -233,7 +300,31 @@ fn refusal(actor: &Actor, action: Action, resource: &Resource<'_>) -> Problem {
         }
         (Action::Withdraw, Resource::Request { .. }) => Problem::forbidden("only the requester withdraws a request"),
         (Action::Claim, _) => Problem::forbidden("only the principal of a grant gets its secret"),
-        (Action::Create, Resource::AccessRole { groups }) => {
+        (Action::Close, Resource::Request { requester, on_behalf_of, reviewer_groups }) => {
+            if is_concerned(actor, requester, *on_behalf_of) {
+                Problem::forbidden("nobody closes the review of what is their own").hint(who_reviews(reviewer_groups))
+            } else {
+                Problem::forbidden("you are not a reviewer of this request").hint(who_reviews(reviewer_groups))
+            }
+        }
+        (Action::Comment, Resource::Request { .. }) => {
+            Problem::forbidden("only those whom a request is about, its reviewers and admins comment on it")
+        }
+        (Action::End, Resource::Request { .. }) => {
+            Problem::forbidden("only those whom a standing approval is for, its reviewers and admins end it")
+        }
+        (Action::Extend, _) => Problem::forbidden("only the principal of a grant asks for more time"),
+        (Action::Create, Resource::Stop { .. }) => {
+            Problem::forbidden("only an admin, or the user who answers for an agent, stops it")
+        }
+        (Action::BreakGlass, Resource::AccessRole { break_glass, .. }) => {
+            let problem = Problem::forbidden("you are not among those who get this role in an emergency");
+            match break_glass {
+                [] => problem.hint("it has nobody of that kind; ask without `--break-glass`"),
+                groups => problem.hint(format!("only users in {} are; ask without `--break-glass`", groups.join(", "))),
+            }
+        }
+        (Action::Create, Resource::AccessRole { groups, .. }) => {
             Problem::forbidden(format!("only members of {} may ask for this role", groups.join(", ")))
                 .hint("`postern connections` lists what you can ask for")
         }

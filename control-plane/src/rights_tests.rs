@@ -19,6 +19,7 @@ fn actor(kind: PrincipalKind, name: &str, groups: &[&str]) -> Actor {
         groups: groups.iter().map(|&group| group.to_owned()).collect(),
         admin: false,
         auditor: false,
+        may: None,
     }
 }
 
@@ -49,7 +50,7 @@ fn check(world: &World, resource: &Resource<'_>, allowed: &[(&str, &[Action])]) 
     }
 }
 
-use Action::{Approve, Change, Claim, Create, Delete, Deny, End, See, Withdraw};
+use Action::{Approve, BreakGlass, Change, Claim, Close, Comment, Create, Delete, Deny, End, Extend, See, Withdraw};
 
 #[test]
 fn requests() {
@@ -64,31 +65,40 @@ fn requests() {
         &world,
         &request(agent, Some(alice), &dba),
         &[
-            ("alice", &[See]),
-            ("dba", &[See, Approve, Deny]),
-            ("admin", &[See]),
+            ("alice", &[See, Comment, End]),
+            ("dba", &[See, Approve, Deny, Comment, Close, End]),
+            ("admin", &[See, Comment, End]),
             ("auditor", &[See]),
-            ("agent", &[See, Withdraw]),
+            ("agent", &[See, Withdraw, Comment, End]),
         ],
     );
     // No reviewers' groups: admins review.
     check(
         &world,
         &request(agent, None, &[]),
-        &[("admin", &[See, Approve, Deny]), ("auditor", &[See]), ("agent", &[See, Withdraw])],
+        &[
+            ("admin", &[See, Approve, Deny, Comment, Close, End]),
+            ("auditor", &[See]),
+            ("agent", &[See, Withdraw, Comment, End]),
+        ],
     );
-    // Nobody reviews their own, nor what was made for them.
+    // Nobody reviews their own, nor what was made for them, before or after.
+    let admin: (&str, &[Action]) = ("admin", &[See, Comment, End]);
     check(
         &world,
         &request(&world.dba.principal, None, &dba),
-        &[("dba", &[See, Withdraw]), ("admin", &[See]), ("auditor", &[See])],
+        &[("dba", &[See, Withdraw, Comment, End]), admin, ("auditor", &[See])],
     );
     check(
         &world,
         &request(agent, Some(&world.dba.principal), &dba),
-        &[("dba", &[See]), ("admin", &[See]), ("auditor", &[See]), ("agent", &[See, Withdraw])],
+        &[("dba", &[See, Comment, End]), admin, ("auditor", &[See]), ("agent", &[See, Withdraw, Comment, End])],
     );
-    check(&world, &request(&world.admin.principal, None, &[]), &[("admin", &[See, Withdraw]), ("auditor", &[See])]);
+    check(
+        &world,
+        &request(&world.admin.principal, None, &[]),
+        &[("admin", &[See, Withdraw, Comment, End]), ("auditor", &[See])],
+    );
 }
 
 #[test]
@@ -133,7 +143,7 @@ fn grants_and_sessions() {
     check(
         &world,
         &Resource::Grant { principal, on_behalf_of },
-        &[("alice", &[See, End]), ("admin", &[See, End]), ("auditor", &[See]), ("agent", &[See, End, Claim])],
+        &[("alice", &[See, End]), ("admin", &[See, End]), ("auditor", &[See]), ("agent", &[See, End, Claim, Extend])],
     );
     check(
         &world,
@@ -147,12 +157,18 @@ fn asking() {
     let world = world();
     check(
         &world,
-        &Resource::AccessRole { groups: &["agents".to_owned()] },
+        &Resource::AccessRole { groups: &["agents".to_owned()], break_glass: &[] },
         &[("agent", &[See, Create]), ("admin", &[See])],
+    );
+    // In an emergency, people of that group and no agent, whoever else may ask.
+    check(
+        &world,
+        &Resource::AccessRole { groups: &["agents".to_owned()], break_glass: &["dba".to_owned()] },
+        &[("agent", &[See, Create]), ("dba", &[See, BreakGlass]), ("admin", &[See])],
     );
     let all: &[Action] = &[See, Create];
     let everybody = ["alice", "bob", "dba", "admin", "auditor", "agent", "agent_in_dba"].map(|name| (name, all));
-    check(&world, &Resource::AccessRole { groups: &[] }, &everybody);
+    check(&world, &Resource::AccessRole { groups: &[], break_glass: &[] }, &everybody);
 }
 
 #[test]
@@ -173,10 +189,37 @@ fn tokens_configuration_audit() {
     check(&world, &Resource::Fleet, admin);
     check(&world, &Resource::DatabaseCredential, &[("admin", &[See, Change, Delete])]);
     check(&world, &Resource::Policies, &[("admin", &[See, Change]), ("auditor", &[See])]);
+    check(&world, &Resource::AllGrants, &[("admin", &[End])]);
+    check(&world, &Resource::Stop { owner: None }, &[("admin", &[Create, End])]);
+    // Whoever answers for an agent stops it, and does not lift what an admin may have done.
+    check(&world, &Resource::Stop { owner: Some("alice") }, &[("alice", &[Create]), ("admin", &[Create, End])]);
+    check(&world, &Resource::Stop { owner: Some("agent") }, &[("admin", &[Create, End])]);
     check(&world, &Resource::Freeze, &[("admin", &[Create, End])]);
     check(&world, &Resource::Scan, &[("admin", &[Create])]);
     check(&world, &Resource::WholeAudit, &[("admin", &[See]), ("auditor", &[See])]);
     let see: &[Action] = &[See];
     let everybody = ["alice", "bob", "dba", "admin", "auditor", "agent", "agent_in_dba"].map(|name| (name, see));
     check(&world, &Resource::OwnAudit, &everybody);
+}
+
+#[test]
+fn a_narrowed_token_gets_access_and_does_nothing_else() {
+    let world = world();
+    let places = || Some(vec!["demo/read".to_owned()]);
+    let narrowed = |actor: &Actor| Actor { may: places(), ..actor.clone() };
+    let (admin, agent, dba) = (narrowed(&world.admin), narrowed(&world.agent), narrowed(&world.dba));
+    assert!(agent.reaches("demo", "read") && !agent.reaches("demo", "write") && !agent.reaches("demo/read", ""));
+    assert!(is_allowed(&agent, Create, &Resource::AccessRole { groups: &[] }));
+    let grant = Resource::Grant { principal: &agent.principal, on_behalf_of: None };
+    for action in [See, Claim, End] {
+        assert!(is_allowed(&agent, action, &grant), "{action:?}");
+    }
+    let reviewed = request(&agent.principal, None, &world.dba.groups);
+    assert!(is_allowed(&world.dba, Approve, &reviewed) && !is_allowed(&dba, Approve, &reviewed));
+    assert!(is_allowed(&world.admin, Change, &Resource::Configuration));
+    for resource in
+        [Resource::Configuration, Resource::Policies, Resource::Fleet, Resource::WholeAudit, Resource::Freeze]
+    {
+        assert!(!Action::ALL.iter().any(|action| is_allowed(&admin, *action, &resource)), "{resource:?}");
+    }
 }

@@ -7,8 +7,8 @@ use crate::{
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use bytes::Bytes;
 use postern_proto::v1::{
-    POLICIES_CONTEXT, PolicyBundle, REVIEW_CONTEXT, ReviewDecision, SignedPolicyBundle, SignedReviewDecision,
-    SignedTicket, TICKET_CONTEXT, Ticket,
+    EXTENSION_CONTEXT, GrantExtension, POLICIES_CONTEXT, PolicyBundle, REVIEW_CONTEXT, ReviewDecision,
+    SignedGrantExtension, SignedPolicyBundle, SignedReviewDecision, SignedTicket, TICKET_CONTEXT, Ticket,
 };
 use std::time::Duration;
 use thiserror::Error;
@@ -89,6 +89,13 @@ impl Signer {
     pub fn sign_policies(&self, bundle: &PolicyBundle) -> SignedPolicyBundle {
         let (bundle, signature) = self.sign_for(POLICIES_CONTEXT, bundle);
         SignedPolicyBundle { bundle, signature }
+    }
+
+    /// Signs for one connector that a grant ends later.
+    #[must_use]
+    pub fn sign_extension(&self, extension: &GrantExtension) -> SignedGrantExtension {
+        let (extension, signature) = self.sign_for(EXTENSION_CONTEXT, extension);
+        SignedGrantExtension { extension, signature }
     }
 
     /// Signs what was decided on a statement, for one session.

@@ -13,7 +13,8 @@ macro_rules! on_both {
             $({
                 println!("{}", stringify!($module::$scenario));
                 let (store, _folder) = support::sqlite().await;
-                scenarios::$module::$scenario(&store).await;
+                // On the heap: all of them together are more than a test's stack.
+                Box::pin(scenarios::$module::$scenario(&store)).await;
                 store.close().await;
             })*
         }
@@ -24,7 +25,8 @@ macro_rules! on_both {
             $({
                 println!("{}", stringify!($module::$scenario));
                 let store = cluster.store().await;
-                scenarios::$module::$scenario(&store).await;
+                // On the heap: all of them together are more than a test's stack.
+                Box::pin(scenarios::$module::$scenario(&store)).await;
                 store.close().await;
             })*
         }
@@ -39,12 +41,32 @@ on_both! {
     access::denied_withdrawn_expired,
     access::fields_are_checked,
     access::durations_are_shortened_never_lengthened,
+    requests::several_groups_agree,
+    requests::whoever_left_counts_no_more,
+    requests::what_is_said_stays_with_it,
+    requests::tables_are_named_and_narrowed,
+    requests::an_open_grant_is_the_answer,
+    requests::a_grant_ends_later_by_a_decision,
+    requests::standing_approvals_hold_until_they_do_not,
+    requests::standing_approvals_have_times,
+    requests::break_glass_is_reviewed_by_somebody_else,
+    requests::grants_are_bound_to_addresses,
+    stops::nothing_goes_on_and_nothing_begins,
+    stops::whoever_may,
+    stops::all_grants_of_a_connection_or_a_role,
     grants::secrets_and_logins,
     grants::expiry_and_revocation,
     grants::others_see_nothing,
     identity::tokens_come_and_go,
     identity::founders_are_made_once,
     identity::browsers_sessions_end,
+    reviews::nobody_answers_what_is_their_own,
+    reviews::thresholds_are_exact,
+    reviews::the_strictest_of_what_is_approved_holds,
+    reviews::what_a_statement_cannot_be_held_to_is_refused,
+    reviews::time_ends_them,
+    reviews::taken_back_or_disabled,
+    reviews::of_many_claims_one_succeeds,
     documents::plan_shows_and_changes_nothing,
     documents::all_or_nothing,
     documents::merging_and_replacing,

@@ -14,6 +14,9 @@ pub mod v1 {
     /// Prefix of what a policy bundle's signature covers.
     pub const POLICIES_CONTEXT: &[u8] = b"postern-policies-v1\0";
 
+    /// Prefix of what the signature of a grant's later end covers.
+    pub const EXTENSION_CONTEXT: &[u8] = b"postern-extension-v1\0";
+
     /// Prefix of what the signature of a statement review's decision covers.
     pub const REVIEW_CONTEXT: &[u8] = b"postern-review-v1\0";
 }

@@ -137,7 +137,7 @@ def served(options):
 
     def login(server, session, envelope, mechanism, data):
         right = isinstance(data, LoginPassword) and data == LoginPassword(b"postern", options.smtp_password.encode())
-        return AuthResult(success=right)
+        return AuthResult(success=right, handled=False)
 
     if options.smtp:
         Controller(

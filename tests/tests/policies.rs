@@ -36,9 +36,12 @@ async fn policies_decide_what_readers_read() {
     assert_eq!(refusal(&reader, "select count(*) from orders").await, None, "its twin is allowed");
     assert!(refusal(&reader, "select 1 from orders join payments on order_id = orders.id").await.is_some());
     assert!(refusal(&reader, "delete from orders").await.unwrap().contains("42501"));
-    // A review cannot be had yet: that is a refusal, too.
+    // It waits for people; nobody answers.
+    let terms = folder.join("terms.yaml");
+    std::fs::write(&terms, "kind: Connection\nname: demo\nreviews: { hold: 1s }\n").unwrap();
+    let _ = admin.run(&["apply", "--merge", terms.to_str().unwrap()]).ok();
     let told = refusal(&reader, "select count(*) from order_items").await.unwrap();
-    assert!(told.contains("0A000") && told.contains("held"), "{told}");
+    assert!(told.contains("57014") && told.contains("1 of dba"), "{told}");
     // Other access roles obey, too; nobody is sent away for it.
     let told = refusal(&writer, "update orders set id = id where id = 1").await.unwrap();
     assert!(told.contains("42501") && told.contains("update on public.orders"), "{told}");

@@ -52,6 +52,15 @@ impl Keys {
         Ok(Key::new(&bytes))
     }
 
+    /// The key for digests of what people are asked to agree to, which the control plane compares.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn of_reviews(&self, connection: &str) -> io::Result<Hmac> {
+        // No tag begins so.
+        Ok(Hmac::new(HMAC_SHA256, sign(&*self.secret(connection)?, b"\0reviews").as_ref()))
+    }
+
     fn secret(&self, connection: &str) -> io::Result<Arc<Hmac>> {
         let mut known = self.known.lock();
         if let Some(secret) = known.get(connection) {

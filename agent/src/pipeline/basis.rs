@@ -1,6 +1,6 @@
 //! What policies decided by, as it is recorded: written out once for a text, and referred to from then on.
 
-use super::{limits::Limits, mask::Masks};
+use super::{limits::Limits, mask::Masks, review::Consent};
 use crate::outbox::recorder::Text;
 use postern_policy::{self as policy, Decision, Deed, Lifetime, Moment, PolicyName};
 use postern_wire::error::Report;
@@ -33,6 +33,8 @@ pub struct Ruled {
     pub limits: Limits,
     /// What of their results is masked.
     pub masks: Option<Rc<Masks>>,
+    /// Who has to agree to them first.
+    pub consent: Option<Consent>,
     /// See [`Basis::record_binds`].
     pub record_binds: bool,
     /// How long they would say the same.
@@ -49,6 +51,7 @@ impl Ruled {
             refused: None,
             limits: Limits::default(),
             masks: None,
+            consent: None,
             record_binds: false,
             lifetime: Lifetime::Unlimited,
         }

@@ -6,6 +6,7 @@ use super::{
     judge::Judge,
     limits::Limits,
     mask::Masks,
+    review::Consent,
 };
 use postern_proto::v1::StatementKind;
 use postern_wire::error::Report;
@@ -18,6 +19,8 @@ pub struct Decision {
     pub answer: Answer,
     /// What policies decided by, where they were asked.
     pub basis: Option<Basis>,
+    /// The id of the review by which it runs, or does not.
+    pub review: Option<Rc<str>>,
 }
 
 /// Whether a statement runs.
@@ -36,9 +39,17 @@ pub struct Terms {
     pub limits: Limits,
     /// What of its results is masked.
     pub masks: Option<Rc<Masks>>,
+    /// Who has to agree first.
+    pub consent: Option<Rc<Consent>>,
 }
 
 impl Terms {
+    /// Whether there is nothing to say of it.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.limits.is_none() && !self.limits.writes_besides && self.masks.is_none() && self.consent.is_none()
+    }
+
     /// Whether nothing of it is to be watched.
     #[must_use]
     pub fn is_free(&self) -> bool {
@@ -48,13 +59,13 @@ impl Terms {
 
 impl Decision {
     /// It runs, and policies were not asked.
-    pub const ALLOW: Self = Self { answer: Answer::Allow(None), basis: None };
+    pub const ALLOW: Self = Self { answer: Answer::Allow(None), basis: None, review: None };
 }
 
 impl From<Refused> for Decision {
     fn from(refused: Refused) -> Self {
-        let Refused { report, basis } = refused;
-        Self { answer: Answer::Deny(*report), basis }
+        let Refused { report, basis, review } = refused;
+        Self { answer: Answer::Deny(*report), basis, review }
     }
 }
 
@@ -65,11 +76,13 @@ pub struct Refused {
     pub report: Box<Report>,
     /// What policies refused it by, if it was them.
     pub basis: Option<Basis>,
+    /// The id of the review by which people have, if they have.
+    pub review: Option<Rc<str>>,
 }
 
 impl From<Report> for Refused {
     fn from(report: Report) -> Self {
-        Self { report: Box::new(report), basis: None }
+        Self { report: Box::new(report), basis: None, review: None }
     }
 }
 

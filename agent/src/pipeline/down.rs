@@ -2,7 +2,7 @@
 //! come.
 
 use super::{
-    Pipeline, ended,
+    Asked, Pipeline, ended,
     guard::{Fate, told},
     mask::errors,
 };
@@ -94,11 +94,18 @@ impl Pipeline {
             down.dropping -= dropped;
             done += dropped;
             let rest = bytes.get(done..).unwrap_or_default();
-            if let Some(question) = &mut self.question {
+            if let Some(asked) = &mut self.question {
                 if rest.is_empty() {
                     return Ok(done);
                 }
-                let (heard, status) = question.hear(rest, &mut out)?;
+                let (heard, status) = match asked {
+                    Asked::OfNames(question) | Asked::OfHold(question) => question.hear(rest, &mut out)?,
+                    Asked::Preview(preview, _) => {
+                        // It may have more to say.
+                        self.may_go_on = true;
+                        preview.hear(rest, &mut out)?
+                    }
+                };
                 done += heard;
                 if let Some(status) = status {
                     self.answered(status);
@@ -185,6 +192,11 @@ impl Pipeline {
         if !self.is_guarded_now() {
             return Ok(self.beside(down, header, bytes, out));
         }
+        if self.guard.is_asking() {
+            let Some(body) = looked_into(header, bytes) else { return Ok(0) };
+            let fate = self.guard.meet(header.tag, body);
+            return Ok(self.meets(down, header, (bytes, body), fate, out));
+        }
         if let Some(description) = self.guard.take_description(header.tag) {
             put(b'T', &description, out);
         }
@@ -236,6 +248,11 @@ impl Pipeline {
             Fate::Drop => down.dropping = rest,
             Fate::Swallow => {
                 self.took(down, header.tag, body);
+                down.dropping = rest;
+            }
+            Fate::Instead(tag, complete) => {
+                self.took(down, tag, &complete);
+                put(tag, &complete, out);
                 down.dropping = rest;
             }
             Fate::Replace(report, severity) => {
@@ -319,7 +336,7 @@ impl Pipeline {
         }
         let waited = self.waits_for_outcome();
         self.follow(tag, body);
-        self.may_go_on |= waited && !self.waits_for_outcome();
+        self.may_go_on |= (waited && !self.waits_for_outcome()) || self.hold.is_some();
         if tag == b'Z' {
             self.status = body.first().copied().unwrap_or(b'I');
             self.ran = !self.tracker.is_idle();
@@ -338,6 +355,7 @@ impl Pipeline {
         if self.tracker.is_idle() && !self.in_batch {
             self.binds.clear();
             self.asking.clear();
+            self.approved.clear();
         }
     }
 

@@ -149,12 +149,91 @@ fn data_that_a_write_takes_does_not_wait() {
     assert_eq!(session.used(), [Usage { statements: 1, rows_written: 1, ..Usage::default() }]);
 }
 
+/// The server's answer to what it has counted, after so many other statements of ours.
+fn counted(rows: &str, others: usize) -> Vec<u8> {
+    let closed = backend(b'3', b"").repeat(2);
+    let [parsed, bound] = [b'1', b'2'].map(|tag| backend(tag, b""));
+    let other = [&closed, &parsed, &bound, &backend(b'C', b"SET CONSTRAINTS\0")].map(Vec::as_slice).concat();
+    let length = u32::try_from(rows.len()).unwrap().to_be_bytes();
+    let row = backend(b'D', &[&[0, 1][..], &length, rows.as_bytes()].concat());
+    [other.repeat(others), closed.clone(), parsed, bound, row, backend(b'C', b"SELECT 1\0"), closed].concat()
+}
+
+#[test]
+fn what_a_tag_does_not_count_is_asked_for_before_and_after() {
+    const TEXT: &str = "WITH d AS (DELETE FROM t RETURNING 1) SELECT * FROM d";
+    let complete = backend(b'C', b"SELECT 1\0");
+    let asks = |sent: &[u8]| sent.windows(24).filter(|part| part == b"pg_stat_xact_user_tables").count();
+    for (after, kept) in [("12", true), ("13", false)] {
+        for piece in [1, 5000] {
+            // By messages, within a transaction of the client's.
+            let mut session = session_within(Amounts { rows_written: Some(3), ..Amounts::default() });
+            session.client(&query("BEGIN"));
+            session.server(&[backend(b'C', b"BEGIN\0"), backend(b'Z', b"T")].concat(), piece);
+            let sent = session.client(&[parse("s", TEXT), bind_execute("s")].concat());
+            assert_eq!(asks(&sent), 1);
+            let begun = [backend(b'1', b""), backend(b'2', b"")].concat();
+            assert_eq!(
+                session.server(&[begun.clone(), counted("9", 0), row(7)].concat(), piece),
+                [begun, row(7)].concat()
+            );
+            assert_eq!(session.server(&complete, piece), b"");
+            let (due, _) = session.due();
+            assert!(asks(&due) == 1 && !String::from_utf8_lossy(&due).contains("SET CONSTRAINTS"));
+            let answer = session.server(&counted(after, 0), piece);
+            assert_eq!(answer, if kept { complete.clone() } else { Vec::new() });
+            let (stand_in, _) = session.due();
+            assert_eq!(stand_in.is_empty(), kept);
+            if !kept {
+                assert!(told(&session.server(&failed("42601"), piece)).contains("would write 4 rows"));
+            }
+            // As a Query, in a transaction of its own: what is checked at its end counts.
+            let mut session = session_within(Amounts { rows_written: Some(3), ..Amounts::default() });
+            assert_eq!(asks(&session.client(&query(TEXT))), 1);
+            let begun = [backend(b'1', b""), backend(b'2', b""), backend(b'T', &[0, 0])].concat();
+            let seen = session.server(&[counted("9", 0), begun, row(7), complete.clone()].concat(), piece);
+            assert_eq!(seen, [backend(b'T', &[0, 0]), row(7)].concat());
+            assert!(String::from_utf8_lossy(&session.due().0).contains("SET CONSTRAINTS ALL IMMEDIATE"));
+            assert_eq!(session.server(&counted(after, 1), piece), b"");
+            assert_eq!(session.due().0.len() == 5, kept);
+            let answer = if kept { READY.to_vec() } else { [failed("42601"), READY.to_vec()].concat() };
+            let told = session.server(&answer, piece);
+            assert_eq!(told.starts_with(&complete), kept);
+            assert!(told.ends_with(READY));
+        }
+    }
+}
+
+#[test]
+fn what_the_server_does_not_count_is_undone() {
+    let mut session = session_within(Amounts { rows_written: Some(3), ..Amounts::default() });
+    session.client(&query("WITH d AS (DELETE FROM t RETURNING 1) SELECT * FROM d"));
+    let without = |others| counted("no number", others);
+    let begun = [backend(b'1', b""), backend(b'2', b""), backend(b'n', b"")].concat();
+    session.server(&[without(0), begun, backend(b'C', b"SELECT 0\0")].concat(), 9);
+    session.due();
+    session.server(&without(1), 9);
+    assert!(told(&session.server(&[failed("42601"), READY.to_vec()].concat(), 9)).contains("track_counts"));
+}
+
+#[test]
+fn a_write_whose_rows_are_taken_in_part_is_counted_at_once() {
+    let mut session = session_within(Amounts { rows_written: Some(3), ..Amounts::default() });
+    let execute = |most: u8| backend(b'E', &[0, 0, 0, 0, most]);
+    let bind = backend(b'B', &[0; 8]);
+    let sent = session.client(&[parse("", "DELETE FROM t RETURNING a"), bind, execute(1)].concat());
+    assert!(String::from_utf8_lossy(&sent).contains("pg_stat_xact_user_tables"));
+    let begun = [backend(b'1', b""), backend(b'2', b"")].concat();
+    session.server(&[begun, counted("0", 0), row(7), backend(b's', b"")].concat(), 3);
+    session.due();
+    assert_eq!(session.server(&counted("4", 1), 3), b"");
+    assert!(told(&session.server(&failed("42601"), 3)).contains("would write 4 rows"));
+}
+
 #[test]
 fn what_cannot_be_counted_is_refused_and_what_is_used_up_is_gone() {
     let mut session = session_within(Amounts { rows_written: Some(3), statements: Some(1), ..Amounts::default() });
-    for text in
-        ["DELETE FROM a; DELETE FROM b", "DO 'BEGIN END'", "WITH d AS (DELETE FROM t RETURNING 1) SELECT * FROM d"]
-    {
+    for text in ["DELETE FROM a; DELETE FROM b", "DO 'BEGIN END'", "CALL p()"] {
         assert_eq!(session.client(&query(text)), query("REFUSED BY POSTERN"), "{text}");
         assert!(told(&session.server(&[failed("42601"), READY.to_vec()].concat(), 9)).contains("0A000"), "{text}");
     }

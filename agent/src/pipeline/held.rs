@@ -1,6 +1,6 @@
 //! Which message has to wait until it can be judged, and what gets it on.
 
-use super::{Fatal, Pipeline, inspect, judge::Obstacle};
+use super::{Asked, Fatal, Pipeline, inspect, judge::Obstacle};
 use postern_wire::{
     ProtocolError,
     frame::{self, HEADER_BYTES, Header},
@@ -49,7 +49,7 @@ impl Pipeline {
     }
 
     /// What a short message would run; nothing where that is not known.
-    fn text_of<'a>(&'a self, tag: u8, body: &'a [u8]) -> Result<&'a [u8], ProtocolError> {
+    pub(super) fn text_of<'a>(&'a self, tag: u8, body: &'a [u8]) -> Result<&'a [u8], ProtocolError> {
         let text = match tag {
             b'Q' => Some(frontend::query(body)?),
             b'P' => Some(frontend::parse(body)?.text),
@@ -80,6 +80,12 @@ impl Pipeline {
         if self.waits_for_outcome() {
             return Poll::Pending;
         }
+        if self.question.is_none() && self.waits_for_people() {
+            let done = self.poll_hold(cx, to_server);
+            if self.waits_for_people() || !done.is_ready() {
+                return done;
+            }
+        }
         let failed = self.is_failed();
         // What waited for an outcome need not be a statement.
         let is_judged = matches!(self.partial.first(), Some(b'Q' | b'P' | b'B' | b'E'));
@@ -92,7 +98,7 @@ impl Pipeline {
                     }
                 }
                 Some(Obstacle::Ask) if self.tracker.is_idle() && !self.in_batch => {
-                    self.question = Some(self.judge.ask(to_server));
+                    self.question = Some(Asked::OfNames(self.judge.ask(to_server)));
                     return Poll::Ready(Ok(()));
                 }
                 // Its outcome comes with the ReadyForQuery that is under way.

@@ -149,9 +149,7 @@ impl Inspector {
             b'B' => {
                 let bind = bind_names(body)?.ok_or(ProtocolError::Malformed { tag })?;
                 bounded(tag, bind.portal, self.portals.len())?;
-                // A name that is not there may be one that SQL's PREPARE has made, or none: the server knows.
-                let statement = self.statements.get(key(bind.statement)).cloned();
-                let statement = statement.unwrap_or_else(|| unseen(bind.statement, MadeBySql::Statement));
+                let statement = self.bound_to(bind.statement).prepared;
                 self.portals.insert(key(bind.portal).into(), Rc::clone(&statement));
                 self.bound = Some(statement);
                 unrecorded(Some(Sent::Bind))
@@ -188,6 +186,14 @@ impl Inspector {
             }
             tag => Err(ProtocolError::Unexpected { tag }),
         }
+    }
+
+    /// What a Bind of this name would run.
+    pub fn bound_to(&self, name: &[u8]) -> Statement {
+        // A name that is not there may be one that SQL's PREPARE has made, or none: the server knows.
+        let prepared = self.statements.get(key(name)).cloned();
+        let prepared = prepared.unwrap_or_else(|| unseen(name, MadeBySql::Statement));
+        Statement { kind: StatementKind::Execute, prepared, adopted: None }
     }
 
     /// What the Bind just inspected is for.
@@ -306,6 +312,11 @@ impl Prepared {
 
 fn prepared(text: &[u8]) -> Rc<Prepared> {
     Rc::new(Prepared::new(text))
+}
+
+/// The statement of a Query.
+pub fn queried(text: &[u8]) -> Statement {
+    Statement { kind: StatementKind::Query, prepared: prepared(text), adopted: None }
 }
 
 /// A statement that was not seen to be prepared by a message: the record says so, since its text is elsewhere

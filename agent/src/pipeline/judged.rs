@@ -69,7 +69,7 @@ pub(super) struct Fixture {
 }
 
 impl Fixture {
-    fn new(role: &str) -> Self {
+    pub(super) fn new(role: &str) -> Self {
         Self::with(role, ConnectionFacts::default())
     }
 
@@ -88,6 +88,11 @@ impl Fixture {
         }
         let session = session_of(config::Outbox::default(), judge);
         Self { session, current, watched, counter: 1, tagged }
+    }
+
+    /// The catalog was compared with the database just now.
+    pub(super) fn renew(&self) {
+        self.watched.put(snapshot("f1"));
     }
 
     pub(super) fn apply(&mut self, text: &str) {
@@ -115,13 +120,13 @@ impl Fixture {
     }
 
     /// What the server answers to one statement, and that it is ready.
-    fn done(&mut self, tag: &str, status: u8) {
+    pub(super) fn done(&mut self, tag: &str, status: u8) {
         let bytes = [backend(b'C', format!("{tag}\0").as_bytes()), backend(b'Z', &[status])].concat();
         assert_eq!(self.session.server(&bytes, 7), bytes);
     }
 
     /// What the server answers to a question: nothing of it is the client's.
-    fn answers(&mut self, rows: &[Row], status: u8) {
+    pub(super) fn answers(&mut self, rows: &[Row], status: u8) {
         let mut bytes = Vec::new();
         for row in rows {
             bytes.extend(backend(b'1', b""));
@@ -146,7 +151,7 @@ impl Fixture {
     }
 
     /// Messages up to a Sync, and what the server says to them.
-    fn batch(&mut self, messages: &[u8], answer: &[u8]) {
+    pub(super) fn batch(&mut self, messages: &[u8], answer: &[u8]) {
         let bytes = [messages, SYNC].concat();
         assert_eq!(self.session.client(&bytes), bytes);
         self.session.server(&[answer, &backend(b'Z', b"I")].concat(), 64);
@@ -162,7 +167,7 @@ impl Fixture {
         self.batch(&close(name), &backend(b'3', b""));
     }
 
-    fn refused(&mut self, stand_in: &[u8], code: &str) {
+    pub(super) fn refused(&mut self, stand_in: &[u8], code: &str) {
         assert!(stand_in.windows(7).any(|window| window == b"REFUSED"), "{}", String::from_utf8_lossy(stand_in));
         let failed = Report::new("42601", "syntax error", "").encode(Severity::Error);
         let told = self.session.server(&failed, 4096);
@@ -188,7 +193,7 @@ pub(super) fn data_row(row: &Row) -> Vec<u8> {
     backend(b'D', &body)
 }
 
-fn asks(bytes: &[u8], what: &str) -> bool {
+pub(super) fn asks(bytes: &[u8], what: &str) -> bool {
     bytes.windows(what.len()).any(|window| window == what.as_bytes())
 }
 
@@ -196,7 +201,7 @@ fn close(name: &str) -> Vec<u8> {
     backend(b'C', format!("S{name}\0").as_bytes())
 }
 
-const SYNC: &[u8] = b"S\0\0\0\x04";
+pub(super) const SYNC: &[u8] = b"S\0\0\0\x04";
 
 const DELETE: &str = "DELETE FROM orders";
 

@@ -23,13 +23,16 @@ pub struct Limits {
     pub written: Option<Bound<u64>>,
     /// How long it may run.
     pub time: Option<Bound<Duration>>,
+    /// More may be written than its command tag counts: by triggers, cascades, rules, functions. No limit by itself.
+    pub writes_besides: bool,
 }
 
 impl Limits {
     /// Whether there are none.
     #[must_use]
     pub fn is_none(&self) -> bool {
-        *self == Self::default()
+        let Self { rows, bytes, written, time, writes_besides: _ } = self;
+        rows.is_none() && bytes.is_none() && written.is_none() && time.is_none()
     }
 
     /// Adds what the permits of one access after another ask for.
@@ -41,6 +44,7 @@ impl Limits {
             bytes: bound(obligations.max_bytes),
             written: bound(obligations.max_rows),
             time: time.map(|most| Bound { most, by: Rc::clone(by) }),
+            writes_besides: false,
         });
     }
 
@@ -50,6 +54,7 @@ impl Limits {
         tighten(&mut self.bytes, &other.bytes);
         tighten(&mut self.written, &other.written);
         tighten(&mut self.time, &other.time);
+        self.writes_besides |= other.writes_besides;
     }
 }
 

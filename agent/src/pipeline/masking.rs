@@ -90,10 +90,15 @@ impl Policy {
             masked: &masked,
             ruled: &mut *ruled,
             unmasking: BTreeMap::new(),
+            reviewed: Vec::new(),
             overwriting: Vec::new(),
         };
         let plan = plan(statement, &masked.rules, &mut asking).map_err(report)?;
-        let Asking { mut unmasking, overwriting, .. } = asking;
+        let Asking { mut unmasking, reviewed, overwriting, .. } = asking;
+        // Whatever the plan makes of it.
+        for decision in reviewed {
+            self.oblige(statement, decision, ruled)?;
+        }
         if plan.is_nothing() {
             return Ok(None);
         }
@@ -185,6 +190,45 @@ fn is_text(ty: &Type) -> bool {
     }
 }
 
+impl Policy {
+    /// How a statement of ours is shown to whoever may see nothing that is masked.
+    ///
+    /// # Errors
+    /// When it is not shown at all.
+    pub(super) fn mask_for_anybody(
+        &self,
+        statement: &facts::Statement,
+        view: View<'_>,
+    ) -> Result<Option<Masked>, Report> {
+        let Some(masked) = self.known().masked(self.connection(), self.rules(), view.catalog, view.own) else {
+            return Ok(None);
+        };
+        let plan = plan(statement, &masked.rules, &mut Anybody).map_err(report)?;
+        if plan.is_nothing() {
+            return Ok(None);
+        }
+        let result = covered(Expected::of(statement, view.catalog, view.temp), &plan);
+        Ok(Some(Masked { result, strict: true, withheld: plan.touches, ..Masked::default() }))
+    }
+}
+
+/// Somebody to whom no policy shows anything, and who could write values of their own, so that no key is used for them.
+struct Anybody;
+
+impl Permits for Anybody {
+    fn unmask(&mut self, _: &Column) -> bool {
+        false
+    }
+
+    fn overwrite(&mut self, _: &Column) -> bool {
+        false
+    }
+
+    fn write(&mut self, _: &Name) -> bool {
+        true
+    }
+}
+
 /// A masked column that a statement reads, in whatever place.
 fn reads(statement: &facts::Statement, masked: &masked::Masked) -> Option<Column> {
     let mut used = statement.columns.iter().filter(|used| !matches!(used.place, Place::Write | Place::Overwrite));
@@ -196,6 +240,14 @@ fn reads(statement: &facts::Statement, masked: &masked::Masked) -> Option<Column
         };
         Some(Column { relation: used.relation.clone(), name: Arc::clone(name) })
     })
+}
+
+/// Whether a statement's result shows a column, or what derives from it.
+fn returns(statement: &facts::Statement, column: &Column) -> bool {
+    let is_it = |origin: &facts::Origin| {
+        origin.relation == column.relation && origin.column.as_ref().is_none_or(|name| *name == column.name)
+    };
+    statement.output.columns.iter().any(|output| output.origins.iter().any(is_it))
 }
 
 fn hidden(column: &Column) -> Report {
@@ -231,6 +283,8 @@ struct Asking<'a> {
     masked: &'a masked::Masked,
     ruled: &'a mut Ruled,
     unmasking: BTreeMap<Column, Decision>,
+    /// By which columns are shown if people agree.
+    reviewed: Vec<Decision>,
     overwriting: Vec<Decision>,
 }
 
@@ -251,7 +305,13 @@ impl Asking<'_> {
 impl Permits for Asking<'_> {
     fn unmask(&mut self, column: &Column) -> bool {
         let decision = self.decide(column, Policies::decide_unmask);
-        let allowed = decision.is_allowed();
+        // People are asked about what a statement returns. In all other places the column stays masked: what they were not
+        // asked about must be no way around the masks.
+        let by_review = !decision.is_allowed() && decision.is_permitted() && returns(self.told, column);
+        if by_review {
+            self.reviewed.push(decision.clone());
+        }
+        let allowed = decision.is_allowed() || by_review;
         self.unmasking.insert(column.clone(), decision);
         allowed
     }

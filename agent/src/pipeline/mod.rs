@@ -23,11 +23,15 @@ mod judged;
 pub mod limits;
 pub mod mask;
 mod masking;
+pub mod narrow;
 pub mod policy;
 pub mod preview;
 pub mod question;
 pub mod record;
 mod redact;
+pub mod review;
+#[cfg(test)]
+mod reviewed;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -48,9 +52,11 @@ use postern_wire::{
     frontend::{self, Target, put_query},
     tracker::{Ended, Outcome, Sent, Tracker},
 };
+use preview::Preview;
 use question::Question;
 use record::Journal;
 use redact::Redacted;
+use review::{Approval, Hold, Turn, Waits};
 use std::{
     collections::HashMap,
     task::{Context, Poll},
@@ -125,6 +131,16 @@ enum Input {
     Dropping(usize),
 }
 
+/// A question of ours, and who asks.
+enum Asked {
+    /// What names mean.
+    OfNames(Question),
+    /// For the statement that is held, which needs to know what it depends on.
+    OfHold(Question),
+    /// Likewise: what it would change, tried under this number.
+    Preview(Box<Preview>, u64),
+}
+
 /// One session's statements.
 pub struct Pipeline {
     input: Input,
@@ -149,13 +165,21 @@ pub struct Pipeline {
     /// A statement waits at the start of `partial` until it can be judged.
     held: bool,
     /// A question of ours that the server is answering.
-    question: Option<Question>,
+    question: Option<Asked>,
+    /// Where statements wait for people.
+    waits: Waits,
+    /// The statement at the start of `partial`, where people have to agree to it.
+    hold: Option<Box<Hold>>,
+    /// By what portals were bound to which people have agreed.
+    approved: HashMap<Box<[u8]>, Approval>,
     /// The transaction's, as the last ReadyForQuery said.
     status: u8,
     /// Whether something that runs was sent since.
     ran: bool,
     /// Whether something of the extended protocol was sent since the last Sync: a Sync of ours would end what it began.
     in_batch: bool,
+    /// Whether something of that was bound or has run, but for BEGIN.
+    is_begun: bool,
     /// Something has come for which a held statement may have waited.
     may_go_on: bool,
 }
@@ -163,7 +187,7 @@ pub struct Pipeline {
 impl Pipeline {
     /// For one session.
     #[must_use]
-    pub fn new(journal: Journal, lease: Lease, judge: Judge, guard: Guard) -> Self {
+    pub fn new(journal: Journal, lease: Lease, judge: Judge, guard: Guard, waits: Waits) -> Self {
         Self {
             input: Input::Between,
             partial: Vec::new(),
@@ -180,9 +204,13 @@ impl Pipeline {
             rewritten: Vec::new(),
             held: false,
             question: None,
+            waits,
+            hold: None,
+            approved: HashMap::new(),
             status: b'I',
             ran: false,
             in_batch: false,
+            is_begun: false,
             may_go_on: false,
         }
     }
@@ -260,10 +288,22 @@ impl Pipeline {
             self.held = true;
             return Ok(0);
         }
+        match self.turn(header, bytes)? {
+            Turn::Go => {}
+            Turn::More => return Ok(0),
+            Turn::Held => {
+                self.held = true;
+                return Ok(0);
+            }
+        }
         if let Some(message) = bytes.get(..header.total()) {
+            let (edited, total) = (self.instead(), header.total());
+            let message = edited.as_deref().unwrap_or(message);
+            let header = frame::header(message)?.unwrap_or(header);
             let _ = self.message(header, message, to_server)?;
+            self.hold = None;
             self.values_end();
-            return Ok(header.total());
+            return Ok(total);
         }
         let passes = match header.tag {
             // Data of COPY passes as it comes.
@@ -277,6 +317,7 @@ impl Pipeline {
         }
         let rest = header.total() - bytes.len();
         self.input = if self.message(header, bytes, to_server)? { Input::Passing(rest) } else { Input::Dropping(rest) };
+        self.hold = None;
         Ok(bytes.len())
     }
 
@@ -293,8 +334,15 @@ impl Pipeline {
     /// The server has answered a question of ours, or failed to.
     fn answered(&mut self, status: u8) {
         self.status = status;
-        if let Some(question) = self.question.take() {
-            self.judge.answered(question.answer(), status);
+        match self.question.take() {
+            Some(Asked::OfNames(question)) => self.judge.answered(question.answer(), status),
+            Some(Asked::OfHold(question)) => {
+                if let Some(hold) = &mut self.hold {
+                    hold.answered(question.answer(), status);
+                }
+            }
+            Some(Asked::Preview(preview, seq)) => self.foreseen(*preview, Some(seq)),
+            None => {}
         }
         self.forget_renamed();
         self.may_go_on = true;
@@ -319,11 +367,7 @@ impl Pipeline {
             return Err(ProtocolError::Unexpected { tag: header.tag }.into());
         }
         self.said_goodbye |= header.tag == b'X';
-        self.in_batch = match header.tag {
-            b'P' | b'B' | b'E' | b'D' | b'C' => true,
-            b'S' | b'Q' | b'F' => false,
-            _ => self.in_batch,
-        };
+        self.follow_batch(header.tag, body)?;
         if let Some(seq) = self.inspector.take_abandoned() {
             self.journal.never_executed(seq);
         }
@@ -358,6 +402,7 @@ impl Pipeline {
             return Err(Fatal::Lease);
         }
         let failed = self.is_failed();
+        let by_itself = self.status == b'I' && !self.ran;
         self.ran |= statement.kind != StatementKind::Parse;
         let portal = if header.tag == b'E' { Some(inspect::key(frontend::execute(body)?.0)) } else { None };
         let (decision, way) = self.decide(&statement, portal, failed);
@@ -390,12 +435,13 @@ impl Pipeline {
                 match way {
                     Way::Free => to_server.extend_from_slice(message),
                     _ => {
-                        let portal = if way == Way::Execute {
+                        let portal = if matches!(way, Way::Execute { .. }) {
                             inspect::key(frontend::execute(body)?.0)
                         } else {
                             Default::default()
                         };
-                        if self.guard.begin(Begins { seq, way, text, portal, terms }, message, to_server) {
+                        let begins = Begins { seq, way, text, portal, terms, by_itself };
+                        if self.guard.begin(begins, message, to_server) {
                             self.sent(Sent::Foreword(seq));
                         }
                     }
@@ -412,6 +458,22 @@ impl Pipeline {
         Ok(goes_on)
     }
 
+    /// Follows what has come since the last Sync.
+    fn follow_batch(&mut self, tag: u8, body: &[u8]) -> Result<(), ProtocolError> {
+        match tag {
+            b'S' | b'Q' | b'F' => (self.in_batch, self.is_begun) = (false, false),
+            b'P' | b'D' | b'C' => self.in_batch = true,
+            b'B' | b'E' => {
+                self.in_batch = true;
+                if !self.is_begun {
+                    self.is_begun = !self.judge.may_review() || !judge::only_begins(self.text_of(tag, body)?);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// All values of a Bind have passed.
     fn values_end(&mut self) {
         self.binds.end();
@@ -422,11 +484,15 @@ impl Pipeline {
     fn forget_values(&mut self, portal: &[u8]) {
         self.binds.take(portal);
         self.asking.take(portal);
+        self.approved.remove(portal);
     }
 
     /// Whether a statement may run, with the values that the portal is bound with, and how it is sent.
     fn decide(&mut self, statement: &inspect::Statement, portal: Option<&[u8]>, failed: bool) -> (Decision, Way) {
-        let decision = decide::decide(statement, &mut self.judge, &self.inspector, failed);
+        let mut decision = decide::decide(statement, &mut self.judge, &self.inspector, failed);
+        if let Err(refused) = self.agree(statement, portal, &mut decision) {
+            return (refused.into(), Way::Free);
+        }
         let Answer::Allow(terms) = &decision.answer else { return (decision, Way::Free) };
         let values = portal.and_then(|portal| self.asking.of(portal));
         if let Err(report) = self.judge.draw(statement, terms.as_deref(), values) {
@@ -448,6 +514,10 @@ impl Pipeline {
         self.forget_values(portal);
         let admitted = self.judge.admit_bind(&statement, portal, &self.inspector, self.is_failed());
         let admitted = admitted.and_then(|values| {
+            if values.reviewed {
+                let approval = self.take_hold()?;
+                self.approved.insert(portal.into(), approval);
+            }
             for (binds, kept) in [(&mut self.binds, values.recorded), (&mut self.asking, values.asking)] {
                 if kept {
                     binds.has_room()?;
@@ -510,6 +580,9 @@ impl Pipeline {
     /// Appends what the watched statement needs to have sent.
     pub fn take_due(&mut self, to_server: &mut Vec<u8>) {
         self.guard.take_due(to_server);
+        if let Some(Asked::Preview(preview, _)) = &mut self.question {
+            preview.take_due(to_server);
+        }
     }
 
     /// The cancel request that was asked for can hit nothing any more.
@@ -518,10 +591,12 @@ impl Pipeline {
         self.may_go_on = true;
     }
 
-    /// Whether something is to be done for the watched statement.
+    /// Whether something is to be done for the watched statement, or for a preview.
     #[must_use]
     pub fn has_due(&self) -> bool {
-        self.guard.has_due() || (self.guard.wants_timer() && self.is_guarded_now())
+        matches!(&self.question, Some(Asked::Preview(preview, _)) if preview.has_due())
+            || self.guard.has_due()
+            || (self.guard.wants_timer() && self.is_guarded_now())
     }
 
     /// Whether the server is answering the statement that is watched.
@@ -557,6 +632,7 @@ impl Pipeline {
         if let Some(seq) = self.guard.watched() {
             self.journal.unfinished(seq, self.guard.ended(seq));
         }
+        self.leave_hold();
         self.journal.finish(reason);
     }
 }

@@ -3,6 +3,7 @@
 use super::{
     basis::{Basis, Last, Ruled},
     ceilings::Ceilings,
+    narrow::{Narrow, Reach},
 };
 use crate::{
     masked::Known,
@@ -36,8 +37,12 @@ pub struct Policy {
     ceilings: Ceilings,
     /// Whether the plan permits everything there is, with nothing asked for in return.
     everything: bool,
+    /// Whether any policy asks for a review.
+    reviews: bool,
     /// Whether the database was told to keep masked columns from the session.
     keeps_hidden: bool,
+    /// What the grant is narrowed to, if it is.
+    narrow: Option<Narrow>,
 }
 
 impl Policy {
@@ -79,7 +84,36 @@ impl Policy {
         };
         let (current, known) = (Arc::clone(current), Arc::clone(known));
         let asked = known.probes.of(ticket, Micros::now());
-        Ok(Self { current, known, asked, rules, subject, client, plan, ceilings, everything, keeps_hidden: false })
+        let ask = format!(
+            "`postern request {} --role {} --for 10m --reason \"…\" --table SCHEMA.NAME`",
+            ticket.connection, ticket.access_role
+        );
+        let reviews = rules.policies.asks_for_reviews();
+        let narrow = Narrow::to(&ticket.relations, ask);
+        let keeps_hidden = false;
+        Ok(Self {
+            current,
+            known,
+            asked,
+            rules,
+            subject,
+            client,
+            plan,
+            ceilings,
+            everything,
+            reviews,
+            keeps_hidden,
+            narrow,
+        })
+    }
+
+    /// Finds what the grant is narrowed to in this catalog; nothing, where it is not narrowed. Until then nothing may be
+    /// touched.
+    ///
+    /// # Errors
+    /// When it is for something that does not exist.
+    pub fn narrow(&mut self, catalog: &Catalog, major: u16) -> Result<Option<&Reach>, Report> {
+        self.narrow.as_mut().map(|narrow| narrow.resolve(catalog, major)).transpose()
     }
 
     /// What the database itself is to keep from the session: what is masked by this catalog; nothing, where the policies let
@@ -168,19 +202,25 @@ impl Policy {
         let current = self.current.load();
         let Some(rules) = current.as_ref().filter(|rules| rules.counter != self.rules.counter) else { return };
         (self.plan, self.everything) = plan(rules, &mut self.subject);
+        self.reviews = rules.policies.asks_for_reviews();
         self.rules = Arc::clone(rules);
     }
 
     /// Whether everything is permitted, whatever it is and does, so that statements need not be understood.
     #[must_use]
     pub fn permits_everything(&self) -> bool {
-        self.everything
+        self.everything && self.narrow.is_none()
     }
 
     /// Whether changes are frozen on the connection.
     #[must_use]
     pub fn is_frozen(&self) -> bool {
         self.subject.connection.freeze
+    }
+
+    /// Whether any policy asks for a review.
+    pub(super) fn asks_for_reviews(&self) -> bool {
+        self.reviews
     }
 
     /// Of one counter there is one answer, as long as time does not change it.
@@ -201,6 +241,9 @@ impl Policy {
     /// Why not.
     pub fn admit(&self, statement: &facts::Statement, ruled: &mut Ruled) -> Result<(), Report> {
         let (told, objects) = (without_what_is_told(statement), &self.facts()?.objects);
+        if let Some(narrow) = &self.narrow {
+            narrow.admit(&told)?;
+        }
         let decision = self.plan.decide(&ruled.moment, &told, objects);
         if let Err(report) = self.enforce(statement, &decision, ruled) {
             ruled.refused(decision, Deed::of(&told, objects));
@@ -214,15 +257,12 @@ impl Policy {
     fn enforce(&self, statement: &facts::Statement, decision: &Decision, ruled: &mut Ruled) -> Result<(), Report> {
         match &decision.outcome {
             // Whether there is a reason was decided, and values are recorded when they come.
-            Outcome::Allow { obligations } => {
-                if *obligations != Obligations::default() {
-                    self.ceilings.admit(statement)?;
-                    self.ceilings.cover(obligations)?;
-                    ruled.limits.oblige(obligations, &by(decision));
-                }
+            Outcome::Allow { obligations } => self.bound(statement, decision, obligations, ruled),
+            Outcome::Review { review, obligations, message, .. } => {
+                self.bound(statement, decision, obligations, ruled)?;
+                ruled.consent.get_or_insert_default().add(review, decision, message.as_ref());
                 Ok(())
             }
-            Outcome::Review { .. } => Err(not_enforced(decision, "a review")),
             Outcome::Deny(denial) => {
                 let by = names(decision);
                 Err(Report {
@@ -233,6 +273,21 @@ impl Policy {
                 })
             }
         }
+    }
+
+    fn bound(
+        &self,
+        statement: &facts::Statement,
+        decision: &Decision,
+        obligations: &Obligations,
+        ruled: &mut Ruled,
+    ) -> Result<(), Report> {
+        if *obligations != Obligations::default() {
+            self.ceilings.admit(statement)?;
+            self.ceilings.cover(obligations)?;
+            ruled.limits.oblige(obligations, &by(decision));
+        }
+        Ok(())
     }
 
     /// What was decided by, for the record; nothing, where policies were not asked. `last` is what this was for the same
@@ -271,15 +326,6 @@ impl Policy {
 pub fn deeds(analysis: &Analysis, objects: &dyn Describe) -> Vec<Deed> {
     let statements = analysis.script.statements.iter();
     statements.map(|statement| Deed::of(&without_what_is_told(statement), objects)).collect()
-}
-
-fn not_enforced(decision: &Decision, what: &str) -> Report {
-    Report {
-        sqlstate: "0A000".to_owned(),
-        message: format!("the policies permit this statement with {what}"),
-        detail: format!("Policies: {}. Connectors of this version cannot do that.", names(decision)),
-        hint: "Ask for another access role, or have the policies changed.".to_owned(),
-    }
 }
 
 fn names(decision: &Decision) -> String {

@@ -6,7 +6,7 @@ use postern_wire::{
 };
 
 /// Names of ours in the session's own space, for the moment of one question.
-const NAME: &[u8] = b"postern's own question";
+pub(super) const NAME: &[u8] = b"postern's own question";
 
 /// What all answers of one question may take together: the catalog of a large database is of some megabytes.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
@@ -125,8 +125,14 @@ impl Question {
     }
 }
 
-/// Appends statements as messages that touch nothing of the session's own: neither its unnamed statement nor portal.
+/// Appends statements as [`put_own`] does, as a batch of their own.
 fn put_statements(statements: &[&str], out: &mut Vec<u8>) {
+    put_own(statements, out);
+    put_message(out, b'S', |_| {});
+}
+
+/// Appends statements as messages that touch nothing of the session's own: neither its unnamed statement nor portal.
+pub(super) fn put_own(statements: &[&str], out: &mut Vec<u8>) {
     for statement in statements {
         // What an earlier question may have left when it failed.
         put_close(out);
@@ -146,10 +152,10 @@ fn put_statements(statements: &[&str], out: &mut Vec<u8>) {
         });
     }
     put_close(out);
-    put_message(out, b'S', |_| {});
 }
 
-fn put_close(out: &mut Vec<u8>) {
+/// Appends what closes what a question of ours may have left.
+pub(super) fn put_close(out: &mut Vec<u8>) {
     for kind in [b'P', b'S'] {
         put_message(out, b'C', |out| {
             out.push(kind);

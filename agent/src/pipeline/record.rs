@@ -12,8 +12,9 @@ use super::{
 use crate::outbox::recorder::{OutboxError, Recorder, Refers};
 use postern_mask::{Done, Mask};
 use postern_proto::v1::{
-    self as proto, Detected, MaskedColumn, Masking, Outcome, SessionEnded, SessionFacts, ShownColumn, StatementBound,
-    StatementDecided, StatementEnded, StatementKind, Usage, audit_record::Record,
+    self as proto, Detected, EffectPreview, MaskedColumn, Masking, Outcome, SessionEnded, SessionFacts, ShownColumn,
+    StatementBound, StatementDecided, StatementEnded, StatementKind, Usage, audit_record::Record,
+    effect_preview::Result as Told,
 };
 use postern_types::time::Micros;
 use postern_wire::tracker::{self, Ended};
@@ -89,7 +90,7 @@ impl Journal {
     ) -> Result<u64, OutboxError> {
         let basis = decision.basis.as_ref().map(|basis| &basis.kept);
         let masks = masks(&decision.answer);
-        if let (Some(seq), Answer::Allow(_)) = (statement.adopted, &decision.answer)
+        if let (Some(seq), Answer::Allow(_), None) = (statement.adopted, &decision.answer, &decision.review)
             && let Some(open) = self.find(seq).and_then(|index| self.open.get_mut(index))
             && is_same(open.basis.as_ref(), basis)
         {
@@ -111,6 +112,7 @@ impl Journal {
         let at_us = basis.map_or_else(|| Micros::now().0, |basis| basis.moment.now.0);
         let utc_offset = basis.map_or(0, |basis| basis.moment.offset);
         let kind = statement.kind;
+        let review_id = decision.review.as_deref().unwrap_or_default().to_owned();
         let text = redacted.map_or(&statement.prepared.text, |redacted| &redacted.text);
         let refers = Refers { text: Some(text), basis: basis.map(|basis| &basis.kept.text) };
         self.recorder.record(self.session, &self.facts, refers, |references| {
@@ -125,12 +127,33 @@ impl Journal {
                 sqlstate,
                 basis_ref: references.basis,
                 utc_offset,
-                review_id: String::new(),
+                review_id,
             })
         })?;
         self.open.push_back(Open { seq, kind, started: Instant::now(), refused, basis: kept, masks });
         self.unflushed = Some(self.recorder.appended());
         Ok(seq)
+    }
+
+    /// Records that a statement is about to be tried for those who decide on it, and gives that a number of its own.
+    ///
+    /// # Errors
+    /// When it cannot be recorded: it must not be tried.
+    pub fn tries(&mut self, statement: &Statement, redacted: Option<&Redacted>) -> Result<u64, OutboxError> {
+        let prepared = Rc::clone(&statement.prepared);
+        let tried = Statement { kind: StatementKind::Preview, prepared, adopted: None };
+        self.decided(&tried, &Decision::ALLOW, redacted)
+    }
+
+    /// What came of it.
+    pub fn tried(&mut self, seq: u64, preview: &EffectPreview) {
+        let Some(open) = self.take(seq) else { return };
+        let (outcome, rows, sqlstate) = match &preview.result {
+            Some(Told::Effect(effect)) => (Outcome::Ok, effect.rows, String::new()),
+            Some(Told::Fails(error)) => (Outcome::Error, 0, error.sqlstate.clone()),
+            Some(Told::NotMade(_)) | None => (Outcome::Ok, 0, String::new()),
+        };
+        self.put_end(End { rows, sqlstate, ..End::of(&open, outcome) });
     }
 
     /// Records the values with which a statement is run.

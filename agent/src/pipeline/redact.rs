@@ -84,6 +84,17 @@ impl Redaction {
         Some(places.map_or_else(Redacted::withheld, |places| Redacted::with(text, &places)))
     }
 
+    /// Whether a constant of a text is told.
+    #[must_use]
+    pub fn tells(&self, constant: Constant) -> bool {
+        match (self, constant) {
+            (Self::Nothing, _) => true,
+            (Self::Constants(constants), Constant::Literal(number)) => !constants.literals.contains_key(&number),
+            (Self::Constants(constants), Constant::Parameter(number)) => !constants.parameters.contains_key(&number),
+            (Self::Literals | Self::Values, _) => false,
+        }
+    }
+
     /// Takes values out of those that a statement is run with. NULL is told.
     pub fn bound(&self, bound: &mut Bound) {
         for (number, bound) in (1_u16..).zip(&mut bound.values) {

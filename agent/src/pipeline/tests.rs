@@ -7,20 +7,25 @@ use super::{
     judge::{Judge, sight::Sight},
     policy::Policy,
     record::Journal,
+    review::Waits,
 };
 use crate::{
     config,
+    control::Control,
     lease::Lease,
     masked::Known,
     outbox::{
         Outbox,
         recorder::{OutboxError, Recorder},
     },
+    reviews::Reviews,
     rules::{Current, Facts, Rules},
 };
 use postern_audit::segment;
 use postern_policy::{Policies, builtin};
-use postern_proto::v1::{AuditRecord, Decision, Outcome, SessionFacts, Ticket, audit_record::Record};
+use postern_proto::v1::{
+    AuditRecord, Decision, Outcome, SessionFacts, Ticket, audit_record::Record, connector_message,
+};
 use postern_types::id::SegmentId;
 use postern_wire::{
     ProtocolError,
@@ -42,6 +47,8 @@ pub(super) struct Session {
     down: Down,
     folder: TempDir,
     recorder: Rc<Recorder>,
+    pub(super) reviews: Reviews,
+    pub(super) said: UnboundedReceiver<connector_message::Message>,
     _done: UnboundedReceiver<SegmentId>,
 }
 
@@ -70,8 +77,12 @@ pub(super) fn session_of(outbox: config::Outbox, judge: Judge) -> Session {
     let lease = Lease::default();
     lease.renew(60);
     let facts = SessionFacts { session_id: "ses_x".into(), ..SessionFacts::default() };
-    let pipeline = Pipeline::new(Journal::new(Rc::clone(&recorder), facts), lease, judge, Guard::new(None, false));
-    Session { pipeline, down: Down::default(), folder, recorder, _done: done }
+    let (control, said) = Control::new();
+    let reviews = Reviews::new("con_a", "i1", control);
+    let waits = Waits { desk: reviews.desk("ses_x"), role: "r".into(), login: "u".into() };
+    let journal = Journal::new(Rc::clone(&recorder), facts);
+    let pipeline = Pipeline::new(journal, lease, judge, Guard::new(None, false), waits);
+    Session { reviews, said, pipeline, down: Down::default(), folder, recorder, _done: done }
 }
 
 pub(super) fn session() -> Session {

@@ -5,7 +5,7 @@ use super::{
     open::{self, Opened},
 };
 use crate::{
-    pipeline::{Fatal, Pipeline, down::Down, guard::Guard, record::Journal},
+    pipeline::{Fatal, Pipeline, down::Down, guard::Guard, record::Journal, review::Waits},
     registry::End,
     roles::Lease,
     worker::Worker,
@@ -32,7 +32,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
     sync::mpsc::UnboundedReceiver,
     task::{JoinHandle, spawn_local},
-    time::{Timeout, error::Elapsed, sleep, timeout},
+    time::{Timeout, error::Elapsed, timeout},
 };
 
 /// The rest of the message that is under way may come for this long, so that the last word is well-formed.
@@ -71,16 +71,17 @@ pub async fn relay(
     opened: Opened,
     mut ends: UnboundedReceiver<End>,
 ) -> &'static str {
-    let Opened { facts, mut connection, target, ends_at, registration, lease, place, judge, read_only, ledger } =
-        opened;
+    let Opened { facts, mut connection, target, mut registration, lease, place, judge, read_only, ledger } = opened;
     let greeting = open::greeting(&mut connection);
+    let desk = worker.reviews.desk(&facts.session_id);
+    let waits = Waits { desk, role: facts.database_role.clone(), login: target.user.clone() };
     let journal = Journal::new(Rc::clone(&worker.recorder), facts);
     let postern_dial::Connection { io, key, host, .. } = connection;
     let canceller = key.map(|key| Rc::new(Canceller { target, host, key }));
     let relay = Rc::new(RefCell::new(Relay {
         io,
         stream,
-        pipeline: Pipeline::new(journal, worker.lease.clone(), judge, Guard::new(ledger, read_only)),
+        pipeline: Pipeline::new(journal, worker.lease.clone(), judge, Guard::new(ledger, read_only), waits),
         down: Down::default(),
         to_server: Vec::new(),
         to_client: greeting,
@@ -95,7 +96,7 @@ pub async fn relay(
     let ended = tokio::select! {
         biased;
         Some(end) = ends.recv() => Ended::Told(end),
-        () = sleep(ends_at.since(Micros::now())) => Ended::Told(expired(ends_at)),
+        ends_at = registration.over() => Ended::Told(expired(ends_at)),
         ended = &mut relaying => ended.unwrap_or(Ended::Tunnel),
     };
     if !relaying.is_finished() {
@@ -234,6 +235,9 @@ impl Relay {
             if let Poll::Ready(ended) = self.poll_up(cx, canceller) {
                 return Poll::Ready(ended);
             }
+            if self.pipeline.has_notice() && self.down.is_at_boundary() {
+                self.pipeline.take_notice(&mut self.to_client);
+            }
             let had_room = self.pipeline.has_room();
             if let Poll::Ready(ended) = self.poll_down(cx, worker) {
                 return Poll::Ready(ended);
@@ -290,7 +294,18 @@ impl Relay {
                     Err(fatal) => return self.broken(fatal),
                 }
             }
+            // Nobody waits for an answer any more, whatever was sent ahead.
+            if held
+                && self.pipeline.waits_for_people()
+                && let Poll::Ready(closed) = self.stream.poll_closed(cx)
+            {
+                return Poll::Ready(if closed == Closed::Finished { Ended::Client } else { Ended::Tunnel });
+            }
             ready!(self.stream.poll_cancel(cx));
+            // What is held is not at the server.
+            if self.pipeline.cancel_held() {
+                continue;
+            }
             if let Some(canceller) = canceller {
                 let canceller = Rc::clone(canceller);
                 let sent = spawn_local(async move { timeout(LINGER, canceller.cancel()).await });

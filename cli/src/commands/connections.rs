@@ -53,8 +53,7 @@ fn role(line: &Line<'_>, of: impl Fn(&ConnectionRole) -> String) -> String {
 fn approval(role: &ConnectionRole) -> String {
     match role.approval {
         Approval::Auto => "by rule, at once".to_owned(),
-        Approval::Review if role.reviewers.is_empty() => "by an admin".to_owned(),
-        Approval::Review => format!("by {}", role.reviewers.join(", ")),
+        Approval::Review => role.quorum.as_ref().map(|quorum| format!("by {quorum}")).unwrap_or_default(),
         Approval::NotAllowed => "not for you".to_owned(),
     }
 }

@@ -8,6 +8,7 @@ use crate::{
 };
 use postern_api::access::{
     Account, BecauseOf, CreateCredential, Credential, CredentialUse, Grant, GrantBudget, GrantStatus, GrantsQuery,
+    RevokeAll,
 };
 use postern_types::id::GrantId;
 
@@ -19,13 +20,23 @@ pub struct GrantsArgs {
     all: bool,
 }
 
-/// End a grant and the sessions under it, at once
+/// End a grant and the sessions under it, at once; or all grants of a connection, or of one of its roles
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  postern revoke grt_01k… --reason \"done\"")]
+  postern revoke grt_01k… --reason \"done\"
+  postern revoke --connection orders-prod --role write --reason \"INC-42\"
+
+All that one principal has: `postern stop`.")]
 pub struct RevokeArgs {
     /// The grant: see `postern grants`
-    id: GrantId,
+    #[arg(required_unless_present = "connection", conflicts_with = "connection")]
+    id: Option<GrantId>,
+    /// Every grant of this connection, whoever has it
+    #[arg(long, value_name = "CONN")]
+    connection: Option<String>,
+    /// Of the connection, those of this role
+    #[arg(long, requires = "connection")]
+    role: Option<String>,
     /// Why
     #[arg(long)]
     reason: Option<String>,
@@ -45,6 +56,10 @@ pub struct Selection {
 /// Runs `grants`.
 pub async fn grants(context: &Context, args: GrantsArgs) -> Result<(), Failure> {
     let grants: Vec<Grant> = context.client()?.query("grants", &GrantsQuery { all: args.all }).await?;
+    list(context, &grants, "There are no open grants. Ask with `postern request`.")
+}
+
+fn list(context: &Context, grants: &[Grant], none: &str) -> Result<(), Failure> {
     let columns = [
         Column::text("ID", |grant: &Grant| grant.id.to_string()),
         Column::text("STATUS", |grant| status_name(grant.status).to_owned()),
@@ -55,7 +70,7 @@ pub async fn grants(context: &Context, args: GrantsArgs) -> Result<(), Failure> 
         Column::text("LEFT", |grant| grant.budget.as_ref().map(left).unwrap_or_default()),
         Column::text("REASON", |grant| output::shortened(&grant.reason, 50)),
     ];
-    output::list(context.format, &grants, &columns, "There are no open grants. Ask with `postern request`.")
+    output::list(context.format, grants, &columns, none)
 }
 
 /// What is left of a budget: `9 of 10 statements`.
@@ -74,8 +89,14 @@ fn left(budget: &GrantBudget) -> String {
 
 /// Runs `revoke`.
 pub async fn revoke(context: &Context, args: RevokeArgs) -> Result<(), Failure> {
-    let body = BecauseOf { reason: args.reason };
-    let grant: Grant = context.client()?.post(&format!("grants/{}/revoke", args.id), &body).await?;
+    let RevokeArgs { id, connection, role, reason } = args;
+    if let Some(connection) = connection {
+        let grants: Vec<Grant> =
+            context.client()?.post("grants/revoke", &RevokeAll { connection, role, reason }).await?;
+        return list(context, &grants, "There were no open grants.");
+    }
+    let id = id.ok_or_else(|| Failure::usage("name a grant, or a connection with --connection".to_owned()))?;
+    let grant: Grant = context.client()?.post(&format!("grants/{id}/revoke"), &BecauseOf { reason }).await?;
     output::one(context.format, &grant, || format!("Grant {} is revoked; its sessions have ended.", grant.id))
 }
 

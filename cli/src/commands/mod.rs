@@ -17,8 +17,12 @@ pub mod policy;
 pub mod policy_replay;
 pub mod policy_test;
 pub mod request;
+pub mod requests;
+pub mod reviews;
 pub mod scan;
 pub mod sessions;
+pub mod standing;
+pub mod stop;
 pub mod tokens;
 pub mod url;
 pub mod users;
@@ -65,8 +69,7 @@ pub fn who(
 
 /// A principal on the command line.
 pub fn principal(text: &str) -> Result<PrincipalName, String> {
-    let (kind, name) = text.split_once(':').ok_or("write `user:NAME` or `agent:NAME`")?;
-    Ok(PrincipalName { kind: kind.parse()?, name: name.to_owned() })
+    text.parse()
 }
 
 /// A time, or how long ago.

@@ -1,14 +1,10 @@
-//! `postern request`, `postern requests` and `postern withdraw`.
+//! `postern request` and `postern extend`: asking, and waiting for the answer.
 
-use super::{Context, duration_text, who};
-use crate::{
-    client::Client,
-    failure::Failure,
-    output::{self, Column},
-};
-use postern_api::access::{CreateRequest, Request, RequestStatus, RequestsQuery, Verdict, WaitQuery};
-use postern_types::{id::RequestId, time::parse_duration};
-use std::time::Duration;
+use super::{Context, duration_text, requests::reviewers};
+use crate::{client::Client, failure::Failure, output};
+use postern_api::access::{CreateRequest, Extend, Request, RequestKind, RequestStatus, Verdict, WaitQuery};
+use postern_types::{id::GrantId, time::parse_duration};
+use std::{net::IpAddr, time::Duration};
 use tokio::time::Instant;
 
 /// One long poll, under what the control plane allows (60 s) and what proxies on the way may cut.
@@ -21,7 +17,11 @@ const POLL: Duration = Duration::from_secs(25);
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   postern request demo --role read --for 10m --reason \"why the totals differ\"
-  postern request orders-prod --role write --for 1h --reason \"INC-42\" --on-behalf-of alice --wait")]
+  postern request orders-prod --role write --for 1h --reason \"INC-42\" --on-behalf-of alice --wait
+  postern request orders-prod --role read --for 1h --reason \"INC-42\" --table public.orders
+  postern request orders-prod --role write --for 30m --reason \"orders are stuck\" --break-glass
+
+Where an open grant is all that is asked for, it is the answer, and no second request is made.")]
 pub struct RequestArgs {
     /// The connection: see `postern connections`
     #[arg(value_name = "CONN")]
@@ -41,44 +41,47 @@ pub struct RequestArgs {
     /// The ticket or incident behind it
     #[arg(long)]
     ticket: Option<String>,
+    /// A table or view that is needed, again for each; without it the grant is for whatever the role reaches
+    #[arg(long = "table", value_name = "SCHEMA.NAME")]
+    tables: Vec<String>,
+    /// The address from which clients will come, where the role binds its grants to one
+    #[arg(long, value_name = "ADDRESS")]
+    from: Option<IpAddr>,
+    /// Access at once, in an emergency, for those whom the role names for it; it is reviewed afterwards
+    #[arg(long)]
+    break_glass: bool,
+    #[command(flatten)]
+    waiting: Waiting,
+}
+
+/// Ask that a grant ends later; its sessions go on
+///
+/// A reviewer decides on it, as on a request.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  postern extend grt_01k… --for 30m --reason \"the backfill takes longer\" --wait")]
+pub struct ExtendArgs {
+    /// The grant: see `postern grants`
+    id: GrantId,
+    /// How much longer than it would last
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration_text)]
+    duration: String,
+    /// Why: reviewers read it, and it is kept in the audit
+    #[arg(long)]
+    reason: String,
+    #[command(flatten)]
+    waiting: Waiting,
+}
+
+/// Whether to wait for the answer.
+#[derive(Debug, clap::Args)]
+pub struct Waiting {
     /// End only once the request is answered
     #[arg(long)]
     wait: bool,
     /// With --wait: the longest to wait
     #[arg(long, value_name = "DURATION", default_value = "10m", requires = "wait", value_parser = duration_text)]
     wait_timeout: String,
-}
-
-/// List requests: yours and those that you may answer
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
-  postern requests --status pending
-  postern requests show req_01k…")]
-pub struct RequestsArgs {
-    #[command(subcommand)]
-    command: Option<RequestsCommand>,
-    /// Only those that stand so
-    #[arg(long, value_name = "STATUS", value_parser = parse_status)]
-    status: Option<RequestStatus>,
-    /// Only your own
-    #[arg(long)]
-    mine: bool,
-}
-
-#[derive(Debug, clap::Subcommand)]
-enum RequestsCommand {
-    /// Show one request with its votes
-    Show {
-        /// The request
-        id: RequestId,
-    },
-}
-
-/// Take back a request that nobody has answered yet
-#[derive(Debug, clap::Args)]
-pub struct WithdrawArgs {
-    /// The request
-    id: RequestId,
 }
 
 /// Runs `request`.
@@ -91,46 +94,38 @@ pub async fn request(context: &Context, args: RequestArgs) -> Result<(), Failure
         reason: args.reason,
         on_behalf_of: args.on_behalf_of,
         ticket: args.ticket,
+        relations: args.tables,
+        client_address: args.from,
+        break_glass: args.break_glass,
     };
-    let mut request: Request = client.post("requests", &body).await?;
-    if args.wait {
+    let request: Request = client.post("requests", &body).await?;
+    answer(context, &client, request, &args.waiting).await
+}
+
+/// Runs `extend`.
+pub async fn extend(context: &Context, args: ExtendArgs) -> Result<(), Failure> {
+    let client = context.client()?;
+    let body = Extend { duration: args.duration, reason: args.reason };
+    let request: Request = client.post(&format!("grants/{}/extend", args.id), &body).await?;
+    answer(context, &client, request, &args.waiting).await
+}
+
+/// Waits where that is wanted, and writes what became of a request.
+pub async fn answer(
+    context: &Context,
+    client: &Client,
+    mut request: Request,
+    waiting: &Waiting,
+) -> Result<(), Failure> {
+    if waiting.wait {
         if request.status == RequestStatus::Pending {
             output::remark(format!("Request {} waits for {}.", request.id, reviewers(&request)));
         }
-        let longest = parse_duration(&args.wait_timeout).map_err(|error| Failure::usage(error.to_string()))?;
-        request = until_answered(&client, request, longest).await?;
+        let longest = parse_duration(&waiting.wait_timeout).map_err(|error| Failure::usage(error.to_string()))?;
+        request = until_answered(client, request, longest).await?;
     }
     output::one(context.format, &request, || sentence(&request))?;
-    outcome(&request, args.wait)
-}
-
-/// Runs `requests`.
-pub async fn requests(context: &Context, args: RequestsArgs) -> Result<(), Failure> {
-    let client = context.client()?;
-    if let Some(RequestsCommand::Show { id }) = args.command {
-        let request: Request = client.get(&format!("requests/{id}")).await?;
-        return output::one(context.format, &request, || details(&request));
-    }
-    let query = RequestsQuery { status: args.status, mine: args.mine };
-    let requests: Vec<Request> = client.query("requests", &query).await?;
-    let columns = [
-        Column::text("ID", |request: &Request| request.id.to_string()),
-        Column::text("STATUS", |request| status_name(request.status).to_owned()),
-        Column::text("WHO", |request| who(&request.requester, request.on_behalf_of.as_ref())),
-        Column::text("CONNECTION", |request| request.connection.clone()),
-        Column::text("ROLE", |request| request.role.clone()),
-        Column::text("FOR", |request| request.duration.clone()),
-        Column::text("REASON", |request| output::shortened(&request.reason, 50)),
-        Column::text("MADE", |request| output::time(request.created_at)),
-    ];
-    output::list(context.format, &requests, &columns, "There are no requests.")
-}
-
-/// Runs `withdraw`.
-pub async fn withdraw(context: &Context, args: WithdrawArgs) -> Result<(), Failure> {
-    let path = format!("requests/{}/withdraw", args.id);
-    let request: Request = context.client()?.post(&path, &serde_json::json!({})).await?;
-    output::one(context.format, &request, || sentence(&request))
+    outcome(&request, waiting.wait)
 }
 
 async fn until_answered(client: &Client, mut request: Request, longest: Duration) -> Result<Request, Failure> {
@@ -178,6 +173,11 @@ fn denied(request: &Request) -> Failure {
 pub fn sentence(request: &Request) -> String {
     let id = &request.id;
     let what = output::printable(&format!("{} on {} for {}", request.role, request.connection, request.duration));
+    let what = match request.kind {
+        RequestKind::Access | RequestKind::BreakGlass => what,
+        RequestKind::Extension => format!("{what} more"),
+        RequestKind::Standing => format!("{what} at a time"),
+    };
     match request.status {
         RequestStatus::Pending => {
             format!(
@@ -186,11 +186,7 @@ pub fn sentence(request: &Request) -> String {
             )
         }
         RequestStatus::Approved => {
-            format!(
-                "Request {id} ({what}) is approved.\nConnect with: postern connect {} --role {}",
-                output::printable(&request.connection),
-                output::printable(&request.role)
-            )
+            format!("{}\n{}", approved(request, &what), next_step(request))
         }
         RequestStatus::Denied => format!("Request {id} ({what}) was denied."),
         RequestStatus::Expired => format!("Request {id} ({what}) expired."),
@@ -198,54 +194,25 @@ pub fn sentence(request: &Request) -> String {
     }
 }
 
-fn reviewers(request: &Request) -> String {
-    let count = request.approvals_needed;
-    let people = if count == 1 { "a reviewer".to_owned() } else { format!("{count} reviewers") };
-    match request.reviewer_groups.as_slice() {
-        [] => "an admin".to_owned(),
-        groups => output::printable(&format!("{people} of {}", groups.join(" or "))),
+fn approved(request: &Request, what: &str) -> String {
+    let grant = request.grant_id.as_ref().map(ToString::to_string).unwrap_or_default();
+    if request.reused {
+        return format!("You have an open grant already ({grant}): no second request was made.");
+    }
+    match request.kind {
+        RequestKind::BreakGlass => {
+            format!("You have access in an emergency ({what}); somebody else has to review that: {}", request.id)
+        }
+        RequestKind::Extension => format!("The grant {grant} ends later ({what})."),
+        _ => format!("Request {} ({what}) is approved.", request.id),
     }
 }
 
-fn details(request: &Request) -> String {
-    let mut lines = vec![
-        format!("request     {}", request.id),
-        format!("status      {}", status_name(request.status)),
-        format!("who         {} {}", request.requester.kind, who(&request.requester, request.on_behalf_of.as_ref())),
-        format!("access      {} on {} for {}", request.role, request.connection, request.duration),
-        format!("reason      {}", request.reason),
-        format!("made        {}", output::time(request.created_at)),
-    ];
-    lines.extend(request.ticket.iter().map(|ticket| format!("ticket      {ticket}")));
-    if request.status == RequestStatus::Pending {
-        lines.push(format!("expires     {}", output::time(request.expires_at)));
-        lines.push(format!("waits for   {}", reviewers(request)));
+fn next_step(request: &Request) -> String {
+    let (connection, role) = (output::printable(&request.connection), output::printable(&request.role));
+    match request.kind {
+        RequestKind::Standing => format!("Ask each time with: postern request {connection} --role {role}"),
+        RequestKind::Extension => "Its sessions go on.".to_owned(),
+        _ => format!("Connect with: postern connect {connection} --role {role}"),
     }
-    lines.extend(request.decided_at.iter().map(|at| format!("decided     {}", output::time(*at))));
-    lines.push(format!("rule        {}", request.policy_reason));
-    lines.extend(request.grant_id.iter().map(|grant| format!("grant       {grant}")));
-    for vote in &request.votes {
-        let verdict = match vote.verdict {
-            Verdict::Approve => "approved",
-            Verdict::Deny => "denied",
-        };
-        let reason = vote.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-        lines.push(format!("vote        {} {verdict} {}{reason}", vote.reviewer.name, output::time(vote.at)));
-    }
-    lines.iter().map(|line| output::printable(line)).collect::<Vec<_>>().join("\n")
-}
-
-fn status_name(status: RequestStatus) -> &'static str {
-    match status {
-        RequestStatus::Pending => "pending",
-        RequestStatus::Approved => "approved",
-        RequestStatus::Denied => "denied",
-        RequestStatus::Expired => "expired",
-        RequestStatus::Withdrawn => "withdrawn",
-    }
-}
-
-fn parse_status(text: &str) -> Result<RequestStatus, String> {
-    serde_json::from_value(serde_json::Value::from(text))
-        .map_err(|_| "one of pending, approved, denied, expired, withdrawn".to_owned())
 }

@@ -5,7 +5,7 @@ use crate::{
     failure::Failure,
     output::{self, Column},
 };
-use postern_api::identity::{Agent, Group, User};
+use postern_api::identity::{Agent, Group, Stop, User};
 
 /// List users
 #[derive(Debug, clap::Args)]
@@ -32,7 +32,7 @@ pub async fn users(context: &Context) -> Result<(), Failure> {
             let rights = [(user.admin, "admin"), (user.auditor, "auditor")];
             rights.iter().filter(|(has, _)| *has).map(|(_, name)| *name).collect::<Vec<_>>().join(", ")
         }),
-        Column::text("STATUS", |user| status(user.disabled)),
+        Column::text("STATUS", |user| status(user.disabled, user.stopped.as_ref())),
         Column::text("SINCE", |user| output::time(user.created_at)),
     ];
     output::list(context.format, &users, &columns, "There are no users.")
@@ -45,7 +45,7 @@ pub async fn agents(context: &Context) -> Result<(), Failure> {
         Column::text("NAME", |agent: &Agent| agent.name.clone()),
         Column::text("GROUPS", |agent| agent.groups.join(", ")),
         Column::text("OWNER", |agent| agent.owner.clone().unwrap_or_default()),
-        Column::text("STATUS", |agent| status(agent.disabled)),
+        Column::text("STATUS", |agent| status(agent.disabled, agent.stopped.as_ref())),
         Column::text("SINCE", |agent| output::time(agent.created_at)),
     ];
     output::list(context.format, &agents, &columns, "There are no agents.")
@@ -62,6 +62,11 @@ pub async fn groups(context: &Context) -> Result<(), Failure> {
     output::list(context.format, &groups, &columns, "There are no groups.")
 }
 
-fn status(disabled: bool) -> String {
-    if disabled { "disabled" } else { "active" }.to_owned()
+fn status(disabled: bool, stopped: Option<&Stop>) -> String {
+    match (disabled, stopped) {
+        (true, _) => "disabled",
+        (false, Some(_)) => "stopped",
+        (false, None) => "active",
+    }
+    .to_owned()
 }

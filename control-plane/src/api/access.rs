@@ -8,10 +8,11 @@ use axum::{
 };
 use postern_api::{
     access::{
-        Approve, BecauseOf, Connection, CreateCredential, CreateRequest, Credential, Deny, Grant, GrantsQuery, Request,
-        RequestStatus, RequestsQuery, Verdict, WaitQuery,
+        Approve, BecauseOf, Close, Connection, CreateComment, CreateCredential, CreateRequest, Credential, Deny,
+        Extend, Grant, GrantsQuery, Request, RequestStatus, RequestsQuery, RevokeAll, Verdict, WaitQuery,
     },
     error::ErrorBody,
+    standing::CreateStanding,
 };
 use postern_types::time::Micros;
 use std::{sync::Arc, time::Duration};
@@ -52,7 +53,7 @@ pub(super) async fn requests(
     caller: Caller,
     Parameters(query): Parameters<RequestsQuery>,
 ) -> Answer<Vec<Request>> {
-    Ok(Json(requests::list(&core.store, &caller.actor, query.status, query.mine).await?))
+    Ok(Json(requests::list(&core.store, &caller.actor, &query).await?))
 }
 
 /// One request; with `wait`, once it is decided or the time is over.
@@ -93,6 +94,7 @@ pub(super) async fn approve(
         verdict: Verdict::Approve,
         reason: body.reason.as_deref(),
         duration: body.duration.as_deref(),
+        relations: &body.relations,
     };
     review(&core, &caller, &id, answer).await
 }
@@ -109,8 +111,8 @@ pub(super) async fn deny(
     if body.reason.trim().is_empty() {
         return Err(Problem::invalid("reason", "say why: the requester reads it").into());
     }
-    review(&core, &caller, &id, requests::Answer { verdict: Verdict::Deny, reason: Some(&body.reason), duration: None })
-        .await
+    let (verdict, reason) = (Verdict::Deny, Some(body.reason.as_str()));
+    review(&core, &caller, &id, requests::Answer { verdict, reason, duration: None, relations: &[] }).await
 }
 
 async fn review(core: &Core, caller: &Caller, id: &str, answer: requests::Answer<'_>) -> Answer<Request> {
@@ -126,6 +128,65 @@ async fn review(core: &Core, caller: &Caller, id: &str, answer: requests::Answer
 pub(super) async fn withdraw(State(core): State<Arc<Core>>, caller: Caller, Path(id): Path<String>) -> Answer<Request> {
     let id = requests::id(&id)?;
     let (request, effects) = requests::withdraw(&core.store, &caller.actor, &id, Micros::now()).await?;
+    core.perform(effects);
+    Ok(Json(request))
+}
+
+/// Says something about a request.
+#[utoipa::path(post, path = "/requests/{id}/comments", tag = "access", security(("token" = [])), params(("id" = String, Path)),
+    request_body = CreateComment, responses((status = 200, body = Request), (status = "default", body = ErrorBody)))]
+pub(super) async fn comment(
+    State(core): State<Arc<Core>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Body(body): Body<CreateComment>,
+) -> Answer<Request> {
+    let id = requests::id(&id)?;
+    let (request, effects) = requests::comment(&core.store, &caller.actor, &id, &body.text, Micros::now()).await?;
+    core.perform(effects);
+    Ok(Json(request))
+}
+
+/// Closes the review of break-glass.
+#[utoipa::path(post, path = "/requests/{id}/close", tag = "access", security(("token" = [])), params(("id" = String, Path)),
+    request_body = Close, responses((status = 200, body = Request), (status = "default", body = ErrorBody)))]
+pub(super) async fn close(
+    State(core): State<Arc<Core>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Body(body): Body<Close>,
+) -> Answer<Request> {
+    let id = requests::id(&id)?;
+    let (request, effects) = requests::close(&core.store, &caller.actor, &id, &body.reason, Micros::now()).await?;
+    core.perform(effects);
+    Ok(Json(request))
+}
+
+/// Asks for a standing approval: once reviewers have agreed, each request that it covers is granted by rule.
+#[utoipa::path(post, path = "/standing", tag = "access", security(("token" = [])), request_body = CreateStanding,
+    responses((status = 200, body = Request), (status = "default", body = ErrorBody)))]
+pub(super) async fn create_standing(
+    State(core): State<Arc<Core>>,
+    caller: Caller,
+    Body(body): Body<CreateStanding>,
+) -> Answer<Request> {
+    let lifetime = core.config.request_lifetime;
+    let (request, effects) = requests::ask_standing(&core.store, &caller.actor, &body, lifetime, Micros::now()).await?;
+    core.perform(effects);
+    Ok(Json(request))
+}
+
+/// Ends a standing approval; grants that it gave stay.
+#[utoipa::path(post, path = "/standing/{id}/end", tag = "access", security(("token" = [])), params(("id" = String, Path)),
+    request_body = BecauseOf, responses((status = 200, body = Request), (status = "default", body = ErrorBody)))]
+pub(super) async fn end_standing(
+    State(core): State<Arc<Core>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Body(body): Body<BecauseOf>,
+) -> Answer<Request> {
+    let (id, reason) = (requests::id(&id)?, body.reason.as_deref());
+    let (request, effects) = requests::end_standing(&core.store, &caller.actor, &id, reason, Micros::now()).await?;
     core.perform(effects);
     Ok(Json(request))
 }
@@ -156,6 +217,35 @@ pub(super) async fn revoke(
     let (grant, effects) = grants::revoke(&core.store, &caller.actor, &id, body.reason.as_deref(), now).await?;
     core.perform(effects);
     Ok(Json(grant.to_api(now)))
+}
+
+/// Ends all grants of a connection, or of one of its roles, and their sessions.
+#[utoipa::path(post, path = "/grants/revoke", tag = "access", security(("token" = [])), request_body = RevokeAll,
+    responses((status = 200, body = Vec<Grant>), (status = "default", body = ErrorBody)))]
+pub(super) async fn revoke_all(
+    State(core): State<Arc<Core>>,
+    caller: Caller,
+    Body(body): Body<RevokeAll>,
+) -> Answer<Vec<Grant>> {
+    let now = Micros::now();
+    let (grants, effects) = grants::revoke_all(&core.store, &caller.actor, &body, now).await?;
+    core.perform(effects);
+    Ok(Json(grants.iter().map(|grant| grant.to_api(now)).collect()))
+}
+
+/// Asks that a grant ends later.
+#[utoipa::path(post, path = "/grants/{id}/extend", tag = "access", security(("token" = [])), params(("id" = String, Path)),
+    request_body = Extend, responses((status = 200, body = Request), (status = "default", body = ErrorBody)))]
+pub(super) async fn extend(
+    State(core): State<Arc<Core>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Body(body): Body<Extend>,
+) -> Answer<Request> {
+    let (id, lifetime) = (grants::parse_id("grant", &id)?, core.config.request_lifetime);
+    let (request, effects) = requests::extend(&core.store, &caller.actor, &id, &body, lifetime, Micros::now()).await?;
+    core.perform(effects);
+    Ok(Json(request))
 }
 
 /// Makes a secret of a grant, which is shown this once.

@@ -6,22 +6,31 @@ mod audit;
 mod console;
 mod credentials;
 mod documents;
+mod events;
 mod extract;
 mod fleet;
 mod health;
 mod notifications;
+mod oauth;
 mod policies;
 mod principals;
 mod reviews;
 mod scan;
 mod sessions;
+mod slack;
 mod tokens;
 mod web;
 
+pub(crate) use events::MAX_STREAMS as MAX_EVENT_STREAMS;
 pub(crate) use extract::chain;
 
 use crate::Core;
-use axum::{Router, extract::DefaultBodyLimit, http::HeaderValue, routing::get};
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::HeaderValue,
+    routing::{get, post},
+};
 use postern_api::PREFIX;
 use std::sync::Arc;
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -61,7 +70,9 @@ pub fn router(core: Arc<Core>) -> Router {
     Router::new()
         .merge(api)
         .route(&format!("{PREFIX}{OPENAPI_PATH}"), serve_document)
+        .route(slack::PATH, post(slack::interact))
         .merge(health::routes())
+        .merge(oauth::routes())
         .fallback(console::serve)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(no_store)
@@ -94,6 +105,11 @@ fn parts() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
         .routes(routes!(access::approve))
         .routes(routes!(access::deny))
         .routes(routes!(access::withdraw))
+        .routes(routes!(access::comment))
+        .routes(routes!(access::close))
+        .routes(routes!(access::create_standing))
+        .routes(routes!(access::end_standing))
+        .routes(routes!(events::events))
         .routes(routes!(reviews::list))
         .routes(routes!(reviews::show))
         .routes(routes!(reviews::approve))
@@ -102,6 +118,8 @@ fn parts() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
         .routes(routes!(reviews::comment))
         .routes(routes!(access::grants))
         .routes(routes!(access::revoke))
+        .routes(routes!(access::revoke_all))
+        .routes(routes!(access::extend))
         .routes(routes!(access::create_credential))
         .routes(routes!(sessions::list))
         .routes(routes!(sessions::show))
@@ -110,6 +128,8 @@ fn parts() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
         .routes(routes!(documents::plan))
         .routes(routes!(documents::apply))
         .routes(routes!(principals::users, principals::put_user))
+        .routes(routes!(principals::stop))
+        .routes(routes!(principals::resume))
         .routes(routes!(principals::agents, principals::put_agent))
         .routes(routes!(principals::groups, principals::put_group))
         .routes(routes!(tokens::list, tokens::create))
@@ -151,6 +171,15 @@ mod tests {
             "requests/{id}/approve",
             "requests/{id}/deny",
             "requests/{id}/withdraw",
+            "requests/{id}/comments",
+            "requests/{id}/close",
+            "standing",
+            "standing/{id}/end",
+            "grants/revoke",
+            "grants/{id}/extend",
+            "principals/{principal}/stop",
+            "principals/{principal}/resume",
+            "events",
             "reviews",
             "reviews/{id}",
             "reviews/{id}/approve",

@@ -4,12 +4,18 @@ use super::extract::{Answer, Body};
 use crate::{
     Core, apply, connections,
     identity::{Caller, directory},
+    problem::Problem,
+    stops,
 };
-use axum::{Json, extract::State};
+use axum::{
+    Json,
+    extract::{Path, State},
+};
 use postern_api::{
+    access::BecauseOf,
     document::{AgentDocument, Apply, Changes, GroupDocument, Source, SourcedDocument, UserDocument},
     error::ErrorBody,
-    identity::{Agent, Group, User, Whoami},
+    identity::{Agent, Group, PrincipalName, Stopped, User, Whoami},
 };
 use postern_types::time::Micros;
 use serde::Serialize;
@@ -77,9 +83,43 @@ pub(super) async fn put_group(
     put(&core, &caller, "Group", &body).await
 }
 
+/// Stops a principal everywhere: its grants and sessions end, its requests are withdrawn, and it gets nothing new.
+#[utoipa::path(post, path = "/principals/{principal}/stop", tag = "identity", security(("token" = [])),
+    params(("principal" = String, Path, description = "`agent:ci` or `user:alice`")), request_body = BecauseOf,
+    responses((status = 200, body = Stopped), (status = "default", body = ErrorBody)))]
+pub(super) async fn stop(
+    State(core): State<Arc<Core>>,
+    caller: Caller,
+    Path(principal): Path<String>,
+    Body(body): Body<BecauseOf>,
+) -> Answer<Stopped> {
+    let (name, reason) = (named(&principal)?, body.reason.as_deref());
+    let (stopped, effects) = stops::stop(&core.store, &caller.actor, &name, reason, Micros::now()).await?;
+    core.perform(effects);
+    Ok(Json(stopped))
+}
+
+/// Lets a principal that was stopped get access again.
+#[utoipa::path(post, path = "/principals/{principal}/resume", tag = "identity", security(("token" = [])),
+    params(("principal" = String, Path, description = "`agent:ci` or `user:alice`")), request_body = BecauseOf,
+    responses((status = 200, body = Stopped), (status = "default", body = ErrorBody)))]
+pub(super) async fn resume(
+    State(core): State<Arc<Core>>,
+    caller: Caller,
+    Path(principal): Path<String>,
+    Body(body): Body<BecauseOf>,
+) -> Answer<Stopped> {
+    let (name, reason) = (named(&principal)?, body.reason.as_deref());
+    Ok(Json(stops::resume(&core.store, &caller.actor, &name, reason, Micros::now()).await?))
+}
+
+fn named(text: &str) -> Result<PrincipalName, Problem> {
+    text.parse().map_err(|message: String| Problem::invalid("principal", message))
+}
+
 /// One object is a document like any other.
 async fn put(core: &Core, caller: &Caller, kind: &str, body: &impl Serialize) -> Answer<Changes> {
-    let mut document = serde_json::to_value(body).map_err(crate::problem::Problem::fault)?;
+    let mut document = serde_json::to_value(body).map_err(Problem::fault)?;
     if let Some(fields) = document.as_object_mut() {
         fields.insert("kind".to_owned(), kind.into());
     }

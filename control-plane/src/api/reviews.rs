@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     Core,
-    hub::changes::Change,
+    hub::changes::{Waited::Ended, until_changed},
     identity::Caller,
     reviews::{self, vote},
 };
@@ -22,10 +22,7 @@ use postern_api::{
 };
 use postern_types::time::Micros;
 use std::{sync::Arc, time::Duration};
-use tokio::{
-    sync::broadcast::{Receiver, error::RecvError},
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 
 /// Reviews that the caller may see: their own, those that they answer; admins and auditors all.
 #[utoipa::path(get, path = "/reviews", tag = "reviews", security(("token" = [])), params(ReviewsQuery),
@@ -55,7 +52,10 @@ pub(super) async fn show(
         if review.status != ReviewStatus::Pending || Instant::now() >= deadline {
             return Ok(Json(review));
         }
-        let _ = timeout_at(deadline, changed(&mut changes, Subject::Review, id.as_str())).await;
+        let changed = until_changed(&mut changes, Subject::Review, id.as_str());
+        if timeout_at(deadline, changed).await == Ok(Ended) {
+            return Ok(Json(review));
+        }
     }
 }
 
@@ -85,9 +85,7 @@ pub(super) async fn deny(
 
 async fn answer(core: &Core, caller: &Caller, id: &str, answer: vote::Answer<'_>) -> Answer<Review> {
     let id = reviews::id(id)?;
-    let (review, effects) = vote::answer(&core.store, &caller.actor, &id, answer, url(core), Micros::now()).await?;
-    core.perform(effects);
-    Ok(Json(review))
+    Ok(Json(vote::answer(&core.store, &caller.actor, &id, answer, url(core), Micros::now()).await?))
 }
 
 /// Takes a review back, or an approval that was not used.
@@ -95,9 +93,7 @@ async fn answer(core: &Core, caller: &Caller, id: &str, answer: vote::Answer<'_>
     responses((status = 200, body = Review), (status = "default", body = ErrorBody)))]
 pub(super) async fn withdraw(State(core): State<Arc<Core>>, caller: Caller, Path(id): Path<String>) -> Answer<Review> {
     let id = reviews::id(&id)?;
-    let (review, effects) = reviews::withdraw(&core.store, &caller.actor, &id, url(&core), Micros::now()).await?;
-    core.perform(effects);
-    Ok(Json(review))
+    Ok(Json(reviews::withdraw(&core.store, &caller.actor, &id, url(&core), Micros::now()).await?))
 }
 
 /// Says something about a review; it changes nothing.
@@ -110,26 +106,10 @@ pub(super) async fn comment(
     Body(body): Body<CommentOnReview>,
 ) -> Answer<Review> {
     let id = reviews::id(&id)?;
-    let (review, effects) =
-        reviews::comment(&core.store, &caller.actor, &id, &body.text, url(&core), Micros::now()).await?;
-    core.perform(effects);
+    let review = reviews::comment(&core.store, &caller.actor, &id, &body.text, url(&core), Micros::now()).await?;
     Ok(Json(review))
 }
 
 fn url(core: &Core) -> Option<&str> {
     core.config.http.public_url.as_deref()
-}
-
-/// Waits until that may have changed.
-///
-/// Cancel safe: what was heard is only a reason to look.
-async fn changed(changes: &mut Receiver<Change>, subject: Subject, id: &str) {
-    loop {
-        match changes.recv().await {
-            Ok(Change::Of(of, which)) if of != subject || which != id => {}
-            Ok(_) | Err(RecvError::Lagged(_)) => return,
-            // The process stops, and with it the deadline's patience.
-            Err(RecvError::Closed) => std::future::pending().await,
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! What a document's types do not say: names, URLs, durations, settings.
 
 use crate::problem::{Problem, shorten};
-use postern_api::document::{AccessRole, Budget, ConnectionDocument, Mask, RoleMode};
+use postern_api::document::{AccessRole, Budget, ConnectionDocument, Counted, Mask, Reviewers, RoleMode};
 use postern_types::{size::parse_bytes, time::parse_duration};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -100,6 +100,9 @@ pub(super) fn connection(document: &ConnectionDocument) -> Result<(), Problem> {
         }
         named(&field, tag)?;
     }
+    if let Some(terms) = &document.reviews {
+        super::reviews::terms(terms)?;
+    }
     masks(document)
 }
 
@@ -114,10 +117,13 @@ fn masks(document: &ConnectionDocument) -> Result<(), Problem> {
             return Err(Problem::invalid(field, format!("keeps at most {MAX_KEPT} characters")));
         }
     }
-    let ConnectionDocument { safe_functions, safe_relations, safe_channels, .. } = document;
-    for (list, entries) in
-        [("safe_functions", safe_functions), ("safe_relations", safe_relations), ("safe_channels", safe_channels)]
-    {
+    let ConnectionDocument { safe_functions, safe_relations, safe_channels, undoable_functions, .. } = document;
+    for (list, entries) in [
+        ("safe_functions", safe_functions),
+        ("safe_relations", safe_relations),
+        ("safe_channels", safe_channels),
+        ("undoable_functions", undoable_functions),
+    ] {
         if entries.len() > MAX_ENTRIES {
             return Err(Problem::invalid(list, format!("at most {MAX_ENTRIES} entries")));
         }
@@ -192,16 +198,44 @@ fn access_role(field: &str, role: &AccessRole) -> Result<(), Problem> {
     }
     parse_duration(&role.max_duration)
         .map_err(|error| Problem::invalid(format!("{field}.max_duration"), error.to_string()))?;
-    if role.approvals > MAX_APPROVALS {
-        return Err(Problem::invalid(format!("{field}.approvals"), format!("at most {MAX_APPROVALS}")));
-    }
-    for (list, groups) in [("groups", &role.groups), ("reviewers", &role.reviewers)] {
-        groups.iter().try_for_each(|group| named(&format!("{field}.{list}"), group))?;
+    reviewers(field, role)?;
+    role.groups.iter().try_for_each(|group| named(&format!("{field}.groups"), group))?;
+    if let Some(break_glass) = &role.break_glass {
+        let field = format!("{field}.break_glass");
+        if break_glass.groups.is_empty() {
+            return Err(Problem::invalid(format!("{field}.groups"), "must name who may"));
+        }
+        if role.quorum().is_none() {
+            return Err(Problem::invalid(field, "has no meaning where nobody has to approve"));
+        }
+        break_glass.groups.iter().try_for_each(|group| named(&format!("{field}.groups"), group))?;
+        parse_duration(&break_glass.duration)
+            .map_err(|error| Problem::invalid(format!("{field}.duration"), error.to_string()))?;
     }
     if let Some(budget) = &role.budget {
         self::budget(&format!("{field}.budget"), budget)?;
     }
     settings(&format!("{field}.settings"), &role.settings)
+}
+
+/// Who reviews, and how many of them.
+fn reviewers(field: &str, role: &AccessRole) -> Result<(), Problem> {
+    role.reviewers.groups().iter().try_for_each(|group| named(&format!("{field}.reviewers"), group))?;
+    if role.approvals > MAX_APPROVALS {
+        return Err(Problem::invalid(format!("{field}.approvals"), format!("at most {MAX_APPROVALS}")));
+    }
+    let Reviewers::Counted(Counted::All(groups) | Counted::Any(groups)) = &role.reviewers else { return Ok(()) };
+    let field_of = |name: &str| format!("{field}.{name}");
+    if groups.is_empty() {
+        return Err(Problem::invalid(field_of("reviewers"), "must name at least one group"));
+    }
+    if groups.values().any(|count| *count == 0 || *count > MAX_APPROVALS) {
+        return Err(Problem::invalid(field_of("reviewers"), format!("of each group 1 to {MAX_APPROVALS}")));
+    }
+    if role.approvals != AccessRole::default().approvals {
+        return Err(Problem::invalid(field_of("approvals"), "has no meaning where `reviewers` says how many of each"));
+    }
+    Ok(())
 }
 
 /// Amounts that are stored as 64-bit integers. With 0 a grant would be of no use.
@@ -330,6 +364,7 @@ mod tests {
             ("safe_functions", "public.slug", "slug"),
             ("safe_relations", "public.remote", "public.remote.id"),
             ("safe_channels", "jobs.done", ""),
+            ("undoable_functions", "public.touch", "touch"),
         ] {
             check(of(key, json!([good])), None);
             check(of(key, json!([good, bad])), Some(key));

@@ -5,7 +5,8 @@ use crate::{
     effects::Effect,
     grants,
     problem::Problem,
-    store::{access, connections},
+    requests::end_in,
+    store::{access, connections, requests},
 };
 use postern_api::document::{ConnectionDocument, Source};
 use serde_json::{Map, Value};
@@ -44,6 +45,7 @@ impl Run<'_> {
         Ok(difference(from, Some(to)))
     }
 
+    /// Ends the grants and the standing approvals for these roles.
     async fn end_grants(&mut self, connection: &str, ends: impl Fn(&str) -> bool, reason: &str) -> Result<(), Problem> {
         for grant in access::unended_grants_on(&mut self.tx, connection).await? {
             if ends(&grant.role)
@@ -51,6 +53,11 @@ impl Run<'_> {
                     grants::revoke_in(&mut self.tx, &grant, self.actor, Some(reason), self.now).await?
             {
                 self.effects.push(effect);
+            }
+        }
+        for standing in requests::standing(&mut self.tx, connection, None, None).await? {
+            if ends(&standing.role) {
+                end_in(&mut self.tx, &standing, self.actor, Some(reason), self.now).await?;
             }
         }
         Ok(())

@@ -9,7 +9,10 @@ use crate::{
     notify,
     store::{self, Store, StoreError, Tx},
 };
-use postern_api::identity::{PrincipalKind, PrincipalRef};
+use postern_api::{
+    event::Subject,
+    identity::{PrincipalKind, PrincipalRef},
+};
 use postern_audit::segment;
 use postern_proto::v1::{self, AuditRecord, ControlEvent, Usage, audit_record::Record};
 use postern_types::{id::SegmentId, time::Micros};
@@ -61,6 +64,9 @@ pub fn principal(principal: &PrincipalRef) -> v1::Principal {
 pub async fn append_control(tx: &mut Tx, event: impl Into<ControlEvent>) -> Result<(), StoreError> {
     let event = event.into();
     notify::queue(tx, &event).await?;
+    if let Some(subject) = Subject::of_action(&event.action) {
+        tx.note(subject, &event.subject);
+    }
     let at = Micros(event.at_us);
     let record = AuditRecord { record: Some(Record::Control(event)) };
     let payload = segment::encode(&[record]).map_err(StoreError::Audit)?;

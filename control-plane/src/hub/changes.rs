@@ -11,11 +11,14 @@ use crate::{
 use postern_api::{event::Subject, review::ReviewStatus};
 use postern_proto::v1::{ConnectorCommand, connector_command::Command};
 use postern_types::id::ReviewId;
-use std::collections::BTreeSet;
-use tokio::sync::broadcast;
+use std::collections::{BTreeMap, BTreeSet};
+use tokio::sync::broadcast::{self, error::RecvError};
 
 /// Changes that one caller may be behind; then it has to look at everything anew.
 pub(super) const BEHIND: usize = 1024;
+
+/// Ids in one message to other replicas, which has less than 8000 bytes.
+pub(super) const MAX_IDS: usize = 150;
 
 /// Something that has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,12 +27,46 @@ pub enum Change {
     Of(Subject, String),
     /// Not known what: something may have been missed.
     Unknown,
+    /// The process stops: nothing more will be told.
+    Closing,
+}
+
+/// Why somebody waits no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// It may have changed: look again.
+    Changed,
+    /// The process stops.
+    Ended,
+}
+
+/// Waits until something may have changed.
+///
+/// Cancel safe: what was heard is only a reason to look.
+pub async fn until_changed(changes: &mut broadcast::Receiver<Change>, subject: Subject, id: &str) -> Waited {
+    loop {
+        match changes.recv().await {
+            Ok(Change::Of(of, which)) if of != subject || which != id => {}
+            Ok(Change::Of(..) | Change::Unknown) | Err(RecvError::Lagged(_)) => return Waited::Changed,
+            Ok(Change::Closing) | Err(RecvError::Closed) => return Waited::Ended,
+        }
+    }
 }
 
 impl Hub {
-    /// Tells all who wait, wherever they are.
-    pub fn changed(&self, subject: Subject, id: &str) {
-        self.tell(Event::Changed { subject, id: id.to_owned() });
+    /// Runs for ever: tells all who wait what was changed here, wherever they are.
+    pub(super) async fn tell_changes(&self) {
+        loop {
+            let mut of: BTreeMap<Subject, Vec<String>> = BTreeMap::new();
+            for (subject, id) in self.inner.store.changes().next().await {
+                of.entry(subject).or_default().push(id);
+            }
+            for (subject, ids) in of {
+                for ids in ids.chunks(MAX_IDS) {
+                    self.tell(Event::Changed { subject, ids: ids.to_vec() });
+                }
+            }
+        }
     }
 
     /// Hears of all changes from now on.
@@ -39,13 +76,20 @@ impl Hub {
     }
 
     /// Those who wait here look again.
-    pub(super) fn note_change(&self, subject: Subject, id: &str) {
-        // Nobody may be listening.
-        let _ = self.inner.changes.send(Change::Of(subject, id.to_owned()));
+    pub(super) fn note_changes(&self, subject: Subject, ids: &[String]) {
+        for id in ids {
+            // Nobody may be listening.
+            let _ = self.inner.changes.send(Change::Of(subject, id.clone()));
+        }
         if subject == Subject::Review {
-            self.inner.reviews.lock().insert(id.to_owned());
+            self.inner.reviews.lock().extend(ids.iter().cloned());
             self.inner.review_changed.notify_one();
         }
+    }
+
+    /// Those who wait here wait no more.
+    pub(super) fn end_changes(&self) {
+        let _ = self.inner.changes.send(Change::Closing);
     }
 
     /// Runs for ever: tells connectors how the reviews stand for which their sessions wait.

@@ -2,6 +2,7 @@
 
 use postern_api::event::Subject;
 use postern_proto::v1::ClientError;
+use postern_types::time::Micros;
 use serde::{Deserialize, Serialize};
 
 /// PostgreSQL takes payloads of less than 8000 bytes.
@@ -20,6 +21,13 @@ pub enum Event {
         grant: String,
         /// What clients read.
         error: ErrorText,
+    },
+    /// A grant ends later.
+    GrantExtended {
+        /// Which.
+        grant: String,
+        /// When.
+        ends_at: Micros,
     },
     /// A session is over.
     EndSession {
@@ -46,12 +54,12 @@ pub enum Event {
         /// Its secret.
         secret: Vec<u8>,
     },
-    /// Something that callers or sessions may wait for.
+    /// Things that callers or sessions may wait for.
     Changed {
-        /// What it is.
+        /// What they are.
         subject: Subject,
-        /// Its id.
-        id: String,
+        /// Their ids.
+        ids: Vec<String>,
     },
     /// Events were lost: everything has to be compared with the store.
     Recheck,
@@ -128,11 +136,12 @@ mod tests {
         };
         for event in [
             Event::EndGrant { grant: "grt_x".to_owned(), error: error("because".to_owned()) },
+            Event::GrantExtended { grant: "grt_x".to_owned(), ends_at: Micros(1_800_000_000_123_456) },
             Event::EndSession { session: "ses_x".to_owned(), error: error(String::new()) },
             Event::SetsChanged,
             Event::IdentityRevoked { id: "con_x".to_owned() },
             Event::Cancel { from: "gwy_x".to_owned(), region: "eu".to_owned(), pid: -7, secret: vec![0, 255, 7] },
-            Event::Changed { subject: Subject::Review, id: "rev_x".to_owned() },
+            Event::Changed { subject: Subject::Review, ids: vec!["rev_x".to_owned()] },
             Event::Recheck,
         ] {
             let text = encode("r1", &event).unwrap();
@@ -142,6 +151,13 @@ mod tests {
         let text = encode("r1", &long).unwrap();
         assert!(text.len() <= MAX_PAYLOAD);
         assert!(matches!(decode(&text).unwrap().1, Event::EndGrant { grant, .. } if grant == "grt_x"));
+        // None of many is lost.
+        let ids =
+            (0..super::super::changes::MAX_IDS).map(|_| postern_types::id::SessionId::new().to_string()).collect();
+        let many = Event::Changed { subject: Subject::Session, ids };
+        let text = encode(&"r".repeat(26), &many).unwrap();
+        assert!(text.len() <= MAX_PAYLOAD, "{}", text.len());
+        assert_eq!(decode(&text).unwrap().1, many);
         assert_eq!(decode("{}"), None);
     }
 }

@@ -23,7 +23,7 @@ use event::Event;
 use parking_lot::Mutex;
 use postern_proto::v1::{
     AttachedConnector, CancelKey, ClientError, ConnectionHealth, ConnectionSet, ConnectorCommand, EndGrant, EndSession,
-    GatewayCommand, GatewaySet, Revoked, RevokedIdentity, connector_command, gateway_command,
+    GatewayCommand, GatewaySet, GrantExtension, Revoked, RevokedIdentity, connector_command, gateway_command,
 };
 use postern_types::{
     id::{GrantId, SessionId},
@@ -230,6 +230,11 @@ impl Hub {
         self.tell(Event::EndGrant { grant: grant.to_string(), error: error.into() });
     }
 
+    /// The sessions of a grant end later, wherever they are.
+    pub fn extend_grant(&self, grant: &GrantId, ends_at: Micros) {
+        self.tell(Event::GrantExtended { grant: grant.to_string(), ends_at });
+    }
+
     /// Ends a session, wherever it is.
     pub fn end_session(&self, session: &SessionId, error: ClientError) {
         self.tell(Event::EndSession { session: session.to_string(), error: error.into() });
@@ -268,13 +273,16 @@ impl Hub {
         match event {
             Event::EndGrant { grant, error } => {
                 let end = EndGrant { grant_id: grant.clone(), error: Some(error.clone().into()) };
-                self.tell_connectors(&connector_command::Command::EndGrant(end.clone()));
+                self.tell_connectors(|_| connector_command::Command::EndGrant(end.clone()));
                 self.tell_gateways(&gateway_command::Command::EndGrant(end));
             }
             Event::EndSession { session, error } => {
                 let end = EndSession { session_id: session.clone(), error: Some(error.clone().into()) };
-                self.tell_connectors(&connector_command::Command::EndSession(end.clone()));
+                self.tell_connectors(|_| connector_command::Command::EndSession(end.clone()));
                 self.tell_gateways(&gateway_command::Command::EndSession(end));
+            }
+            Event::GrantExtended { grant, ends_at } => {
+                self.tell_connectors(|key| self.extension(key, grant, *ends_at));
             }
             Event::SetsChanged => self.inner.refresh.notify_one(),
             Event::IdentityRevoked { id } => self.cut_off(id),
@@ -287,15 +295,26 @@ impl Hub {
                     }
                 }
             }
-            Event::Changed { subject, id } => self.note_change(*subject, id),
+            Event::Changed { subject, ids } => self.note_changes(*subject, ids),
             // Compared with the store by the task.
             Event::Recheck => {}
         }
     }
 
-    fn tell_connectors(&self, command: &connector_command::Command) {
+    /// That a grant ends later, for that connector.
+    fn extension(&self, key: &ConnectorKey, grant: &str, ends_at: Micros) -> connector_command::Command {
+        let extension = GrantExtension {
+            grant_id: grant.to_owned(),
+            ends_at_us: ends_at.0,
+            connector_id: key.id.clone(),
+            connector_incarnation: key.incarnation.clone(),
+        };
+        connector_command::Command::GrantExtended(self.inner.signer.sign_extension(&extension))
+    }
+
+    fn tell_connectors(&self, command: impl Fn(&ConnectorKey) -> connector_command::Command) {
         self.inner.state.lock().connectors.retain(|key, peer| {
-            let sent = peer.queue.try_send(Ok(ConnectorCommand { command: Some(command.clone()) })).is_ok();
+            let sent = peer.queue.try_send(Ok(ConnectorCommand { command: Some(command(key)) })).is_ok();
             if !sent {
                 tracing::warn!(connector = %key.id, "the connector does not read its commands and is cut off");
             }
@@ -514,6 +533,7 @@ impl Hub {
 
     /// Ends all control streams: peers go to another replica, or wait for this one.
     pub fn close(&self) {
+        self.end_changes();
         let mut state = self.inner.state.lock();
         for (_, peer) in state.connectors.drain() {
             let _ = peer.queue.try_send(Err(Status::unavailable("the control plane is shutting down")));

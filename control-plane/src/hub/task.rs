@@ -35,7 +35,14 @@ const UNOPENED: Duration = Duration::from_secs(120);
 pub async fn run(hub: Hub, stop: CancellationToken) {
     let outbox = hub.inner.outbox_end.lock().take();
     let work = async {
-        tokio::join!(publish(&hub, outbox), listen(&hub), refresh(&hub), hub.tell_waiting(), keep_house(&hub));
+        tokio::join!(
+            publish(&hub, outbox),
+            listen(&hub),
+            refresh(&hub),
+            hub.tell_changes(),
+            hub.tell_waiting(),
+            keep_house(&hub)
+        );
     };
     tokio::select! {
         () = work => {}
@@ -110,41 +117,37 @@ async fn recheck(hub: &Hub) -> Result<(), StoreError> {
         state.connectors.iter().map(|(key, peer)| (key.clone(), peer.live.iter().cloned().collect())).collect()
     };
     for (key, sessions) in live {
-        for (session, error) in stale_sessions(&hub.inner.store, &key, &sessions).await? {
-            hub.end_at(&key, &session, error);
-        }
+        compare(hub, &key, &sessions).await?;
     }
     hub.inner.refresh.notify_one();
     hub.missed_changes().await
 }
 
-/// Of the sessions that a connector says are live, those that should not be, and what their clients read.
+/// Ends those of a connector's live sessions that should not be, and says of which the grant ends later than their
+/// tickets may say.
 ///
 /// # Errors
 /// When the store fails.
-pub async fn stale_sessions(
-    store: &Store,
-    key: &ConnectorKey,
-    live: &[String],
-) -> Result<Vec<(String, ClientError)>, StoreError> {
+pub async fn compare(hub: &Hub, key: &ConnectorKey, live: &[String]) -> Result<(), StoreError> {
     if live.is_empty() {
-        return Ok(Vec::new());
+        return Ok(());
     }
     let now = Micros::now();
-    let mut tx = store.read().await?;
+    let mut tx = hub.inner.store.read().await?;
     let open = sessions::open_of_connector(&mut tx, &key.id).await?;
-    let mut stale = Vec::new();
+    drop(tx);
     for session in live {
-        match open.iter().find(|row| row.id.as_str() == session) {
-            Some(row) => {
-                if let Some(error) = over(row, now) {
-                    stale.push((session.clone(), error));
+        let row = open.iter().find(|row| row.id.as_str() == session);
+        match row.map_or_else(|| Some(ended()), |row| over(row, now)) {
+            Some(error) => hub.end_at(key, session, error),
+            None => {
+                if let Some(row) = row.filter(|row| row.grant_extended) {
+                    hub.say_to(key, hub.extension(key, row.grant_id.as_str(), row.grant_ends_at));
                 }
             }
-            None => stale.push((session.clone(), ended())),
         }
     }
-    Ok(stale)
+    Ok(())
 }
 
 /// What the client of a session reads whose grant is over; none while it is not.
@@ -191,7 +194,12 @@ impl Hub {
     /// Ends a session at the one connector where it lives.
     pub(crate) fn end_at(&self, key: &ConnectorKey, session: &str, error: ClientError) {
         let end = EndSession { session_id: session.to_owned(), error: Some(error) };
-        let command = ConnectorCommand { command: Some(Command::EndSession(end)) };
+        self.say_to(key, Command::EndSession(end));
+    }
+
+    /// Says something to one connector, if it is attached here.
+    fn say_to(&self, key: &ConnectorKey, command: Command) {
+        let command = ConnectorCommand { command: Some(command) };
         let mut state = self.inner.state.lock();
         let sent = state.connectors.get(key).is_none_or(|peer| peer.queue.try_send(Ok(command)).is_ok());
         if !sent {

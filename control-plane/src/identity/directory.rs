@@ -8,9 +8,10 @@ use crate::{
     store::{
         Store, StoreError,
         principals::{self, PrincipalRow},
+        stops,
     },
 };
-use postern_api::identity::{Agent, Group, PrincipalKind, PrincipalRef, User};
+use postern_api::identity::{Agent, Group, PrincipalKind, PrincipalRef, Stop, User};
 use postern_types::{id::PrincipalId, time::Micros};
 use secrecy::SecretString;
 use serde_json::json;
@@ -21,9 +22,9 @@ use serde_json::json;
 /// When the caller may not see them.
 pub async fn users(store: &Store, caller: &Actor) -> Result<Vec<User>, Problem> {
     let mut users = Vec::new();
-    for (row, groups) in rows(store, caller, PrincipalKind::User).await? {
+    for (row, groups, stopped) in rows(store, caller, PrincipalKind::User).await? {
         let PrincipalRow { principal: PrincipalRef { id, name, .. }, admin, auditor, disabled, created_at, .. } = row;
-        users.push(User { id, name, groups, admin, auditor, disabled, created_at });
+        users.push(User { id, name, groups, admin, auditor, disabled, stopped, created_at });
     }
     Ok(users)
 }
@@ -34,20 +35,24 @@ pub async fn users(store: &Store, caller: &Actor) -> Result<Vec<User>, Problem> 
 /// When the caller may not see them.
 pub async fn agents(store: &Store, caller: &Actor) -> Result<Vec<Agent>, Problem> {
     let mut agents = Vec::new();
-    for (row, groups) in rows(store, caller, PrincipalKind::Agent).await? {
+    for (row, groups, stopped) in rows(store, caller, PrincipalKind::Agent).await? {
         let PrincipalRow { principal: PrincipalRef { id, name, .. }, owner, disabled, created_at, .. } = row;
-        agents.push(Agent { id, name, groups, owner, disabled, created_at });
+        agents.push(Agent { id, name, groups, owner, disabled, stopped, created_at });
     }
     Ok(agents)
 }
 
-async fn rows(store: &Store, caller: &Actor, kind: PrincipalKind) -> Result<Vec<(PrincipalRow, Vec<String>)>, Problem> {
+/// Principals, with their groups, and whether they are stopped.
+type Rows = Vec<(PrincipalRow, Vec<String>, Option<Stop>)>;
+
+async fn rows(store: &Store, caller: &Actor, kind: PrincipalKind) -> Result<Rows, Problem> {
     authorize(caller, Action::See, &Resource::Configuration)?;
     let mut tx = store.read().await?;
-    let mut rows = Vec::new();
+    let (mut rows, mut stopped) = (Vec::new(), stops::all(&mut tx).await?);
     for row in principals::list(&mut tx, kind).await? {
         let groups = principals::groups_of(&mut tx, &row.principal.id).await?;
-        rows.push((row, groups));
+        let stop = stopped.remove(&row.principal.id);
+        rows.push((row, groups, stop));
     }
     Ok(rows)
 }

@@ -1,7 +1,7 @@
 //! Takes what is due and has it delivered: for each notification beside the others, so that a receiver that hangs
 //! holds up none but itself.
 
-use super::webhook;
+use super::{email, slack, webhook};
 use crate::{
     Core,
     audit::{self, Event},
@@ -195,6 +195,8 @@ async fn deliver(core: &Core, row: &DeliveryRow) -> Result<(), Failed> {
             let body = serde_json::to_string(&message).map_err(unreadable)?;
             webhook::send(core, to, row.id.as_str(), body, Micros::now()).await
         }
+        Some(Destination::Slack(to)) => slack::send(core, to, row, &message).await,
+        Some(Destination::Email(to)) => email::send(core, to, row, &message).await,
         None => Err(Failed::again("it goes nowhere: apply the document again".to_owned())),
     }
 }
@@ -203,7 +205,7 @@ async fn deliver(core: &Core, row: &DeliveryRow) -> Result<(), Failed> {
 fn address(core: &Core, message: &Message) -> Option<String> {
     let base = core.config.http.public_url.as_deref()?.trim_end_matches('/');
     let id = message.data.request_id.as_ref().map_or(message.data.id.as_str(), |id| id.as_str());
-    Some(format!("{base}/requests/{id}"))
+    Some(format!("{base}/inbox?item={id}"))
 }
 
 /// Writes what became of an attempt.
@@ -278,6 +280,51 @@ async fn tidy(core: &Core) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Config;
+    use postern_api::notification::NotificationDocument;
+    use postern_types::id::DeliveryId;
+
+    #[tokio::test]
+    async fn a_message_is_given_up_after_its_last_attempt_and_not_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let free = "127.0.0.1:0".parse().unwrap();
+        let core = Core::load(Config::new(folder.path().join("data"), free, free)).await.unwrap();
+        let (id, mut now) = (DeliveryId::new(), Micros(1_700_000_000_000_000));
+        let row = DeliveryRow {
+            id: id.clone(),
+            notification: "hook".to_owned(),
+            thread: "req".to_owned(),
+            event: "request.created".to_owned(),
+            subject: "req".to_owned(),
+            message: String::new(),
+            status: DeliveryStatus::Queued,
+            attempts: 0,
+            next_at: now,
+            error: None,
+            created_at: now,
+            done_at: None,
+        };
+        let mut tx = core.store.begin().await.unwrap();
+        let document = NotificationDocument { name: "hook".to_owned(), ..NotificationDocument::default() };
+        notifications::put(&mut tx, &document, now).await.unwrap();
+        notifications::insert(&mut tx, &row).await.unwrap();
+        tx.commit().await.unwrap();
+        for attempt in 1..=MAX_ATTEMPTS {
+            let taken = claim(&core, "hook", now).await.unwrap().remove(0);
+            assert_eq!(taken.attempts, attempt);
+            // What a receiver asks for is kept to, within reason.
+            let not_before = (attempt == 1).then_some(Duration::from_secs(u64::MAX));
+            settle(&core, &taken, Err(Failed::Again { error: "503".to_owned(), not_before }), now).await.unwrap();
+            let stands = notifications::delivery(&mut core.store.read().await.unwrap(), &id).await.unwrap().unwrap();
+            let expect = if attempt < MAX_ATTEMPTS { DeliveryStatus::Queued } else { DeliveryStatus::Dead };
+            assert_eq!((stands.status, stands.error.as_deref()), (expect, Some("503")), "{attempt}");
+            if attempt == 1 {
+                assert_eq!(stands.next_at, now.plus(LONGEST_PAUSE));
+            }
+            now = stands.next_at;
+        }
+        assert!(claim(&core, "hook", now.plus(LONGEST_PAUSE)).await.unwrap().is_empty());
+    }
 
     #[test]
     fn attempts_take_about_a_day() {

@@ -2,20 +2,28 @@
 
 use crate::store::{
     StoreError, Tx,
-    access::{self, GrantRow, RequestRow, status_text},
+    access::{self, GrantRow},
     notifications::{self, DeliveryRow, NotificationRow},
+    requests::{self, RequestRow, status_text},
+    reviews::{self, ReviewRow},
 };
 use postern_api::{
     access::GrantStatus,
     identity::PrincipalRef,
-    notification::{DeliveryStatus, EVENTS, Happening, Message},
+    notification::{DeliveryStatus, Destination, EVENTS, Happening, Message, TOLD_EVERYWHERE},
 };
-use postern_proto::v1::{ControlEvent, Principal, principal::Kind};
+use postern_proto::v1::{ControlEvent, EffectPreview, Principal, effect_preview::Result as Tried, principal::Kind};
 use postern_types::{
-    id::{DeliveryId, GrantId, RequestId},
+    id::{DeliveryId, GrantId, RequestId, ReviewId},
     time::{Micros, format_duration},
 };
 use serde_json::Value;
+
+/// A statement is told up to so many characters.
+const MAX_STATEMENT: usize = 16_000;
+
+/// The most relations that are told of an effect.
+const MAX_RELATIONS: usize = 20;
 
 /// Queues what is to be told of an event, in the transaction that records it.
 pub(crate) async fn queue(tx: &mut Tx, event: &ControlEvent) -> Result<(), StoreError> {
@@ -25,7 +33,7 @@ pub(crate) async fn queue(tx: &mut Tx, event: &ControlEvent) -> Result<(), Store
     let Some(Told { thread, happening }) = told(tx, event).await? else { return Ok(()) };
     let mut queued = None;
     for row in notifications::list(tx).await? {
-        if !concerns(&row, &event.action, &happening) {
+        if !concerns(tx, &row, &event.action, &thread, &happening).await? {
             continue;
         }
         let message = match &queued {
@@ -57,13 +65,30 @@ fn written(event: &ControlEvent, happening: &Happening) -> Result<String, StoreE
 }
 
 /// Whether it is told there.
-fn concerns(row: &NotificationRow, action: &str, happening: &Happening) -> bool {
+async fn concerns(
+    tx: &mut Tx,
+    row: &NotificationRow,
+    action: &str,
+    thread: &str,
+    happening: &Happening,
+) -> Result<bool, StoreError> {
+    if action == TOLD_EVERYWHERE {
+        return Ok(row.disabled.is_none());
+    }
     let document = &row.document;
     let any = |wanted: &[String], has: &dyn Fn(&String) -> bool| wanted.is_empty() || wanted.iter().any(has);
-    row.disabled.is_none()
-        && any(&document.connections, &|name| *name == happening.connection)
-        && any(&document.groups, &|group| happening.reviewers.contains(group))
-        && document.is_of(action)
+    if row.disabled.is_some()
+        || !any(&document.connections, &|name| *name == happening.connection)
+        || !any(&document.groups, &|group| happening.reviewers.contains(group))
+    {
+        return Ok(false);
+    }
+    if document.is_of(action) {
+        return Ok(true);
+    }
+    // A message in Slack shows how something stands, whatever it was that it was sent for.
+    let is_slack = matches!(document.destination(), Some(Destination::Slack(_)));
+    Ok(is_slack && notifications::has_thread(tx, &document.name, thread).await?)
 }
 
 /// What is told, and what it is about.
@@ -76,23 +101,31 @@ struct Told {
 async fn told(tx: &mut Tx, event: &ControlEvent) -> Result<Option<Told>, StoreError> {
     let by = event.actor.as_ref().map(principal).transpose()?;
     if let Ok(id) = event.subject.parse::<RequestId>() {
-        let Some(row) = access::request(tx, &id).await? else { return Ok(None) };
+        let Some(row) = requests::request(tx, &id).await? else { return Ok(None) };
         // Nobody has to know of what waits for nobody: its grant is told of.
         if row.approvals_needed == 0 && event.action == "request.created" {
             return Ok(None);
         }
         return Ok(Some(Told { thread: row.id.to_string(), happening: of_request(row, by, answer(event)) }));
     }
+    if let Ok(id) = event.subject.parse::<ReviewId>() {
+        let row = reviews::by_id(tx, &id).await?;
+        return Ok(row.map(|row| Told { thread: row.id.to_string(), happening: of_review(row, by, answer(event)) }));
+    }
     let Ok(id) = event.subject.parse::<GrantId>() else { return Ok(None) };
     let Some(row) = access::grant(tx, &id).await? else { return Ok(None) };
-    let request = access::request(tx, &row.request_id).await?;
+    let request = requests::request(tx, &row.request_id).await?;
     Ok(Some(Told { thread: row.request_id.to_string(), happening: of_grant(row, request, by, Micros(event.at_us)) }))
 }
 
-/// What a reviewer said.
+/// What a reviewer said, or why it was closed without one.
 fn answer(event: &ControlEvent) -> Option<String> {
     let detail: Value = serde_json::from_str(&event.detail).ok()?;
-    detail.get("answer")?.as_str().map(str::to_owned)
+    let keys: &[&str] = match event.action.as_str() {
+        "review.approved" => &["reason"],
+        _ => &["answer", "because"],
+    };
+    keys.iter().find_map(|key| detail.get(key)?.as_str()).map(str::to_owned)
 }
 
 fn principal(principal: &Principal) -> Result<PrincipalRef, StoreError> {
@@ -127,6 +160,8 @@ fn of_request(row: RequestRow, by: Option<PrincipalRef>, answer: Option<String>)
         grant_id: row.grant_id,
         by,
         answer,
+        statement: None,
+        effect: None,
     }
 }
 
@@ -154,5 +189,59 @@ fn of_grant(row: GrantRow, request: Option<RequestRow>, by: Option<PrincipalRef>
         grant_id: None,
         by,
         answer: row.revoke_reason,
+        statement: None,
+        effect: None,
+    }
+}
+
+fn of_review(row: ReviewRow, by: Option<PrincipalRef>, answer: Option<String>) -> Happening {
+    let needed = row.statement.reviewers.iter().map(|needed| &needed.group);
+    let escalated = row.escalate_to.iter().filter(|_| row.escalated_at.is_some());
+    let reviewers = needed.chain(escalated).cloned().collect();
+    let sql = &row.statement.sql;
+    let mut statement: String = sql.chars().take(MAX_STATEMENT).collect();
+    if statement.len() < sql.len() || row.statement.sql_bytes > 0 {
+        statement.push('…');
+    }
+    Happening {
+        id: row.id.to_string(),
+        status: row.status.as_str().to_owned(),
+        url: None,
+        connection: row.connection,
+        role: row.role,
+        principal: row.principal,
+        on_behalf_of: row.on_behalf_of,
+        reason: row.reason,
+        ticket: row.ticket,
+        duration: None,
+        expires_at: Some(row.expires_at),
+        reviewers,
+        request_id: None,
+        grant_id: Some(row.grant_id),
+        by,
+        answer,
+        statement: Some(statement),
+        effect: row.statement.preview.as_ref().map(effect),
+    }
+}
+
+/// What a statement would do, in a sentence.
+fn effect(preview: &EffectPreview) -> String {
+    match &preview.result {
+        None => "not tried".to_owned(),
+        Some(Tried::NotMade(why)) => format!("not tried: {why}"),
+        Some(Tried::Fails(error)) => format!("it fails: {}", error.message),
+        Some(Tried::Effect(effect)) => {
+            let about = if effect.exact { "" } else { "about " };
+            let relations = effect.relations.iter().take(MAX_RELATIONS).map(|relation| {
+                let done =
+                    [("inserted", relation.inserted), ("updated", relation.updated), ("deleted", relation.deleted)];
+                let done: Vec<_> = done.iter().filter(|(_, n)| *n > 0).map(|(how, n)| format!("{n} {how}")).collect();
+                let how = if relation.indirect { " by a cascade or trigger" } else { "" };
+                format!("{}: {}{how}", relation.relation, done.join(", "))
+            });
+            let relations: Vec<_> = relations.collect();
+            format!("{about}{} rows. {}", effect.rows, relations.join("; "))
+        }
     }
 }

@@ -2,7 +2,6 @@
 
 use super::{close, record, tell, vote};
 use crate::{
-    effects::Effect,
     hub::ConnectorKey,
     store::{
         Store, StoreError, Tx, access,
@@ -12,6 +11,7 @@ use crate::{
 };
 use postern_api::{
     access::GrantStatus,
+    event::Subject,
     review::{Proposal, ReviewStatus},
     session::Session,
 };
@@ -92,15 +92,14 @@ pub async fn ask(
     ask: ReviewAsk,
     public_url: Option<&str>,
     now: Micros,
-) -> Result<(ReviewStands, Vec<Effect>), StoreError> {
+) -> Result<ReviewStands, StoreError> {
     if let Err(why) = check(&ask) {
-        return Ok((refused(&ask, why), Vec::new()));
+        return Ok(refused(&ask, why));
     }
     let mut tx = store.begin().await?;
     let Some(asking) = asking(&mut tx, key, &ask.session_id, now).await? else {
-        return Ok((refused(&ask, "the session is over"), Vec::new()));
+        return Ok(refused(&ask, "the session is over"));
     };
-    let mut effects = Vec::new();
     let mut found = answered(&mut tx, &asking, &ask, now).await?;
     if let (None, Some(statement)) = (&found, &ask.statement) {
         // Two sessions may ask the same at once.
@@ -109,21 +108,22 @@ pub async fn ask(
         if found.is_none() {
             if rows::pending_of(&mut tx, &asking.session.principal.id).await? >= MAX_PENDING {
                 let why = format!("{MAX_PENDING} statements of this principal wait for an answer already");
-                return Ok((refused(&ask, &why), Vec::new()));
+                return Ok(refused(&ask, &why));
             }
-            let row = opened(&mut tx, &asking, &ask, statement, now).await?;
-            effects.push(Effect::ReviewChanged(row.id.clone()));
-            found = Some(row);
+            found = Some(opened(&mut tx, &asking, &ask, statement, now).await?);
         }
     }
     let Some(row) = found else {
-        return Ok((none(&ask), Vec::new()));
+        return Ok(none(&ask));
     };
     rows::put_wait(&mut tx, &asking.session.id, &row.id, &ask.key).await?;
+    if row.status == ReviewStatus::Pending {
+        tx.note(Subject::Review, row.id.as_str());
+    }
     let votes = rows::votes(&mut tx, &row.id).await?;
     let answer = tell::stands(&row, &votes, &ask.session_id, &ask.key, public_url);
     tx.commit().await?;
-    Ok((answer, effects))
+    Ok(answer)
 }
 
 fn check(ask: &ReviewAsk) -> Result<(), &'static str> {
@@ -265,28 +265,28 @@ pub async fn claim(
     key: &ConnectorKey,
     claim: &ReviewClaim,
     now: Micros,
-) -> Result<(Result<ReviewDecision, ClientError>, Vec<Effect>), StoreError> {
+) -> Result<Result<ReviewDecision, ClientError>, StoreError> {
     let mut tx = store.begin().await?;
     let Some(asking) = asking(&mut tx, key, &claim.session_id, now).await? else {
-        return Ok((Err(lost("the session is over")), Vec::new()));
+        return Ok(Err(lost("the session is over")));
     };
     let row = match claim.review_id.parse::<ReviewId>() {
         Ok(id) => rows::lock(&mut tx, &id).await?,
         Err(_) => None,
     };
     let Some(row) = row.filter(|row| asking.is_whose(row)) else {
-        return Ok((Err(lost("there is no such review of this principal")), Vec::new()));
+        return Ok(Err(lost("there is no such review of this principal")));
     };
     let Some(decision) = row.decision.clone().filter(|_| row.status == ReviewStatus::Approved && now < row.expires_at)
     else {
-        return Ok((Err(lost(&format!("the review {} is {}", row.id, over(&row)))), Vec::new()));
+        return Ok(Err(lost(&format!("the review {} is {}", row.id, over(&row)))));
     };
     if !still_stands(&mut tx, &row, now).await? {
-        return Ok((Err(lost(&format!("the grant or the session of the review {} was ended", row.id))), Vec::new()));
+        return Ok(Err(lost(&format!("the grant or the session of the review {} was ended", row.id))));
     }
     let is_it = if decision.for_grant { row.grant_id == asking.session.grant_id } else { row.key == claim.key };
     if !is_it || !rows::claim_wait(&mut tx, &asking.session.id, &row.id, &claim.key).await? {
-        return Ok((Err(lost(&format!("the review {} is not for this statement", row.id))), Vec::new()));
+        return Ok(Err(lost(&format!("the review {} is not for this statement", row.id))));
     }
     let status = if decision.for_grant { ReviewStatus::Approved } else { ReviewStatus::Claimed };
     rows::used(&mut tx, &row.id, status, now).await?;
@@ -307,7 +307,7 @@ pub async fn claim(
         approved_by: tell::agreed(&votes, &decision).map(str::to_owned).collect(),
         edited_sql: decision.edited_sql,
     };
-    Ok((Ok(signed), vec![Effect::ReviewChanged(row.id)]))
+    Ok(Ok(signed))
 }
 
 fn over(row: &ReviewRow) -> &'static str {
@@ -339,14 +339,9 @@ fn lost(why: &str) -> ClientError {
 ///
 /// # Errors
 /// When the store fails.
-pub async fn left(
-    store: &Store,
-    key: &ConnectorKey,
-    left: &ReviewLeft,
-    now: Micros,
-) -> Result<Vec<Effect>, StoreError> {
+pub async fn left(store: &Store, key: &ConnectorKey, left: &ReviewLeft, now: Micros) -> Result<(), StoreError> {
     let (Ok(session), Ok(review)) = (left.session_id.parse::<SessionId>(), left.review_id.parse::<ReviewId>()) else {
-        return Ok(Vec::new());
+        return Ok(());
     };
     let because = match left.why() {
         Why::Ticket => None,
@@ -357,11 +352,10 @@ pub async fn left(
     // It may be over already: that it has left is said once it ends, too.
     let is_its = sessions::by_id(&mut tx, &session).await?.is_some_and(|session| session.connector_id == key.id);
     if !is_its {
-        return Ok(Vec::new());
+        return Ok(());
     }
-    let effects = leave(&mut tx, &session, &review, because, now).await?;
-    tx.commit().await?;
-    Ok(effects)
+    leave(&mut tx, &session, &review, because, now).await?;
+    tx.commit().await
 }
 
 /// Why a review is withdrawn whose session is over.
@@ -374,10 +368,10 @@ pub(super) async fn leave(
     review: &ReviewId,
     because: Option<&str>,
     now: Micros,
-) -> Result<Vec<Effect>, StoreError> {
-    let Some(row) = rows::lock(tx, review).await? else { return Ok(Vec::new()) };
+) -> Result<(), StoreError> {
+    let Some(row) = rows::lock(tx, review).await? else { return Ok(()) };
     if !rows::end_wait(tx, session, review).await? {
-        return Ok(Vec::new());
+        return Ok(());
     }
     let is_for_grant = row.decision.as_ref().is_some_and(|decision| decision.for_grant);
     let is_open = matches!(row.status, ReviewStatus::Pending | ReviewStatus::Approved);
@@ -388,5 +382,5 @@ pub(super) async fn leave(
     {
         close(tx, &row, ReviewStatus::Withdrawn, Some(because), None, now).await?;
     }
-    Ok(vec![Effect::ReviewChanged(review.clone())])
+    Ok(())
 }

@@ -1,13 +1,10 @@
 //! What time does to reviews: they expire, others may answer, and they end with what they were asked under.
 
 use super::{ask, close, record};
-use crate::{
-    effects::Effect,
-    store::{
-        Store, StoreError, Tx, access,
-        reviews::{self as rows, ReviewRow},
-        sessions,
-    },
+use crate::store::{
+    Store, StoreError, Tx, access,
+    reviews::{self as rows, ReviewRow},
+    sessions,
 };
 use postern_api::review::ReviewStatus;
 use postern_types::time::Micros;
@@ -20,33 +17,31 @@ const BATCH: u32 = 100;
 ///
 /// # Errors
 /// When the store fails.
-pub async fn run(store: &Store, now: Micros) -> Result<Vec<Effect>, StoreError> {
+pub async fn run(store: &Store, now: Micros) -> Result<(), StoreError> {
     let mut read = store.read().await?;
     let due = rows::due(&mut read, now, BATCH).await?;
     let gone = rows::waits_of_ended(&mut read, BATCH).await?;
     drop(read);
     if due.is_empty() && gone.is_empty() {
-        return Ok(Vec::new());
+        return Ok(());
     }
-    let mut effects = Vec::new();
     let mut tx = store.begin().await?;
     for id in &due {
         if let Some(row) = rows::lock(&mut tx, id).await? {
-            effects.extend(advance(&mut tx, &row, now).await?);
+            advance(&mut tx, &row, now).await?;
         }
     }
     for wait in gone {
-        effects.extend(ask::leave(&mut tx, &wait.session, &wait.review, Some(ask::SESSION_ENDED), now).await?);
+        ask::leave(&mut tx, &wait.session, &wait.review, Some(ask::SESSION_ENDED), now).await?;
     }
-    tx.commit().await?;
-    Ok(effects)
+    tx.commit().await
 }
 
-/// What is due for one; none where another replica was faster.
-async fn advance(tx: &mut Tx, row: &ReviewRow, now: Micros) -> Result<Option<Effect>, StoreError> {
+/// What is due for one: nothing where another replica was faster.
+async fn advance(tx: &mut Tx, row: &ReviewRow, now: Micros) -> Result<(), StoreError> {
     let waits = row.status == ReviewStatus::Pending;
     if !waits && row.status != ReviewStatus::Approved {
-        return Ok(None);
+        return Ok(());
     }
     let grant = access::grant(tx, &row.grant_id).await?;
     let session = sessions::by_id(tx, &row.session_id).await?;
@@ -61,8 +56,6 @@ async fn advance(tx: &mut Tx, row: &ReviewRow, now: Micros) -> Result<Option<Eff
     } else if waits && row.escalated_at.is_none() && row.escalate_at.is_some_and(|at| at <= now) {
         rows::escalated(tx, &row.id, now).await?;
         record(tx, "review.escalated", None, row, json!({ "to": row.escalate_to }), now).await?;
-    } else {
-        return Ok(None);
     }
-    Ok(Some(Effect::ReviewChanged(row.id.clone())))
+    Ok(())
 }

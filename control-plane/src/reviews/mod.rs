@@ -15,7 +15,6 @@ pub mod vote;
 
 use crate::{
     audit::{self, Event},
-    effects::Effect,
     grants::{checked_reason, parse_id},
     identity::Actor,
     problem::Problem,
@@ -67,6 +66,17 @@ pub async fn get(store: &Store, actor: &Actor, id: &ReviewId, public_url: Option
     Ok(show::whole(&mut tx, row, public_url).await?)
 }
 
+/// How one stands that the caller may see.
+///
+/// # Errors
+/// When there is none.
+pub async fn status(store: &Store, actor: &Actor, id: &ReviewId) -> Result<ReviewStatus, Problem> {
+    let mut tx = store.read().await?;
+    let row = rows::by_id(&mut tx, id).await?.ok_or_else(|| missing(id))?;
+    authorize(actor, Action::See, &resource(&row, &answering(&row))).map_err(|_| missing(id))?;
+    Ok(row.status)
+}
+
 /// Takes a review back, or an approval that was not used.
 ///
 /// # Errors
@@ -77,7 +87,7 @@ pub async fn withdraw(
     id: &ReviewId,
     public_url: Option<&str>,
     now: Micros,
-) -> Result<(Review, Vec<Effect>), Problem> {
+) -> Result<Review, Problem> {
     let mut tx = store.begin().await?;
     let row = locked(&mut tx, actor, id).await?;
     authorize(actor, Action::Withdraw, &resource(&row, &answering(&row)))?;
@@ -88,7 +98,7 @@ pub async fn withdraw(
     }
     let review = loaded(&mut tx, id, public_url).await?;
     tx.commit().await?;
-    Ok((review, vec![Effect::ReviewChanged(id.clone())]))
+    Ok(review)
 }
 
 /// Says something about a review; it changes nothing.
@@ -102,7 +112,7 @@ pub async fn comment(
     text: &str,
     public_url: Option<&str>,
     now: Micros,
-) -> Result<(Review, Vec<Effect>), Problem> {
+) -> Result<Review, Problem> {
     let text = checked_reason(Some(text))
         .map_err(|_| Problem::invalid("text", "a comment has at most 2000 characters"))?
         .ok_or_else(|| Problem::invalid("text", "say something"))?;
@@ -116,7 +126,7 @@ pub async fn comment(
     record(&mut tx, "review.commented", Some(&actor.principal), &row, json!({ "text": text }), now).await?;
     let review = loaded(&mut tx, id, public_url).await?;
     tx.commit().await?;
-    Ok((review, vec![Effect::ReviewChanged(id.clone())]))
+    Ok(review)
 }
 
 /// Reads a review's id.

@@ -2,7 +2,6 @@
 
 use super::{answering, close, loaded, locked, open, record, resource};
 use crate::{
-    effects::Effect,
     grants::checked_reason,
     identity::{Actor, tokens},
     problem::Problem,
@@ -47,7 +46,7 @@ pub async fn answer(
     answer: Answer<'_>,
     public_url: Option<&str>,
     now: Micros,
-) -> Result<(Review, Vec<Effect>), Problem> {
+) -> Result<Review, Problem> {
     let mut tx = store.begin().await?;
     let row = locked(&mut tx, actor, id).await?;
     let action = if matches!(answer, Answer::Approve(_)) { Action::Approve } else { Action::Deny };
@@ -57,21 +56,20 @@ pub async fn answer(
     // The same answer twice counts once, and is no error: whoever repeats it did not hear that it was heard.
     let same = |before: &ReviewVote| before.reviewer.id == vote.reviewer.id && before.approves == vote.approves;
     if votes.iter().any(same) {
-        return Ok((loaded(&mut tx, id, public_url).await?, Vec::new()));
+        return loaded(&mut tx, id, public_url).await;
     }
     if row.status != ReviewStatus::Pending {
         return Err(Problem::conflict(format!("the review is {} already", row.status.as_str())));
     }
     open(&row, now)?;
     rows::put_vote(&mut tx, id, &vote).await?;
-    let effects = vec![Effect::ReviewChanged(id.clone())];
     match &vote.approves {
         None => close(&mut tx, &row, ReviewStatus::Denied, vote.reason.as_deref(), Some(&actor.principal), now).await?,
         Some(proposal) => approve(&mut tx, &row, actor, proposal, vote.reason.as_deref(), now).await?,
     }
     let review = loaded(&mut tx, id, public_url).await?;
     tx.commit().await?;
-    Ok((review, effects))
+    Ok(review)
 }
 
 fn vote(row: &ReviewRow, reviewer: &PrincipalRef, answer: Answer<'_>, now: Micros) -> Result<ReviewVote, Problem> {
@@ -88,7 +86,7 @@ fn vote(row: &ReviewRow, reviewer: &PrincipalRef, answer: Answer<'_>, now: Micro
 /// What a reviewer agrees to, if the statement can be held to it.
 fn proposal(row: &ReviewRow, body: &ApproveReview) -> Result<Proposal, Problem> {
     let statement = &row.statement;
-    let edited_sql = body.edited_sql.as_deref().map(str::trim).filter(|sql| *sql != statement.sql);
+    let edited_sql = body.edited_sql.as_deref().map(str::trim).filter(|sql| *sql != statement.sql.trim());
     if let Some(sql) = edited_sql {
         edited(statement, sql)?;
         if body.for_grant {

@@ -21,6 +21,7 @@ use crate::{
 use aws_lc_rs::rand;
 use bytes::Bytes;
 use postern_api::{access::GrantStatus, document::ApplicationName, fleet::PartKind};
+use postern_policy::Moment;
 use postern_proto::v1::{
     AttachedConnector, AuthBegin, AuthRefused, AuthRequest, AuthResponse, AuthSuccess, ClientError, Ticket,
     auth_request::Request as Said, auth_response::Response as Answer,
@@ -251,6 +252,13 @@ impl Attempt {
         if !sessions::authorize(&mut tx, &session, now).await? {
             return Ok(Err(over(login, "the grant ended just now".to_owned())));
         }
+        if login.is_bound {
+            let client = Moment::client(&begin.client_address);
+            // One that is not understood is no address.
+            if client.is_unspecified() || !access::bind_address(&mut tx, &login.grant_id, client).await? {
+                return Ok(Err(elsewhere(login)));
+            }
+        }
         if let Some(most) = login.balance.as_ref().and_then(|balance| balance.budget.sessions) {
             let since = Micros(now.0.saturating_sub(i64::try_from(UNOPENED.as_micros()).unwrap_or(i64::MAX)));
             if access::lock_sessions(&mut tx, &login.grant_id, session_id, since).await? >= i64::from(most) {
@@ -303,7 +311,7 @@ impl Attempt {
             groups: login.groups.clone(),
             request_ticket: login.ticket.clone().unwrap_or_default(),
             budget: login.balance.as_ref().and_then(Balance::of_ticket),
-            relations: Vec::new(),
+            relations: login.relations.clone(),
         })
     }
 
@@ -436,7 +444,7 @@ fn obstacle(begin: &AuthBegin, login: &LoginGrant, now: Micros) -> Option<Client
         return Some(ClientError {
             sqlstate: "28000".to_owned(),
             message: format!(
-                "the {} {} is disabled, or the user for whom it acts",
+                "the {} {} is disabled or stopped, or the user for whom it acts",
                 login.principal.kind, login.principal.name
             ),
             detail: String::new(),
@@ -478,6 +486,20 @@ fn over(login: &LoginGrant, message: String) -> ClientError {
         message,
         detail: String::new(),
         hint: ask_again(login.connection.name(), &login.role_name),
+    }
+}
+
+/// The proof was right; who has the secret is not where they have to be.
+fn elsewhere(login: &LoginGrant) -> ClientError {
+    ClientError {
+        sqlstate: "28000".to_owned(),
+        message: "the grant is bound to another client's address".to_owned(),
+        detail: String::new(),
+        hint: format!(
+            "connect from there; if its secret may have leaked, `postern revoke {}`; from here, {}",
+            login.grant_id,
+            ask_again(login.connection.name(), &login.role_name)
+        ),
     }
 }
 

@@ -205,9 +205,7 @@ impl Attached {
     /// Compares what the connector says is live with the store, both ways.
     async fn reconcile(&self, live: &[String]) -> Result<(), StoreError> {
         let core = &self.core;
-        for (session, error) in task::stale_sessions(&core.store, &self.key, live).await? {
-            core.hub.end_at(&self.key, &session, error);
-        }
+        task::compare(&core.hub, &self.key, live).await?;
         let now = Micros::now();
         let processes = core.hub.live().connectors;
         let is_attached = |incarnation: &str| {
@@ -279,9 +277,7 @@ impl Attached {
             Some(Message::ReviewAsk(ask)) => self.review_ask(ask).await?,
             Some(Message::ReviewClaim(claim)) => self.review_claim(claim).await?,
             Some(Message::ReviewLeft(left)) => {
-                let effects =
-                    ask::left(&self.core.store, &self.key, &left, Micros::now()).await.map_err(store_failed)?;
-                self.core.perform(effects);
+                ask::left(&self.core.store, &self.key, &left, Micros::now()).await.map_err(store_failed)?;
             }
             // A newer connector says more than this control plane knows.
             None => {}
@@ -296,27 +292,19 @@ impl Attached {
     }
 
     async fn review_ask(&self, asked: ReviewAsk) -> Result<(), Status> {
-        let core = &self.core;
-        let url = core.config.http.public_url.as_deref();
-        let (stands, effects) =
-            ask::ask(&core.store, &self.key, asked, url, Micros::now()).await.map_err(store_failed)?;
-        self.tell(Command::ReviewStands(stands))?;
-        core.perform(effects);
-        Ok(())
+        let url = self.core.config.http.public_url.as_deref();
+        let stands = ask::ask(&self.core.store, &self.key, asked, url, Micros::now()).await.map_err(store_failed)?;
+        self.tell(Command::ReviewStands(stands))
     }
 
     async fn review_claim(&self, claim: ReviewClaim) -> Result<(), Status> {
-        let core = &self.core;
-        let (claimed, effects) =
-            ask::claim(&core.store, &self.key, &claim, Micros::now()).await.map_err(store_failed)?;
+        let claimed = ask::claim(&self.core.store, &self.key, &claim, Micros::now()).await.map_err(store_failed)?;
         let result = match claimed {
-            Ok(decision) => Claimed::Decision(core.tickets.sign_review(&decision)),
+            Ok(decision) => Claimed::Decision(self.core.tickets.sign_review(&decision)),
             Err(error) => Claimed::Lost(error),
         };
         let ReviewClaim { session_id, review_id, .. } = claim;
-        self.tell(Command::ReviewClaimed(ReviewClaimed { session_id, review_id, result: Some(result) }))?;
-        core.perform(effects);
-        Ok(())
+        self.tell(Command::ReviewClaimed(ReviewClaimed { session_id, review_id, result: Some(result) }))
     }
 
     async fn session_opened(&self, opened: SessionOpened) -> Result<(), StoreError> {

@@ -22,15 +22,17 @@ migrations! {
     4 "0004_policies",
     5 "0005_budgets",
     6 "0006_reviews",
+    7 "0007_requests",
     8 "0008_notifications",
     9 "0009_web_sessions",
+    10 "0010_issuers",
 }
 
 /// Brings the schema up to date. Replicas that start together wait for each other.
 pub(super) async fn run(store: &Store) -> Result<(), StoreError> {
     match store {
         Store::Sqlite(sqlite) => migrator(SQLITE).run(&sqlite.pool).await,
-        Store::Postgres(pool) => migrator(POSTGRES).run(pool).await,
+        Store::Postgres(shared) => migrator(POSTGRES).run(&shared.pool).await,
     }
     .map_err(StoreError::Migrate)
 }

@@ -7,22 +7,27 @@
 pub mod access;
 pub mod audit;
 pub mod bus;
+pub mod changes;
 pub mod connections;
 pub mod credentials;
 pub mod freezes;
 pub mod identities;
+pub mod issuers;
 pub mod join_tokens;
 pub mod kv;
 mod migrations;
 pub mod notifications;
 pub mod policies;
 pub mod principals;
+pub mod requests;
 pub mod reviews;
 pub mod sessions;
 pub mod sql;
+pub mod stops;
 pub mod tokens;
 pub mod web_sessions;
 
+pub use changes::Changes;
 pub use sql::{Row, Tx, Value};
 
 use crate::config::StoreConfig;
@@ -97,7 +102,14 @@ pub enum Store {
     /// Embedded, for one node.
     Sqlite(Sqlite),
     /// Shared by all replicas.
-    Postgres(PgPool),
+    Postgres(Shared),
+}
+
+/// PostgreSQL, from one replica.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    pool: PgPool,
+    changes: Arc<Changes>,
 }
 
 /// SQLite, with a lock in front: writers of one process queue here in order, instead of polling for SQLite's own.
@@ -105,6 +117,7 @@ pub enum Store {
 pub struct Sqlite {
     pool: SqlitePool,
     writer: Arc<Mutex<()>>,
+    changes: Arc<Changes>,
 }
 
 impl Store {
@@ -121,7 +134,7 @@ impl Store {
                     .acquire_timeout(ACQUIRE_TIMEOUT)
                     .connect(secrecy::ExposeSecret::expose_secret(url))
                     .await?;
-                Self::Postgres(pool)
+                Self::Postgres(Shared { pool, changes: Arc::default() })
             }
         };
         migrations::run(&store).await?;
@@ -145,7 +158,7 @@ impl Store {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_with(options)
             .await?;
-        Ok(Self::Sqlite(Sqlite { pool, writer: Arc::default() }))
+        Ok(Self::Sqlite(Sqlite { pool, writer: Arc::default(), changes: Arc::default() }))
     }
 
     /// Begins a transaction that may write. On SQLite it has the write lock from the start, so that what it read
@@ -158,9 +171,9 @@ impl Store {
             Self::Sqlite(sqlite) => {
                 let guard = Arc::clone(&sqlite.writer).lock_owned().await;
                 let tx = sqlite.pool.begin_with("BEGIN IMMEDIATE").await?;
-                Ok(Tx::sqlite(tx, Some(guard)))
+                Ok(Tx::sqlite(tx, Some(guard), Arc::clone(&sqlite.changes)))
             }
-            Self::Postgres(pool) => Ok(Tx::postgres(pool.begin().await?)),
+            Self::Postgres(shared) => Ok(Tx::postgres(shared.pool.begin().await?, Arc::clone(&shared.changes))),
         }
     }
 
@@ -170,10 +183,10 @@ impl Store {
     /// When the database cannot be reached.
     pub async fn read(&self) -> Result<Tx, StoreError> {
         match self {
-            Self::Sqlite(sqlite) => Ok(Tx::sqlite(sqlite.pool.begin().await?, None)),
-            Self::Postgres(pool) => {
-                let tx = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-                Ok(Tx::postgres(tx))
+            Self::Sqlite(sqlite) => Ok(Tx::sqlite(sqlite.pool.begin().await?, None, Arc::clone(&sqlite.changes))),
+            Self::Postgres(shared) => {
+                let tx = shared.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+                Ok(Tx::postgres(tx, Arc::clone(&shared.changes)))
             }
         }
     }
@@ -193,7 +206,16 @@ impl Store {
     pub fn postgres(&self) -> Option<&PgPool> {
         match self {
             Self::Sqlite(_) => None,
-            Self::Postgres(pool) => Some(pool),
+            Self::Postgres(shared) => Some(&shared.pool),
+        }
+    }
+
+    /// What transactions of this process have changed.
+    #[must_use]
+    pub fn changes(&self) -> &Arc<Changes> {
+        match self {
+            Self::Sqlite(sqlite) => &sqlite.changes,
+            Self::Postgres(shared) => &shared.changes,
         }
     }
 
@@ -201,7 +223,7 @@ impl Store {
     pub async fn close(&self) {
         match self {
             Self::Sqlite(sqlite) => sqlite.pool.close().await,
-            Self::Postgres(pool) => pool.close().await,
+            Self::Postgres(shared) => shared.pool.close().await,
         }
     }
 }

@@ -306,3 +306,35 @@ pub async fn forget(tx: &mut Tx, delivered_before: Micros, dead_before: Micros) 
     )
     .await
 }
+
+/// The message in Slack that shows how something stands: its channel and its time.
+pub async fn slack_message(
+    tx: &mut Tx,
+    notification: &str,
+    thread: &str,
+) -> Result<Option<(String, String)>, StoreError> {
+    let row = tx
+        .row(
+            "SELECT channel, ts FROM slack_messages WHERE notification = $1 AND thread = $2",
+            values![notification, thread],
+        )
+        .await?;
+    row.map(|row| Ok((row.get("channel")?, row.get("ts")?))).transpose()
+}
+
+/// Remembers the message in Slack that shows how something stands.
+pub async fn put_slack_message(
+    tx: &mut Tx,
+    notification: &str,
+    thread: &str,
+    channel: &str,
+    ts: &str,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO slack_messages (notification, thread, channel, ts) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (notification, thread) DO UPDATE SET channel = $3, ts = $4",
+        values![notification, thread, channel, ts],
+    )
+    .await?;
+    Ok(())
+}

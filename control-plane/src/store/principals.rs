@@ -61,6 +61,12 @@ pub async fn list(tx: &mut Tx, kind: PrincipalKind) -> Result<Vec<PrincipalRow>,
     rows.iter().map(read).collect()
 }
 
+/// Nobody else locks that principal until the transaction is over.
+pub async fn lock(tx: &mut Tx, id: &PrincipalId) -> Result<(), StoreError> {
+    tx.execute("UPDATE principals SET disabled = disabled WHERE id = $1", values![id]).await?;
+    Ok(())
+}
+
 /// Writes a principal that is not there yet.
 pub async fn insert(tx: &mut Tx, row: &PrincipalRow, owner: Option<&PrincipalId>) -> Result<(), StoreError> {
     let PrincipalRow { principal, admin, auditor, disabled, created_at, .. } = row;

@@ -3,6 +3,7 @@
 use super::{Row, StoreError, Tx};
 use crate::values;
 use postern_api::{
+    event::Subject,
     identity::PrincipalRef,
     review::{Proposal, ReviewComment, ReviewStatus, ReviewVote},
 };
@@ -435,6 +436,9 @@ pub async fn end_wait(tx: &mut Tx, session: &SessionId, review: &ReviewId) -> Re
     let ended = tx
         .execute("DELETE FROM review_waits WHERE session_id = $1 AND review_id = $2", values![session, review])
         .await?;
+    if ended > 0 {
+        tx.note(Subject::Review, review.as_str());
+    }
     Ok(ended > 0)
 }
 

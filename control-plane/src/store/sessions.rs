@@ -3,6 +3,7 @@
 use super::{Row, StoreError, Tx};
 use crate::values;
 use postern_api::{
+    event::Subject,
     identity::PrincipalRef,
     session::{Session, SessionFilter, SessionStatus},
 };
@@ -63,6 +64,8 @@ pub struct OpenSession {
     pub grant_ended_at: Option<Micros>,
     /// When the grant was revoked.
     pub grant_revoked_at: Option<Micros>,
+    /// Whether the grant ends later than the session's ticket may say.
+    pub grant_extended: bool,
 }
 
 impl OpenSession {
@@ -89,7 +92,8 @@ macro_rules! select {
 macro_rules! select_open {
     ($rest:literal) => {
         concat!(
-            "SELECT s.id, s.grant_id, s.incarnation, s.status, s.started_at, g.ends_at, g.ended_at, g.revoked_at ",
+            "SELECT s.id, s.grant_id, s.incarnation, s.status, s.started_at, g.ends_at, g.ended_at, ",
+            "g.revoked_at, g.extended ",
             "FROM sessions s JOIN grants g ON g.id = s.grant_id ",
             $rest
         )
@@ -106,6 +110,7 @@ fn read_open(row: &Row) -> Result<OpenSession, StoreError> {
         grant_ends_at: row.time("ends_at")?,
         grant_ended_at: row.time_opt("ended_at")?,
         grant_revoked_at: row.time_opt("revoked_at")?,
+        grant_extended: row.get("extended")?,
     })
 }
 
@@ -174,7 +179,15 @@ pub async fn authorize(tx: &mut Tx, session: &NewSession<'_>, now: Micros) -> Re
             ],
         )
         .await?;
-    Ok(written > 0)
+    Ok(noted(tx, session.id, written))
+}
+
+/// Notes a session of which something was written; tells whether anything was.
+fn noted(tx: &mut Tx, id: &SessionId, written: u64) -> bool {
+    if written > 0 {
+        tx.note(Subject::Session, id.as_str());
+    }
+    written > 0
 }
 
 /// Notes what the database said of a session when it opened. A session that was ended meanwhile stays so.
@@ -193,12 +206,14 @@ pub async fn opened(
             values![id, connector_id, backend_pid, database_role, application_name],
         )
         .await?;
-    Ok(changed > 0)
+    Ok(noted(tx, id, changed))
 }
 
 /// Notes that a session is open whose opening was not heard of. A session that was ended meanwhile stays so.
 pub async fn found_open(tx: &mut Tx, id: &SessionId) -> Result<(), StoreError> {
-    tx.execute("UPDATE sessions SET status = 'active' WHERE id = $1 AND status = 'authorized'", values![id]).await?;
+    let sql = "UPDATE sessions SET status = 'active' WHERE id = $1 AND status = 'authorized'";
+    let written = tx.execute(sql, values![id]).await?;
+    noted(tx, id, written);
     Ok(())
 }
 
@@ -211,7 +226,7 @@ pub async fn end(tx: &mut Tx, id: &SessionId, reason: &str, at: Micros) -> Resul
             values![id, reason, at],
         )
         .await?;
-    Ok(changed > 0)
+    Ok(noted(tx, id, changed))
 }
 
 /// Ends a session on a connector's word, which counts only for its own.
@@ -229,7 +244,7 @@ pub async fn closed(
             values![id, connector_id, reason, at],
         )
         .await?;
-    Ok(changed > 0)
+    Ok(noted(tx, id, changed))
 }
 
 /// The session of that id.

@@ -1,6 +1,7 @@
 //! One way to run a statement on either database.
 
-use super::StoreError;
+use super::{Changes, StoreError};
+use postern_api::event::Subject;
 use postern_types::time::Micros;
 use sqlx::{
     Postgres, Row as _, Sqlite, Transaction,
@@ -8,6 +9,7 @@ use sqlx::{
     query::Query,
     sqlite::{SqliteArguments, SqliteRow},
 };
+use std::sync::Arc;
 use tokio::sync::OwnedMutexGuard;
 
 /// A parameter of a statement.
@@ -146,6 +148,8 @@ impl Row {
 /// A transaction. Dropped without [`Tx::commit`], it is rolled back.
 pub struct Tx {
     inner: Inner,
+    changed: Vec<(Subject, String)>,
+    changes: Arc<Changes>,
     // Held until the transaction is over; declared after it, so that it is dropped after it.
     _writer: Option<OwnedMutexGuard<()>>,
 }
@@ -156,12 +160,21 @@ enum Inner {
 }
 
 impl Tx {
-    pub(super) fn sqlite(tx: Transaction<'static, Sqlite>, writer: Option<OwnedMutexGuard<()>>) -> Self {
-        Self { inner: Inner::Sqlite(tx), _writer: writer }
+    pub(super) fn sqlite(
+        tx: Transaction<'static, Sqlite>,
+        writer: Option<OwnedMutexGuard<()>>,
+        changes: Arc<Changes>,
+    ) -> Self {
+        Self { inner: Inner::Sqlite(tx), changed: Vec::new(), changes, _writer: writer }
     }
 
-    pub(super) fn postgres(tx: Transaction<'static, Postgres>) -> Self {
-        Self { inner: Inner::Postgres(tx), _writer: None }
+    pub(super) fn postgres(tx: Transaction<'static, Postgres>, changes: Arc<Changes>) -> Self {
+        Self { inner: Inner::Postgres(tx), changed: Vec::new(), changes, _writer: None }
+    }
+
+    /// Notes that something changes, for those who wait for it: they hear of it once it is committed.
+    pub fn note(&mut self, subject: Subject, id: &str) {
+        self.changed.push((subject, id.to_owned()));
     }
 
     /// Whether this is PostgreSQL: for the few statements that differ.
@@ -230,6 +243,7 @@ impl Tx {
             Inner::Sqlite(tx) => tx.commit().await?,
             Inner::Postgres(tx) => tx.commit().await?,
         }
+        self.changes.add(self.changed);
         Ok(())
     }
 }

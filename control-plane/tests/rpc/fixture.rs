@@ -2,18 +2,19 @@
 
 use bytes::Bytes;
 use postern_api::{
-    access::RequestStatus,
+    access::{RequestKind, RequestStatus},
     document::{AccessRole, ConnectionDocument},
     fleet::PartKind,
     identity::{PrincipalKind, PrincipalRef},
+    quorum::{Quorum, QuorumMode},
 };
 use postern_control_plane::{
     Config, Running,
-    config::StoreSetting,
+    config::{SecretSource, StoreSetting},
     fleet,
     identity::scram::Verifier,
     start,
-    store::{access, connections, principals},
+    store::{access, connections, principals, requests},
 };
 use postern_peer::{Keeper, Kind};
 use postern_proto::v1::{
@@ -64,6 +65,8 @@ impl Plane {
         let any = "127.0.0.1:0".parse().unwrap();
         let mut config = Config::new(folder.path().to_owned(), any, any);
         config.store = store;
+        let secret = SecretSource::File(folder.path().join("slack-signing"));
+        config.notifications.secrets.insert("slack-signing".to_owned(), secret);
         Self { running: start(config).await.unwrap(), folder }
     }
 
@@ -132,7 +135,7 @@ impl Plane {
             owner: None,
             created_at: now,
         };
-        let request = access::RequestRow {
+        let request = requests::RequestRow {
             id: RequestId::new(),
             connection: connection.to_owned(),
             role: "read".to_owned(),
@@ -149,6 +152,12 @@ impl Plane {
             policy_reason: String::new(),
             grant_id: None,
             decided_at: Some(now),
+            kind: RequestKind::Access,
+            quorum: Quorum { mode: QuorumMode::All, needs: Vec::new() },
+            relations: Vec::new(),
+            client_address: None,
+            recurring: None,
+            closed: None,
         };
         let grant = access::GrantRow {
             id: GrantId::new(),
@@ -166,11 +175,14 @@ impl Plane {
             revoke_reason: None,
             ended_at: None,
             balance: None,
+            relations: Vec::new(),
+            bound_address: None,
+            binds_first_use: false,
         };
         let secret = token::generate("").unwrap();
         let mut tx = self.running.core.store.begin().await.unwrap();
         principals::insert(&mut tx, &row, None).await.unwrap();
-        access::insert_request(&mut tx, &request).await.unwrap();
+        requests::insert_request(&mut tx, &request).await.unwrap();
         access::insert_grant(&mut tx, &grant).await.unwrap();
         let verifier = Verifier::derive(&secret).unwrap().to_string();
         access::set_verifier(&mut tx, &grant.id, &verifier).await.unwrap();

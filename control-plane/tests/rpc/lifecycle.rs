@@ -10,13 +10,14 @@ use postern_control_plane::{
     store::{access, sessions},
 };
 use postern_proto::v1::{
-    AuditRecord, AuditSegment, CancelKey, ClientError, ConnectionSpec, ControlEvent, Heartbeat, SessionClosed,
-    SessionFacts, SessionOpened, StatementDecided, audit_record::Record, auth_response::Response as Answer,
-    connector_command::Command as ToConnector, connector_control_client::ConnectorControlClient,
-    connector_message::Message as Say, gateway_command::Command as ToGateway,
-    gateway_control_client::GatewayControlClient,
+    AuditRecord, AuditSegment, CancelKey, ClientError, ConnectionSpec, ControlEvent, GrantExtension, Heartbeat,
+    SessionClosed, SessionFacts, SessionOpened, StatementDecided, audit_record::Record,
+    auth_response::Response as Answer, connector_command::Command as ToConnector,
+    connector_control_client::ConnectorControlClient, connector_message::Message as Say,
+    gateway_command::Command as ToGateway, gateway_control_client::GatewayControlClient,
 };
 use postern_types::{id::SessionId, time::Micros};
+use prost::Message as _;
 use secrecy::SecretString;
 use std::time::Duration;
 use tonic::Code;
@@ -98,8 +99,13 @@ async fn connectors_are_told_of_their_connections_and_gateways() {
 async fn database_credentials_are_pushed_when_they_change() {
     let (plane, _gateway, mut connector) = world().await;
     let core = &plane.running.core;
-    let admin =
-        Actor { principal: plane.grant("demo", HOUR).await.principal, groups: Vec::new(), admin: true, auditor: false };
+    let admin = Actor {
+        principal: plane.grant("demo", HOUR).await.principal,
+        groups: Vec::new(),
+        admin: true,
+        auditor: false,
+        may: None,
+    };
     for password in ["first", "second"] {
         let secret = SecretString::from(password);
         let set = credentials::set(&core.store, &core.sealer, &admin, "demo", "shop_reader", &secret, Micros::now());
@@ -191,8 +197,10 @@ async fn what_was_missed_is_made_up_for_at_the_next_hello() {
     let kept = session(&gateway, &connector, &open).await;
     let lost = session(&gateway, &connector, &open).await;
     let killed = session(&gateway, &connector, &open).await;
+    let longer = plane.grant("demo", HOUR).await;
+    let of_longer = session(&gateway, &connector, &longer).await;
     let of_revoked = session(&gateway, &connector, &revoked).await;
-    for id in [&kept, &lost, &killed, &of_revoked] {
+    for id in [&kept, &lost, &killed, &of_longer, &of_revoked] {
         connector.say(opened(id)).await;
     }
     until("all open", || async { status(&plane, &of_revoked).await.0 == SessionStatus::Active }).await;
@@ -201,17 +209,26 @@ async fn what_was_missed_is_made_up_for_at_the_next_hello() {
 
     let mut tx = plane.running.core.store.begin().await.unwrap();
     access::revoke_grant(&mut tx, &revoked.id, None, None, Micros::now()).await.unwrap();
+    let extended = access::extend_grant(&mut tx, &longer.id, HOUR, Micros::now()).await.unwrap().unwrap();
     sessions::end(&mut tx, &killed, "killed", Micros::now()).await.unwrap();
     tx.commit().await.unwrap();
 
     let plane = plane.restart().await;
-    let live = [kept.as_str(), killed.as_str(), of_revoked.as_str()];
+    let live = [kept.as_str(), killed.as_str(), of_longer.as_str(), of_revoked.as_str()];
     let mut connector = Connector::attach(&plane, keeper, &incarnation, &live).await.unwrap();
     let mut ended = Vec::new();
-    for _ in 0..2 {
-        let ToConnector::EndSession(end) = connector.told_beside_sets().await else { panic!("not an end") };
-        assert_eq!(end.error.unwrap().sqlstate, "57P01");
-        ended.push(end.session_id);
+    for _ in 0..3 {
+        match connector.told_beside_sets().await {
+            ToConnector::EndSession(end) => {
+                assert_eq!(end.error.unwrap().sqlstate, "57P01");
+                ended.push(end.session_id);
+            }
+            ToConnector::GrantExtended(signed) => {
+                let GrantExtension { grant_id, ends_at_us, .. } = GrantExtension::decode(signed.extension).unwrap();
+                assert_eq!((grant_id.as_str(), Micros(ends_at_us)), (longer.id.as_str(), extended.ends_at));
+            }
+            other => panic!("{other:?}"),
+        }
     }
     ended.sort();
     let mut expected = vec![killed.to_string(), of_revoked.to_string()];

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod enrolment;
+mod events;
 mod fixture;
 mod lifecycle;
 mod login;
@@ -11,3 +12,4 @@ mod replicas;
 mod reviews;
 #[path = "../support/mod.rs"]
 mod support;
+mod told;

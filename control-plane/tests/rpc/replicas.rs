@@ -14,11 +14,12 @@ use postern_control_plane::{
     ticket,
 };
 use postern_proto::v1::{
-    CancelKey, ClientError, SessionOpened, auth_response::Response as Answer,
+    CancelKey, ClientError, GrantExtension, SessionOpened, auth_response::Response as Answer,
     connector_command::Command as ToConnector, connector_message::Message as Say,
     gateway_command::Command as ToGateway, gateway_control_client::GatewayControlClient,
 };
 use postern_types::{id::SessionId, time::Micros};
+use prost::Message as _;
 use secrecy::SecretString;
 use std::{path::Path, time::Duration};
 use tonic::Code;
@@ -73,6 +74,15 @@ async fn what_one_does_reaches_the_peers_of_the_other() {
         version = ticket::verify_policies(&keys, &connector.told_policies().await).unwrap().policy_version;
     }
 
+    let later = Micros::now().plus(2 * HOUR);
+    one.running.core.perform(vec![Effect::GrantExtended(grant.id.clone(), later)]);
+    let ToConnector::GrantExtended(signed) = connector.told_beside_sets().await else { panic!("not extended") };
+    let extension = GrantExtension::decode(signed.extension).unwrap();
+    assert_eq!((extension.grant_id.as_str(), Micros(extension.ends_at_us)), (grant.id.as_str(), later));
+    assert_eq!(
+        (extension.connector_id, extension.connector_incarnation.as_str()),
+        (connector.keeper.identity().id.clone(), "i1")
+    );
     let error = ClientError { sqlstate: "57P01".to_owned(), message: "over".to_owned(), ..ClientError::default() };
     one.running.core.perform(vec![Effect::EndGrant(grant.id.clone(), error.clone())]);
     let told = connector.told_beside_sets().await;

@@ -34,8 +34,8 @@ use std::time::Duration;
 const HOUR: Duration = Duration::from_secs(3600);
 const SQL: &str = "DELETE FROM orders WHERE status = 'stale'";
 
-struct World {
-    plane: Plane,
+pub struct World {
+    pub plane: Plane,
     gateway: Gateway,
     connector: Connector,
     grant: Grant,
@@ -44,7 +44,7 @@ struct World {
     bob: Actor,
 }
 
-async fn user(plane: &Plane, name: &str, groups: &[&str]) -> Actor {
+pub async fn user(plane: &Plane, name: &str, groups: &[&str]) -> Actor {
     let store = &plane.running.core.store;
     let founder = Founder { kind: PrincipalKind::User, name, groups, admin: false, auditor: false };
     let token = SecretString::from(format!("postern_{name}"));
@@ -53,14 +53,14 @@ async fn user(plane: &Plane, name: &str, groups: &[&str]) -> Actor {
     tokens::actor(&mut tx, &principal).await.unwrap().unwrap()
 }
 
-async fn session(gateway: &Gateway, connector: &Connector, grant: &Grant) -> SessionId {
+pub async fn session(gateway: &Gateway, connector: &Connector, grant: &Grant) -> SessionId {
     match gateway.authenticate(grant.attempt(vec![connector.attached()])).await.answer {
         Answer::Success(success) => success.session_id.parse().unwrap(),
         other => panic!("refused: {other:?}"),
     }
 }
 
-async fn world_on(plane: Plane) -> World {
+pub async fn world_on(plane: Plane) -> World {
     plane.connection("demo", "dev").await;
     let gateway = Gateway::attach(&plane, plane.enrol(PartKind::Gateway, "gw").await).await.unwrap();
     let keeper = plane.enrol(PartKind::Connector, "dev").await;
@@ -71,7 +71,7 @@ async fn world_on(plane: Plane) -> World {
     World { plane, gateway, connector, grant, session, alice, bob }
 }
 
-async fn world() -> World {
+pub async fn world() -> World {
     world_on(Plane::start().await).await
 }
 
@@ -114,7 +114,7 @@ impl World {
     }
 
     /// Opens a review and gives its id.
-    async fn held(&mut self, n: u8, count: u32) -> ReviewId {
+    pub async fn held(&mut self, n: u8, count: u32) -> ReviewId {
         let asked = ask(&self.session.clone(), n, Some(statement(count)));
         let told = self.ask(asked).await;
         assert_eq!(told.state(), State::Pending, "{told:?}");
@@ -130,7 +130,7 @@ impl World {
         answer(&self.plane, who, review, vote::Answer::Approve(body)).await
     }
 
-    async fn review(&self, id: &ReviewId) -> Review {
+    pub async fn review(&self, id: &ReviewId) -> Review {
         reviews::get(&self.plane.running.core.store, &self.alice, id, None).await.unwrap()
     }
 
@@ -141,9 +141,7 @@ impl World {
 
 async fn answer(plane: &Plane, who: &Actor, review: &ReviewId, answer: vote::Answer<'_>) -> Result<Review, Problem> {
     let core = &plane.running.core;
-    let (review, effects) = vote::answer(&core.store, who, review, answer, None, Micros::now()).await?;
-    core.perform(effects);
-    Ok(review)
+    vote::answer(&core.store, who, review, answer, None, Micros::now()).await
 }
 
 /// The next word on a review; what ends grants and sessions is not waited for here.
@@ -430,7 +428,7 @@ async fn it_outlives_a_restart_and_is_used_once_still() {
     w.plane.running.shutdown().await;
 }
 
-async fn replica(url: &str, key: Option<&std::path::Path>) -> Plane {
+pub async fn replica(url: &str, key: Option<&std::path::Path>) -> Plane {
     let folder = tempfile::tempdir().unwrap();
     if let Some(key) = key {
         std::fs::copy(key, folder.path().join("master.key")).unwrap();

@@ -2,7 +2,7 @@
 
 use crate::support::{LIFETIME, START, ask, at, told, world};
 use postern_api::{
-    access::{CreateRequest, Request, RequestStatus, Verdict},
+    access::{CreateRequest, Request, RequestStatus, RequestsQuery, Verdict},
     error::ErrorCode,
     identity::PrincipalKind,
 };
@@ -27,7 +27,7 @@ async fn answer(
     verdict: Verdict,
     now: Micros,
 ) -> Result<Request, Problem> {
-    let answer = Answer { verdict, reason: Some("said so"), duration: None };
+    let answer = Answer { verdict, reason: Some("said so"), duration: None, relations: &[] };
     requests::review(store, actor, &request.id, answer, now).await.map(|(request, _)| request)
 }
 
@@ -98,11 +98,12 @@ pub async fn reviewers_count_once_and_at_the_same_time(store: &Store) {
     assert_eq!(approve(store, &cast.dba2, &request).await.unwrap().status, RequestStatus::Approved);
 
     // Both at once, many times: always one grant, whoever comes second.
-    for _ in 0..10 {
-        let request = submit(store, &cast.agent, &ask("read")).await.unwrap();
+    for n in 0..10 {
+        let anew = |role| CreateRequest { ticket: Some(format!("INC-{n}")), ..ask(role) };
+        let request = submit(store, &cast.agent, &anew("read")).await.unwrap();
         let (one, two) = tokio::join!(approve(store, &cast.dba, &request), approve(store, &cast.dba2, &request));
         assert_eq!([one.is_ok(), two.is_ok()].iter().filter(|ok| **ok).count(), 1, "{one:?} {two:?}");
-        let request = submit(store, &cast.agent, &ask("write")).await.unwrap();
+        let request = submit(store, &cast.agent, &anew("write")).await.unwrap();
         let (one, two) = tokio::join!(approve(store, &cast.dba, &request), approve(store, &cast.dba2, &request));
         let approved =
             [one.unwrap(), two.unwrap()].iter().filter(|request| request.status == RequestStatus::Approved).count();
@@ -140,9 +141,10 @@ pub async fn denied_withdrawn_expired(store: &Store) {
     assert_eq!(requests::get(store, &cast.agent, &late.id).await.unwrap().status, RequestStatus::Expired);
     assert!(requests::expire_due(store, end).await.unwrap().is_empty());
 
-    let listed = requests::list(store, &cast.agent, Some(RequestStatus::Denied), true).await.unwrap();
+    let query = RequestsQuery { status: Some(RequestStatus::Denied), mine: true, ..RequestsQuery::default() };
+    let listed = requests::list(store, &cast.agent, &query).await.unwrap();
     assert_eq!(listed.iter().map(|request| &request.id).collect::<Vec<_>>(), [&denied.id]);
-    assert!(requests::list(store, &cast.alice, None, false).await.unwrap().is_empty());
+    assert!(requests::list(store, &cast.alice, &RequestsQuery::default()).await.unwrap().is_empty());
 }
 
 pub async fn fields_are_checked(store: &Store) {
@@ -172,7 +174,7 @@ pub async fn fields_are_checked(store: &Store) {
 
 pub async fn durations_are_shortened_never_lengthened(store: &Store) {
     let cast = world(store).await;
-    let with = |duration| Answer { verdict: Verdict::Approve, reason: None, duration: Some(duration) };
+    let with = |duration| Answer { verdict: Verdict::Approve, reason: None, duration: Some(duration), relations: &[] };
     let request = submit(store, &cast.agent, &ask("write")).await.unwrap();
     let longer = requests::review(store, &cast.dba, &request.id, with("11m"), at(1)).await;
     assert_eq!(told(longer.unwrap_err()).field.as_deref(), Some("duration"));

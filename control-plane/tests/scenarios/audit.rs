@@ -369,7 +369,8 @@ pub async fn decisions_can_be_made_again(store: &Store) {
         // Exactly what was decided on, and so the same again by the same policies.
         let moment = Moment { now: at(seconds), offset: 3600, client: [0, 0, 0, 0].into() };
         assert_eq!(facts, basis.facts(&moment).collect::<Vec<_>>());
-        assert!(policies.decide_all(facts.clone()).unwrap().is_allowed());
+        let decision = policies.decide_all(facts.clone()).unwrap();
+        assert!(decision.is_allowed(), "{decision:?}");
         let changed = Policies::load(&[("a.cedar", READ), ("b.cedar", NONE)]).unwrap();
         let decision = changed.decide_all(facts).unwrap();
         assert_eq!((decision.is_permitted(), &*decision.policies[0]), (false, "no-orders"));

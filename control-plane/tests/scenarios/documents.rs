@@ -1,6 +1,7 @@
 //! `plan` and `apply`.
 
 use crate::support::{LIFETIME, START, apply_all, ask, documents, told, world};
+use postern_api::access::CreateRequest;
 use postern_api::document::ChangeAction;
 use postern_api::error::ErrorCode;
 use postern_control_plane::{
@@ -68,7 +69,7 @@ pub async fn merging_and_replacing(store: &Store) {
     let demo = stored(store, "demo").await.unwrap();
     assert_eq!((demo.roles.len(), demo.roles["read"].max_duration.as_str()), (3, "2h"));
     assert_eq!(
-        (demo.roles["read"].reviewers.as_slice(), demo.roles["read"].approvals),
+        (demo.roles["read"].reviewers.groups().as_slice(), demo.roles["read"].approvals),
         (["dba".to_owned()].as_slice(), 1)
     );
     // Replacing, what is not mentioned is missing.
@@ -84,8 +85,9 @@ pub async fn merging_and_replacing(store: &Store) {
 pub async fn changes_end_what_they_invalidate(store: &Store) {
     let cast = world(store).await;
     let mut grants = Vec::new();
-    for _ in 0..2 {
-        let (request, _) = requests::submit(store, &cast.agent, &ask("open"), LIFETIME, START).await.unwrap();
+    for ticket in ["INC-1", "INC-2"] {
+        let body = CreateRequest { ticket: Some(ticket.to_owned()), ..ask("open") };
+        let (request, _) = requests::submit(store, &cast.agent, &body, LIFETIME, START).await.unwrap();
         grants.push(request.grant_id.unwrap());
     }
     // What does not lead elsewhere ends nothing.

@@ -2,16 +2,18 @@
 
 use crate::support::{Cast, LIFETIME, START, apply_all, ask, at, told, world};
 use postern_api::{
-    access::{CredentialUse, GrantStatus},
+    access::{CreateRequest, CredentialUse, GrantStatus},
     error::ErrorCode,
 };
 use postern_control_plane::{effects::Effect, grants, requests, store::Store};
-use postern_types::id::GrantId;
+use postern_types::id::{GrantId, RequestId};
 use secrecy::ExposeSecret;
 use serde_json::json;
 
 async fn granted(store: &Store, cast: &Cast) -> GrantId {
-    let (request, _) = requests::submit(store, &cast.agent, &ask("open"), LIFETIME, START).await.unwrap();
+    // A ticket of its own each time: no grant that is open is the answer.
+    let body = CreateRequest { ticket: Some(RequestId::new().to_string()), ..ask("open") };
+    let (request, _) = requests::submit(store, &cast.agent, &body, LIFETIME, START).await.unwrap();
     request.grant_id.unwrap()
 }
 

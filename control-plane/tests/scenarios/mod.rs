@@ -8,3 +8,6 @@ pub mod grants;
 pub mod identity;
 pub mod notifications;
 pub mod policies;
+pub mod requests;
+pub mod reviews;
+pub mod stops;

@@ -18,13 +18,25 @@ use postern_types::time::Micros;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-const YES: Answer<'_> = Answer { verdict: Verdict::Approve, reason: None, duration: None };
+const YES: Answer<'_> = Answer { verdict: Verdict::Approve, reason: None, duration: None, relations: &[] };
 
 fn document(name: &str, more: Value) -> Value {
     let webhook = json!({ "url": "https://hooks.example.com/x", "secrets": ["hook"] });
-    let mut document = json!({ "kind": "Notification", "name": name, "webhook": webhook });
-    document.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    document
+    with(json!({ "kind": "Notification", "name": name, "webhook": webhook }), more)
+}
+
+fn with(mut base: Value, more: Value) -> Value {
+    base.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    base
+}
+
+fn slack(more: Value) -> Value {
+    let base = json!({ "channel": "C0123", "token": "t", "signing_secret": "s", "users": { "U1": "dba" } });
+    with(base, more)
+}
+
+fn mail(server: &str, more: Value) -> Value {
+    with(json!({ "server": server, "from": "Postern <p@example.com>", "to": ["dba@example.com"] }), more)
 }
 
 async fn queued(store: &Store, name: &str) -> Vec<(String, String)> {
@@ -172,9 +184,39 @@ pub async fn documents_are_checked(store: &Store) {
         (json!({ "webhook": { "url": "https://h.example.com/", "secrets": ["a", "b", "c"] } }), "webhook.secrets"),
         (json!({ "webhook": { "url": "https://h.example.com/", "secret": "whsec_x" } }), "secret"),
         (json!({ "webhook": null }), "webhook"),
+        (json!({ "email": mail("smtp.example.com:587", json!({})) }), "webhook"),
     ] {
         let problem = apply_all(store, &cast.admin, &[document("x", more.clone())], false).await.unwrap_err();
         assert_eq!(told(problem).field.as_deref(), Some(wrong), "{more}");
+    }
+    for (more, wrong) in [
+        (json!({ "slack": slack(json!({ "channel": "#dba" })) }), "slack.channel"),
+        (json!({ "slack": slack(json!({ "users": { "@alice": "alice" } })) }), "slack.users"),
+        (json!({ "slack": slack(json!({ "signing_secret": null })) }), "slack.users"),
+        (json!({ "slack": slack(json!({ "api_url": "http://slack.example.com/api" })) }), "slack.api_url"),
+        (json!({ "email": mail("smtp.example.com", json!({})) }), "email.server"),
+        (json!({ "email": mail("smtp.example.com:25", json!({ "tls": "none" })) }), "email.tls"),
+        (json!({ "email": mail("smtp.example.com:25", json!({ "user": "x" })) }), "email.user"),
+        (json!({ "email": mail("smtp.example.com:25", json!({ "to": [] })) }), "email.to"),
+        (
+            json!({ "email": mail("smtp.example.com:25", json!({ "to": ["a@b.example\r\nBcc: c@d.example"] })) }),
+            "email.to",
+        ),
+        (json!({ "email": mail("smtp.example.com:25", json!({ "from": "nobody" })) }), "email.from"),
+    ] {
+        let mut document = document("x", more.clone());
+        document.as_object_mut().unwrap().remove("webhook");
+        let problem = apply_all(store, &cast.admin, &[document], false).await.unwrap_err();
+        assert_eq!(told(problem).field.as_deref(), Some(wrong), "{more}");
+    }
+    for (name, more) in [
+        ("slack", json!({ "slack": slack(json!({})) })),
+        ("mail", json!({ "email": mail("smtp.example.com:465", json!({ "tls": "tls" })) })),
+        ("local", json!({ "email": mail("127.0.0.1:25", json!({ "tls": "none" })) })),
+    ] {
+        let mut document = document(name, more);
+        document.as_object_mut().unwrap().remove("webhook");
+        apply_all(store, &cast.admin, &[document], false).await.unwrap();
     }
     for good in [json!({ "events": ["request.*", "grant.revoked"] }), webhook("http://127.0.0.1:9/x")] {
         apply_all(store, &cast.admin, &[document("x", good)], false).await.unwrap();

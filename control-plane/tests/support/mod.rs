@@ -108,8 +108,7 @@ pub fn ask(role: &str) -> CreateRequest {
         role: role.to_owned(),
         duration: "10m".to_owned(),
         reason: "a test".to_owned(),
-        on_behalf_of: None,
-        ticket: None,
+        ..CreateRequest::default()
     }
 }
 

@@ -1,11 +1,18 @@
 //! Asking for access and having it: connections, requests, grants, credentials.
 
-use crate::{document::RoleMode, identity::PrincipalRef, policy::Freeze};
+use crate::{
+    document::RoleMode,
+    identity::PrincipalRef,
+    policy::Freeze,
+    quorum::{Need, Quorum},
+    standing::Recurring,
+};
 use postern_types::{
     id::{CredentialId, GrantId, RequestId},
     time::Micros,
 };
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 use utoipa::{IntoParams, ToSchema};
 
 /// A connection for which the caller can ask (an admin sees all).
@@ -51,6 +58,12 @@ pub struct ConnectionRole {
     pub max_duration: String,
     /// The groups whose members review.
     pub reviewers: Vec<String>,
+    /// How many of which; absent: nobody has to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quorum: Option<Quorum>,
+    /// Whether the caller gets it at once in an emergency.
+    #[serde(default)]
+    pub break_glass: bool,
     /// What would become of a request of the caller's.
     pub approval: Approval,
 }
@@ -68,7 +81,7 @@ pub enum Approval {
 }
 
 /// The body of `POST /requests`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateRequest {
     /// The connection's name.
@@ -85,6 +98,31 @@ pub struct CreateRequest {
     /// The ticket, issue or incident behind it.
     #[serde(default)]
     pub ticket: Option<String>,
+    /// The relations that are needed, as `schema.name`; none: whatever the role reaches.
+    #[serde(default)]
+    pub relations: Vec<String>,
+    /// The address from which clients will come, where the role binds its grants to one.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub client_address: Option<IpAddr>,
+    /// Access at once, for those whom the role names for emergencies; somebody else has to review it afterwards.
+    #[serde(default)]
+    pub break_glass: bool,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RequestKind {
+    /// A grant.
+    #[default]
+    Access,
+    /// That a grant ends later.
+    Extension,
+    /// That a need which comes again and again is granted by rule until a date.
+    Standing,
+    /// A grant at once, reviewed afterwards.
+    BreakGlass,
 }
 
 /// Where a request stands.
@@ -155,13 +193,21 @@ pub struct Request {
     /// When it expires if nobody answers.
     #[schema(value_type = String, format = DateTime)]
     pub expires_at: Micros,
-    /// How many reviewers have to say yes.
+    /// How many reviewers have to say yes, at least.
     pub approvals_needed: u32,
     /// Of which groups.
     pub reviewer_groups: Vec<String>,
+    /// How many of which.
+    pub quorum: Quorum,
+    /// While it waits: how many of which are still needed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<Need>,
     /// What they said, oldest first.
     pub votes: Vec<Vote>,
-    /// The grant, once approved.
+    /// What was said about it, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub comments: Vec<Comment>,
+    /// The grant, once approved; that of an extension from the start.
     #[schema(value_type = Option<String>)]
     pub grant_id: Option<GrantId>,
     /// When it was approved, denied, withdrawn or had expired.
@@ -169,6 +215,92 @@ pub struct Request {
     pub decided_at: Option<Micros>,
     /// By which rule it was approved or sent to review.
     pub policy_reason: String,
+    /// What is asked for.
+    #[serde(default)]
+    pub kind: RequestKind,
+    /// The relations that are needed; once approved, those that were approved. None: whatever the role reaches.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub relations: Vec<String>,
+    /// The address from which clients will come, where the role binds its grants to one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub client_address: Option<IpAddr>,
+    /// Of a standing approval: until when, and at which times.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recurring: Option<Recurring>,
+    /// Whether somebody has to look at it though access was given: of break-glass.
+    #[serde(default)]
+    pub to_review: bool,
+    /// Who closed the review of break-glass, or ended a standing approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<Closed>,
+    /// An open grant was there already, and this is the request behind it: no other was made.
+    #[serde(default)]
+    pub reused: bool,
+}
+
+/// What somebody said about a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Comment {
+    /// Who.
+    pub author: PrincipalRef,
+    /// What.
+    pub text: String,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Micros,
+}
+
+/// Who closed the review of a request, or ended a standing approval.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Closed {
+    /// Who; absent when Postern did.
+    pub by: Option<PrincipalRef>,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Micros,
+    /// What they found.
+    pub reason: Option<String>,
+}
+
+/// The body of `POST /requests/{id}/comments`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateComment {
+    /// What is to be said.
+    pub text: String,
+}
+
+/// The body of `POST /requests/{id}/close`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Close {
+    /// What was found.
+    pub reason: String,
+}
+
+/// The body of `POST /grants/{id}/extend`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Extend {
+    /// How much longer than it would last.
+    pub duration: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// The body of `POST /grants/revoke`: every grant of a connection, or of one of its roles.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeAll {
+    /// The connection's name.
+    pub connection: String,
+    /// The access role's name; absent: of all its roles.
+    #[serde(default)]
+    pub role: Option<String>,
+    /// Why.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 /// The query of `GET /requests`.
@@ -183,6 +315,13 @@ pub struct RequestsQuery {
     /// Only the caller's own.
     #[serde(default)]
     pub mine: bool,
+    /// Only those that ask for this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(inline)]
+    pub kind: Option<RequestKind>,
+    /// Only break-glass whose review is open.
+    #[serde(default)]
+    pub to_review: bool,
 }
 
 /// The query of `GET /requests/{id}`.
@@ -205,6 +344,9 @@ pub struct Approve {
     /// Less time than was asked for.
     #[serde(default)]
     pub duration: Option<String>,
+    /// Fewer relations than were asked for, as `schema.name`; none: those.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub relations: Vec<String>,
 }
 
 /// The body of `POST /requests/{id}/deny`.
@@ -273,6 +415,13 @@ pub struct Grant {
     /// What it may use up, and what of that was used, as far as connectors have reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<GrantBudget>,
+    /// The relations that it is for; none: whatever its role reaches.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub relations: Vec<String>,
+    /// The only address from which clients may come, once it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub bound_address: Option<IpAddr>,
 }
 
 /// What a grant may use up. What is absent has no bound.

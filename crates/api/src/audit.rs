@@ -63,6 +63,9 @@ pub struct AuditEvent {
     /// permitted it. Null where they were not asked.
     #[serde(default)]
     pub policies: Option<Vec<String>>,
+    /// The review by which it ran, or was refused; null where the policies asked nobody.
+    #[serde(default)]
+    pub review_id: Option<String>,
     /// What each statement of the text was decided by, as policies were told; where it was asked for.
     #[schema(value_type = Vec<Object>)]
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -2,7 +2,10 @@
 //!
 //! Unknown keys are errors, so that a misspelt one is never silently without effect.
 
-use crate::policy::{PolicyFile, PolicyProblem};
+use crate::{
+    policy::{PolicyFile, PolicyProblem},
+    quorum::{Need, Quorum, QuorumMode},
+};
 use postern_types::time::parse_duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -142,8 +145,8 @@ pub struct AccessRole {
     /// The longest that can be asked for.
     pub max_duration: String,
     /// The groups whose members review; empty: admins.
-    pub reviewers: Vec<String>,
-    /// How many reviewers have to say yes; 0: approved by rule at once.
+    pub reviewers: Reviewers,
+    /// How many reviewers have to say yes, where `reviewers` does not count them; 0: approved by rule at once.
     pub approvals: u32,
     /// PostgreSQL settings for the session.
     pub settings: BTreeMap<String, String>,
@@ -151,6 +154,92 @@ pub struct AccessRole {
     pub application_name: ApplicationName,
     /// What a grant of it may use up.
     pub budget: Option<Budget>,
+    /// What a grant of it is bound to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bind: Vec<Bind>,
+    /// Who gets it at once in an emergency.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub break_glass: Option<BreakGlass>,
+}
+
+impl AccessRole {
+    /// Whose consent a request needs; none: it is approved by rule at once.
+    #[must_use]
+    pub fn quorum(&self) -> Option<Quorum> {
+        let counted = |mode, groups: &BTreeMap<String, u32>| {
+            let need = |(group, count): (&String, &u32)| Need { groups: vec![group.clone()], count: *count };
+            Some(Quorum { mode, needs: groups.iter().map(need).collect() })
+        };
+        match &self.reviewers {
+            Reviewers::Counted(Counted::All(groups)) => counted(QuorumMode::All, groups),
+            Reviewers::Counted(Counted::Any(groups)) => counted(QuorumMode::Any, groups),
+            Reviewers::Groups(_) if self.approvals == 0 => None,
+            Reviewers::Groups(groups) => {
+                let need = Need { groups: groups.clone(), count: self.approvals };
+                Some(Quorum { mode: QuorumMode::All, needs: vec![need] })
+            }
+        }
+    }
+}
+
+/// Who reviews: groups, or groups with how many of each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(
+    untagged,
+    expecting = "reviewers are groups, `[dba]`, or how many of which: `{ all: { dba: 2, security: 1 } }` or `{ any: … }`"
+)]
+pub enum Reviewers {
+    /// `approvals` members of any of them; no group: admins.
+    Groups(Vec<String>),
+    /// So many of each.
+    Counted(Counted),
+}
+
+impl Default for Reviewers {
+    fn default() -> Self {
+        Self::Groups(Vec::new())
+    }
+}
+
+impl Reviewers {
+    /// The groups.
+    #[must_use]
+    pub fn groups(&self) -> Vec<String> {
+        match self {
+            Self::Groups(groups) => groups.clone(),
+            Self::Counted(Counted::All(groups) | Counted::Any(groups)) => groups.keys().cloned().collect(),
+        }
+    }
+}
+
+/// How many of which groups have to say yes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Counted {
+    /// Of all of them; a reviewer counts for one.
+    All(BTreeMap<String, u32>),
+    /// Of any of them.
+    Any(BTreeMap<String, u32>),
+}
+
+/// What a grant is bound to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Bind {
+    /// The client's address, which the request has to name.
+    Address,
+    /// The address of the client that uses it first.
+    FirstUse,
+}
+
+/// Who gets access at once in an emergency, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BreakGlass {
+    /// The users who are members of any of these groups. No agent.
+    pub groups: Vec<String>,
+    /// The longest that it lasts.
+    pub duration: String,
 }
 
 /// What all sessions of a grant may use up together. What is absent has no bound.
@@ -186,11 +275,13 @@ impl Default for AccessRole {
             read_only: false,
             groups: Vec::new(),
             max_duration: DEFAULT_MAX_DURATION.to_owned(),
-            reviewers: Vec::new(),
+            reviewers: Reviewers::default(),
             approvals: 1,
             settings: BTreeMap::new(),
             application_name: ApplicationName::default(),
             budget: None,
+            bind: Vec::new(),
+            break_glass: None,
         }
     }
 }

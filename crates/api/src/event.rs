@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// What something that changed is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Subject {
     /// A request for access.
@@ -27,6 +27,13 @@ impl Subject {
             Self::Grant => "grant",
             Self::Session => "session",
         }
+    }
+
+    /// Of what an event of the audit speaks, by its name: `review.approved`.
+    #[must_use]
+    pub fn of_action(action: &str) -> Option<Self> {
+        let (what, _) = action.split_once('.')?;
+        [Self::Request, Self::Review, Self::Grant, Self::Session].into_iter().find(|subject| subject.as_str() == what)
     }
 }
 

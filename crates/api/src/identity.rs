@@ -59,6 +59,31 @@ pub struct PrincipalRef {
     pub name: String,
 }
 
+/// That nobody gets or uses access as somebody, or on their behalf.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Stop {
+    /// Who stopped them.
+    pub by: Option<PrincipalRef>,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Micros,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// The answer to `POST /principals/{principal}/stop` and `…/resume`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Stopped {
+    /// Who.
+    pub principal: PrincipalRef,
+    /// Absent: they may get access again.
+    pub stop: Option<Stop>,
+    /// How many grants ended by this.
+    pub grants: u32,
+    /// How many requests were withdrawn, and standing approvals ended, by this.
+    pub requests: u32,
+}
+
 /// A principal by kind and name, as a caller gives it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -67,6 +92,16 @@ pub struct PrincipalName {
     pub kind: PrincipalKind,
     /// Its name.
     pub name: String,
+}
+
+impl FromStr for PrincipalName {
+    type Err = String;
+
+    /// Reads `user:alice` or `agent:ci`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (kind, name) = text.split_once(':').ok_or("write `user:NAME` or `agent:NAME`")?;
+        Ok(Self { kind: kind.parse()?, name: name.to_owned() })
+    }
 }
 
 /// What somebody may do beyond asking for access for themselves.
@@ -111,6 +146,9 @@ pub struct WhoamiToken {
     /// To the minute.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last_used_at: Option<Micros>,
+    /// What may be asked for by it, as `connection/role`; absent: whatever its principal may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub may: Option<Vec<String>>,
 }
 
 /// A person.
@@ -129,6 +167,9 @@ pub struct User {
     pub auditor: bool,
     /// May do nothing at all.
     pub disabled: bool,
+    /// Set while nobody may get or use access as it, or on its behalf.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<Stop>,
     /// When it was first applied.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Micros,
@@ -148,6 +189,9 @@ pub struct Agent {
     pub owner: Option<String>,
     /// May do nothing at all.
     pub disabled: bool,
+    /// Set while nobody may get or use access as it, or on its behalf.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<Stop>,
     /// When it was first applied.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Micros,
@@ -177,6 +221,9 @@ pub struct CreateToken {
     /// How long it lives: `90d`. Absent: until it is deleted.
     #[serde(default)]
     pub expires: Option<String>,
+    /// What may be asked for by it, as `connection/role`; absent: whatever its principal may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub may: Option<Vec<String>>,
 }
 
 /// A token as it is shown once, when it was made.
@@ -215,4 +262,7 @@ pub struct Token {
     /// To the minute.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last_used_at: Option<Micros>,
+    /// What may be asked for by it, as `connection/role`; absent: whatever its principal may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub may: Option<Vec<String>>,
 }

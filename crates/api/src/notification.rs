@@ -6,10 +6,11 @@ use postern_types::{
     time::Micros,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
 
 /// All events of which somebody can be told. A document names them, or all of a kind: `request.*`.
-pub const EVENTS: [&str; 8] = [
+pub const EVENTS: [&str; 17] = [
     "request.created",
     "request.approved",
     "request.denied",
@@ -18,9 +19,21 @@ pub const EVENTS: [&str; 8] = [
     "grant.created",
     "grant.revoked",
     "grant.expired",
+    "grant.extended",
+    "grant.break_glass",
+    "review.created",
+    "review.escalated",
+    "review.approved",
+    "review.denied",
+    "review.expired",
+    "review.withdrawn",
+    "review.claimed",
 ];
 
-/// Where people are told of events: a document for `plan` and `apply`.
+/// The event of which everybody is told, whatever their documents ask for.
+pub const TOLD_EVERYWHERE: &str = "grant.break_glass";
+
+/// Where people are told of events: a document for `plan` and `apply`. It has one of `webhook`, `slack`, `email`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NotificationDocument {
@@ -38,6 +51,12 @@ pub struct NotificationDocument {
     /// An HTTP receiver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<Webhook>,
+    /// A channel in Slack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slack: Option<Slack>,
+    /// Mail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<Email>,
 }
 
 /// A receiver of webhooks, as Standard Webhooks has them.
@@ -50,18 +69,80 @@ pub struct Webhook {
     pub secrets: Vec<String>,
 }
 
+/// A channel in Slack.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Slack {
+    /// The channel's id: `C0123456789`.
+    pub channel: String,
+    /// The name of the secret that is the bot's token.
+    pub token: String,
+    /// The name of the secret by which Slack signs what it sends; absent: messages have no buttons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signing_secret: Option<String>,
+    /// Who is who: a Slack user's id → a user's name. Nobody else answers from Slack.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub users: BTreeMap<String, String>,
+    /// Where Slack's API is, if elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_url: Option<String>,
+}
+
+/// Mail, by SMTP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Email {
+    /// `smtp.example.com:587`.
+    pub server: String,
+    /// How the connection is protected.
+    #[serde(default)]
+    pub tls: EmailTls,
+    /// The login, where the server wants one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The name of the secret that is the login's password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
+    /// `Postern <postern@example.com>`.
+    pub from: String,
+    /// To whom.
+    pub to: Vec<String>,
+}
+
+/// How a connection to a mail server is protected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EmailTls {
+    /// By STARTTLS, always.
+    #[default]
+    Starttls,
+    /// From the first byte.
+    Tls,
+    /// Not at all; on loopback only.
+    None,
+}
+
 /// Where a notification goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Destination<'a> {
     /// An HTTP receiver.
     Webhook(&'a Webhook),
+    /// A channel in Slack.
+    Slack(&'a Slack),
+    /// Mail.
+    Email(&'a Email),
 }
 
 impl NotificationDocument {
-    /// Where it goes; none, if it does not say.
+    /// Where it goes: none, unless there is exactly one place.
     #[must_use]
     pub fn destination(&self) -> Option<Destination<'_>> {
-        self.webhook.as_ref().map(Destination::Webhook)
+        match (&self.webhook, &self.slack, &self.email) {
+            (Some(webhook), None, None) => Some(Destination::Webhook(webhook)),
+            (None, Some(slack), None) => Some(Destination::Slack(slack)),
+            (None, None, Some(email)) => Some(Destination::Email(email)),
+            _ => None,
+        }
     }
 
     /// Whether it is of this event, or of all of its kind, or of everything.
@@ -133,6 +214,12 @@ pub struct Happening {
     /// What they said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<String>,
+    /// Of a review: the statement, as it is recorded; the beginning, where it is long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statement: Option<String>,
+    /// Of a review: what the statement would do, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<String>,
 }
 
 /// A notification as it stands.
@@ -140,9 +227,9 @@ pub struct Happening {
 pub struct Notification {
     /// Unique.
     pub name: String,
-    /// `webhook`.
+    /// `webhook`, `slack` or `email`.
     pub kind: String,
-    /// The receiver's address.
+    /// The receiver's address, the channel, the mail addresses.
     pub to: String,
     /// Of which events; empty: of all.
     pub events: Vec<String>,

@@ -9,9 +9,10 @@ use postern_types::{size::parse_bytes, time::parse_duration};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// All annotations that there are.
-const KNOWN: [&str; 12] = [
+const KNOWN: [&str; 13] = [
     "id",
     "review",
+    "review_above",
     "preview",
     "max_rows",
     "max_bytes",
@@ -69,7 +70,7 @@ pub(crate) fn read(policy: &Policy) -> Result<Duties, Vec<Wrong>> {
                 format!("`@{name}` on a forbid: a forbid has nothing to ask for"),
                 "put it on the permit whose statements it is for".to_owned(),
             )));
-        } else if matches!(name, "review" | "preview") && holds_nothing(policy) {
+        } else if matches!(name, "review" | "review_above" | "preview") && holds_nothing(policy) {
             wrongs.push(wrong((
                 format!("`@{name}` on a policy for `connect`, `unmask` or `overwrite`: only statements can be held"),
                 "an access role's `reviewers` decide who may connect".to_owned(),
@@ -78,14 +79,17 @@ pub(crate) fn read(policy: &Policy) -> Result<Duties, Vec<Wrong>> {
             wrongs.push(wrong(trouble));
         }
     }
-    if preview && duties.review.is_none() && policy.annotation("review").is_none() {
+    let is_reviewed = !duties.review.is_none() || policy.annotation("review").is_some();
+    let alone = [(preview, "preview", "see it"), (duties.review.above.is_some(), "review_above", "be asked")];
+    for (_, name, what) in alone.into_iter().filter(|(is_there, ..)| *is_there && !is_reviewed) {
         wrongs.push(Wrong {
-            annotation: "preview".to_owned(),
-            what: "`@preview` without `@review`: nobody would see it".to_owned(),
+            annotation: name.to_owned(),
+            what: format!("`@{name}` without `@review`: nobody would {what}"),
             hint: "add `@review(\"group:NAME\")`".to_owned(),
         });
     }
-    duties.review.preview = preview;
+    // How many rows it changes is what a preview tells.
+    duties.review.preview = preview || duties.review.above.is_some();
     if wrongs.is_empty() { Ok(duties) } else { Err(wrongs) }
 }
 
@@ -93,6 +97,7 @@ fn duty(duties: &mut Duties, preview: &mut bool, name: &str, value: &str) -> Res
     let Duties { obligations, review, message, hint } = duties;
     match name {
         "review" => review.approvals = reviewers(value)?,
+        "review_above" => review.above = Some(count(name, value)?),
         "preview" => *preview = flag(name, value)?,
         "max_rows" => obligations.max_rows = Some(count(name, value)?),
         "max_bytes" => obligations.max_bytes = Some(bytes(name, value)?),
@@ -142,7 +147,7 @@ fn flag(name: &str, value: &str) -> Result<bool, (String, String)> {
 fn count(name: &str, value: &str) -> Result<u64, (String, String)> {
     let number = value.parse().ok().filter(|number| *number > 0);
     number.ok_or_else(|| {
-        (format!("`{value}` is not a number of at least 1"), format!("write for example `@{name}(\"10000\")`"))
+        (format!("`{value}` is not a number of at least 1"), format!("write for example `@{name}(\"100\")`"))
     })
 }
 
@@ -247,6 +252,8 @@ mod tests {
         assert_eq!(duties.obligations, expected);
         assert_eq!(duties.review.approvals, BTreeMap::from([("dba".into(), 2), ("security".into(), 1)]));
         assert!(duties.review.preview);
+        let above = check(r#"@review("group:dba") @review_above("50")"#, None).review;
+        assert_eq!((above.above, above.preview), (Some(50), true));
         assert_eq!((duties.message.as_deref(), duties.hint.as_deref()), (Some("m"), Some("h")));
     }
 
@@ -262,7 +269,10 @@ mod tests {
             (r#"@review("group:dba two")"#, "from 1 to 20"),
             (r#"@review("group:dba 2 3")"#, "from 1 to 20"),
             (r#"@review("group:dba, group:dba")"#, "twice"),
-            (r#"@preview"#, "without `@review`"),
+            (r#"@preview"#, "`@preview` without `@review`"),
+            (r#"@review_above("50")"#, "`@review_above` without `@review`"),
+            (r#"@review("group:dba") @review_above("0")"#, "at least 1"),
+            (r#"@review("group:dba") @review_above"#, "at least 1"),
             (r#"@review("group:dba") @preview("yes")"#, "takes no value"),
             (r#"@max_rows("0")"#, "at least 1"),
             (r#"@max_rows("-1")"#, "at least 1"),
@@ -279,6 +289,7 @@ mod tests {
             ("@hint(\"a\\nb\")", "several lines"),
             (r#"@max_row("1")"#, "did you mean `@max_rows`?"),
             (r#"@reviewers("group:dba")"#, "did you mean `@review`?"),
+            (r#"@review_abov("5")"#, "did you mean `@review_above`?"),
             (r#"@colour("red")"#, "there are `@id`"),
         ] {
             check(bad, Some(part));

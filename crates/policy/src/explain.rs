@@ -255,7 +255,11 @@ impl fmt::Display for Reviewers<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let approvals = self.0.approvals.iter().map(|(group, count)| format!("{count} of {group}"));
         let preview = if self.0.preview { ", with a preview" } else { "" };
-        write!(f, "{}{preview}", list(approvals))
+        write!(f, "{}{preview}", list(approvals))?;
+        match self.0.above {
+            Some(rows) => write!(f, ", unless that shows that it changes at most {rows} rows"),
+            None => Ok(()),
+        }
     }
 }
 

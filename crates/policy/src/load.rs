@@ -192,6 +192,12 @@ impl Policies {
         self.rules.iter().map(|rule| rule.name.clone()).collect()
     }
 
+    /// Whether any policy asks for a review.
+    #[must_use]
+    pub fn asks_for_reviews(&self) -> bool {
+        self.rules.iter().any(|rule| !rule.duties.review.is_none())
+    }
+
     /// The groups that policies name, in conditions and as reviewers. One that does not exist is likely a slip.
     #[must_use]
     pub fn groups(&self) -> BTreeSet<Arc<str>> {

@@ -31,6 +31,8 @@ pub struct Review {
     pub approvals: BTreeMap<Arc<str>, u32>,
     /// Whether reviewers are shown what the statement would change.
     pub preview: bool,
+    /// Nobody has to where that shows, exactly, that it changes no more rows than this.
+    pub above: Option<u64>,
 }
 
 impl Review {
@@ -40,7 +42,13 @@ impl Review {
         self.approvals.is_empty()
     }
 
-    pub(crate) fn merge(&mut self, other: &Self) {
+    /// Adds what another permit asks for: all of it is needed, and what one leaves to a number of rows the other one must, too.
+    pub fn merge(&mut self, other: &Self) {
+        self.above = match (self.is_none(), other.is_none()) {
+            (true, _) => other.above,
+            (_, true) => self.above,
+            _ => self.above.zip(other.above).map(|(one, other)| one.min(other)),
+        };
         for (group, count) in &other.approvals {
             let most = self.approvals.entry(group.clone()).or_default();
             *most = (*most).max(*count);
@@ -103,9 +111,23 @@ mod tests {
         let review = |entries: &[(&str, u32)]| Review {
             approvals: entries.iter().map(|(group, n)| (Arc::from(*group), *n)).collect(),
             preview: entries.len() > 1,
+            above: None,
         };
         let mut all = review(&[("dba", 2)]);
         all.merge(&review(&[("dba", 1), ("security", 1)]));
         assert_eq!(all, review(&[("dba", 2), ("security", 1)]));
+        let above = |above, groups| Review { above, ..review(groups) };
+        let together = |one: &Review, other: &Review| {
+            let mut all = Review::default();
+            all.merge(one);
+            all.merge(other);
+            all.above
+        };
+        let (few, more) = (above(Some(5), &[("dba", 1)]), above(Some(50), &[("security", 1)]));
+        assert_eq!(together(&few, &more), Some(5));
+        assert_eq!(together(&more, &few), Some(5));
+        assert_eq!(together(&few, &Review::default()), Some(5));
+        assert_eq!(together(&few, &review(&[("security", 1)])), None);
+        assert_eq!(together(&review(&[("security", 1)]), &few), None);
     }
 }

@@ -15,8 +15,14 @@ use crate::{
 pub enum Counting {
     /// It writes none by itself.
     Nothing,
+    /// It is one query, so that only functions which it calls can write.
+    Query,
+    /// It is several statements, of which none writes by itself, and one is a query.
+    Queries,
     /// Its command tag counts them.
     ByTag,
+    /// Its command tag does not count all of them: the server has to be asked what it has counted.
+    ByAsking,
     /// There are several statements, some of which write.
     Several,
     /// Nothing counts all of them. What it is.
@@ -48,7 +54,8 @@ fn read(text: &str, lexing: Lexing) -> Result<Counting, Refusal> {
     let tree = parse::parse(text, lexing, version::NEWEST)?;
     let kinds = tree.statements.iter().map(|raw| of_node(raw.stmt.as_deref()));
     Ok(match kinds.max() {
-        Some(Counting::ByTag) if tree.statements.len() > 1 => Counting::Several,
+        Some(Counting::ByTag | Counting::ByAsking) if tree.statements.len() > 1 => Counting::Several,
+        Some(Counting::Query) if tree.statements.len() > 1 => Counting::Queries,
         Some(worst) => worst,
         None => Counting::Nothing,
     })
@@ -56,7 +63,7 @@ fn read(text: &str, lexing: Lexing) -> Result<Counting, Refusal> {
 
 fn of_node(node: Option<&protobuf::Node>) -> Counting {
     let Some(node) = node.and_then(|node| node.node.as_ref()) else { return Counting::Nothing };
-    let by_tag = |with: Option<&protobuf::WithClause>| if writes(with) { WITH } else { Counting::ByTag };
+    let by_tag = |with: Option<&protobuf::WithClause>| if writes(with) { Counting::ByAsking } else { Counting::ByTag };
     match node {
         NodeEnum::InsertStmt(insert) => {
             by_tag(insert.with_clause.as_ref()).max(of_source(insert.select_stmt.as_deref()))
@@ -66,67 +73,66 @@ fn of_node(node: Option<&protobuf::Node>) -> Counting {
         NodeEnum::MergeStmt(merge) => by_tag(merge.with_clause.as_ref()),
         NodeEnum::SelectStmt(select) => of_select(select),
         NodeEnum::CopyStmt(copy) if copy.is_from => Counting::ByTag,
-        NodeEnum::CopyStmt(copy) if of_node(copy.query.as_deref()) != Counting::Nothing => {
-            Counting::Not("a COPY of a statement that writes")
-        }
+        NodeEnum::CopyStmt(copy) => of_run(copy.query.as_deref()),
+        NodeEnum::FetchStmt(_) => Counting::Query,
         NodeEnum::CreateTableAsStmt(create) => Counting::ByTag.max(of_source(create.query.as_deref())),
-        NodeEnum::ExecuteStmt(_) => Counting::ByTag,
+        // Whoever executes it is asked.
         NodeEnum::PrepareStmt(prepare) => match of_node(prepare.query.as_deref()) {
             not @ Counting::Not(_) => not,
             _ => Counting::Nothing,
         },
-        NodeEnum::ExplainStmt(explain) if of_node(explain.query.as_deref()) != Counting::Nothing => {
-            if explain.options.iter().any(is_analyze) {
-                Counting::Not("an EXPLAIN ANALYZE of a statement that writes")
-            } else {
-                Counting::Nothing
-            }
-        }
+        NodeEnum::ExplainStmt(explain) if explain.options.iter().any(is_analyze) => of_run(explain.query.as_deref()),
+        // What it stands for is not seen here.
+        NodeEnum::ExecuteStmt(_) => Counting::ByAsking,
         NodeEnum::DoStmt(_) => Counting::Not("a DO block"),
         NodeEnum::CallStmt(_) => Counting::Not("a CALL"),
         _ => Counting::Nothing,
     }
 }
 
-const WITH: Counting = Counting::Not("a WITH that writes");
-
-/// What a write gets its rows from: only a WITH that writes makes a difference.
-fn of_source(node: Option<&protobuf::Node>) -> Counting {
+/// What is run by a statement whose command tag says nothing of it.
+fn of_run(node: Option<&protobuf::Node>) -> Counting {
     match of_node(node) {
-        not @ Counting::Not(_) => not,
-        _ => Counting::ByTag,
+        Counting::ByTag => Counting::ByAsking,
+        other => other,
     }
 }
 
+/// What a write gets its rows from: only a WITH that writes makes a difference.
+fn of_source(node: Option<&protobuf::Node>) -> Counting {
+    of_node(node).max(Counting::ByTag)
+}
+
 fn of_select(select: &protobuf::SelectStmt) -> Counting {
-    let own = if writes(select.with_clause.as_ref()) {
-        WITH
-    } else if select.into_clause.is_some() {
-        Counting::ByTag
-    } else {
-        Counting::Nothing
+    let of_part = |select: &protobuf::SelectStmt| {
+        if writes(select.with_clause.as_ref()) {
+            Counting::ByAsking
+        } else if select.into_clause.is_some() {
+            Counting::ByTag
+        } else {
+            Counting::Query
+        }
     };
     // Chains of UNION are as long as their text: not by recursion to the left.
-    let mut worst = own;
+    let mut worst = of_part(select);
     let mut rest = Some(select);
     while let Some(select) = rest {
         worst = select.rarg.as_deref().map_or(worst, |right| worst.max(of_select(right)));
         rest = select.larg.as_deref();
         if let Some(left) = rest {
-            let with = if writes(left.with_clause.as_ref()) { WITH } else { Counting::Nothing };
-            let into = if left.into_clause.is_some() { Counting::ByTag } else { Counting::Nothing };
-            worst = worst.max(with).max(into);
+            worst = worst.max(of_part(left));
         }
     }
     worst
 }
 
-fn writes(with: Option<&protobuf::WithClause>) -> bool {
+/// Whether a WITH writes.
+pub(crate) fn writes(with: Option<&protobuf::WithClause>) -> bool {
     let queries = with.into_iter().flat_map(|with| &with.ctes).filter_map(|cte| match cte.node.as_ref() {
         Some(NodeEnum::CommonTableExpr(cte)) => cte.ctequery.as_deref(),
         _ => None,
     });
-    queries.map(|query| of_node(Some(query))).any(|kind| kind != Counting::Nothing)
+    queries.map(|query| of_node(Some(query))).any(|kind| kind > Counting::Queries)
 }
 
 fn is_analyze(option: &protobuf::Node) -> bool {
@@ -141,36 +147,42 @@ mod tests {
     fn how_rows_are_counted() {
         for (text, expected) in [
             ("", Counting::Nothing),
-            ("select 1; select 2", Counting::Nothing),
-            ("select 1 union select 2", Counting::Nothing),
+            ("set a = 1; begin", Counting::Nothing),
+            ("select 1; select 2", Counting::Queries),
+            ("begin; select 2", Counting::Queries),
+            ("select 1 union select 2", Counting::Query),
+            ("with c as (select 1) select * from c", Counting::Query),
+            ("fetch all from c", Counting::Query),
             ("insert into t values (1)", Counting::ByTag),
             ("insert into t select * from u", Counting::ByTag),
             ("with c as (select 1) update t set a = 1", Counting::ByTag),
             ("merge into t using u on true when matched then delete", Counting::ByTag),
             ("copy t from stdin", Counting::ByTag),
             ("copy t to stdout", Counting::Nothing),
-            ("copy (select 1) to stdout", Counting::Nothing),
+            ("copy (select 1) to stdout", Counting::Query),
+            ("explain analyze select 1", Counting::Query),
             ("create table t as select 1", Counting::ByTag),
             ("select 1 into t", Counting::ByTag),
             ("select 1 into t union select 2", Counting::ByTag),
-            ("execute p", Counting::ByTag),
+            ("execute p", Counting::ByAsking),
             ("prepare p as delete from t", Counting::Nothing),
+            ("prepare p as with c as (delete from t returning *) select * from c", Counting::Nothing),
+            ("with c as (delete from t returning *) select * from c", Counting::ByAsking),
+            ("with c as (delete from t returning *) insert into u select * from c", Counting::ByAsking),
+            ("insert into u with c as (delete from t returning *) select * from c", Counting::ByAsking),
+            ("with a as (with b as (delete from t returning *) select * from b) select * from a", Counting::ByAsking),
+            ("explain analyze delete from t", Counting::ByAsking),
+            ("explain (analyze, costs off) execute p", Counting::ByAsking),
+            ("copy (delete from t returning *) to stdout", Counting::ByAsking),
+            ("with c as (delete from t returning *) select * from c; select 1", Counting::Several),
             ("explain delete from t", Counting::Nothing),
             ("begin; delete from t; commit", Counting::Several),
             ("select '\\'; select '; delete from t; --'", Counting::Several),
-            ("select 'C:\\'", Counting::Nothing),
+            ("select 'C:\\'", Counting::Query),
         ] {
             assert_eq!(counting(text.as_bytes()), Ok(expected), "{text}");
         }
         for text in [
-            "with c as (delete from t returning *) select * from c",
-            "with c as (delete from t returning *) insert into u select * from c",
-            "insert into u with c as (delete from t returning *) select * from c",
-            "with a as (with b as (delete from t returning *) select * from b) select * from a",
-            "prepare p as with c as (delete from t returning *) select * from c",
-            "explain analyze delete from t",
-            "explain (analyze, costs off) execute p",
-            "copy (delete from t returning *) to stdout",
             "do 'begin delete from t; end'",
             "call p()",
             "select 1; call p()",

@@ -13,6 +13,12 @@ pub struct Script {
     pub statements: Vec<Statement>,
 }
 
+/// With what an effect begins that only takes numbers of a sequence which a column owns: `sequence public.orders_id_seq`.
+pub const SEQUENCE: &str = "sequence ";
+
+/// With what one begins that is only that a view shows a relation: `view public.open reads public.orders`.
+pub const VIEW: &str = "view ";
+
 /// One statement, with everything nested in it (CTEs, the query of a COPY or an EXPLAIN, the body of a DO block).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Statement {
@@ -176,6 +182,20 @@ pub enum Standing {
 }
 
 impl Statement {
+    /// Whether more rows may be written than those of the relations that it names: by triggers, cascades, rules and functions.
+    #[must_use]
+    pub fn may_write_besides(&self) -> bool {
+        let only_reads = |access: &Access| matches!(access.action, Action::Read | Action::Call);
+        let by_function = |function: &Function| match function.standing {
+            Standing::Harmless => false,
+            // What its body does is among the accesses.
+            Standing::Analysed => !self.accesses.iter().all(only_reads),
+            Standing::Effectful | Standing::Unknown => true,
+        };
+        self.effects.iter().any(|effect| !effect.starts_with(SEQUENCE) && !effect.starts_with(VIEW))
+            || self.functions.iter().any(by_function)
+    }
+
     /// One of this kind that does nothing.
     #[must_use]
     pub const fn nothing(tag: &'static str) -> Self {

@@ -8,6 +8,8 @@
 //! - [`mod@analyse`]: from tree, catalog and context to facts
 //! - [`mod@read_only`]: whether a statement can change nothing at all
 //! - [`mod@counting`]: how the rows that a string writes are counted, by its grammar alone
+//! - [`mod@excerpt`]: the rows that it changes, before and after, by statements made of its own tree
+//! - [`locks`]: what a schema change locks, and what it costs
 //! - [`mod@literals`]: where the literals of a text stand
 //! - [`values`]: whatever of a text might be a value
 //! - [`shape`]: which statements have the same facts, so that only one of them is analysed
@@ -28,7 +30,9 @@ pub mod analyse;
 pub mod catalog;
 pub mod context;
 pub mod counting;
+pub mod excerpt;
 pub mod facts;
+pub mod locks;
 pub mod parse;
 pub mod read_only;
 pub mod shape;

@@ -165,6 +165,16 @@ impl Stream {
         Poll::Pending
     }
 
+    /// Waits until nothing more will come, whether or not what came before has been taken.
+    pub fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<Closed> {
+        let mut state = self.state.borrow_mut();
+        if let Some(why) = state.closed {
+            return Poll::Ready(why);
+        }
+        state.reader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
     /// Lends what has come to `take`, which says how much of it is done with. That much window goes back to the
     /// peer. `take` must not use this stream. What came after a cancel request is lent once that has been taken.
     pub fn consume<R>(&self, take: impl FnOnce(&[u8]) -> (usize, R)) -> R {

@@ -125,6 +125,12 @@ impl<T: Copy> Tracker<T> {
         self.queue.iter().any(|sent| matches!(sent, Sent::Query(_) | Sent::Sync))
     }
 
+    /// Whether the server passes over all that comes until the next Sync, which has not been sent yet.
+    #[must_use]
+    pub fn is_skipping(&self) -> bool {
+        self.skipping
+    }
+
     /// Messages that await their answer.
     #[must_use]
     pub fn pending(&self) -> usize {

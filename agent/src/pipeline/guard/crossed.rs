@@ -47,9 +47,10 @@ pub(super) fn too_slow(bound: &Bound<Duration>) -> Report {
     Report::new("57014", message, "Ask for less at once, or ask for an access role that may take longer.")
 }
 
-/// Which limit the rows cross that a statement has written, by its CommandComplete.
-pub(super) fn too_many(watch: &mut Watch, ledger: Option<&Ledger>, body: &[u8]) -> Option<Report> {
-    let count = written(watch, body);
+/// Which limit the rows cross that a statement has written, by its CommandComplete and by what the server has counted.
+pub(super) fn too_many(watch: &mut Watch, ledger: Option<&Ledger>, body: &[u8], counted: u64) -> Option<Report> {
+    // Of a portal that is executed in parts, all rows are written by the first.
+    let count = written(watch, body).max(counted).max(watch.seen.written);
     let failed = |message| {
         let hint = "Write fewer rows at once, or ask for an access role that may write more.";
         let detail = "The statement has failed: nothing of it is kept.".to_owned();
@@ -58,14 +59,16 @@ pub(super) fn too_many(watch: &mut Watch, ledger: Option<&Ledger>, body: &[u8]) 
     if let Some(bound) = watch.limits.written.as_ref().filter(|bound| count > bound.most) {
         return failed(format!("the statement would write {count} rows; the limit by {} is {}", bound.by, bound.most));
     }
-    if let Some(ledger) = ledger.filter(|ledger| !ledger.take(Amount::RowsWritten, count)) {
+    let more = count - watch.seen.written;
+    if let Some(ledger) = ledger.filter(|ledger| !ledger.take(Amount::RowsWritten, more)) {
         let (left, total) = (ledger.left(Amount::RowsWritten), ledger.total(Amount::RowsWritten));
         let (left, total) = (left.unwrap_or_default(), total.unwrap_or_default());
         return failed(format!(
             "the statement would write {count} rows; of the grant's budget of {total} rows written {left} are left"
         ));
     }
-    watch.used.rows_written += count;
+    watch.seen.written = count;
+    watch.used.rows_written += more;
     None
 }
 

@@ -9,6 +9,7 @@
 //! statement that is certain to fail was put after it, within the same transaction. The one exception is a string of
 //! statements that has run to its end before it could be cancelled: the error says so.
 
+mod asked;
 mod crossed;
 
 use super::{
@@ -20,6 +21,7 @@ use super::{
     mask::{Veil, errors, veil::Torn},
 };
 use crate::budgets::{Amount, Ledger};
+use asked::Asked;
 use crossed::{RAN, over, too_many, too_slow, used_up};
 use postern_mask::Done;
 use postern_proto::v1::{StatementKind, Usage};
@@ -27,7 +29,8 @@ use postern_sql::{counting::Counting, facts::Refusal};
 use postern_wire::{
     ProtocolError,
     error::{self, Report, Severity},
-    frame::{Header, put_cstr, put_message},
+    frame::{HEADER_BYTES, Header, put_cstr, put_message},
+    frontend,
 };
 use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc, task::Context};
 use tokio::time::{Sleep, sleep};
@@ -38,16 +41,38 @@ pub enum Way {
     /// As it came, and not at all.
     Free,
     /// As an Execute. Its transaction stays open until a Sync, which waits.
-    Execute,
+    Execute {
+        /// The server is asked how many rows it has written.
+        counted: bool,
+    },
     /// As a Query, which is no single write.
     Query,
     /// A Query that is one statement, sent by messages of the extended protocol, so that its transaction stays open.
-    Alone,
+    Alone {
+        /// Likewise.
+        counted: bool,
+    },
+}
+
+impl Way {
+    fn is_execute(self) -> bool {
+        matches!(self, Self::Execute { .. })
+    }
+
+    fn is_alone(self) -> bool {
+        matches!(self, Self::Alone { .. })
+    }
+
+    fn is_counted(self) -> bool {
+        matches!(self, Self::Execute { counted: true } | Self::Alone { counted: true })
+    }
 }
 
 /// Where a statement is.
 #[derive(Debug)]
 enum Stage {
+    /// The server is asked what it has counted, before the statement or, with the message that says that it has run, after it.
+    Asking(Asked, Option<(u8, Vec<u8>)>),
     Running,
     /// It has crossed a limit. What still comes of it is dropped.
     Over(Report),
@@ -78,12 +103,16 @@ pub enum Fate {
     Replace(Report, Severity),
     /// This CommandComplete goes on before it.
     After(Vec<u8>),
+    /// This message goes on in its place, which answers what the client has not asked.
+    Instead(u8, Vec<u8>),
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
     rows: u64,
     bytes: u64,
+    /// Rows that it has written, as far as they were taken account of.
+    written: u64,
 }
 
 #[derive(Debug)]
@@ -99,6 +128,10 @@ struct Watch {
     rows: u64,
     /// It takes data.
     copies_in: bool,
+    /// What the server had counted before it.
+    counted: Option<u64>,
+    /// Nothing else has run in its transaction, which ends with it.
+    by_itself: bool,
     /// What hides its results.
     veil: Option<Veil>,
     /// A RowDescription. A simple Query shows it once the statement has run, and not where that failed.
@@ -133,6 +166,8 @@ pub struct Begins<'a> {
     pub portal: &'a [u8],
     /// Its limits, and what of it is masked.
     pub terms: Option<Box<Terms>>,
+    /// It begins a transaction that is not the client's.
+    pub by_itself: bool,
 }
 
 /// What there is to say of a statement that has ended.
@@ -162,16 +197,19 @@ impl Guard {
         let is_bounded = terms.is_some_and(|terms| terms.limits.written.is_some())
             || self.ledger.as_ref().is_some_and(|ledger| ledger.total(Amount::RowsWritten).is_some());
         let prepared = &statement.prepared;
+        let besides = terms.is_some_and(|terms| terms.limits.writes_besides);
+        let is_bounded = is_bounded && !self.read_only;
         let way = match statement.kind {
-            // It may have been unbounded when it was prepared. The text of what SQL has prepared is not known here.
-            StatementKind::Execute if is_bounded && !self.read_only && prepared.made_by_sql.is_none() => {
-                bounded(StatementKind::Execute, prepared.counting())?
-            }
-            StatementKind::Execute => Way::Execute,
+            // The text of what SQL has prepared is not known here.
+            StatementKind::Execute if prepared.made_by_sql.is_some() => Way::Execute { counted: is_bounded },
+            // It may have been unbounded when it was prepared.
+            kind if is_bounded => bounded(kind, prepared.counting(), besides)?,
+            StatementKind::Execute => Way::Execute { counted: false },
             StatementKind::Query if self.read_only => Way::Query,
-            kind if is_bounded && !self.read_only => bounded(kind, prepared.counting())?,
             // One that writes is undone where its rows cross a limit.
-            StatementKind::Query if *prepared.counting() == Ok(Counting::ByTag) => Way::Alone,
+            StatementKind::Query if matches!(prepared.counting(), Ok(Counting::ByTag | Counting::ByAsking)) => {
+                Way::Alone { counted: false }
+            }
             StatementKind::Query => Way::Query,
             _ => Way::Free,
         };
@@ -186,14 +224,18 @@ impl Guard {
 
     /// Sends a statement on, and watches it from now on. Whether the server is asked to describe its portal first.
     pub fn begin(&mut self, begins: Begins<'_>, message: &[u8], to_server: &mut Vec<u8>) -> bool {
-        let Begins { seq, way, text, portal, terms } = begins;
-        let Terms { limits, masks } = terms.map(|terms| *terms).unwrap_or_default();
+        let Begins { seq, way, text, portal, terms, by_itself } = begins;
+        let Terms { limits, masks, .. } = terms.map(|terms| *terms).unwrap_or_default();
         let is_timed = limits.time.is_some();
         let veil = masks.filter(|masks| masks.hides()).map(Veil::new);
-        let described = way == Way::Execute && veil.is_some();
+        let described = way.is_execute() && veil.is_some();
+        let way = if self.may_be_left(way, &limits, message) { Way::Execute { counted: true } } else { way };
+        if way.is_counted() {
+            asked::put_count(to_server);
+        }
         match way {
             Way::Free | Way::Query => to_server.extend_from_slice(message),
-            Way::Execute => {
+            Way::Execute { .. } => {
                 if described {
                     put_describe(portal, to_server);
                 }
@@ -201,7 +243,7 @@ impl Guard {
                 to_server.extend_from_slice(message);
                 put_message(to_server, b'H', |_| {});
             }
-            Way::Alone => put_alone(text, is_timed, to_server),
+            Way::Alone { .. } => put_alone(text, is_timed, to_server),
         }
         if way == Way::Free {
             return false;
@@ -212,16 +254,28 @@ impl Guard {
             way,
             portal: portal.into(),
             limits,
-            stage: Stage::Running,
+            stage: if way.is_counted() { Stage::Asking(Asked::default(), None) } else { Stage::Running },
             seen: self.suspended.remove(portal).unwrap_or_default(),
             rows: 0,
             copies_in: false,
+            counted: None,
+            by_itself,
             veil,
             description: None,
             used,
             timer: None,
         }));
         described
+    }
+
+    /// Whether an Execute may leave rows of its result unread, so that it has written all of its rows before its command tag
+    /// comes, if that ever does.
+    fn may_be_left(&self, way: Way, limits: &Limits, message: &[u8]) -> bool {
+        let is_bounded = limits.written.is_some()
+            || self.ledger.as_ref().is_some_and(|ledger| ledger.total(Amount::RowsWritten).is_some());
+        let in_part =
+            || frontend::execute(message.get(HEADER_BYTES..).unwrap_or_default()).is_ok_and(|(_, most)| most > 0);
+        way.is_execute() && is_bounded && !self.read_only && in_part()
     }
 
     /// A portal of this name is made anew.
@@ -323,7 +377,8 @@ impl Guard {
         match undescribed.or_else(|| over(watch, self.ledger.as_deref(), bytes)) {
             None => {
                 watch.rows += 1;
-                watch.seen = Seen { rows: watch.seen.rows + 1, bytes: watch.seen.bytes + bytes };
+                watch.seen.rows += 1;
+                watch.seen.bytes += bytes;
                 watch.used.rows_read += 1;
                 watch.used.bytes_out += bytes;
                 true
@@ -382,6 +437,12 @@ impl Guard {
     pub fn meet(&mut self, tag: u8, body: &[u8]) -> Fate {
         let Some(watch) = &mut self.watch else { return Fate::Pass };
         let withholds = watch.veil.as_ref().is_some_and(|veil| veil.masks().withholds());
+        if let Stage::Asking(..) = watch.stage {
+            return match self.meet_count(tag, body) {
+                Fate::Pass if withholds => told(tag, body),
+                fate => fate,
+            };
+        }
         // What is about the session, and its last word.
         if matches!(tag, b'N' | b'A' | b'S') || (tag == b'E' && error::field(body, b'V') == Some(b"FATAL")) {
             return if withholds { told(tag, body) } else { Fate::Pass };
@@ -390,7 +451,7 @@ impl Guard {
         if matches!(tag, b'E' | b'Z') && self.cancel == Cancel::Wanted {
             self.cancel = Cancel::No;
         }
-        let answers_us = watch.way == Way::Execute && matches!(tag, b'T' | b'n');
+        let answers_us = watch.way.is_execute() && matches!(tag, b'T' | b'n');
         let fate = match std::mem::replace(&mut watch.stage, Stage::Running) {
             Stage::Running => self.meet_running(tag, body),
             Stage::Over(report) => self.meet_over(tag, report),
@@ -406,7 +467,7 @@ impl Guard {
     /// Of a statement that runs.
     fn meet_running(&mut self, tag: u8, body: &[u8]) -> Fate {
         let Some(watch) = &mut self.watch else { return Fate::Pass };
-        let alone = watch.way == Way::Alone;
+        let alone = watch.way.is_alone();
         let disagrees = match (tag, &mut watch.veil) {
             (b'T', Some(veil)) => veil.described(body).err(),
             (b'H', Some(veil)) => veil.copies(body).err(),
@@ -427,7 +488,12 @@ impl Guard {
                 watch.copies_in = true;
                 Fate::Pass
             }
-            b'C' => self.meet_complete(body),
+            b'C' | b's' if watch.way.is_counted() => {
+                asked::put_count_after(watch.by_itself, &mut self.due);
+                watch.stage = Stage::Asking(Asked::default(), Some((tag, body.to_vec())));
+                Fate::Drop
+            }
+            b'C' => self.meet_complete(body, 0),
             b'E' | b'I' if alone => {
                 put_message(&mut self.due, b'S', |_| {});
                 watch.stage = Stage::Settling(Vec::new());
@@ -441,15 +507,14 @@ impl Guard {
         }
     }
 
-    /// Of one that has run to its end, or of a string one of its statements.
-    fn meet_complete(&mut self, body: &[u8]) -> Fate {
+    /// Of one that has run to its end, or of a string one of its statements. The server has counted so many rows, if it was
+    /// asked.
+    fn meet_complete(&mut self, body: &[u8], counted: u64) -> Fate {
         let Some(watch) = &mut self.watch else { return Fate::Pass };
-        if let Some(report) = too_many(watch, self.ledger.as_deref(), body) {
-            fail(watch.way, &mut self.due);
-            watch.stage = Stage::Failing(report);
-            return Fate::Drop;
+        if let Some(report) = too_many(watch, self.ledger.as_deref(), body, counted) {
+            return self.undo(report);
         }
-        if watch.way == Way::Alone {
+        if watch.way.is_alone() {
             put_message(&mut self.due, b'S', |_| {});
             watch.stage = Stage::Settling(body.to_vec());
             return Fate::Drop;
@@ -462,12 +527,21 @@ impl Guard {
         Fate::Pass
     }
 
+    /// What has run to its end is undone.
+    fn undo(&mut self, report: Report) -> Fate {
+        if let Some(watch) = &mut self.watch {
+            fail(watch.way, &mut self.due);
+            watch.stage = Stage::Failing(report);
+        }
+        Fate::Drop
+    }
+
     /// Of one that has crossed a limit.
     fn meet_over(&mut self, tag: u8, report: Report) -> Fate {
         let Some(watch) = &mut self.watch else { return Fate::Pass };
         let (stage, fate) = match tag {
             b'E' => {
-                if watch.way == Way::Alone {
+                if watch.way.is_alone() {
                     put_message(&mut self.due, b'S', |_| {});
                 }
                 (Stage::Settling(Vec::new()), Fate::Replace(report, Severity::Error))
@@ -519,21 +593,27 @@ pub fn told(tag: u8, body: &[u8]) -> Fate {
 }
 
 /// How a statement is sent whose written rows are bounded.
-fn bounded(kind: StatementKind, counting: &Result<Counting, Refusal>) -> Result<Way, Report> {
+fn bounded(kind: StatementKind, counting: &Result<Counting, Refusal>, besides: bool) -> Result<Way, Report> {
     let refused = |message: String, hint: &str| Err(Report::new("0A000", message, hint));
-    match (*counting.as_ref().map_err(not_understood)?, kind) {
+    let several = || {
+        let message = "several statements in one string are refused where the rows that may be written are limited";
+        refused(message.to_owned(), "Send it alone: each statement in a string of its own.")
+    };
+    let counting = *counting.as_ref().map_err(not_understood)?;
+    let counted = besides || counting == Counting::ByAsking;
+    match (counting, kind) {
         (Counting::Not(what), _) => refused(
             format!("{what} is refused, since the rows that may be written are limited and nothing counts these"),
             "Write each of its statements as one of its own.",
         ),
-        (Counting::Several, _) => refused(
-            "several statements in one string are refused where the rows that may be written are limited".to_owned(),
-            "Send it alone: each statement in a string of its own.",
-        ),
+        (Counting::Several, _) => several(),
+        (Counting::Queries, StatementKind::Query) if besides => several(),
         (_, StatementKind::Parse) => Ok(Way::Free),
-        (_, StatementKind::Execute) => Ok(Way::Execute),
-        (Counting::Nothing, _) => Ok(Way::Query),
-        (Counting::ByTag, _) => Ok(Way::Alone),
+        (Counting::Nothing | Counting::Queries, StatementKind::Execute) => Ok(Way::Execute { counted: false }),
+        (_, StatementKind::Execute) => Ok(Way::Execute { counted }),
+        (Counting::Nothing | Counting::Queries, _) => Ok(Way::Query),
+        (Counting::Query, _) if !besides => Ok(Way::Query),
+        (Counting::Query | Counting::ByTag | Counting::ByAsking, _) => Ok(Way::Alone { counted }),
     }
 }
 
@@ -570,11 +650,11 @@ fn put_alone(text: &[u8], is_timed: bool, out: &mut Vec<u8>) {
 fn fail(way: Way, due: &mut Vec<u8>) {
     match way {
         Way::Free | Way::Query => forward::refuse(StatementKind::Query, due),
-        Way::Execute => {
+        Way::Execute { .. } => {
             forward::refuse(StatementKind::Execute, due);
             put_message(due, b'H', |_| {});
         }
-        Way::Alone => {
+        Way::Alone { .. } => {
             forward::refuse(StatementKind::Execute, due);
             put_message(due, b'S', |_| {});
         }
@@ -598,10 +678,16 @@ mod tests {
     fn what_cannot_be_counted_is_refused_whenever_it_was_prepared() {
         let mut guard = Guard::new(None, false);
         let limits = Limits { written: Some(Bound { most: 1, by: "p".into() }), ..Limits::default() };
-        let terms = Terms { limits, masks: None };
-        let uncounted = executed("WITH gone AS (DELETE FROM t RETURNING a) SELECT a FROM gone");
+        let terms = Terms { limits, ..Terms::default() };
+        let uncounted = executed("CALL p()");
         assert_eq!(guard.admit(&uncounted, Some(&terms)).unwrap_err().sqlstate, "0A000");
         assert_eq!(guard.admit(&uncounted, None), Ok(Way::Free));
-        assert_eq!(guard.admit(&executed("DELETE FROM t"), Some(&terms)), Ok(Way::Execute));
+        let of = |guard: &mut Guard, text: &str| guard.admit(&executed(text), Some(&terms));
+        assert_eq!(of(&mut guard, "DELETE FROM t"), Ok(Way::Execute { counted: false }));
+        let written = "WITH gone AS (DELETE FROM t RETURNING a) SELECT a FROM gone";
+        assert_eq!(of(&mut guard, written), Ok(Way::Execute { counted: true }));
+        let terms = Terms { limits: Limits { writes_besides: true, ..terms.limits }, ..Terms::default() };
+        assert_eq!(guard.admit(&executed("DELETE FROM t"), Some(&terms)), Ok(Way::Execute { counted: true }));
+        assert_eq!(guard.admit(&executed("COMMIT"), Some(&terms)), Ok(Way::Execute { counted: false }));
     }
 }

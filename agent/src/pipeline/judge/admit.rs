@@ -53,6 +53,14 @@ impl Permitted {
     }
 }
 
+/// Whether a statement, or what it may have been planned as, may write more rows than its command tag counts.
+fn may_write_besides(statement: &Statement, analysis: &Analysis) -> bool {
+    let besides = |analysis: &Analysis| analysis.script.statements.iter().any(facts::Statement::may_write_besides);
+    let judged = statement.prepared.judged.borrow();
+    let mut planned = judged.iter().flat_map(|judged| &judged.verdicts);
+    besides(analysis) || planned.any(|verdict| verdict.analysis.as_ref().is_ok_and(besides))
+}
+
 impl Judge {
     /// Whether policies are asked of nothing but the statements of the text, so that what they permitted last counts. In a
     /// freeze it matters, too, what the transaction has done.
@@ -85,12 +93,17 @@ impl Judge {
         }
         let mut ruled = Ruled::at(moment);
         let admitted = self.admit_all(statement, verdict, analysis, parsed, failed, &mut ruled);
-        let terms = Terms { limits: std::mem::take(&mut ruled.limits), masks: ruled.masks.take() };
+        let mut terms = Terms {
+            limits: std::mem::take(&mut ruled.limits),
+            masks: ruled.masks.take(),
+            consent: ruled.consent.take().map(Rc::new),
+        };
+        terms.limits.writes_besides = may_write_besides(statement, analysis);
         let lifetime = ruled.lifetime;
         let by_policies = admitted.is_ok() || ruled.refused.is_some();
         let basis = self.policy.basis(ruled, analysis, &verdict.basis)?.filter(|_| by_policies);
         if let Err(report) = admitted {
-            return Err(Refused { report: Box::new(report), basis });
+            return Err(Refused { report: Box::new(report), basis, review: None });
         }
         // What it was planned as may have been learnt just now.
         if self.asks_of_text_alone(statement, verdict) {

@@ -66,7 +66,7 @@ impl Judge {
         Encoding::named(&self.encoding)
     }
 
-    fn view(&self) -> Result<View<'_>, Report> {
+    pub(super) fn view(&self) -> Result<View<'_>, Report> {
         // INVARIANT: a missing catalog is an obstacle, so that nothing is judged without one.
         let catalog = self.sight.catalog().ok_or_else(names_have_changed)?;
         Ok(View { catalog, own: self.sight.is_own(), temp: self.context.temp_schema.as_deref() })

@@ -7,6 +7,7 @@
 //! - [`rename`]: `application_name` keeps its prefix
 //! - `understand`: what a text does; `admit`: whether what was understood is permitted; `cover`: what of its results is masked;
 //!   `runs`: what it changes of what names mean; `redacts`: what of it is not recorded
+//! - [`reviewed`]: what people are asked to agree to
 //! - `startup`: what a client asks for at start-up
 //! - [`report`]: what a client is told
 //!
@@ -22,6 +23,7 @@ mod parsed;
 mod redacts;
 mod rename;
 pub mod report;
+pub mod reviewed;
 mod runs;
 pub mod sight;
 pub mod startup;
@@ -42,10 +44,10 @@ use names::{Answered, Meaning, Names, QUESTION, Why};
 use parsed::Parsed;
 use postern_proto::v1::StatementKind;
 use postern_sql::{
-    Analysis, Context, Handle, Shapes,
+    Analysis, Catalog, Context, Handle, Shapes,
     facts::{self, Refusal},
 };
-use postern_wire::tracker::Ended;
+use postern_wire::{error::Report, tracker::Ended};
 use redacts::Redacts;
 use rename::Prefix;
 use report::names_have_changed;
@@ -113,6 +115,8 @@ pub struct Values {
     pub recorded: bool,
     /// They ask about masked columns.
     pub asking: bool,
+    /// People have to agree to them.
+    pub reviewed: bool,
 }
 
 /// Judges the statements of one session.
@@ -242,6 +246,14 @@ impl Judge {
         self.sight.take(snapshot);
         self.touched = false;
         self.learn_names(answer, b'I')
+    }
+
+    /// Finds what the grant is narrowed to, if it is.
+    ///
+    /// # Errors
+    /// When it is for something that does not exist.
+    pub fn narrow(&mut self, catalog: &Catalog) -> Result<(), Report> {
+        self.policy.narrow(catalog, self.sight.major()).map(drop)
     }
 
     fn learn_names(&mut self, answer: &Row, status: u8) -> Result<(), NotUnderstood> {
@@ -381,8 +393,8 @@ impl Judge {
                 } else if let Ok(analysis) = &verdict.analysis {
                     self.runs(analysis);
                 }
-                let terms = (terms.masks.is_some() || !terms.limits.is_none()).then(|| Box::new(terms));
-                Decision { answer: Decided::Allow(terms), basis }
+                let terms = (!terms.is_none()).then(|| Box::new(terms));
+                Decision { answer: Decided::Allow(terms), basis, review: None }
             }
         }
     }
@@ -442,6 +454,7 @@ impl Judge {
         Ok(Values {
             recorded: basis.is_some_and(|basis| basis.record_binds),
             asking: terms.masks.is_some_and(|masks| masks.probes().next().is_some()),
+            reviewed: terms.consent.is_some(),
         })
     }
 
@@ -527,6 +540,15 @@ fn only_ends_or_begins(text: &[u8]) -> bool {
     let text = text.trim_ascii();
     let text = text.strip_suffix(b";").unwrap_or(text).trim_ascii_end();
     THESE.iter().any(|this| text.eq_ignore_ascii_case(this))
+}
+
+/// Whether a text is nothing but the beginning of a transaction.
+pub fn only_begins(text: &[u8]) -> bool {
+    let text = text.trim_ascii();
+    let text = text.strip_suffix(b";").unwrap_or(text).trim_ascii_end();
+    [&b"begin"[..], b"begin transaction", b"begin work", b"start transaction"]
+        .iter()
+        .any(|this| text.eq_ignore_ascii_case(this))
 }
 
 fn quoted(name: &str) -> String {

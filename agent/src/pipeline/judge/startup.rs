@@ -33,7 +33,18 @@ impl Judge {
         }
         let verdict = self.analysed(format!("SET {name} TO '{value}'").as_bytes(), &[]);
         match &verdict.analysis {
-            Ok(analysis) => self.admit(&analysis.script, false, &mut Ruled::at(self.policy.moment())),
+            Ok(analysis) => {
+                let mut ruled = Ruled::at(self.policy.moment());
+                self.admit(&analysis.script, false, &mut ruled)?;
+                match ruled.consent {
+                    None => Ok(()),
+                    Some(consent) => {
+                        let message = format!("the parameter {name:?} needs the consent of {consent}");
+                        let hint = format!("Connect without it, and send `SET {name}`: that waits for them.");
+                        Err(Report::new("42501", message, hint))
+                    }
+                }
+            }
             Err(refusal) => Err(not_understood(refusal)),
         }
     }

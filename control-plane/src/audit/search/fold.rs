@@ -157,6 +157,7 @@ impl Fold {
         event.kind = kind(decided.kind());
         event.decision = Some(if decided.decision() == Decision::Allow { "allow" } else { "deny" }.to_owned());
         event.sqlstate = text(&decided.sqlstate);
+        event.review_id = text(&decided.review_id);
         event.detail = text(&decided.reason).map(|reason| serde_json::json!({ "reason": reason }));
         let sql = definitions.texts.get(&decided.text_ref);
         event.sql = sql.map(|sql| String::from_utf8_lossy(&sql.text).into_owned());
@@ -361,6 +362,7 @@ fn empty(r#type: EventType, at_us: i64) -> AuditEvent {
         decision: None,
         policy_version: None,
         policies: None,
+        review_id: None,
         facts: None,
         binds: None,
         masking: None,

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     catalog::{Generated, Relation, RelationKind},
     context::Context,
-    facts::{Action, Barrier, Cause, Function, Name, Object, Place, Refusal, Standing, Volatility},
+    facts::{Action, Barrier, Cause, Function, Name, Object, Place, Refusal, SEQUENCE, Standing, VIEW, Volatility},
     memo::{Shown, Started},
     parse,
 };
@@ -122,7 +122,7 @@ impl<'a> Analyser<'a> {
     fn reads_through(&mut self, relation: &Relation, name: &Name, started: &Started) {
         if relation.definition.is_some() {
             for base in &started.relations {
-                self.effect(format!("view {}.{} reads {}.{}", name.schema, name.name, base.schema, base.name));
+                self.effect(format!("{VIEW}{}.{} reads {}.{}", name.schema, name.name, base.schema, base.name));
             }
         }
     }
@@ -230,7 +230,7 @@ impl<'a> Analyser<'a> {
                 let sequence = catalog_sequence(inner, &name);
                 if sequence.and_then(|sequence| sequence.belongs_to) == Some(relation.oid) {
                     inner.facts.accesses.retain(|access| sequence_of(access) != Some(&name));
-                    inner.effect(format!("sequence {}.{}", name.schema, name.name));
+                    inner.effect(format!("{SEQUENCE}{}.{}", name.schema, name.name));
                 }
             }
             Ok(())

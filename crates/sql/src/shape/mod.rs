@@ -16,7 +16,7 @@
 mod cut;
 mod free;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range};
 
 use pg_query::{NodeEnum, protobuf::RawStmt};
 
@@ -42,10 +42,38 @@ pub(crate) fn free(text: &str, statements: &[RawStmt], context: &Context) -> Opt
     free::free(statement, text.as_bytes(), &cut).map(Free)
 }
 
+/// A text without its free literals.
+#[derive(Debug)]
+pub struct Form {
+    /// The same for all texts that differ from it in free literals only, and for no other.
+    pub shape: Vec<u8>,
+    /// The free literals: the number of each among all literals of the text, and where it stands.
+    pub free: Vec<(u32, Range<usize>)>,
+}
+
+/// What stays of a text, which has this analysis, without its free literals. `None`: it has none.
+#[must_use]
+pub fn form(text: &str, analysis: &Analysis) -> Option<Form> {
+    let free = analysis.free.as_ref()?;
+    let mut cut = Cut::default();
+    if !cut.cut(text.as_bytes()) || free.0.len() != cut.literals.len() {
+        return None;
+    }
+    let mut others = Vec::new();
+    fixed(&mut others, text.as_bytes(), &cut, free);
+    let places = (0..).zip(&cut.literals).zip(&free.0).filter(|(_, free)| **free);
+    let free: Vec<_> = places.map(|((number, place), _)| (number, place.clone())).collect();
+    let mut shape = std::mem::take(&mut cut.shape);
+    // No text with a shape has this byte in it.
+    shape.push(0);
+    shape.extend(others);
+    (!free.is_empty()).then_some(Form { shape, free })
+}
+
 /// What is kept by statements' shapes, for one catalog and one context.
 #[derive(Debug)]
 pub struct Shapes<V> {
-    forms: HashMap<Box<[u8]>, Form<V>>,
+    forms: HashMap<Box<[u8]>, Kept<V>>,
     bytes: usize,
     most_bytes: usize,
     cut: Cut,
@@ -54,7 +82,7 @@ pub struct Shapes<V> {
 
 /// Of one shape.
 #[derive(Debug)]
-struct Form<V> {
+struct Kept<V> {
     free: Free,
     /// By the literals that are not free, one after the other.
     values: HashMap<Box<[u8]>, V>,
@@ -95,7 +123,7 @@ impl<V> Shapes<V> {
         }
         if bytes <= self.most_bytes {
             self.bytes += bytes;
-            let new = || Form { free: free.clone(), values: HashMap::new() };
+            let new = || Kept { free: free.clone(), values: HashMap::new() };
             let form = self.forms.entry(self.cut.shape.as_slice().into()).or_insert_with(new);
             form.values.insert(self.fixed.as_slice().into(), value);
         }

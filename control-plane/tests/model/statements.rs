@@ -59,7 +59,7 @@ pub async fn send(
 ) -> Result<(Outcome, Option<ReviewId>), String> {
     for told in [false, true] {
         let asked = ask::ask(store, &connector(), question(session, text, told), None, now).await;
-        let (stands, _) = asked.map_err(|error| error.to_string())?;
+        let stands = asked.map_err(|error| error.to_string())?;
         let outcome = match stands.state() {
             State::None => continue,
             State::Refused => return Ok((Outcome::No, None)),
@@ -81,7 +81,7 @@ pub async fn run(
     now: Micros,
 ) -> Result<Outcome, String> {
     let claim = ReviewClaim { session_id: session.to_string(), review_id: review.to_string(), key: key(text).into() };
-    let (claimed, _) = ask::claim(store, &connector(), &claim, now).await.map_err(|error| error.to_string())?;
+    let claimed = ask::claim(store, &connector(), &claim, now).await.map_err(|error| error.to_string())?;
     Ok(claimed.map_or(Outcome::No, |decision| Outcome::Runs(decision.max_rows)))
 }
 
@@ -120,6 +120,5 @@ pub async fn answer(
 }
 
 pub async fn sweep(store: &Store, now: Micros) -> Result<(), String> {
-    while !due::run(store, now).await.map_err(|error| error.to_string())?.is_empty() {}
-    Ok(())
+    due::run(store, now).await.map_err(|error| error.to_string())
 }

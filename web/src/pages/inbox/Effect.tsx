@@ -19,6 +19,7 @@ export function Effect({ preview }: { preview: Schemas["Preview"] }): ReactNode 
           It was not tried: <Text>{not_made}</Text>.
         </p>
       )}
+      {!effect && !fails && !not_made && <p className="muted">It was not tried before you were asked.</p>}
       {effect && (
         <>
           <p className="rows-changed">

@@ -15,7 +15,7 @@ const REQUESTS = [
   ["support-bot", "maria", "read", "30m", "A customer says that their refund never arrived. I want to see the payments of their last three orders."],
 ];
 
-const HELD = "delete from payments where method = 'voucher' and id in (select p.id from payments p join orders o on o.id = p.order_id where o.status = 'cancelled' order by p.paid_at limit 12)";
+const HELD = "delete from payments where order_id in (select id from orders where status = 'paid' order by ordered_at, id limit 9)";
 
 const POLICIES = `
 @id("connects") permit (principal, action == Action::"connect", resource);
@@ -53,7 +53,7 @@ try {
   for (const sql of STATEMENTS) await run("psql", [read, "-c", sql]).catch(() => {});
   await stack.admin("POST", "/apply", { policies: [{ name: "reviews.cedar", text: POLICIES }], merge: true });
   for (const [name, ...what] of REQUESTS) await ask(await token(name), ...what);
-  const write = await grant(cleaner, "maria", "write", "1h", "Vouchers of cancelled orders block the nightly export, as agreed in OPS-88.");
+  const write = await grant(cleaner, "maria", "write", "1h", "Payments that were booked twice block the nightly export, as agreed in OPS-88.");
   idle = spawn("psql", [write, "-c", HELD], { env: { ...process.env, PGAPPNAME: "nightly-export" }, stdio: "ignore" });
   while ((await stack.admin("GET", "/reviews")).length === 0) await sleep(200);
   const [{ session_id: session }] = await stack.admin("GET", "/reviews");

@@ -223,7 +223,7 @@ pub fn is_allowed(actor: &Actor, action: Action, resource: &Resource<'_>) -> boo
 
 fn is_about_access(action: Action, resource: &Resource<'_>) -> bool {
     match resource {
-        Resource::Request { .. } => matches!(action, Action::See | Action::Withdraw),
+        Resource::Request { .. } | Resource::Review { .. } => matches!(action, Action::See | Action::Withdraw),
         Resource::Grant { .. } | Resource::Session { .. } => {
             matches!(action, Action::See | Action::End | Action::Claim)
         }

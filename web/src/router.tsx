@@ -23,6 +23,15 @@ const inbox = createRoute({
   component: InboxPage,
 });
 
+// As messages name a review.
+const review = createRoute({
+  getParentRoute: () => root,
+  path: "/reviews/$id",
+  beforeLoad: ({ params }) => {
+    throw redirect({ to: "/inbox", search: { item: params.id }, replace: true });
+  },
+});
+
 const ask = createRoute({
   getParentRoute: () => root,
   path: "/ask",
@@ -73,7 +82,7 @@ const people = createRoute({
 });
 
 export const router = createRouter({
-  routeTree: root.addChildren([home, inbox, ask, sessions, session, audit, policies, connections, people]),
+  routeTree: root.addChildren([home, inbox, review, ask, sessions, session, audit, policies, connections, people]),
   defaultPreload: "intent",
 });
 

@@ -1,11 +1,25 @@
-// A held statement in the inbox. What the API answers of it is played here, in the forms that are hard to have from a real
-// database at will: cascades, masked samples, a hostile text. Everything else is the real stack.
+// Held statements in the inbox. The first is an agent's own; of the others the API's answer is played, in the forms that are
+// hard to have from a real database at will: cascades, masked samples, a hostile text.
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { after, before, describe, it } from "node:test";
+import { promisify } from "node:util";
 import { accessible } from "./axe.mjs";
 import { PHONE, Stack } from "./stack.mjs";
 
+const run = promisify(execFile);
+
+const POLICIES = `
+@id("connects") permit (principal, action == Action::"connect", resource);
+@id("reads") permit (principal, action == Action::"read", resource);
+@id("deletes") @review("group:dba") @preview
+permit (principal, action == Action::"delete", resource) when { context.grant.role == "write" };
+`;
+
 const HOSTILE = `DELETE FROM orders -- <img src=x onerror="window.hit=1">\u202e\nWHERE true or status = '</pre><script>window.hit=1</script>'`;
+
+/** What is sent of an approval, but for its bound. */
+const ONCE = { reason: null, edited_sql: null, for_grant: false, free: [] };
 
 const value = (text, masked = false) => ({ text, masked });
 
@@ -42,6 +56,28 @@ describe("a held statement", () => {
   before(async () => (stack = await Stack.start()));
   after(() => stack?.stop());
 
+  it("of an agent is approved by thumb, and runs", async () => {
+    await stack.admin("POST", "/apply", { policies: [{ name: "reviews.cedar", text: POLICIES }], merge: true });
+    const { id } = await stack.request("write", "late orders block the export");
+    const { grant_id } = await stack.admin("POST", `/requests/${id}/approve`, {});
+    const { user, secret, host, port, database } = await stack.agent("POST", `/grants/${grant_id}/credentials`, { use: "url" });
+    const url = `postgresql://${user}:${secret}@${host}:${port}/${database}`;
+    const page = await stack.signedIn("/inbox", PHONE);
+    await page.getByRole("heading", { name: "Nothing waits for you" }).waitFor();
+    const sent = run("psql", [url, "-qAtc", "delete from payments where id <= 3 returning id"]);
+    // Nobody loads anything again: it is told.
+    await page.getByRole("button", { name: /on demo/ }).tap();
+    await page.getByText("payments").first().waitFor();
+    await accessible(page, "an agent's held statement");
+    await page.waitForTimeout(500);
+    await page.getByRole("button", { name: "Approve 3 rows, once" }).tap();
+    assert.equal((await sent).stdout.trim(), "1\n2\n3");
+    const [{ status, votes }] = await stack.admin("GET", "/reviews");
+    assert.deepEqual([status, votes.length], ["claimed", 1]);
+    assert.deepEqual(page.complaints, []);
+    await page.context().close();
+  });
+
   /** A page on which these are held, and what it sends about them. */
   async function held(reviews, options) {
     const page = await stack.signedIn("/ask", options);
@@ -70,7 +106,7 @@ describe("a held statement", () => {
     await page.waitForTimeout(500);
     await approve.tap();
     await page.getByText("Approved. It runs now, or when it is sent again.", { exact: true }).waitFor();
-    assert.deepEqual(sent, [["rev_1/approve", { max_rows: 41 }]]);
+    assert.deepEqual(sent, [["rev_1/approve", { ...ONCE, max_rows: 41 }]]);
     assert.deepEqual(page.complaints, []);
     await page.context().close();
   });
@@ -90,7 +126,7 @@ describe("a held statement", () => {
     await page.getByRole("dialog").getByRole("button", { name: "Deny" }).click();
     await page.getByText("Denied. They read your reason.", { exact: true }).waitFor();
     assert.deepEqual(sent, [
-      ["rev_1/approve", { max_rows: 12, for_grant: true }],
+      ["rev_1/approve", { ...ONCE, max_rows: 12, for_grant: true }],
       ["rev_1/deny", { reason: "Which ones?" }],
     ]);
     await page.context().close();

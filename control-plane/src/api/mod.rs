@@ -231,7 +231,6 @@ mod tests {
 
     /// The console's types are made of it.
     #[test]
-    #[ignore = "not yet"]
     fn the_document_is_the_committed_one() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../web/openapi.json");
         let text = format!("{}\n", serde_json::to_string_pretty(&super::openapi()).unwrap());

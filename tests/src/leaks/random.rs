@@ -299,11 +299,11 @@ impl<'a> Maker<'a> {
 
     fn aggregate(&mut self, value: Expression) -> Expression {
         let function = *self.numbers.one(&["max", "min", "count", "max"]);
-        // How many there are is not secret.
-        let (ty, secret) = if function == "count" { (Type::Int, false) } else { (value.ty, value.secret) };
-        if function == "count" && value.ty != Type::Int {
+        // How many values a column has is not secret; of one that is computed it may be, in a sub-select, too.
+        let is_column = !value.sql.contains([' ', '(']);
+        if function == "count" && (value.ty != Type::Int || (value.secret && is_column)) {
             return Expression { sql: format!("max({})", value.sql), ..value };
         }
-        Expression { sql: format!("{function}({})", value.sql), ty, secret: secret || value.secret }
+        Expression { sql: format!("{function}({})", value.sql), ..value }
     }
 }

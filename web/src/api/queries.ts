@@ -21,8 +21,8 @@ export const connections = queryOptions({
   refetchInterval: 15_000,
 });
 
-/** How often what concerns whoever looks is brought up to date, while they look. */
-const LIVE = { refetchInterval: 3_000 } as const;
+/** What changes is told by events; this is for what they do not tell, or where they do not come through. */
+const LIVE = { refetchInterval: 30_000 } as const;
 
 export const requests = queryOptions({
   queryKey: ["requests"],

@@ -41,8 +41,8 @@ CREATE TABLE payments (
     id int PRIMARY KEY, person_id int REFERENCES people, pan text, member text, amount numeric, at date
 );
 INSERT INTO payments VALUES
-(1, 1, '<<457317399281|532817399282>>6455', 'mbr-qytw8rzn', 10, '2021-01-01'), (2, 1, '<<457317399281|532817399282>>6455', 'mbr-qytw8rzn', 25, '2021-02-01'),
-(3, 2, '<<517326488370|412826488370>>5566', 'mbr-hzqk4wvp', 40, '2021-03-01'), (4, 3, '<<607335577469|302835577469>>4677', 'mbr-vjwx6qhz', 15, '2021-04-01');
+(1, 1, '<<457317399281|532817399282>>6455', 'mbr-qytw8rzn', 10, '2021-01-03'), (2, 1, '<<457317399281|532817399282>>6455', 'mbr-qytw8rzn', 25, '2021-02-03'),
+(3, 2, '<<517326488370|412826488370>>5566', 'mbr-hzqk4wvp', 40, '2021-03-03'), (4, 3, '<<607335577469|302835577469>>4677', 'mbr-vjwx6qhz', 15, '2021-04-03');
 
 CREATE TABLE contacts (id int PRIMARY KEY, email text UNIQUE, ssn text, kind text);
 INSERT INTO contacts VALUES (1, 'z<<qkx7w1b@hjkxm5w|wvj8h2@qqvjz>>.test', '<<917-73|728-28>>-8361', 'friend'), (2, 'j<<hkx2w9s@wzkxh4v|qvj4w@zhvjw>>.test', '<<953-73|128-28>>-7705', 'foe');
@@ -64,7 +64,7 @@ INSERT INTO coded VALUES (1, '<<zqkx7w1b@hjkxm5w|zhvj2q@wvjq>>.test');
 
 -- What is open.
 CREATE TABLE notes (id int PRIMARY KEY, body text, n int, at date);
-INSERT INTO notes VALUES (1, 'first', 1, '2020-01-01'), (2, 'second', 2, '2020-01-02');
+INSERT INTO notes VALUES (1, 'first', 1, '2020-01-03'), (2, 'second', 2, '2020-01-02');
 CREATE TABLE inbox (email text UNIQUE, n int);
 CREATE TABLE short_notes (id int, body short, CHECK (body <> ''));
 CREATE TABLE tiny (id int, body varchar(3), n smallint);

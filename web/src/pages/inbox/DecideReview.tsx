@@ -14,13 +14,15 @@ export function DecideReview({ review, onDecided }: { review: Review; onDecided:
   const client = useQueryClient();
   const { effect } = review.preview;
   const { not_boundable_because } = review.statement;
-  const [bound, setBound] = useState(effect?.exact ? String(effect.rows) : "");
+  const [bound, setBound] = useState("");
   const [scope, setScope] = useState("once");
   const [denying, setDenying] = useState(false);
   const [since] = useState(Date.now);
   const busy = useRef(false);
   const path = { params: { path: { id: review.id } } };
-  const rows = bound.trim() === "" ? null : Number(bound);
+  // What is left open is held to what was counted, where that was.
+  const counted = effect?.exact ? effect.rows : null;
+  const rows = bound.trim() === "" ? counted : Number(bound);
   const wrong = rows !== null && !(Number.isSafeInteger(rows) && rows >= 0);
   const done = async (title: string): Promise<void> => {
     toast({ tone: "good", title });
@@ -32,7 +34,7 @@ export function DecideReview({ review, onDecided }: { review: Review; onDecided:
       ask(
         api.POST("/api/v1/reviews/{id}/approve", {
           ...path,
-          body: { ...(rows !== null && { max_rows: rows }), ...(scope === "grant" && { for_grant: true }) },
+          body: { reason: null, max_rows: rows, edited_sql: null, for_grant: scope === "grant", free: [] },
         }),
       ),
     onSuccess: (after) => done(after.status === "pending" ? "Your approval counts. It waits for others." : "Approved. It runs now, or when it is sent again."),
@@ -63,7 +65,7 @@ export function DecideReview({ review, onDecided }: { review: Review; onDecided:
             <input
               className="short"
               inputMode="numeric"
-              placeholder="any"
+              placeholder={counted === null ? "any" : String(counted)}
               value={bound}
               aria-invalid={wrong}
               onChange={(event) => setBound(event.target.value)}

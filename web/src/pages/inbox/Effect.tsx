@@ -19,6 +19,7 @@ export function Effect({ preview }: { preview: Schemas["Preview"] }): ReactNode 
           It was not tried: <Text>{not_made}</Text>.
         </p>
       )}
+      {!effect && !fails && !not_made && <p className="muted">It was not tried before you were asked.</p>}
       {effect && (
         <>
           <p className="rows-changed">
@@ -61,7 +62,8 @@ export function Effect({ preview }: { preview: Schemas["Preview"] }): ReactNode 
 function Relations({ of }: { of: Schemas["RelationEffect"][] }): ReactNode {
   if (of.length === 0) return null;
   return (
-    <div className="table">
+    // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- it scrolls, which keys have to reach
+    <div className="table" tabIndex={0} role="group" aria-label="Rows by table">
       <table>
         <thead>
           <tr>

@@ -7,9 +7,11 @@ import { Sql } from "../../ui/Sql";
 import { Text } from "../../ui/Text";
 import { Countdown, Time } from "../../ui/Time";
 import { Who } from "../../ui/Who";
+import { Comments } from "./Comments";
 import { DecideReview } from "./DecideReview";
 import { Effect } from "./Effect";
 import { whyNot } from "./items";
+import { spellNeeds } from "./needs";
 import { Status } from "./Status";
 import { Votes } from "./Votes";
 
@@ -56,7 +58,7 @@ export function ReviewDetail({ me, review, onDecided }: { me: Whoami; review: Re
         of={[
           ["Ticket", review.ticket && <Text>{review.ticket}</Text>],
           ["Held by", <Text key="policies">{statement.policies.join(", ")}</Text>],
-          ["Needs", review.needed.map(spellNeed).join(" and ")],
+          ["Needs", spellNeeds(review.needed)],
           ["Answer within", pending && <Countdown until={review.expires_at} />],
           ["Passed on", review.escalated_at ? `to ${review.escalate_to.join(", ")}, since nobody had answered` : null],
           ["Touches", <Text key="relations">{statement.relations.join(", ")}</Text>],
@@ -74,30 +76,11 @@ export function ReviewDetail({ me, review, onDecided }: { me: Whoami; review: Re
         ]}
       />
       <Votes title="Answers" votes={review.votes.map((vote) => ({ ...vote, approves: Boolean(vote.approves) }))} />
-      {review.comments.length > 0 && (
-        <section>
-          <h3>Comments</h3>
-          <ul className="votes">
-            {review.comments.map((comment) => (
-              <li key={`${comment.at}/${comment.author.id}`}>
-                <Who who={comment.author} />
-                <Time at={comment.at} />
-                <p>
-                  <Text>{comment.text}</Text>
-                </p>
-              </li>
-            ))}
-          </ul>
-        </section>
-      )}
+      <Comments of={review.comments} />
       {pending && obstacle === null && <DecideReview review={review} onDecided={onDecided} />}
       {obstacle !== null && <p className="notice">{obstacle}</p>}
     </article>
   );
-}
-
-function spellNeed(need: Schemas["Need"]): string {
-  return `${need.count} of ${need.groups.length > 0 ? need.groups.join(", ") : "the admins"}`;
 }
 
 function spellDecision({ max_rows, for_grant, edited_sql }: Schemas["Proposal"]): string {

@@ -4,8 +4,9 @@ import { spelled } from "../../ui/duration";
 import { Countdown, Time } from "../../ui/Time";
 import { Text } from "../../ui/Text";
 import { Who } from "../../ui/Who";
+import { Kind } from "./Kind";
 import { Status } from "./Status";
-import { asker, isPending, type Item } from "./items";
+import { asker, type Item } from "./items";
 
 interface Props {
   items: Item[];
@@ -60,7 +61,8 @@ function Row({ item, chosen, onChoose }: { item: Item; chosen: boolean; onChoose
             {item.of.preview.effect && ` · ${item.of.preview.effect.rows.toLocaleString()} rows`}
           </>
         )}
-        {isPending(item) ? (
+        {item.kind === "request" && <Kind of={item.of} />}
+        {item.of.status === "pending" ? (
           <span className="muted">
             {" "}
             · <Countdown until={item.of.expires_at} /> left

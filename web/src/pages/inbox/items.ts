@@ -41,8 +41,9 @@ function sorted(me: Whoami, access: Request[], statements: Review[]): Inbox {
   };
 }
 
+/** Whether somebody has to do something: decide, or look at access that was given without asking. */
 export function isPending(item: Item): boolean {
-  return item.of.status === "pending";
+  return item.of.status === "pending" || (item.kind === "request" && item.of.to_review === true);
 }
 
 /** A client that waits at this moment goes first. */

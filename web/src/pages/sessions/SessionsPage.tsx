@@ -44,6 +44,9 @@ export function SessionsPage(): ReactNode {
   );
 }
 
+/** What Postern puts before the name that the client gives itself. */
+const OWN_PART = /^postern:[^:]*:/;
+
 function Card({ session, me, onStop }: { session: Schemas["Session"]; me: Whoami; onStop: () => void }): ReactNode {
   const client = useQueryClient();
   const kill = useMutation({
@@ -71,7 +74,7 @@ function Card({ session, me, onStop }: { session: Schemas["Session"]; me: Whoami
         {session.application_name && (
           <>
             {" · "}
-            <Text>{session.application_name}</Text>
+            <Text>{session.application_name.replace(OWN_PART, "")}</Text>
           </>
         )}
         {session.database_role && (
@@ -92,7 +95,7 @@ function Card({ session, me, onStop }: { session: Schemas["Session"]; me: Whoami
           </SureButton>
         )}
         {admin && session.principal.kind === "agent" && (
-          <button type="button" className="deny solid" onClick={onStop}>
+          <button type="button" className="deny" onClick={onStop}>
             Stop this agent…
           </button>
         )}

@@ -151,7 +151,7 @@ async fn bound(
     held: &Target,
     policy: &mut Policy,
 ) -> Result<Option<(Arc<Watched>, Bounds)>, Report> {
-    if ticket.role_mode() != RoleMode::Ephemeral || !(ticket.enforce_masks || !ticket.relations.is_empty()) {
+    if ticket.role_mode() != RoleMode::Ephemeral || (!ticket.enforce_masks && ticket.relations.is_empty()) {
         return Ok(None);
     }
     let major = worker.roles.major(held).await.map_err(|error| not_made(ticket, error))?;

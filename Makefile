@@ -33,6 +33,12 @@ test-web: web ## drive the console in Chromium, on the real stack
 	$(CARGO) build --locked --package postern-cli
 	cd web && npm test
 
+.PHONY: screenshots
+screenshots: web ## take pictures of every page of the console, into web/screenshots
+	@./.ci/setup web
+	$(CARGO) build --locked --package postern-cli
+	cd web && npm run --silent screenshots
+
 demo-stop: ## stop what `make demo` started
 	@$(TARGET)/release/postern dev stop
 
@@ -47,7 +53,7 @@ endif
 	@$(MAKE) --no-print-directory test-web
 	@echo "All tests have passed."
 
-test-long: test versions regress leaks waits fuzz ## run all tests and those that take long: PostgreSQL 13 to 18, its regression suite, all leaks, 1,000 reviews, each fuzz target for FUZZ_SECONDS
+test-long: test versions regress leaks waits model fuzz ## run all tests and those that take long: PostgreSQL 13 to 18, its regression suite, all leaks, 1,000 reviews, thousands of stories, each fuzz target for FUZZ_SECONDS
 	@echo "All tests have passed, also those that take long."
 
 # A target for each parser of untrusted bytes. `make test` runs each for a second or two.
@@ -83,6 +89,10 @@ waits: setup ## have 1,000 reviews wait at once
 leaks: setup ## try each leak in each form under each role, and 5,000 random queries, from RANDOM_SEED if it is given
 	$(CARGO) build --locked --package postern-cli
 	LEAKS_ALL=1 RANDOM_QUERIES=5000 $(CARGO) test --locked --package postern-e2e --test leaks --test differential
+
+.PHONY: model
+model: setup ## compare the control plane's transitions with a model, in MODEL_CASES (2,000) random stories on each store
+	MODEL_CASES=$${MODEL_CASES:-2000} $(CARGO) test --locked --package postern-control-plane --test model
 
 check: web/node_modules/.package-lock.json ## format, lints and documentation, as a change must have them
 	cd web && npm run --silent check

@@ -19,10 +19,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     files.sort();
     let mut code = "static FILES: &[File] = &[\n".to_owned();
-    for file in &files {
+    let copies = Path::new(&std::env::var("OUT_DIR")?).join("console");
+    fs::create_dir_all(&copies)?;
+    for (number, file) in files.iter().enumerate() {
         let path = file.strip_prefix(&root)?.to_str().ok_or("a file of the console has an odd name")?;
         let content_type = content_type(file).ok_or_else(|| format!("what is {path} of the console?"))?;
-        let (plain, gzip, brotli) = (bytes(file, "")?, bytes(file, ".gz")?, bytes(file, ".br")?);
+        let copy = copies.join(number.to_string());
+        let [plain, gzip, brotli] = ["", ".gz", ".br"].map(|suffix| bytes(file, suffix, &copy));
+        let (plain, gzip, brotli) = (plain?, gzip?, brotli?);
         writeln!(
             code,
             "File {{ path: {:?}, content_type: {content_type:?}, plain: {plain}, gzip: {gzip}, brotli: {brotli} }},",
@@ -50,15 +54,18 @@ fn is_compressed(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "gz" || extension == "br")
 }
 
-/// The file or its compressed twin, as an expression.
-fn bytes(file: &Path, suffix: &str) -> Result<String, Box<dyn Error>> {
-    let mut name = file.as_os_str().to_owned();
-    name.push(suffix);
-    let path = PathBuf::from(name);
-    if !path.is_file() {
+/// The file or its compressed twin, as an expression. It is copied: the console may be built anew while this compiles.
+fn bytes(file: &Path, suffix: &str, copy: &Path) -> Result<String, Box<dyn Error>> {
+    let [from, to] = [file, copy].map(|path| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    });
+    if !from.is_file() {
         return Ok("&[]".to_owned());
     }
-    Ok(format!("include_bytes!({:?})", path.canonicalize()?))
+    fs::copy(from, &to)?;
+    Ok(format!("include_bytes!({to:?})"))
 }
 
 fn content_type(path: &Path) -> Option<&'static str> {

@@ -27,6 +27,6 @@ export default tseslint.config(
   },
   {
     files: ["scripts/**/*.mjs", "tests/**/*.mjs", "*.config.*"],
-    languageOptions: { globals: { process: "readonly", console: "readonly", fetch: "readonly", URL: "readonly", document: "readonly", window: "readonly", setTimeout: "readonly", getComputedStyle: "readonly" } },
+    languageOptions: { globals: { process: "readonly", console: "readonly", fetch: "readonly", URL: "readonly", document: "readonly", window: "readonly", setTimeout: "readonly", getComputedStyle: "readonly", Buffer: "readonly" } },
   },
 );

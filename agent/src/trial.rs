@@ -13,6 +13,7 @@ use crate::{
         },
         policy,
     },
+    roles::Bounds,
     session::open,
     worker::Common,
 };
@@ -110,7 +111,7 @@ pub struct Looked {
 /// Which hop failed.
 pub async fn look(common: &Common, ticket: &Ticket, path: Option<Setting>) -> Result<Looked, Report> {
     let held = open::target(common, ticket).await?;
-    let (mut target, lease) = open::own_login(common, ticket, &held, Vec::new()).await?;
+    let (mut target, lease) = open::own_login(common, ticket, &held, Bounds::default()).await?;
     target.parameters = open::parameters(ticket, path.as_slice(), "postern", lease.as_ref());
     let asking = async {
         let mut connection = postern_dial::connect(&target).await?;

@@ -4,11 +4,16 @@ use crate::{
     credentials::{self, Login},
     failure::Failure,
 };
-use postern_api::{PREFIX, error::ErrorBody};
-use reqwest::{Method, StatusCode, Url};
+use postern_api::{
+    PREFIX,
+    error::ErrorBody,
+    issuer::{ExchangeError, ExchangedToken},
+};
+use reqwest::{Method, StatusCode, Url, header::CONTENT_TYPE};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{path::PathBuf, time::Duration};
+use url::form_urlencoded;
 
 /// Where `postern dev` listens unless told otherwise.
 pub const DEFAULT_URL: &str = "http://127.0.0.1:8080";
@@ -63,25 +68,38 @@ impl Client {
 
     /// A client with this token.
     pub fn with_token(args: &ClientArgs, base: Url, token: SecretString) -> Result<Self, Failure> {
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("postern/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_DEADLINE)
-            .timeout(ANSWER_DEADLINE)
-            // A redirect would carry the token to whoever it names.
-            .redirect(reqwest::redirect::Policy::none());
-        if is_loopback(&base) {
-            // A proxy cannot reach this machine's loopback.
-            builder = builder.no_proxy();
+        Ok(Self { http: http(args, &base)?, base, token })
+    }
+
+    /// A client with the token for which the control plane exchanges a machine's identity token (RFC 8693).
+    pub async fn with_id_token(args: &ClientArgs, base: Url, id_token: &SecretString) -> Result<Self, Failure> {
+        let mut url = base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(["oauth", "token"]);
         }
-        if let Some(path) = &args.ca_file {
-            let read = std::fs::read(path).map_err(|error| error.to_string());
-            let roots = read
-                .and_then(|pem| reqwest::Certificate::from_pem_bundle(&pem).map_err(|e| e.to_string()))
-                .map_err(|error| Failure::failed(format!("cannot use {}: {error}", path.display())))?;
-            builder = builder.tls_certs_merge(roots);
+        let form = form_urlencoded::Serializer::new(String::new())
+            .append_pair("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange")
+            .append_pair("subject_token_type", "urn:ietf:params:oauth:token-type:jwt")
+            .append_pair("subject_token", id_token.expose_secret())
+            .finish();
+        let client = Self::with_token(args, base, SecretString::default())?;
+        let request = client.http.post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
+        let (status, body) = client.answer(request).await?;
+        if status.is_success() {
+            let answer: ExchangedToken = client.read(&body)?;
+            return Ok(Self { token: SecretString::from(answer.access_token), ..client });
         }
-        let http = builder.build().map_err(|error| Failure::failed(describe(&error)))?;
-        Ok(Self { http, base, token })
+        Err(match serde_json::from_slice::<ExchangeError>(&body) {
+            Ok(refused) => Failure::failed(refused.error_description).hint(
+                "An admin says whose tokens are good by a document of `kind: Issuer`; the audit says why this is not.",
+            ),
+            Err(_) => refused(status, &body),
+        })
+    }
+
+    /// Its token.
+    pub fn token(&self) -> &SecretString {
+        &self.token
     }
 
     /// The control plane's address.
@@ -152,20 +170,26 @@ impl Client {
 
     async fn call<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<T, Failure> {
         let body = self.send(request).await?;
-        serde_json::from_slice(&body).map_err(|error| {
+        self.read(&body)
+    }
+
+    fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Failure> {
+        serde_json::from_slice(body).map_err(|error| {
             Failure::failed(format!("{} gave an answer that cannot be read: {error}", self.base))
                 .hint("Is the command of the same version as the control plane?")
         })
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Vec<u8>, Failure> {
+        let (status, body) = self.answer(request).await?;
+        if status.is_success() { Ok(body) } else { Err(refused(status, &body)) }
+    }
+
+    async fn answer(&self, request: reqwest::RequestBuilder) -> Result<(StatusCode, Vec<u8>), Failure> {
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
         let status = response.status();
         let body = response.bytes().await.map_err(|error| self.unreachable(&error))?;
-        if status.is_success() {
-            return Ok(body.to_vec());
-        }
-        Err(refused(status, &body))
+        Ok((status, body.to_vec()))
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
@@ -173,6 +197,28 @@ impl Client {
             .detail(describe(error))
             .hint("Start one with `postern dev`, or set POSTERN_URL to the control plane's address.")
     }
+}
+
+/// A client that speaks to this control plane and to nobody else.
+fn http(args: &ClientArgs, base: &Url) -> Result<reqwest::Client, Failure> {
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("postern/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT_DEADLINE)
+        .timeout(ANSWER_DEADLINE)
+        // A redirect would carry the token to whoever it names.
+        .redirect(reqwest::redirect::Policy::none());
+    if is_loopback(base) {
+        // A proxy cannot reach this machine's loopback.
+        builder = builder.no_proxy();
+    }
+    if let Some(path) = &args.ca_file {
+        let read = std::fs::read(path).map_err(|error| error.to_string());
+        let roots = read
+            .and_then(|pem| reqwest::Certificate::from_pem_bundle(&pem).map_err(|e| e.to_string()))
+            .map_err(|error| Failure::failed(format!("cannot use {}: {error}", path.display())))?;
+        builder = builder.tls_certs_merge(roots);
+    }
+    builder.build().map_err(|error| Failure::failed(describe(&error)))
 }
 
 fn refused(status: StatusCode, body: &[u8]) -> Failure {

@@ -10,8 +10,8 @@ use std::{
     path::Path,
 };
 
-/// The longest secret that is read.
-const MAX_BYTES: u64 = 4096;
+/// The longest secret that is read: as long as the longest identity token that is looked at.
+const MAX_BYTES: u64 = 16 * 1024;
 
 /// Asks at the terminal, without showing what is typed.
 pub fn ask(prompt: &str) -> Result<SecretString, Failure> {
@@ -76,7 +76,7 @@ mod tests {
         for (text, secret) in [("a b \r\n", "a b "), ("x", "x"), ("", ""), ("\n", "")] {
             assert_eq!(read(text.as_bytes(), "test").unwrap().expose_secret(), secret);
         }
-        let longest = "x".repeat(4096);
+        let longest = "x".repeat(16 * 1024);
         assert!(read(format!("{longest}\r\n").as_bytes(), "test").is_ok());
         assert!(read(format!("{longest}x").as_bytes(), "test").is_err());
     }

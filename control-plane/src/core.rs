@@ -5,6 +5,7 @@ use crate::{
     config::{Config, ConfigError},
     effects::Effect,
     hub::Hub,
+    identity::issuers::Exchange,
     notify,
     seal::{SealError, Sealer},
     store::{Store, StoreError},
@@ -37,7 +38,7 @@ pub enum CoreError {
     #[error(transparent)]
     Key(#[from] KeyError),
     /// The HTTP client.
-    #[error("the HTTP client for notifications cannot be set up")]
+    #[error("the HTTP client cannot be set up")]
     Http(#[from] reqwest::Error),
 }
 
@@ -55,6 +56,8 @@ pub struct Core {
     pub tickets: Arc<Signer>,
     /// Signs the audit.
     pub audit_signer: Signer,
+    /// Exchanges tokens of identity providers.
+    pub exchange: Exchange,
     /// As it was read.
     pub config: Config,
     /// Speaks to receivers of notifications.
@@ -87,6 +90,7 @@ impl Core {
             sealer,
             tickets,
             audit_signer,
+            exchange: Exchange::new()?,
             config,
             outward: notify::outward::client()?,
             event_streams: Arc::new(Semaphore::new(crate::api::MAX_EVENT_STREAMS)),

@@ -177,6 +177,10 @@ pub async fn claim(
     let mut tx = store.begin().await?;
     let grant = visible(&mut tx, actor, id).await?;
     authorize(actor, Action::Claim, &grant.resource())?;
+    if !actor.reaches(&grant.connection, &grant.role) {
+        return Err(Problem::forbidden("your token is not good for this grant's role")
+            .hint("`postern whoami` shows what it is narrowed to"));
+    }
     if grant.status(now) != GrantStatus::Open {
         return Err(over(&grant, now));
     }

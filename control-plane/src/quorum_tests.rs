@@ -18,6 +18,7 @@ fn person(groups: &[&str]) -> Actor {
         groups: groups.iter().map(|&group| group.to_owned()).collect(),
         admin: false,
         auditor: false,
+        may: None,
     }
 }
 

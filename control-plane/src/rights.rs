@@ -143,6 +143,10 @@ pub fn authorize(actor: &Actor, action: Action, resource: &Resource<'_>) -> Resu
 /// The rule itself.
 #[must_use]
 pub fn is_allowed(actor: &Actor, action: Action, resource: &Resource<'_>) -> bool {
+    // A narrowed token is for getting access and giving it back, whoever has it.
+    if actor.may.is_some() && !is_about_access(action, resource) {
+        return false;
+    }
     match resource {
         Resource::Request { requester, on_behalf_of, reviewer_groups } => {
             let concerned = is_concerned(actor, requester, *on_behalf_of);
@@ -217,6 +221,17 @@ pub fn is_allowed(actor: &Actor, action: Action, resource: &Resource<'_>) -> boo
     }
 }
 
+fn is_about_access(action: Action, resource: &Resource<'_>) -> bool {
+    match resource {
+        Resource::Request { .. } | Resource::Review { .. } => matches!(action, Action::See | Action::Withdraw),
+        Resource::Grant { .. } | Resource::Session { .. } => {
+            matches!(action, Action::See | Action::End | Action::Claim)
+        }
+        Resource::AccessRole { .. } | Resource::OwnAudit => true,
+        _ => false,
+    }
+}
+
 /// Whether the actor reviews for these groups: its members, or admins where there are none.
 #[must_use]
 pub fn is_reviewer(actor: &Actor, groups: &[String]) -> bool {
@@ -252,6 +267,10 @@ fn is_concerned(actor: &Actor, principal: &PrincipalRef, on_behalf_of: Option<&P
 }
 
 fn refusal(actor: &Actor, action: Action, resource: &Resource<'_>) -> Problem {
+    if actor.may.is_some() && !is_about_access(action, resource) {
+        return Problem::forbidden("your token is narrowed to some access roles: it is for getting access alone")
+            .hint("`postern whoami` shows what it is narrowed to");
+    }
     match (action, resource) {
         (Action::Approve | Action::Deny, Resource::Request { requester, on_behalf_of, reviewer_groups }) => {
             if !is_user(actor) {

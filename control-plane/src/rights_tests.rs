@@ -19,6 +19,7 @@ fn actor(kind: PrincipalKind, name: &str, groups: &[&str]) -> Actor {
         groups: groups.iter().map(|&group| group.to_owned()).collect(),
         admin: false,
         auditor: false,
+        may: None,
     }
 }
 
@@ -199,4 +200,28 @@ fn tokens_configuration_audit() {
     let see: &[Action] = &[See];
     let everybody = ["alice", "bob", "dba", "admin", "auditor", "agent", "agent_in_dba"].map(|name| (name, see));
     check(&world, &Resource::OwnAudit, &everybody);
+}
+
+#[test]
+fn a_narrowed_token_gets_access_and_does_nothing_else() {
+    let world = world();
+    let places = || Some(vec!["demo/read".to_owned()]);
+    let narrowed = |actor: &Actor| Actor { may: places(), ..actor.clone() };
+    let (admin, agent, dba) = (narrowed(&world.admin), narrowed(&world.agent), narrowed(&world.dba));
+    assert!(agent.reaches("demo", "read") && !agent.reaches("demo", "write") && !agent.reaches("demo/read", ""));
+    assert!(is_allowed(&agent, Create, &Resource::AccessRole { groups: &[], break_glass: &[] }));
+    let grant = Resource::Grant { principal: &agent.principal, on_behalf_of: None };
+    for action in [See, Claim, End] {
+        assert!(is_allowed(&agent, action, &grant), "{action:?}");
+    }
+    let reviewed =
+        Resource::Review { principal: &agent.principal, on_behalf_of: None, reviewer_groups: &world.dba.groups };
+    assert!(is_allowed(&world.dba, Approve, &reviewed) && !is_allowed(&dba, Approve, &reviewed));
+    assert!(is_allowed(&agent, See, &reviewed) && is_allowed(&agent, Withdraw, &reviewed));
+    assert!(is_allowed(&world.admin, Change, &Resource::Configuration));
+    for resource in
+        [Resource::Configuration, Resource::Policies, Resource::Fleet, Resource::WholeAudit, Resource::Freeze]
+    {
+        assert!(!Action::ALL.iter().any(|action| is_allowed(&admin, *action, &resource)), "{resource:?}");
+    }
 }

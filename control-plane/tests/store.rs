@@ -5,30 +5,43 @@
 mod scenarios;
 mod support;
 
+/// Runs with more stack than a test has. Without optimisation the scenarios' futures take much of it, and where little is
+/// left policies are not evaluated.
+fn on_a_large_stack<F: Future<Output = ()>>(scenarios: impl FnOnce() -> F + Send) {
+    const STACK: usize = 16 << 20;
+    let run = || {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        runtime.enable_all().thread_stack_size(STACK).build().unwrap().block_on(scenarios());
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, run).unwrap();
+        thread.join().unwrap();
+    });
+}
+
 /// Runs each scenario on both stores.
 macro_rules! on_both {
     ($($module:ident::$scenario:ident),* $(,)?) => {
-        #[tokio::test(flavor = "multi_thread")]
-        async fn on_sqlite() {
-            $({
+        #[test]
+        fn on_sqlite() {
+            on_a_large_stack(|| async { $({
                 println!("{}", stringify!($module::$scenario));
                 let (store, _folder) = support::sqlite().await;
                 // On the heap: all of them together are more than a test's stack.
                 Box::pin(scenarios::$module::$scenario(&store)).await;
                 store.close().await;
-            })*
+            })* });
         }
 
-        #[tokio::test(flavor = "multi_thread")]
-        async fn on_postgres() {
-            let cluster = support::postgres::Cluster::start();
-            $({
+        #[test]
+        fn on_postgres() {
+            on_a_large_stack(|| async { let cluster = support::postgres::Cluster::start(); $({
                 println!("{}", stringify!($module::$scenario));
                 let store = cluster.store().await;
                 // On the heap: all of them together are more than a test's stack.
                 Box::pin(scenarios::$module::$scenario(&store)).await;
                 store.close().await;
-            })*
+            })* });
         }
     };
 }

@@ -166,15 +166,16 @@ class Postern:
             "roles": {
                 role: {"mode": "login", "database_role": "bench", "approvals": 0, "max_duration": "24h", "application_name": "unchanged"}
                 for role in ("all", "write")
-            },
+            } | {"own": {"mode": "ephemeral", "database_role": "worker", "approvals": 0, "max_duration": "24h"}},
         }))
         self.cli("apply", str(self.folder / "apply.yaml"))
         self.run("agent", {
             "data_dir": str(self.folder / "agent"), "gateways": [at["connectors"]], "workers": 1,
             "join_token": {"value": self.join("connector", "next-to-it")},
-            "connections": {"bench": {"logins": {login: {"password": {"value": "bench"}} for login in ("bench", "analyst")}}},
+            "connections": {"bench": {"logins": {login: {"password": {"value": "bench"}} for login in ("bench", "analyst")},
+                                      "ephemeral": {"user": "maker", "password": {"value": "bench"}}}},
         })
-        self.url, self.decided_url = self.grant("all"), self.grant("write")
+        self.url, self.decided_url, self.own_url = self.grant("all"), self.grant("write"), self.grant("own")
         wait_for("a session", lambda: subprocess.run(["psql", self.url, "-Atc", "select 1"], capture_output=True).returncode == 0)
 
     def grant(self, role):
@@ -238,6 +239,15 @@ def connects(url, seconds):
     sys.exit(f"bench: pgbench -C failed:\n{output.stdout}{output.stderr}")
 
 
+def opening(url, seconds):
+    """Milliseconds that a client waits for a session and its first row."""
+    output = subprocess.run(["pgbench", "-n", "-S", "-C", "-c", "1", "-T", str(seconds), url], capture_output=True, text=True)
+    for line in output.stdout.splitlines():
+        if line.startswith("tps = "):
+            return 1000 / float(line.split()[2])
+    sys.exit(f"bench: pgbench -C failed:\n{output.stdout}{output.stderr}")
+
+
 def idle_memory(url, pids, sessions):
     """Bytes for each session that is open and idle, over these processes."""
     before = sum(resident(pid) for pid in pids)
@@ -255,7 +265,7 @@ def idle_memory(url, pids, sessions):
         holder.wait()
 
 
-def measure(options, targets, cpu_pids, control_plane, decided_url):
+def measure(options, targets, cpu_pids, postern):
     rounds = {}
 
     def note(name, target, value, cpu=None):
@@ -270,7 +280,7 @@ def measure(options, targets, cpu_pids, control_plane, decided_url):
 
                 def run(what, target, url):
                     pids = cpu_pids[target]
-                    count = lambda: (sum(map(cpu_seconds, pids)), cpu_seconds(control_plane))
+                    count = lambda: (sum(map(cpu_seconds, pids)), cpu_seconds(postern.parts["control-plane"].pid))
                     tps, (proxy, beside) = pgbench(url, mode, clients, options.seconds, count)
                     note(f"{what}, tps", target, tps, proxy if pids else None)
                     if target == "postern":
@@ -279,12 +289,15 @@ def measure(options, targets, cpu_pids, control_plane, decided_url):
 
                 each = {target: run(what, target, url) for target, url in targets.items()}
                 decided = f"{what}, each statement decided"
-                run(decided, "postern", decided_url)
+                run(decided, "postern", postern.decided_url)
                 note(f"{decided}, tps", "pgbouncer", each["pgbouncer"])
         for target, url in targets.items():
             note("1 M rows by SELECT, s", target, timed_read(url, "select aid, bid, abalance, filler from pgbench_accounts limit 1000000"))
             note("200 MB by COPY, s", target, timed_read(url, "copy (select repeat('x', 200) from generate_series(1, 1000000)) to stdout"))
             note("connects/s", target, connects(url, options.seconds))
+            note("opening, ms", target, opening(url, options.seconds))
+        for name, url in (("decided by policies", postern.decided_url), ("with a role of its own", postern.own_url)):
+            note(f"opening, {name}, ms", "postern", opening(url, options.seconds))
         print(f"round {number + 1} of {options.rounds} done", file=sys.stderr)
     return {name: {target: statistics.median(values) for target, values in row.items()} for name, row in rounds.items()}
 
@@ -293,7 +306,7 @@ def table(result):
     lines = ["| measure | direct | PgBouncer | Postern | Postern / PgBouncer | Postern / direct |", "|---|---|---|---|---|---|"]
     for name, row in result.items():
         cell = lambda target: f"{row[target]:,.1f}" if target in row else ""
-        speed = name.endswith(" s")
+        speed = name.endswith((" s", " ms"))
 
         def ratio(other):
             if "postern" not in row or not row.get(other):
@@ -332,6 +345,8 @@ def main():
         database = Database(folder)
         subprocess.run(["psql", database.url(), "-Xqc", "create database bench"], check=True)
         subprocess.run(["pgbench", "-i", "-q", "-s", str(options.scale), database.url("bench")], check=True, stderr=subprocess.DEVNULL)
+        roles = "create role maker login createrole password 'bench'; create role worker; grant select on all tables in schema public to worker; grant worker to maker with admin option"
+        subprocess.run(["psql", database.url("bench"), "-Xqc", roles], check=True)
         bouncer, bouncer_url = start_pgbouncer(folder, database)
         postern = Postern(folder, database, str(options.binary))
         targets = {"direct": database.url("bench") + "?sslmode=disable", "pgbouncer": bouncer_url, "postern": postern.url}
@@ -342,7 +357,7 @@ def main():
             "pgbouncer": idle_memory(bouncer_url, [bouncer.pid], options.sessions) / 1024,
             "postern": idle_memory(postern.url, relay, options.sessions) / 1024,
         }
-        result = measure(options, targets, cpu_pids, postern.parts["control-plane"].pid, postern.decided_url)
+        result = measure(options, targets, cpu_pids, postern)
         result[f"idle memory at {options.sessions} sessions, KiB"] = memory
     finally:
         stop_all()

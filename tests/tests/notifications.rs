@@ -19,27 +19,39 @@ const SECRET: &str = "whsec_c2VlZGVkLXdlYmhvb2stc2VjcmV0LW9uZS0xMjM0";
 const NEXT_SECRET: &str = "whsec_c2VlZGVkLXdlYmhvb2stc2VjcmV0LXR3by0xMjM0";
 const SLACK_TOKEN: &str = "xoxb-seeded-bot-token";
 const SLACK_SIGNING: &str = "seeded-slack-signing-secret";
+const SMTP_PASSWORD: &str = "seeded-smtp-password";
 const OTHER_SECRET: &str = "whsec_c2VlZGVkLXdlYmhvb2stc2VjcmV0LXRocmVlLTEy";
 
 /// Receivers as a process of their own.
 struct Receiver {
     folder: TempDir,
     http: u16,
+    https: u16,
+    smtp: u16,
     _process: Process,
 }
 
 impl Receiver {
     fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// The same with mail and TLS: certificate and key.
+    fn start_with(tls: Option<(&str, &str)>) -> Self {
         let folder = tempfile::Builder::new().prefix("postern-e2e-receiver-").tempdir().unwrap();
-        let http = free_port();
+        let [http, https, smtp] = std::array::from_fn(|_| free_port());
         let mut command = python();
         command.arg("serve").arg(folder.path()).args(["--http", &http.to_string(), "--slack-token", SLACK_TOKEN]);
+        if let Some((certificate, key)) = tls {
+            command.args(["--certificate", certificate, "--key", key, "--https", &https.to_string()]);
+            command.args(["--smtp", &smtp.to_string(), "--smtp-password", SMTP_PASSWORD]);
+        }
         for secret in [SECRET, NEXT_SECRET, OTHER_SECRET] {
             command.args(["--secret", secret]);
         }
         let process = Process::spawn("receiver", &mut command, &folder.path().join("log"));
         wait::until_now("the receiver is ready", WITHIN, || process.output().contains("ready").then_some(()));
-        Self { folder, http, _process: process }
+        Self { folder, http, https, smtp, _process: process }
     }
 
     /// How it answers from now on.
@@ -371,8 +383,88 @@ fn reviewers_answer_from_slack() {
     // Too late.
     assert_eq!(slack.press("UADMIN", "postern.approve", &request, &[]), 200);
     slack.until("they are told", "chat.postEphemeral", |call| {
-        call["user"] == "UADMIN" && call["text"].as_str().unwrap().contains("denied already")
+        call["user"] == "UADMIN" && call["text"].as_str().unwrap().contains("already")
     });
     assert_eq!(status(&admin, &request), "denied");
     assert_eq!(slack.calls("chat.postMessage").len(), 3);
+}
+
+/// A certificate for loopback that nobody knows: its PEM, and its key's.
+fn certificate(folder: &std::path::Path, name: &str) -> (String, String) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+    let path = |end: &str| folder.join(format!("{name}.{end}")).to_str().unwrap().to_owned();
+    fs::write(path("crt"), made.cert.pem()).unwrap();
+    fs::write(path("key"), made.signing_key.serialize_pem()).unwrap();
+    (path("crt"), path("key"))
+}
+
+#[test]
+fn mail_and_webhooks_go_where_the_certificate_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate_file, key) = certificate(folder.path(), "known");
+    let (unknown, unknown_key) = certificate(folder.path(), "unknown");
+    let receiver = Receiver::start_with(Some((&certificate_file, &key)));
+    let stranger = Receiver::start_with(Some((&unknown, &unknown_key)));
+    let secrets = [
+        ("POSTERN_SECRET_HOOK", SECRET),
+        ("POSTERN_SECRET_SMTP", SMTP_PASSWORD),
+        ("POSTERN_SECRET_WRONG", "wrong-password"),
+        ("NO_PROXY", "127.0.0.1,localhost"),
+        ("SSL_CERT_FILE", &certificate_file),
+    ];
+    let dev = Dev::start_with(&[], &secrets);
+    let (admin, agent) = (dev.admin(), dev.agent());
+    let mail = |name: &str, port: u16, password: &str| {
+        let email = json!({
+            "server": format!("localhost:{port}"), "user": "postern", "password": password,
+            "from": "Postern <postern@example.com>", "to": ["dba@example.com", "Ops <ops@example.com>"],
+        });
+        json!({ "kind": "Notification", "name": name, "events": ["request.created"], "email": email })
+    };
+    let hook = |name: &str, port: u16| {
+        let webhook = json!({ "url": format!("https://localhost:{port}/{name}"), "secrets": ["hook"] });
+        json!({ "kind": "Notification", "name": name, "events": ["request.created"], "webhook": webhook })
+    };
+    let documents = [
+        mail("mail", receiver.smtp, "smtp"),
+        mail("mail-stranger", stranger.smtp, "smtp"),
+        mail("mail-refused", receiver.smtp, "wrong"),
+        hook("hook", receiver.https),
+        hook("hook-stranger", stranger.https),
+    ];
+    apply(&receiver, &admin, &documents);
+    let request = ask_awkwardly(&agent, "read");
+    let sent =
+        wait::until_now("the mail comes", WITHIN, || receiver.seen().into_iter().find(|seen| seen["kind"] == "mail"));
+    assert_eq!((&sent["tls"], &sent["authenticated"]), (&json!(true), &json!(true)));
+    assert_eq!(
+        (&sent["sender"], &sent["to"]),
+        (&json!("postern@example.com"), &json!(["dba@example.com", "ops@example.com"]))
+    );
+    let header = |name: &str| {
+        let headers = sent["headers"].as_array().unwrap();
+        headers.iter().find(|header| header[0] == name).map(|header| header[1].as_str().unwrap().to_owned())
+    };
+    assert_eq!(header("Subject").unwrap(), "[Postern] agent asks for read on demo");
+    assert!(header("Message-ID").unwrap().starts_with("<ntf_") && header("References").unwrap().contains(&request));
+    assert!(sent["text"].as_str().unwrap().contains(AWKWARD), "{sent}");
+    let html = sent["html"].as_str().unwrap();
+    assert!(
+        html.contains("&lt;script&gt;alert(1)") && !html.contains("<script") && !html.contains("<!channel"),
+        "{html}"
+    );
+    assert_eq!(receiver.hook("hook", "request.created", &request)["verified"], json!([SECRET]));
+
+    let failing = wait::until_now("the others fail", WITHIN, || {
+        let queued = admin.run(&["notifications", "list", "--status", "queued", "--json"]).json();
+        let failed: Vec<_> = queued.as_array()?.iter().filter(|one| one["error"].is_string()).cloned().collect();
+        (failed.len() == 3).then_some(failed)
+    });
+    for (name, why) in [("mail-stranger", "certificate"), ("hook-stranger", "certificate"), ("mail-refused", "535")] {
+        let one = failing.iter().find(|one| one["notification"] == name).unwrap();
+        assert!(one["error"].as_str().unwrap().contains(why), "{one}");
+    }
+    assert!(stranger.seen().is_empty());
+    let seen = fs::read_to_string(receiver.folder.path().join("seen.jsonl")).unwrap();
+    assert!(!format!("{seen}{}", dev.log()).contains(SMTP_PASSWORD));
 }

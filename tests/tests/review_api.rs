@@ -155,7 +155,8 @@ async fn reviews_are_shown_followed_and_answered() {
     drop(client);
 
     for action in ["review.created", "review.approved", "review.denied", "review.claimed"] {
-        let found = shop.dev.admin().run(&["audit", "search", "--action", action, "--json"]).json();
+        let found =
+            shop.dev.admin().run(&["audit", "search", "--type", "control", "--action", action, "--json"]).json();
         assert!(!found.as_array().unwrap().is_empty(), "{action}");
     }
 }

@@ -23,6 +23,15 @@ const inbox = createRoute({
   component: InboxPage,
 });
 
+// As messages name a review.
+const review = createRoute({
+  getParentRoute: () => root,
+  path: "/reviews/$id",
+  beforeLoad: ({ params }) => {
+    throw redirect({ to: "/inbox", search: { item: params.id }, replace: true });
+  },
+});
+
 const ask = createRoute({
   getParentRoute: () => root,
   path: "/ask",
@@ -53,8 +62,27 @@ const audit = createRoute({
   component: lazyRouteComponent(() => import("./pages/audit/AuditPage"), "AuditPage"),
 });
 
+const policies = createRoute({
+  getParentRoute: () => root,
+  path: "/policies",
+  validateSearch: (search): { file?: string } => (typeof search["file"] === "string" ? { file: search["file"] } : {}),
+  component: lazyRouteComponent(() => import("./pages/policies/PoliciesPage"), "PoliciesPage"),
+});
+
+const connections = createRoute({
+  getParentRoute: () => root,
+  path: "/connections",
+  component: lazyRouteComponent(() => import("./pages/connections/ConnectionsPage"), "ConnectionsPage"),
+});
+
+const people = createRoute({
+  getParentRoute: () => root,
+  path: "/people",
+  component: lazyRouteComponent(() => import("./pages/people/PeoplePage"), "PeoplePage"),
+});
+
 export const router = createRouter({
-  routeTree: root.addChildren([home, inbox, ask, sessions, session, audit]),
+  routeTree: root.addChildren([home, inbox, review, ask, sessions, session, audit, policies, connections, people]),
   defaultPreload: "intent",
 });
 

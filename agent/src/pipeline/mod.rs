@@ -23,6 +23,7 @@ mod judged;
 pub mod limits;
 pub mod mask;
 mod masking;
+pub mod narrow;
 pub mod policy;
 pub mod preview;
 pub mod question;

@@ -3,6 +3,7 @@
 use super::{
     basis::{Basis, Last, Ruled},
     ceilings::Ceilings,
+    narrow::{Narrow, Reach},
 };
 use crate::{
     masked::Known,
@@ -40,6 +41,8 @@ pub struct Policy {
     reviews: bool,
     /// Whether the database was told to keep masked columns from the session.
     keeps_hidden: bool,
+    /// What the grant is narrowed to, if it is.
+    narrow: Option<Narrow>,
 }
 
 impl Policy {
@@ -81,9 +84,36 @@ impl Policy {
         };
         let (current, known) = (Arc::clone(current), Arc::clone(known));
         let asked = known.probes.of(ticket, Micros::now());
+        let ask = format!(
+            "`postern request {} --role {} --for 10m --reason \"…\" --table SCHEMA.NAME`",
+            ticket.connection, ticket.access_role
+        );
         let reviews = rules.policies.asks_for_reviews();
+        let narrow = Narrow::to(&ticket.relations, ask);
         let keeps_hidden = false;
-        Ok(Self { current, known, asked, rules, subject, client, plan, ceilings, everything, reviews, keeps_hidden })
+        Ok(Self {
+            current,
+            known,
+            asked,
+            rules,
+            subject,
+            client,
+            plan,
+            ceilings,
+            everything,
+            reviews,
+            keeps_hidden,
+            narrow,
+        })
+    }
+
+    /// Finds what the grant is narrowed to in this catalog; nothing, where it is not narrowed. Until then nothing may be
+    /// touched.
+    ///
+    /// # Errors
+    /// When it is for something that does not exist.
+    pub fn narrow(&mut self, catalog: &Catalog, major: u16) -> Result<Option<&Reach>, Report> {
+        self.narrow.as_mut().map(|narrow| narrow.resolve(catalog, major)).transpose()
     }
 
     /// What the database itself is to keep from the session: what is masked by this catalog; nothing, where the policies let
@@ -179,7 +209,7 @@ impl Policy {
     /// Whether everything is permitted, whatever it is and does, so that statements need not be understood.
     #[must_use]
     pub fn permits_everything(&self) -> bool {
-        self.everything
+        self.everything && self.narrow.is_none()
     }
 
     /// Whether changes are frozen on the connection.
@@ -211,6 +241,9 @@ impl Policy {
     /// Why not.
     pub fn admit(&self, statement: &facts::Statement, ruled: &mut Ruled) -> Result<(), Report> {
         let (told, objects) = (without_what_is_told(statement), &self.facts()?.objects);
+        if let Some(narrow) = &self.narrow {
+            narrow.admit(&told)?;
+        }
         let decision = self.plan.decide(&ruled.moment, &told, objects);
         if let Err(report) = self.enforce(statement, &decision, ruled) {
             ruled.refused(decision, Deed::of(&told, objects));

@@ -1,6 +1,6 @@
 //! Makes a role for one session.
 
-use super::{Hidden, Lease, MakeError, Roles, identifier, literal, shield, workshop::Tool};
+use super::{Bounds, Lease, MakeError, Roles, identifier, literal, shield, workshop::Tool};
 use aws_lc_rs::rand;
 use postern_dial::{DialError, Target};
 use postern_types::time::Micros;
@@ -9,6 +9,9 @@ use std::fmt::Write as _;
 
 const PASSWORD_BYTES: usize = 32;
 
+/// What stands in a role's comment before the role that it was mapped to.
+pub(super) const FOR: &str = ", for ";
+
 /// What a role is made for.
 #[derive(Debug)]
 pub struct Wanted {
@@ -16,8 +19,8 @@ pub struct Wanted {
     pub connection: String,
     /// The role that it is a member of.
     pub mapped: String,
-    /// What its member must not read.
-    pub hidden: Vec<Hidden>,
+    /// What its member is kept to.
+    pub bounds: Bounds,
     /// Whose session.
     pub session_id: String,
     /// Of which grant.
@@ -45,14 +48,21 @@ pub(super) async fn make(roles: &Roles, maker: Target, wanted: &Wanted) -> Resul
     if settings.iter().any(|setting| setting.name.eq_ignore_ascii_case("role")) {
         return Err(MakeError::Switches);
     }
-    let group =
-        if wanted.hidden.is_empty() { wanted.mapped.clone() } else { shield::of(roles, &mut tool, wanted).await? };
+    let group = match &wanted.bounds {
+        Bounds { only: Some(_), .. } => None,
+        Bounds { hidden, only: None } if hidden.is_empty() => Some(wanted.mapped.clone()),
+        Bounds { only: None, .. } => Some(shield::of(roles, &mut tool, wanted).await?),
+    };
     let (privileged, own): (Vec<_>, Vec<_>) = settings.into_iter().partition(|setting| setting.privileged);
-    let sql = statements((&name, &group), password.expose_secret(), wanted, &privileged);
+    let sql = statements((&name, group.as_deref()), password.expose_secret(), wanted, &privileged);
+    let begins_as = group.filter(|group| *group == wanted.mapped);
     roles.shared.live.lock().insert(name.clone());
     // From here on whatever was made is dropped again.
-    let lease = Lease { roles: roles.clone(), maker, name, password, options: options(&group, &own) };
+    let lease = Lease { roles: roles.clone(), maker, name, password, options: options(begins_as.as_deref(), &own) };
     tool.ask(&sql).await?;
+    if wanted.bounds.only.is_some() {
+        shield::give(&mut tool, &wanted.mapped, &lease.name, &wanted.bounds).await?;
+    }
     Ok(lease)
 }
 
@@ -84,15 +94,17 @@ async fn settings(tool: &mut Tool, mapped: &str) -> Result<Vec<Setting>, DialErr
     Ok(tool.ask(&sql).await?.into_iter().filter_map(setting).collect())
 }
 
-/// All in one transaction. The server gets what verifies the password, so that no log of its has more.
-fn statements((name, group): (&str, &str), password: &str, wanted: &Wanted, settings: &[Setting]) -> String {
-    let (role, group) = (identifier(name), identifier(group));
+/// All in one transaction. The server gets what verifies the password, so that no log of its has more. The comment ends with
+/// whom the role's end hands on to.
+fn statements((name, group): (&str, Option<&str>), password: &str, wanted: &Wanted, settings: &[Setting]) -> String {
+    let role = identifier(name);
+    let group = group.map(|group| format!(" IN ROLE {}", identifier(group))).unwrap_or_default();
     let mut sql = format!(
         "CREATE ROLE {role} LOGIN INHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS CONNECTION LIMIT 1 \
-         PASSWORD {} VALID UNTIL {} IN ROLE {group}; COMMENT ON ROLE {role} IS {}",
+         PASSWORD {} VALID UNTIL {}{group}; COMMENT ON ROLE {role} IS {}",
         literal(&postern_dial::scram_verifier(password.as_bytes())),
         literal(&wanted.until.to_string()),
-        literal(&format!("Postern: grant {}, session {}", wanted.grant_id, wanted.session_id)),
+        literal(&format!("Postern: grant {}, session {}{FOR}{}", wanted.grant_id, wanted.session_id, wanted.mapped)),
     );
     for Setting { name, value, .. } in settings {
         let named: Vec<_> = name.split('.').map(identifier).collect();
@@ -108,14 +120,12 @@ fn statements((name, group): (&str, &str), password: &str, wanted: &Wanted, sett
     sql
 }
 
-/// The session begins as the mapped role, with its settings. They come before the client's own, and RESET restores them.
-fn options(mapped: &str, settings: &[Setting]) -> String {
-    let mut options = option("role", mapped);
-    for Setting { name, value, .. } in settings {
-        options.push(' ');
-        options.push_str(&option(name, value));
-    }
-    options
+/// The session begins as the mapped role where it is its member, and with its settings. They come before the client's own, and
+/// RESET restores them.
+fn options(begins_as: Option<&str>, settings: &[Setting]) -> String {
+    let role = begins_as.map(|mapped| option("role", mapped));
+    let settings = settings.iter().map(|Setting { name, value, .. }| option(name, value));
+    role.into_iter().chain(settings).collect::<Vec<_>>().join(" ")
 }
 
 fn option(name: &str, value: &str) -> String {
@@ -141,15 +151,15 @@ mod tests {
     fn names_and_texts_are_quoted() {
         let wanted = Wanted {
             connection: String::new(),
-            mapped: String::new(),
-            hidden: Vec::new(),
+            mapped: "it's".to_owned(),
+            bounds: Bounds::default(),
             session_id: "ses_1".to_owned(),
             grant_id: "grt_'1".to_owned(),
             until: Micros(0),
         };
-        let sql = statements(("postern_a_b", "an \"odd\" role"), "secret", &wanted, &[setting("a.b", "it's")]);
+        let sql = statements(("postern_a_b", Some("an \"odd\" role")), "secret", &wanted, &[setting("a.b", "it's")]);
         assert!(sql.contains(
-            r#" IN ROLE "an ""odd"" role"; COMMENT ON ROLE "postern_a_b" IS 'Postern: grant grt_''1, session ses_1'"#
+            r#" IN ROLE "an ""odd"" role"; COMMENT ON ROLE "postern_a_b" IS 'Postern: grant grt_''1, session ses_1, for it''s'"#
         ));
         assert!(sql.contains("PASSWORD 'SCRAM-SHA-256$4096:") && !sql.contains("secret"), "{sql}");
         assert!(sql.contains("VALID UNTIL '1970-01-01T00:00:00Z'"), "{sql}");
@@ -162,6 +172,8 @@ mod tests {
     fn options_are_read_as_they_were_stored() {
         let settings = [setting("search_path", "\"$user\", public"), setting("app.tenant", "a\\b\nc")];
         let expected = "-c role=my\\ role -c search_path=\"$user\",\\ public -c app.tenant=a\\\\b\\\nc";
-        assert_eq!(options("my role", &settings), expected);
+        assert_eq!(options(Some("my role"), &settings), expected);
+        assert_eq!(options(None, &settings), expected.strip_prefix("-c role=my\\ role ").unwrap());
+        assert_eq!(options(None, &[]), "");
     }
 }

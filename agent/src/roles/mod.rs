@@ -2,10 +2,11 @@
 //!
 //! A session's login is `postern_<connector>_<session>`, both without the kind in front of the id, so that PostgreSQL's own
 //! log and `pg_stat_activity` say whose it is. It is a member of the role that the access role maps to, and the session begins
-//! as that role: what it makes belongs to the mapped role, and what names and privileges mean is what they mean to it.
+//! as that role: what it makes belongs to the mapped role, and what names and privileges mean is what they mean to it. Where
+//! it is to have less than that role it is no member, and begins as itself.
 //!
 //! - [`make`]: a role and its login, made by the login that the connector holds for it
-//! - [`shield`]: what stands in for the mapped role where the database is to keep masked columns from a session
+//! - [`shield`]: what it has in place of that membership, where the database is to keep something from a session
 //! - [`unmake`]: ends what is left of the session, hands on what the role owns, and drops it
 //! - [`workshop`]: the few connections of that login
 //! - [`reap`]: drops what a crash left
@@ -28,7 +29,7 @@ use tokio::{runtime::Handle, sync::Notify, time::sleep};
 use workshop::Workshops;
 
 pub use make::Wanted;
-pub use shield::Hidden;
+pub use shield::{Bounds, Hidden};
 
 /// What all names begin with.
 const PREFIX: &str = "postern_";

@@ -1,6 +1,6 @@
 //! Drops a role, once nothing is left of its session.
 
-use super::{Roles, identifier, literal, workshop::Tool};
+use super::{Roles, identifier, literal, make::FOR, shield, workshop::Tool};
 use postern_dial::{DialError, Target};
 use std::{io, time::Duration};
 use tokio::time::{Instant, sleep};
@@ -26,23 +26,43 @@ pub(super) async fn with(tool: &mut Tool, name: &str) -> Result<(), DialError> {
         return Ok(());
     }
     end(tool, name).await?;
-    let mapped = format!(
-        "SELECT mapped.rolname FROM pg_roles own JOIN pg_auth_members ON member = own.oid \
-         JOIN pg_roles mapped ON mapped.oid = roleid WHERE own.rolname = {}",
-        literal(name)
-    );
-    let mapped = tool.ask(&mapped).await?.into_iter().flatten().flatten().next();
     let role = identifier(name);
-    let hand_on = match mapped {
-        Some(mapped) => format!(
-            "{}; REASSIGN OWNED BY {role} TO {}; DROP OWNED BY {role}; RESET ROLE; ",
-            as_role(name),
-            identifier(&mapped)
-        ),
+    let hand_on = match heir(tool, name).await? {
+        Some(Heir { name: heir, is_joined }) => {
+            let (heir, lock, as_role) = (identifier(&heir), shield::alone(), as_role(name));
+            let (reassign, drop) = (format!("REASSIGN OWNED BY {role} TO {heir}"), format!("DROP OWNED BY {role}"));
+            if is_joined {
+                format!("{lock}; {as_role}; {reassign}; {drop}; RESET ROLE; ")
+            } else {
+                // What it was given itself, the login that makes roles takes from it.
+                format!("{lock}; GRANT {heir} TO {role}; {as_role}; {reassign}; RESET ROLE; {drop}; ")
+            }
+        }
         // The mapped role is gone, and nobody is there to own what this one may own: then it cannot be dropped.
         None => String::new(),
     };
     tool.ask(&format!("{hand_on}DROP ROLE IF EXISTS {role}")).await.map(drop)
+}
+
+/// To whom what a role owns is handed on.
+struct Heir {
+    name: String,
+    /// Whether the role has its rights already.
+    is_joined: bool,
+}
+
+/// The mapped role, which the role's comment says; without one, that of which it is a member.
+async fn heir(tool: &mut Tool, name: &str) -> Result<Option<Heir>, DialError> {
+    let said = format!("mapped.rolname = substring(shobj_description(own.oid, 'pg_authid') from '{FOR}(.*)$')");
+    let sql = format!(
+        "SELECT mapped.rolname, pg_has_role(own.oid, mapped.oid, 'USAGE') FROM pg_roles own JOIN pg_roles mapped ON {said} \
+         OR EXISTS (SELECT FROM pg_auth_members WHERE member = own.oid AND roleid = mapped.oid) WHERE own.rolname = {} \
+         ORDER BY ({said}) IS TRUE DESC LIMIT 1",
+        literal(name)
+    );
+    let mut fields = tool.ask(&sql).await?.into_iter().flatten().flatten();
+    let Some(name) = fields.next() else { return Ok(None) };
+    Ok(Some(Heir { name, is_joined: fields.next().is_some_and(|joined| joined == "t") }))
 }
 
 /// Makes what follows in the transaction the role's own doing: as a member of the mapped role it may hand on to it what it

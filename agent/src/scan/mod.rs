@@ -8,7 +8,7 @@ mod document;
 mod names;
 mod sample;
 
-use crate::{session::open, trial, worker::Common};
+use crate::{roles::Bounds, session::open, trial, worker::Common};
 use columns::{Class, Column, Relation};
 use postern_dial::{Connection, DialError, Target, query};
 use postern_mask::detect::Detector;
@@ -85,7 +85,7 @@ async fn scanned(common: &Common, asked: Scan) -> Result<ScannedColumns, Report>
         ..Ticket::default()
     };
     let held = open::target(common, &ticket).await?;
-    let (mut target, lease) = open::own_login(common, &ticket, &held, Vec::new()).await?;
+    let (mut target, lease) = open::own_login(common, &ticket, &held, Bounds::default()).await?;
     target.parameters = open::parameters(&ticket, &[], "postern", lease.as_ref());
     target.parameters.extend(SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())));
     let mut database = timeout(ANSWER_WITHIN, postern_dial::connect(&target))

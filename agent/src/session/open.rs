@@ -11,7 +11,7 @@ use crate::{
         policy::Policy,
     },
     registry::{End, Registration},
-    roles::{Hidden, Lease, MakeError, Wanted},
+    roles::{Bounds, Lease, MakeError, Wanted},
     worker::{Common, Connection, Worker},
 };
 use postern_dial::{DialError, Target, query};
@@ -112,9 +112,9 @@ async fn connect(
     let application_name = application_name(&ticket, client);
     let mut policy = Policy::new(&worker.rules, &worker.masked, &ticket)?;
     let place = worker.gates.enter(&ticket.connection).await?;
-    let shielded = shielded(worker, &ticket, &held, &mut policy).await?;
-    let hidden = shielded.as_ref().map(|(_, hidden)| hidden.clone()).unwrap_or_default();
-    let (mut target, lease) = own_login(worker, &ticket, &held, hidden).await?;
+    let bound = bound(worker, &ticket, &held, &mut policy).await?;
+    let bounds = bound.as_ref().map(|(_, bounds)| bounds.clone()).unwrap_or_default();
+    let (mut target, lease) = own_login(worker, &ticket, &held, bounds).await?;
     target.parameters = parameters(&ticket, client, &application_name, lease.as_ref());
     policy.ceilings().put_parameters(client, &ticket.settings, &mut target.parameters);
     target.minor = u16::try_from(minor).unwrap_or(0);
@@ -143,21 +143,24 @@ async fn connect(
     Ok(Opened { facts, connection, target, registration, lease, place, judge, read_only, ledger })
 }
 
-/// What the database is to keep from the session, and the watch by which that is known, where the access role wants it kept.
-async fn shielded(
+/// What the database itself is to keep the session to, and the watch by which that is known: to the relations that its grant is
+/// for, and from masked columns, where the access role wants that.
+async fn bound(
     worker: &Common,
     ticket: &Ticket,
     held: &Target,
     policy: &mut Policy,
-) -> Result<Option<(Arc<Watched>, Vec<Hidden>)>, Report> {
-    if !ticket.enforce_masks {
+) -> Result<Option<(Arc<Watched>, Bounds)>, Report> {
+    if ticket.role_mode() != RoleMode::Ephemeral || (!ticket.enforce_masks && ticket.relations.is_empty()) {
         return Ok(None);
     }
     let major = worker.roles.major(held).await.map_err(|error| not_made(ticket, error))?;
-    let watched = worker.catalogs.watch(&ticket.connection, held, major.ok_or_else(|| Fatal::Names.report())?);
+    let major = major.ok_or_else(|| Fatal::Names.report())?;
+    let watched = worker.catalogs.watch(&ticket.connection, held, major);
     let snapshot = watched.fresh().await.map_err(|_| Fatal::Names.report())?;
-    let hidden = policy.hidden(&snapshot.catalog);
-    Ok(Some((watched, hidden)))
+    let hidden = if ticket.enforce_masks { policy.hidden(&snapshot.catalog) } else { Vec::new() };
+    let only = policy.narrow(&snapshot.catalog, major)?.map(|reach| reach.all().cloned().collect());
+    Ok(Some((watched, Bounds { hidden, only })))
 }
 
 /// Waits for a moment until the control plane has said what is served and what is in force: its ticket may come before it
@@ -204,6 +207,7 @@ async fn judge(
     }
     let rows = query::rows(&mut connection.io, QUESTION).await.map_err(|error| failed(&error))?;
     let answer = rows.into_iter().next().unwrap_or_default();
+    judge.narrow(&snapshot.catalog)?;
     judge.prime(snapshot, &answer).map_err(|_| failed(&"its answer is not understood"))?;
     for setting in parameters {
         judge.admit_parameter(&setting.name, &setting.value)?;
@@ -271,7 +275,7 @@ pub(crate) async fn own_login(
     worker: &Common,
     ticket: &Ticket,
     held: &Target,
-    hidden: Vec<Hidden>,
+    bounds: Bounds,
 ) -> Result<(Target, Option<Lease>), Report> {
     if ticket.role_mode() != RoleMode::Ephemeral {
         return Ok((held.clone(), None));
@@ -279,7 +283,7 @@ pub(crate) async fn own_login(
     let wanted = Wanted {
         connection: ticket.connection.clone(),
         mapped: ticket.database_role.clone(),
-        hidden,
+        bounds,
         session_id: ticket.session_id.clone(),
         grant_id: ticket.grant_id.clone(),
         until: Micros(ticket.grant_ends_at_us),
@@ -320,7 +324,7 @@ fn not_made(ticket: &Ticket, error: MakeError) -> Report {
         }
         MakeError::RowSecurity(_) | MakeError::Shield(_) => Report {
             sqlstate: "08006".to_owned(),
-            message: "the database cannot keep masked columns from this session".to_owned(),
+            message: "the database cannot keep this session from what it must not touch".to_owned(),
             detail: error.to_string(),
             hint: operators.to_owned(),
         },

@@ -18,11 +18,16 @@ use std::io::{self, IsTerminal};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   postern login --url https://postern.example.com
-  postern login --url https://postern.example.com --token - < token.txt")]
+  postern login --url https://postern.example.com --token - < token.txt
+  postern login --url https://postern.example.com --id-token - <<< \"$CI_JOB_TOKEN\"")]
 pub struct LoginArgs {
     /// `-`: read the token from standard input instead of asking for it
     #[arg(long, value_name = "-", value_parser = ["-"])]
     token: Option<String>,
+
+    /// `-`: read the identity token that a machine's platform gave it from standard input, and exchange it for a token
+    #[arg(long, value_name = "-", value_parser = ["-"], conflicts_with = "token")]
+    id_token: Option<String>,
 }
 
 /// Forget the saved login
@@ -34,13 +39,22 @@ pub struct LogoutArgs {}
 /// Runs `login`.
 pub async fn login(context: &Context, args: LoginArgs) -> Result<(), Failure> {
     let base = parse_base(context.client_args.url.as_deref().unwrap_or(DEFAULT_URL))?;
+    if args.id_token.is_some() {
+        let id_token = checked(&secret::from_stdin()?)?;
+        return save(context, &Client::with_id_token(&context.client_args, base, &id_token).await?).await;
+    }
     let token = if args.token.is_some() || !io::stdin().is_terminal() {
         secret::from_stdin()?
     } else {
         secret::ask(&format!("Token for {base}"))?
     };
     let token = checked(&token)?;
-    let client = Client::with_token(&context.client_args, base.clone(), token.clone())?;
+    let client = Client::with_token(&context.client_args, base, token)?;
+    save(context, &client).await
+}
+
+async fn save(context: &Context, client: &Client) -> Result<(), Failure> {
+    let (base, token) = (client.base(), client.token().clone());
     let whoami: Whoami = client.get("whoami").await?;
     let path = credentials::save(&Login { url: base.to_string(), token })?;
     output::one(context.format, &whoami, || {

@@ -32,6 +32,9 @@ enum TokensCommand {
         /// How long it lives [default: until it is deleted]
         #[arg(long, value_name = "DURATION", value_parser = duration_text)]
         expires: Option<String>,
+        /// What may be asked for with it, as CONNECTION/ROLE; may be given several times [default: whatever its owner may]
+        #[arg(long, value_name = "CONNECTION/ROLE")]
+        may: Vec<String>,
     },
     /// Delete a token: from then on it is refused
     Delete {
@@ -45,8 +48,9 @@ pub async fn run(context: &Context, args: TokensArgs) -> Result<(), Failure> {
     let client = context.client()?;
     match args.command {
         None => list(context).await,
-        Some(TokensCommand::Create { principal, name, expires }) => {
-            let created: CreatedToken = client.post("tokens", &CreateToken { principal, name, expires }).await?;
+        Some(TokensCommand::Create { principal, name, expires, may }) => {
+            let may = (!may.is_empty()).then_some(may);
+            let created: CreatedToken = client.post("tokens", &CreateToken { principal, name, expires, may }).await?;
             output::remark(format!("Token {} of {} {}:", created.id, created.principal.kind, created.principal.name));
             output::one(context.format, &created, || created.token.clone())
         }
@@ -63,6 +67,7 @@ async fn list(context: &Context) -> Result<(), Failure> {
         Column::text("ID", |token: &Token| token.id.to_string()),
         Column::text("WHOSE", |token| format!("{}:{}", token.principal.kind, token.principal.name)),
         Column::text("NAME", |token| token.name.clone()),
+        Column::text("MAY ASK FOR", |token| token.may.as_ref().map_or_else(String::new, |may| may.join(", "))),
         Column::text("MADE", |token| output::time(token.created_at)),
         Column::text("EXPIRES", |token| token.expires_at.map_or_else(|| "never".to_owned(), output::time)),
         Column::text("LAST USED", |token| output::maybe_time(token.last_used_at)),

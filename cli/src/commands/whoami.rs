@@ -24,6 +24,9 @@ fn sentence(base: &str, whoami: &Whoami) -> String {
         let roles: Vec<&str> = whoami.roles.iter().map(|role| role_name(*role)).collect();
         text.push_str(&format!("\nmay act as: {}", roles.join(", ")));
     }
+    if let Some(may) = &whoami.token.may {
+        text.push_str(&format!("\nthe token is for {} alone", output::printable(&may.join(", "))));
+    }
     match whoami.token.expires_at {
         Some(at) => text.push_str(&format!("\ntoken {} expires {}", whoami.token.id, output::time(at))),
         None => text.push_str(&format!("\ntoken {} does not expire", whoami.token.id)),

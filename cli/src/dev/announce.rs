@@ -16,7 +16,7 @@ pub fn text(folder: &Path, ready: &Ready, foreign: bool) -> String {
     format!(
         "Postern is ready.
 
-  REST API     {http}
+  console, API {http}
   PostgreSQL   {host}:{port}
   connections  {connections}
   for scripts  {file}

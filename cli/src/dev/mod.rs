@@ -56,7 +56,7 @@ pub struct DevArgs {
     #[arg(long, value_name = "N", default_value_t = 15432)]
     pg_port: u16,
 
-    /// The port of the REST API
+    /// The port of the console and the REST API
     #[arg(long, value_name = "N", default_value_t = 8080)]
     http_port: u16,
 

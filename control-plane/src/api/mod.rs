@@ -11,6 +11,7 @@ mod extract;
 mod fleet;
 mod health;
 mod notifications;
+mod oauth;
 mod policies;
 mod principals;
 mod reviews;
@@ -71,6 +72,7 @@ pub fn router(core: Arc<Core>) -> Router {
         .route(&format!("{PREFIX}{OPENAPI_PATH}"), serve_document)
         .route(slack::PATH, post(slack::interact))
         .merge(health::routes())
+        .merge(oauth::routes())
         .fallback(console::serve)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(no_store)
@@ -225,5 +227,17 @@ mod tests {
             let name = reference.split('"').next().unwrap();
             assert!(document["components"]["schemas"][name].is_object(), "schema {name} is referred to and missing");
         }
+    }
+
+    /// The console's types are made of it.
+    #[test]
+    fn the_document_is_the_committed_one() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../web/openapi.json");
+        let text = format!("{}\n", serde_json::to_string_pretty(&super::openapi()).unwrap());
+        if std::env::var_os("POSTERN_BLESS").is_some() {
+            std::fs::write(path, &text).unwrap();
+        }
+        let committed = std::fs::read_to_string(path).unwrap();
+        assert!(committed == text, "web/openapi.json is of another version: run this test with POSTERN_BLESS=1");
     }
 }

@@ -7,6 +7,7 @@
 mod check;
 mod connection;
 mod diff;
+mod issuer;
 mod masks;
 mod notification;
 pub(crate) mod policies;
@@ -28,7 +29,7 @@ use postern_types::time::Micros;
 use serde_json::{Map, Value, json};
 
 /// What documents are.
-const KINDS: [&str; 6] = ["User", "Agent", "Group", "Connection", "Policy", "Notification"];
+const KINDS: [&str; 7] = ["User", "Agent", "Group", "Issuer", "Connection", "Policy", "Notification"];
 
 /// The most documents, and the most files of policies, of one call.
 const MAX_DOCUMENTS: usize = 1000;
@@ -150,7 +151,7 @@ impl<'a> Run<'a> {
             store::policies::lock(&mut self.tx).await?;
         }
         let policies::Outcome { removed: mut changes, files, warnings } = self.policies(policies, documents).await?;
-        // Users before agents, which name them as owners; both before groups, which name them as members.
+        // Users before agents, which name them as owners; both before groups, which name them as members, and issuers.
         for kind in KINDS.into_iter().filter(|kind| *kind != "Policy") {
             for (position, sourced) in documents.iter().enumerate() {
                 if kind_of(sourced)? == kind {
@@ -172,6 +173,7 @@ impl<'a> Run<'a> {
         let difference = match kind {
             "User" | "Agent" => self.principal(kind, &name, fields, delete).await?,
             "Group" => self.group(&name, fields, delete).await?,
+            "Issuer" => self.issuer(&name, fields, delete).await?,
             "Notification" => self.notification(&name, fields, delete).await?,
             _ => self.connection(&name, fields, delete, &sourced.source).await?,
         };

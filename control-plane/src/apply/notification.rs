@@ -2,12 +2,14 @@
 
 use super::{Difference, Run, check, typed};
 use crate::{
-    notify::outward,
+    notify::{email::server, outward},
     problem::{Problem, shorten},
     store::notifications,
 };
-use postern_api::notification::{Destination, EVENTS, NotificationDocument, Slack, Webhook};
+use lettre::message::Mailbox;
+use postern_api::notification::{Destination, EVENTS, Email, EmailTls, NotificationDocument, Slack, Webhook};
 use serde_json::{Map, Value};
+use std::net::IpAddr;
 
 impl Run<'_> {
     pub(super) async fn notification(
@@ -61,7 +63,8 @@ fn checked(document: &NotificationDocument) -> Result<(), Problem> {
     match document.destination() {
         Some(Destination::Webhook(to)) => webhook(to),
         Some(Destination::Slack(to)) => slack(to),
-        None => Err(Problem::invalid("webhook", "say where it goes, by `webhook` or `slack`")),
+        Some(Destination::Email(to)) => email(to),
+        None => Err(Problem::invalid("webhook", "say where it goes, by one of `webhook`, `slack` and `email`")),
     }
 }
 
@@ -104,4 +107,36 @@ fn slack(slack: &Slack) -> Result<(), Problem> {
         check::named("slack.users", user)?;
     }
     slack.api_url.as_deref().map_or(Ok(()), |api| url("slack.api_url", api))
+}
+
+/// The most addresses of one mail.
+const MAX_ADDRESSES: usize = 50;
+
+/// The longest address, with its name.
+const MAX_ADDRESS: usize = 320;
+
+fn email(email: &Email) -> Result<(), Problem> {
+    let Some((host, _)) = server(&email.server) else {
+        return Err(Problem::invalid("email.server", "write `smtp.example.com:587`"));
+    };
+    let is_loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    if email.tls == EmailTls::None && !is_loopback {
+        return Err(Problem::invalid("email.tls", "`none` is for servers on loopback: use `starttls` or `tls`"));
+    }
+    if email.user.is_some() != email.password.is_some() {
+        return Err(Problem::invalid("email.user", "`user` and `password`, the name of its secret, go together"));
+    }
+    if let Some(name) = &email.password {
+        check::named("email.password", name)?;
+    }
+    if email.to.is_empty() || email.to.len() > MAX_ADDRESSES {
+        return Err(Problem::invalid("email.to", format!("name 1 to {MAX_ADDRESSES} addresses")));
+    }
+    let addresses = email.to.iter().map(|to| ("email.to", to)).chain([("email.from", &email.from)]);
+    for (field, address) in addresses {
+        if address.len() > MAX_ADDRESS || address.chars().any(char::is_control) || address.parse::<Mailbox>().is_err() {
+            return Err(Problem::invalid(field, format!("`{}` is not a mail address", shorten(address))));
+        }
+    }
+    Ok(())
 }

@@ -1,10 +1,11 @@
 //! Who acts. A caller comes with a bearer token; what kind of token it is, is decided here and nowhere else. A browser
 //! comes with a cookie in a token's place ([`web`]).
 //!
-//! Today there are Postern's own API tokens ([`tokens`]). An identity provider is one more source in
-//! [`authenticate`]: it gives the same [`Caller`], whose principal has a row in the store.
+//! There are Postern's own API tokens ([`tokens`]), for which machines exchange those of their platform ([`issuers`]). A
+//! further source is one more in [`authenticate`]: it gives the same [`Caller`], whose principal has a row in the store.
 
 pub mod directory;
+pub mod issuers;
 pub mod scram;
 pub mod tokens;
 pub mod web;
@@ -25,9 +26,18 @@ pub struct Actor {
     pub admin: bool,
     /// May read the whole audit. Never set for an agent.
     pub auditor: bool,
+    /// What their token is narrowed to, as `connection/role`; None: to nothing.
+    pub may: Option<Vec<String>>,
 }
 
 impl Actor {
+    /// Whether their token is good for this access role.
+    #[must_use]
+    pub fn reaches(&self, connection: &str, role: &str) -> bool {
+        let is = |place: &String| place.split_once('/') == Some((connection, role));
+        self.may.as_ref().is_none_or(|may| may.iter().any(is))
+    }
+
     /// Whether the actor is in any of these groups.
     #[must_use]
     pub fn is_in_any(&self, groups: &[String]) -> bool {
@@ -57,7 +67,7 @@ impl Caller {
     #[must_use]
     pub fn whoami(&self, reviewer: bool) -> Whoami {
         use postern_api::identity::Role;
-        let Actor { principal, groups, admin, auditor } = self.actor.clone();
+        let Actor { principal, groups, admin, auditor, .. } = self.actor.clone();
         let roles = [(admin, Role::Admin), (reviewer, Role::Reviewer), (auditor, Role::Auditor)];
         Whoami {
             kind: principal.kind,

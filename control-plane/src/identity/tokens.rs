@@ -3,7 +3,7 @@
 use super::{Actor, Caller};
 use crate::{
     audit::{self, Event},
-    problem::Problem,
+    problem::{Problem, shorten},
     rights::{Action, Resource, authorize},
     store::{Store, StoreError, Tx, principals, tokens},
 };
@@ -22,6 +22,9 @@ pub const PREFIX: &str = "postern_";
 
 /// How exact `last_used_at` is: a write for each call would cost more than it says.
 const TOUCH_EVERY: Duration = Duration::from_secs(60);
+
+/// The most access roles that a token is narrowed to.
+const MAX_PLACES: usize = 100;
 
 /// The longest bearer token that is looked up.
 const MAX_BEARER_BYTES: usize = 512;
@@ -50,13 +53,14 @@ pub(super) async fn caller(store: &Store, mut tx: Tx, token: Token, now: Micros)
     let Some(actor) = actor(&mut tx, &token.principal).await? else {
         return Ok(None);
     };
+    let actor = Actor { may: token.may.clone(), ..actor };
     drop(tx);
     if token.last_used_at.is_none_or(|last| now.since(last) >= TOUCH_EVERY) {
         let mut tx = store.begin().await?;
         tokens::touch(&mut tx, &token.id, now).await?;
         tx.commit().await?;
     }
-    let token = WhoamiToken { id: token.id, expires_at: token.expires_at, last_used_at: Some(now) };
+    let token = WhoamiToken { id: token.id, expires_at: token.expires_at, last_used_at: Some(now), may: token.may };
     Ok(Some(Caller { actor, token }))
 }
 
@@ -70,7 +74,13 @@ pub async fn actor(tx: &mut Tx, principal: &PrincipalRef) -> Result<Option<Actor
     }
     let is_user = row.principal.kind == PrincipalKind::User;
     let groups = principals::groups_of(tx, &row.principal.id).await?;
-    Ok(Some(Actor { principal: row.principal, groups, admin: row.admin && is_user, auditor: row.auditor && is_user }))
+    Ok(Some(Actor {
+        principal: row.principal,
+        groups,
+        admin: row.admin && is_user,
+        auditor: row.auditor && is_user,
+        may: None,
+    }))
 }
 
 /// Makes a token; its secret is in the answer and nowhere else.
@@ -96,17 +106,15 @@ pub async fn create(store: &Store, caller: &Actor, body: &CreateToken, now: Micr
         },
     };
     authorize(caller, Action::Create, &Resource::Token { owner: &principal })?;
-
-    let secret = token::generate(PREFIX).map_err(Problem::fault)?;
-    let token = Token {
-        id: TokenId::new(),
-        principal,
-        name: name.to_owned(),
-        created_at: now,
-        expires_at: lifetime.map(|lifetime| now.plus(lifetime)),
-        last_used_at: None,
-    };
-    tokens::insert(&mut tx, &token, &token::fingerprint(&secret)).await?;
+    // Else a narrowed token would be worth as much as a wide one.
+    if caller.may.is_some() {
+        return Err(Problem::forbidden("a token that is narrowed to some roles cannot make tokens"));
+    }
+    if let Some(may) = &body.may {
+        checked_places("may", may)?;
+    }
+    let new = New { principal: &principal, name, lifetime, may: body.may.as_deref(), issuer: None };
+    let (token, secret) = insert(&mut tx, &new, now).await?;
     record(&mut tx, "token.created", Some(&caller.principal), &token, now).await?;
     tx.commit().await?;
     Ok(CreatedToken {
@@ -116,6 +124,55 @@ pub async fn create(store: &Store, caller: &Actor, body: &CreateToken, now: Micr
         name: token.name,
         expires_at: token.expires_at,
     })
+}
+
+/// A token that is to be.
+pub struct New<'a> {
+    /// Whose.
+    pub principal: &'a PrincipalRef,
+    /// What it is for.
+    pub name: &'a str,
+    /// How long it lives; None: until it is deleted.
+    pub lifetime: Option<Duration>,
+    /// What it is narrowed to, as `connection/role`.
+    pub may: Option<&'a [String]>,
+    /// For whose tokens it was exchanged.
+    pub issuer: Option<&'a str>,
+}
+
+/// Makes and stores a token, and gives its secret, which is kept nowhere.
+///
+/// # Errors
+/// When the store or the system's random generator fails.
+pub async fn insert(tx: &mut Tx, new: &New<'_>, now: Micros) -> Result<(Token, SecretString), Problem> {
+    let secret = token::generate(PREFIX).map_err(Problem::fault)?;
+    let token = Token {
+        id: TokenId::new(),
+        principal: new.principal.clone(),
+        name: new.name.to_owned(),
+        created_at: now,
+        expires_at: new.lifetime.map(|lifetime| now.plus(lifetime)),
+        last_used_at: None,
+        may: new.may.map(<[String]>::to_vec),
+    };
+    tokens::insert(tx, &token, &token::fingerprint(&secret), new.issuer).await?;
+    Ok((token, secret))
+}
+
+/// What a token is narrowed to: at least one `connection/role`.
+///
+/// # Errors
+/// When it is something else.
+pub fn checked_places(field: &str, places: &[String]) -> Result<(), Problem> {
+    let good = |place: &String| place.split_once('/').is_some_and(|(a, b)| !a.is_empty() && !b.is_empty());
+    match places.iter().find(|place| !good(place)) {
+        Some(place) => Err(Problem::invalid(field, format!("`{}` is no access role", shorten(place)))
+            .hint("write it as `connection/role`")),
+        None if places.is_empty() || places.len() > MAX_PLACES => {
+            Err(Problem::invalid(field, format!("name 1 to {MAX_PLACES} access roles, as `connection/role`")))
+        }
+        None => Ok(()),
+    }
 }
 
 /// The tokens that the caller may see: an admin everybody's, others their own.
@@ -165,8 +222,9 @@ pub async fn store_given(
         created_at: now,
         expires_at: None,
         last_used_at: None,
+        may: None,
     };
-    tokens::insert(tx, &token, &fingerprint).await?;
+    tokens::insert(tx, &token, &fingerprint, None).await?;
     record(tx, "token.created", None, &token, now).await
 }
 
@@ -177,7 +235,7 @@ async fn record(
     token: &Token,
     now: Micros,
 ) -> Result<(), StoreError> {
-    let Token { id, principal, name, expires_at, .. } = token;
-    let detail = json!({ "principal": principal, "name": name, "expires_at": expires_at });
+    let Token { id, principal, name, expires_at, may, .. } = token;
+    let detail = json!({ "principal": principal, "name": name, "expires_at": expires_at, "may": may });
     audit::append_control(tx, Event::new(now, action, actor, id.as_str(), &detail)).await
 }

@@ -1,7 +1,7 @@
 //! Takes what is due and has it delivered: for each notification beside the others, so that a receiver that hangs
 //! holds up none but itself.
 
-use super::{slack, webhook};
+use super::{email, slack, webhook};
 use crate::{
     Core,
     audit::{self, Event},
@@ -196,6 +196,7 @@ async fn deliver(core: &Core, row: &DeliveryRow) -> Result<(), Failed> {
             webhook::send(core, to, row.id.as_str(), body, Micros::now()).await
         }
         Some(Destination::Slack(to)) => slack::send(core, to, row, &message).await,
+        Some(Destination::Email(to)) => email::send(core, to, row, &message).await,
         None => Err(Failed::again("it goes nowhere: apply the document again".to_owned())),
     }
 }

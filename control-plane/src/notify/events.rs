@@ -10,7 +10,7 @@ use crate::store::{
 use postern_api::{
     access::GrantStatus,
     identity::PrincipalRef,
-    notification::{DeliveryStatus, Destination, EVENTS, Happening, Message},
+    notification::{DeliveryStatus, Destination, EVENTS, Happening, Message, TOLD_EVERYWHERE},
 };
 use postern_proto::v1::{ControlEvent, EffectPreview, Principal, effect_preview::Result as Tried, principal::Kind};
 use postern_types::{
@@ -72,6 +72,9 @@ async fn concerns(
     thread: &str,
     happening: &Happening,
 ) -> Result<bool, StoreError> {
+    if action == TOLD_EVERYWHERE {
+        return Ok(row.disabled.is_none());
+    }
     let document = &row.document;
     let any = |wanted: &[String], has: &dyn Fn(&String) -> bool| wanted.is_empty() || wanted.iter().any(has);
     if row.disabled.is_some()

@@ -36,6 +36,7 @@ fn shown(row: NotificationRow, counts: &HashMap<(String, DeliveryStatus), i64>) 
     let (kind, to) = match document.destination() {
         Some(Destination::Webhook(webhook)) => ("webhook", webhook.url.clone()),
         Some(Destination::Slack(slack)) => ("slack", slack.channel.clone()),
+        Some(Destination::Email(email)) => ("email", email.to.join(", ")),
         None => ("", String::new()),
     };
     let (disabled_at, disabled_because) = disabled.unzip();

@@ -1,4 +1,4 @@
-//! What is told, in words for people: as Slack shows it. Plain text, without anything that a receiver reads
+//! What is told, in words for people: the same for Slack and mail. Plain text, without anything that a receiver reads
 //! as more than text: each way of delivering writes it in a form in which nothing needs to be escaped, or escapes it.
 
 use postern_api::{identity::PrincipalRef, notification::Message};
@@ -30,6 +30,8 @@ pub(super) fn headline(message: &Message) -> String {
         "review.claimed" => format!("{who}'s statement on {} has begun to run", data.connection),
         "review.escalated" => format!("{who}'s statement on {} still waits for reviewers", data.connection),
         "review.created" => format!("{who}'s statement on {} waits for reviewers", data.connection),
+        "grant.extended" => format!("{who} has {what} for longer"),
+        "grant.break_glass" => format!("BREAK-GLASS: {who} has taken {what} without asking"),
         "grant.expired" => format!("{who}'s {what} has ended"),
         _ => format!("{who} asks for {what}"),
     };

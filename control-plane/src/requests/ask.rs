@@ -143,6 +143,10 @@ async fn askable_role(
         return Err(missing());
     }
     let names: Vec<_> = roles.iter().filter(|(_, role)| sees(role)).map(|(name, _)| name.as_str()).collect();
+    if roles.contains_key(role) && !actor.reaches(connection, role) {
+        return Err(Problem::forbidden(format!("your token is not good for the role `{role}` of `{connection}`"))
+            .hint("`postern whoami` shows what it is narrowed to"));
+    }
     let role = roles.get(role).ok_or_else(|| {
         Problem::invalid("role", format!("the connection `{connection}` has no role `{}`", shorten(role)))
             .hint(format!("there is {}", names.join(", ")))

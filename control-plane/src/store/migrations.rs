@@ -25,6 +25,7 @@ migrations! {
     7 "0007_requests",
     8 "0008_notifications",
     9 "0009_web_sessions",
+    10 "0010_issuers",
 }
 
 /// Brings the schema up to date. Replicas that start together wait for each other.

@@ -12,6 +12,7 @@ pub mod connections;
 pub mod credentials;
 pub mod freezes;
 pub mod identities;
+pub mod issuers;
 pub mod join_tokens;
 pub mod kv;
 mod migrations;

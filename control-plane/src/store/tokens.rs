@@ -14,7 +14,7 @@ const MAX_LISTED: i64 = 1000;
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT t.id, t.name, t.created_at, t.expires_at, t.last_used_at, ",
+            "SELECT t.id, t.name, t.created_at, t.expires_at, t.last_used_at, t.may, ",
             "p.id AS principal_id, p.kind, p.name AS principal_name ",
             "FROM tokens t JOIN principals p ON p.id = t.principal_id ",
             $rest
@@ -23,6 +23,8 @@ macro_rules! select {
 }
 
 fn read(row: &Row) -> Result<Token, StoreError> {
+    let may = row.get::<Option<String>>("may")?;
+    let may = may.map(|may| serde_json::from_str(&may)).transpose();
     Ok(Token {
         id: row.parse("id")?,
         principal: PrincipalRef {
@@ -34,14 +36,27 @@ fn read(row: &Row) -> Result<Token, StoreError> {
         created_at: row.time("created_at")?,
         expires_at: row.time_opt("expires_at")?,
         last_used_at: row.time_opt("last_used_at")?,
+        may: may.map_err(|error| StoreError::corrupt("token", error))?,
     })
 }
 
-/// Writes a new token.
-pub async fn insert(tx: &mut Tx, token: &Token, fingerprint: &str) -> Result<(), StoreError> {
+/// Writes a new token, and for which issuer's it was exchanged.
+pub async fn insert(tx: &mut Tx, token: &Token, fingerprint: &str, issuer: Option<&str>) -> Result<(), StoreError> {
+    let may = token.may.as_ref().map(serde_json::to_string).transpose();
+    let may = may.map_err(|error| StoreError::corrupt("token", error))?;
     tx.execute(
-        "INSERT INTO tokens (id, principal_id, name, fingerprint, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)",
-        values![&token.id, &token.principal.id, &token.name, fingerprint, token.created_at, token.expires_at],
+        "INSERT INTO tokens (id, principal_id, name, fingerprint, created_at, expires_at, may, issuer) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        values![
+            &token.id,
+            &token.principal.id,
+            &token.name,
+            fingerprint,
+            token.created_at,
+            token.expires_at,
+            may,
+            issuer
+        ],
     )
     .await?;
     Ok(())
@@ -87,4 +102,11 @@ pub async fn revoke(tx: &mut Tx, id: &TokenId, now: Micros) -> Result<bool, Stor
     let changed =
         tx.execute("UPDATE tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL", values![id, now]).await?;
     Ok(changed > 0)
+}
+
+/// Revokes all tokens for which an issuer's were exchanged.
+pub async fn revoke_of_issuer(tx: &mut Tx, issuer: &str, now: Micros) -> Result<(), StoreError> {
+    tx.execute("UPDATE tokens SET revoked_at = $2 WHERE issuer = $1 AND revoked_at IS NULL", values![issuer, now])
+        .await?;
+    Ok(())
 }

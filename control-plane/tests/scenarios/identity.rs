@@ -14,7 +14,7 @@ use secrecy::SecretString;
 
 pub async fn tokens_come_and_go(store: &Store) {
     let cast = world(store).await;
-    let body = CreateToken { principal: None, name: "laptop".to_owned(), expires: Some("1h".to_owned()) };
+    let body = CreateToken { principal: None, name: "laptop".to_owned(), expires: Some("1h".to_owned()), may: None };
     let made = tokens::create(store, &cast.alice, &body, START).await.unwrap();
     assert!(made.token.starts_with("postern_"));
     let secret = SecretString::from(made.token.clone());
@@ -36,13 +36,13 @@ pub async fn tokens_come_and_go(store: &Store) {
 
     // For others: admins only. For itself: not an agent.
     let other = PrincipalName { kind: PrincipalKind::Agent, name: "ci".to_owned() };
-    let for_other = CreateToken { principal: Some(other), name: "x".to_owned(), expires: None };
+    let for_other = CreateToken { principal: Some(other), name: "x".to_owned(), expires: None, may: None };
     assert_eq!(
         told(tokens::create(store, &cast.alice, &for_other, START).await.unwrap_err()).code,
         ErrorCode::Forbidden
     );
     tokens::create(store, &cast.admin, &for_other, START).await.unwrap();
-    let own = CreateToken { principal: None, name: "x".to_owned(), expires: None };
+    let own = CreateToken { principal: None, name: "x".to_owned(), expires: None, may: None };
     assert_eq!(told(tokens::create(store, &cast.agent, &own, START).await.unwrap_err()).code, ErrorCode::Forbidden);
 }
 

@@ -35,6 +35,10 @@ fn slack(more: Value) -> Value {
     with(base, more)
 }
 
+fn mail(server: &str, more: Value) -> Value {
+    with(json!({ "server": server, "from": "Postern <p@example.com>", "to": ["dba@example.com"] }), more)
+}
+
 async fn queued(store: &Store, name: &str) -> Vec<(String, String)> {
     let mut tx = store.read().await.unwrap();
     let mut rows = notifications::deliveries(&mut tx, Some(name), None).await.unwrap();
@@ -180,6 +184,7 @@ pub async fn documents_are_checked(store: &Store) {
         (json!({ "webhook": { "url": "https://h.example.com/", "secrets": ["a", "b", "c"] } }), "webhook.secrets"),
         (json!({ "webhook": { "url": "https://h.example.com/", "secret": "whsec_x" } }), "secret"),
         (json!({ "webhook": null }), "webhook"),
+        (json!({ "email": mail("smtp.example.com:587", json!({})) }), "webhook"),
     ] {
         let problem = apply_all(store, &cast.admin, &[document("x", more.clone())], false).await.unwrap_err();
         assert_eq!(told(problem).field.as_deref(), Some(wrong), "{more}");
@@ -189,13 +194,26 @@ pub async fn documents_are_checked(store: &Store) {
         (json!({ "slack": slack(json!({ "users": { "@alice": "alice" } })) }), "slack.users"),
         (json!({ "slack": slack(json!({ "signing_secret": null })) }), "slack.users"),
         (json!({ "slack": slack(json!({ "api_url": "http://slack.example.com/api" })) }), "slack.api_url"),
+        (json!({ "email": mail("smtp.example.com", json!({})) }), "email.server"),
+        (json!({ "email": mail("smtp.example.com:25", json!({ "tls": "none" })) }), "email.tls"),
+        (json!({ "email": mail("smtp.example.com:25", json!({ "user": "x" })) }), "email.user"),
+        (json!({ "email": mail("smtp.example.com:25", json!({ "to": [] })) }), "email.to"),
+        (
+            json!({ "email": mail("smtp.example.com:25", json!({ "to": ["a@b.example\r\nBcc: c@d.example"] })) }),
+            "email.to",
+        ),
+        (json!({ "email": mail("smtp.example.com:25", json!({ "from": "nobody" })) }), "email.from"),
     ] {
         let mut document = document("x", more.clone());
         document.as_object_mut().unwrap().remove("webhook");
         let problem = apply_all(store, &cast.admin, &[document], false).await.unwrap_err();
         assert_eq!(told(problem).field.as_deref(), Some(wrong), "{more}");
     }
-    for (name, more) in [("slack", json!({ "slack": slack(json!({})) }))] {
+    for (name, more) in [
+        ("slack", json!({ "slack": slack(json!({})) })),
+        ("mail", json!({ "email": mail("smtp.example.com:465", json!({ "tls": "tls" })) })),
+        ("local", json!({ "email": mail("127.0.0.1:25", json!({ "tls": "none" })) })),
+    ] {
         let mut document = document(name, more);
         document.as_object_mut().unwrap().remove("webhook");
         apply_all(store, &cast.admin, &[document], false).await.unwrap();

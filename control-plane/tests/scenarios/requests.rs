@@ -15,7 +15,7 @@ use postern_control_plane::{
     problem::Problem,
     requests::{self, Answer},
     store::{
-        Store, access,
+        Store, access, notifications,
         sessions::{self, NewSession},
     },
 };
@@ -340,7 +340,17 @@ pub async fn break_glass_is_reviewed_by_somebody_else(store: &Store) {
     let glass = |role: &str| CreateRequest { break_glass: true, ..ask(role) };
     assert_eq!(told(submit(store, &oncall, &glass("read"), START).await.unwrap_err()).code, ErrorCode::Forbidden);
     read_role(store, &cast, &json!({ "break_glass": { "groups": ["oncall"], "duration": "15m" } })).await;
+    let narrow = json!({
+        "kind": "Notification", "name": "narrow", "events": ["request.denied"], "connections": ["elsewhere"],
+        "webhook": { "url": "https://hooks.example.com/", "secrets": ["hook"] },
+    });
+    apply_all(store, &cast.admin, &[narrow], false).await.unwrap();
     let request = submit(store, &oncall, &glass("read"), START).await.unwrap();
+    // Everybody is told of it, and of nothing else that they did not ask for.
+    let mut tx = store.read().await.unwrap();
+    let told_of = notifications::deliveries(&mut tx, Some("narrow"), None).await.unwrap();
+    drop(tx);
+    assert_eq!(told_of.iter().map(|row| row.event.as_str()).collect::<Vec<_>>(), ["grant.break_glass"]);
     assert_eq!(
         (request.kind, request.status, request.to_review),
         (RequestKind::BreakGlass, RequestStatus::Approved, true)

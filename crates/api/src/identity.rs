@@ -146,6 +146,9 @@ pub struct WhoamiToken {
     /// To the minute.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last_used_at: Option<Micros>,
+    /// What may be asked for by it, as `connection/role`; absent: whatever its principal may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub may: Option<Vec<String>>,
 }
 
 /// A person.
@@ -218,6 +221,9 @@ pub struct CreateToken {
     /// How long it lives: `90d`. Absent: until it is deleted.
     #[serde(default)]
     pub expires: Option<String>,
+    /// What may be asked for by it, as `connection/role`; absent: whatever its principal may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub may: Option<Vec<String>>,
 }
 
 /// A token as it is shown once, when it was made.
@@ -256,4 +262,7 @@ pub struct Token {
     /// To the minute.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last_used_at: Option<Micros>,
+    /// What may be asked for by it, as `connection/role`; absent: whatever its principal may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub may: Option<Vec<String>>,
 }

@@ -18,6 +18,7 @@ pub mod error;
 pub mod event;
 pub mod fleet;
 pub mod identity;
+pub mod issuer;
 pub mod notification;
 pub mod policy;
 pub mod quorum;

@@ -30,7 +30,10 @@ pub const EVENTS: [&str; 17] = [
     "review.claimed",
 ];
 
-/// Where people are told of events: a document for `plan` and `apply`. It has one of `webhook` and `slack`.
+/// The event of which everybody is told, whatever their documents ask for.
+pub const TOLD_EVERYWHERE: &str = "grant.break_glass";
+
+/// Where people are told of events: a document for `plan` and `apply`. It has one of `webhook`, `slack`, `email`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NotificationDocument {
@@ -51,6 +54,9 @@ pub struct NotificationDocument {
     /// A channel in Slack.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slack: Option<Slack>,
+    /// Mail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<Email>,
 }
 
 /// A receiver of webhooks, as Standard Webhooks has them.
@@ -82,6 +88,40 @@ pub struct Slack {
     pub api_url: Option<String>,
 }
 
+/// Mail, by SMTP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Email {
+    /// `smtp.example.com:587`.
+    pub server: String,
+    /// How the connection is protected.
+    #[serde(default)]
+    pub tls: EmailTls,
+    /// The login, where the server wants one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The name of the secret that is the login's password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
+    /// `Postern <postern@example.com>`.
+    pub from: String,
+    /// To whom.
+    pub to: Vec<String>,
+}
+
+/// How a connection to a mail server is protected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EmailTls {
+    /// By STARTTLS, always.
+    #[default]
+    Starttls,
+    /// From the first byte.
+    Tls,
+    /// Not at all; on loopback only.
+    None,
+}
+
 /// Where a notification goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Destination<'a> {
@@ -89,15 +129,18 @@ pub enum Destination<'a> {
     Webhook(&'a Webhook),
     /// A channel in Slack.
     Slack(&'a Slack),
+    /// Mail.
+    Email(&'a Email),
 }
 
 impl NotificationDocument {
     /// Where it goes: none, unless there is exactly one place.
     #[must_use]
     pub fn destination(&self) -> Option<Destination<'_>> {
-        match (&self.webhook, &self.slack) {
-            (Some(webhook), None) => Some(Destination::Webhook(webhook)),
-            (None, Some(slack)) => Some(Destination::Slack(slack)),
+        match (&self.webhook, &self.slack, &self.email) {
+            (Some(webhook), None, None) => Some(Destination::Webhook(webhook)),
+            (None, Some(slack), None) => Some(Destination::Slack(slack)),
+            (None, None, Some(email)) => Some(Destination::Email(email)),
             _ => None,
         }
     }
@@ -184,9 +227,9 @@ pub struct Happening {
 pub struct Notification {
     /// Unique.
     pub name: String,
-    /// `webhook` or `slack`.
+    /// `webhook`, `slack` or `email`.
     pub kind: String,
-    /// The receiver's address, or the channel.
+    /// The receiver's address, the channel, the mail addresses.
     pub to: String,
     /// Of which events; empty: of all.
     pub events: Vec<String>,

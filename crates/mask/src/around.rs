@@ -126,6 +126,14 @@ pub(crate) fn none(statement: &Statement, sight: &mut Sight<'_>) -> Result<(), R
     }
 }
 
+/// What of the server's own a statement uses that shows values of relations which it does not name, or statements of others.
+#[must_use]
+pub fn shows_others(statement: &Statement) -> Option<&Name> {
+    let relations = statement.accesses.iter().filter_map(relation).filter(|name| is_telling(statement, name));
+    let functions = statement.functions.iter().map(|function| &function.name).filter(|name| is_teller(name));
+    relations.chain(functions).next()
+}
+
 fn by_relation(statement: &Statement, sight: &Sight<'_>) -> Option<Refused> {
     let listed = &sight.rules.safe.relations;
     let mut named = statement.accesses.iter().filter_map(relation).filter(|name| !listed.contains(*name));

@@ -22,6 +22,7 @@ pub mod rules;
 pub mod types;
 pub mod value;
 
+pub use around::shows_others;
 pub use key::Key;
 pub use mask::{Mask, Unsuited};
 pub use types::Type;

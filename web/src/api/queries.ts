@@ -21,8 +21,20 @@ export const connections = queryOptions({
   refetchInterval: 15_000,
 });
 
-/** How often what concerns whoever looks is brought up to date, while they look. */
-const LIVE = { refetchInterval: 3_000 } as const;
+/** What changes is told by events; this is for what they do not tell, or where they do not come through. */
+const LIVE = { refetchInterval: 30_000 } as const;
+
+export const requests = queryOptions({
+  queryKey: ["requests"],
+  queryFn: () => ask(api.GET("/api/v1/requests")),
+  ...LIVE,
+});
+
+export const reviews = queryOptions({
+  queryKey: ["reviews"],
+  queryFn: () => ask(api.GET("/api/v1/reviews")),
+  ...LIVE,
+});
 
 export const myRequests = queryOptions({
   queryKey: ["requests", "mine"],
@@ -40,4 +52,39 @@ export const sessions = queryOptions({
   queryKey: ["sessions"],
   queryFn: () => ask(api.GET("/api/v1/sessions")),
   ...LIVE,
+});
+
+export const policies = queryOptions({
+  queryKey: ["policies"],
+  queryFn: () => ask(api.GET("/api/v1/policies")),
+});
+
+export const users = queryOptions({
+  queryKey: ["users"],
+  queryFn: () => ask(api.GET("/api/v1/users")),
+});
+
+export const agents = queryOptions({
+  queryKey: ["agents"],
+  queryFn: () => ask(api.GET("/api/v1/agents")),
+});
+
+export const groups = queryOptions({
+  queryKey: ["groups"],
+  queryFn: () => ask(api.GET("/api/v1/groups")),
+});
+
+export const tokens = queryOptions({
+  queryKey: ["tokens"],
+  queryFn: () => ask(api.GET("/api/v1/tokens")),
+});
+
+/** Connectors, then gateways. */
+export const parts = queryOptions({
+  queryKey: ["parts"],
+  queryFn: async () => {
+    const both = [ask(api.GET("/api/v1/connectors")), ask(api.GET("/api/v1/gateways"))];
+    return (await Promise.all(both)).flat();
+  },
+  refetchInterval: 5_000,
 });

@@ -7,3 +7,4 @@ export type ConnectionRole = Schemas["ConnectionRole"];
 export type Grant = Schemas["Grant"];
 export type Credential = Schemas["Credential"];
 export type PrincipalRef = Schemas["PrincipalRef"];
+export type Review = Schemas["Review"];

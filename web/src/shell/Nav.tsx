@@ -1,10 +1,10 @@
-import { useMutation, useQuery } from "@tanstack/react-query";
+import { useMutation } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useState, type ReactNode } from "react";
 import { setWho } from "../api/cache";
 import { api, ask } from "../api/client";
 import type { Whoami } from "../api/types";
-import { inbox } from "../pages/inbox/items";
+import { useInbox } from "../pages/inbox/items";
 import { Chips } from "../ui/Chips";
 import { Dialog } from "../ui/Dialog";
 import { Text } from "../ui/Text";
@@ -18,7 +18,7 @@ const IN_BAR = 4;
 
 export function Nav({ me }: { me: Whoami }): ReactNode {
   const [menu, setMenu] = useState(false);
-  const waiting = useQuery(inbox(me)).data?.waiting.length ?? 0;
+  const waiting = useInbox(me).inbox?.waiting.length ?? 0;
   const pages = PAGES.filter((page) => page.for(me));
   const links = pages.map((page, at) => (
     <li key={page.to} className={at < IN_BAR ? "" : "in-menu"}>

@@ -1,6 +1,7 @@
-import { useQuery } from "@tanstack/react-query";
+import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, Outlet } from "@tanstack/react-router";
-import type { ReactNode } from "react";
+import { useEffect, type ReactNode } from "react";
+import { follow } from "../api/live";
 import { whoami } from "../api/queries";
 import { Empty, Loading, ProblemNotice } from "../ui/Notice";
 import { Nav } from "./Nav";
@@ -9,6 +10,9 @@ import { SignIn } from "./SignIn";
 /** What is around each page, for those who are signed in. */
 export function Shell(): ReactNode {
   const me = useQuery(whoami);
+  const client = useQueryClient();
+  const id = me.data?.id;
+  useEffect(() => (id === undefined ? undefined : follow(client)), [client, id]);
   if (me.isPending) return <Loading what="the console" />;
   if (me.data === undefined) {
     return (

@@ -2,7 +2,7 @@ import type { Whoami } from "../api/types";
 import type { IconName } from "./Icon";
 
 interface Page {
-  to: "/inbox" | "/ask" | "/sessions" | "/audit";
+  to: "/inbox" | "/ask" | "/sessions" | "/audit" | "/policies" | "/connections" | "/people";
   label: string;
   icon: IconName;
   /** Whether the number of what waits stands beside it. */
@@ -16,4 +16,7 @@ export const PAGES: Page[] = [
   { to: "/ask", label: "Ask", icon: "key", for: () => true },
   { to: "/sessions", label: "Sessions", icon: "live", for: () => true },
   { to: "/audit", label: "Audit", icon: "search", for: () => true },
+  { to: "/policies", label: "Policies", icon: "shield", for: (me) => me.roles.some((role) => role === "admin" || role === "auditor") },
+  { to: "/connections", label: "Connections", icon: "database", for: (me) => me.roles.includes("admin") },
+  { to: "/people", label: "People", icon: "people", for: (me) => me.kind === "user" },
 ];

@@ -14,7 +14,7 @@ const ALWAYS: Record<string, string> = {
   do: "runs a block of code",
 };
 
-/** Words after which DO, GRANT and the like stand for themselves: the beginning of a statement. */
+/** What stands before a statement, also one within another. */
 const STARTS = new Set([undefined, ";", "(", ")"]);
 
 /**
@@ -36,8 +36,9 @@ export function dangers(tokens: Token[]): Dangers {
     if (token.word === "update" && starts && !hasWhere(significant, index)) {
       found.set(token.at, "no WHERE: every row of the table");
     }
+    const first = before === undefined || before.text === ";";
     const always = ALWAYS[token.word];
-    if (always && (starts || token.word === "cascade" || (token.word === "program" && isCopy(significant, index)))) {
+    if (always && (first || token.word === "cascade" || (token.word === "program" && isCopy(significant, index)))) {
       found.set(token.at, always);
     }
     if ((token.word === "where" || token.word === "or") && isAlwaysTrue(significant, index)) {

@@ -44,10 +44,10 @@ use names::{Answered, Meaning, Names, QUESTION, Why};
 use parsed::Parsed;
 use postern_proto::v1::StatementKind;
 use postern_sql::{
-    Analysis, Context, Handle, Shapes,
+    Analysis, Catalog, Context, Handle, Shapes,
     facts::{self, Refusal},
 };
-use postern_wire::tracker::Ended;
+use postern_wire::{error::Report, tracker::Ended};
 use redacts::Redacts;
 use rename::Prefix;
 use report::names_have_changed;
@@ -246,6 +246,14 @@ impl Judge {
         self.sight.take(snapshot);
         self.touched = false;
         self.learn_names(answer, b'I')
+    }
+
+    /// Finds what the grant is narrowed to, if it is.
+    ///
+    /// # Errors
+    /// When it is for something that does not exist.
+    pub fn narrow(&mut self, catalog: &Catalog) -> Result<(), Report> {
+        self.policy.narrow(catalog, self.sight.major()).map(drop)
     }
 
     fn learn_names(&mut self, answer: &Row, status: u8) -> Result<(), NotUnderstood> {

@@ -58,7 +58,11 @@ function Askable({ me }: { me: Whoami }): ReactNode {
   if (found.isPending) return <Loading what="connections" />;
   if (!found.data) return <ProblemNotice error={found.error} />;
   const choices = found.data.flatMap((one) =>
-    one.roles.filter((its) => its.approval !== "not-allowed").map((its): [Connection, ConnectionRole] => [one, its]),
+    // Those that only read come first: most needs are met by them.
+    one.roles
+      .filter((its) => its.approval !== "not-allowed")
+      .sort((a, b) => Number(b.read_only) - Number(a.read_only))
+      .map((its): [Connection, ConnectionRole] => [one, its]),
   );
   if (choices.length === 0) {
     return (

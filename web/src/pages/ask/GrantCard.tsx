@@ -3,6 +3,7 @@ import { useState, type ReactNode } from "react";
 import { api, ask, type Schemas } from "../../api/client";
 import type { Grant } from "../../api/types";
 import { ProblemNotice } from "../../ui/Notice";
+import { SureButton } from "../../ui/SureButton";
 import { Text } from "../../ui/Text";
 import { Countdown } from "../../ui/Time";
 import { toast } from "../../ui/toasts";
@@ -34,9 +35,9 @@ export function GrantCard({ grant }: { grant: Grant }): ReactNode {
       {grant.budget && <Budget budget={grant.budget} />}
       {revoke.error && <ProblemNotice error={revoke.error} />}
       <div className="buttons">
-        <button type="button" onClick={() => revoke.mutate()} disabled={revoke.isPending}>
+        <SureButton busy={revoke.isPending} onSure={() => revoke.mutate()}>
           I am done
-        </button>
+        </SureButton>
         <button type="button" className="primary" onClick={() => setConnecting(true)}>
           Connect…
         </button>

@@ -8,9 +8,7 @@ import { useKeys } from "../../ui/keys";
 import { ProblemNotice } from "../../ui/Notice";
 import { toast } from "../../ui/toasts";
 import { Deny } from "./Deny";
-
-/** A key that was meant for the request before must not decide this one. */
-const SETTLE_MS = 400;
+import { SETTLE_MS } from "./settle";
 
 /** Yes, yes for less time, or no. */
 export function DecideRequest({ request, onDecided }: { request: Request; onDecided: () => void }): ReactNode {

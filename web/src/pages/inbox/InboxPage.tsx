@@ -8,9 +8,10 @@ import { Chips } from "../../ui/Chips";
 import { useKeys } from "../../ui/keys";
 import { useWide } from "../../ui/media";
 import { Empty, Loading, ProblemNotice } from "../../ui/Notice";
-import { inbox, type Inbox, type Item } from "./items";
+import { useInbox, type Inbox, type Item } from "./items";
 import { Rows } from "./Rows";
 import { RequestDetail } from "./RequestDetail";
+import { ReviewDetail } from "./ReviewDetail";
 
 type View = keyof Inbox;
 
@@ -26,13 +27,13 @@ export function InboxPage(): ReactNode {
 }
 
 function OfMe({ me }: { me: Whoami }): ReactNode {
-  const found = useQuery(inbox(me));
+  const { inbox, error } = useInbox(me);
   const search = useSearch({ from: "/inbox" });
   const navigate = useNavigate({ from: "/inbox" });
   const wide = useWide();
   const [view, setView] = useState<View>("waiting");
-  const list = found.data?.[view] ?? [];
-  const all = found.data ? [...found.data.waiting, ...found.data.elsewhere, ...found.data.decided] : [];
+  const list = inbox?.[view] ?? [];
+  const all = inbox ? [...inbox.waiting, ...inbox.elsewhere, ...inbox.decided] : [];
   // Where there is room, something is always open; what has left the list meanwhile stays, for its outcome to be read.
   const chosen = all.find((item) => item.id === search.item) ?? (wide && search.item === undefined ? list[0] : undefined);
   const choose = (item: Item | undefined): void => {
@@ -44,10 +45,9 @@ function OfMe({ me }: { me: Whoami }): ReactNode {
     if (next) choose(next);
   };
   useKeys({ j: () => move(1), k: () => move(-1), ArrowDown: () => move(1), ArrowUp: () => move(-1) });
-  useTitle(found.data?.waiting.length ?? 0);
+  useTitle(inbox?.waiting.length ?? 0);
 
-  if (found.isPending) return <Loading what="the inbox" />;
-  if (!found.data) return <ProblemNotice error={found.error} />;
+  if (!inbox) return error ? <ProblemNotice error={error} /> : <Loading what="the inbox" />;
   const decided = (item: Item): void => {
     const at = list.findIndex((one) => one.id === item.id);
     choose(list[at + 1] ?? list[at - 1]);
@@ -60,7 +60,7 @@ function OfMe({ me }: { me: Whoami }): ReactNode {
           <Chips
             label="Which"
             value={view}
-            options={VIEWS.map((one) => ({ ...one, label: withCount(one.label, one.value, found.data) }))}
+            options={VIEWS.map((one) => ({ ...one, label: withCount(one.label, one.value, inbox) }))}
             onChange={(next) => {
               setView(next as View);
               choose(undefined);
@@ -82,7 +82,11 @@ function OfMe({ me }: { me: Whoami }): ReactNode {
               <Icon name="back" /> Inbox
             </button>
           )}
-          <RequestDetail key={chosen.id} me={me} request={chosen.request} all={all} onDecided={() => decided(chosen)} />
+          {chosen.kind === "request" ? (
+            <RequestDetail key={chosen.id} me={me} request={chosen.of} all={all} onDecided={() => decided(chosen)} />
+          ) : (
+            <ReviewDetail key={chosen.id} me={me} review={chosen.of} onDecided={() => decided(chosen)} />
+          )}
         </section>
       )}
     </div>
@@ -98,7 +102,7 @@ function Nothing({ view }: { view: View }): ReactNode {
   if (view === "waiting") {
     return (
       <Empty title="Nothing waits for you">
-        <p>What you may decide appears here by itself: requests for access, with who asks, why, and for how long.</p>
+        <p>What you may decide appears here by itself: requests for access, with who asks, why, and for how long; and statements that are held until somebody agrees, with what they would change.</p>
       </Empty>
     );
   }
@@ -106,8 +110,8 @@ function Nothing({ view }: { view: View }): ReactNode {
     <Empty title={view === "elsewhere" ? "Nothing waits for others" : "Nothing was decided yet"}>
       <p>
         {view === "elsewhere"
-          ? "Your own requests are here while others decide, and those that need more reviewers than you."
-          : "Requests that were approved, denied, withdrawn or not answered in time are here."}
+          ? "What you have asked for yourself is here while others decide, and what needs more reviewers than you."
+          : "What was approved, denied, withdrawn or not answered in time is here."}
       </p>
     </Empty>
   );

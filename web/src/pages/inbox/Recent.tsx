@@ -7,16 +7,18 @@ import { Loading, ProblemNotice } from "../../ui/Notice";
 import { Sql } from "../../ui/Sql";
 import { Time } from "../../ui/Time";
 import { Status } from "./Status";
-import type { Item } from "./items";
+import { isPending, type Item } from "./items";
 
 const SHOWN = 3;
 const STATEMENTS = 10;
 
 /** What whoever asks has asked before, and what they ran. */
 export function Recent({ me, request, all }: { me: Whoami; request: Request; all: Item[] }): ReactNode {
-  const before = all.filter((item) => item.request.requester.id === request.requester.id && item.id !== request.id && !item.pending);
-  const approved = before.filter((item) => item.request.status === "approved").length;
-  const denied = before.filter((item) => item.request.status === "denied").length;
+  const before = all.flatMap((item) =>
+    item.kind === "request" && item.of.requester.id === request.requester.id && item.id !== request.id && !isPending(item) ? [item.of] : [],
+  );
+  const approved = before.filter((earlier) => earlier.status === "approved").length;
+  const denied = before.filter((earlier) => earlier.status === "denied").length;
   return (
     <section>
       <h3>Before</h3>
@@ -28,8 +30,8 @@ export function Recent({ me, request, all }: { me: Whoami; request: Request; all
             {before.length} earlier {before.length === 1 ? "request" : "requests"}: {approved} approved, {denied} denied.
           </p>
           <ul className="before">
-            {before.slice(0, SHOWN).map(({ id, request: earlier }) => (
-              <li key={id}>
+            {before.slice(0, SHOWN).map((earlier) => (
+              <li key={earlier.id}>
                 <Time at={earlier.created_at} /> · {earlier.role} on {earlier.connection} for {spelled(earlier.duration)}
                 <Status of={earlier.status} />
               </li>

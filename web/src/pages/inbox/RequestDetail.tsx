@@ -1,6 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { connections } from "../../api/queries";
+import type { Schemas } from "../../api/client";
 import type { Request, Whoami } from "../../api/types";
 import { spelled } from "../../ui/duration";
 import { Facts } from "../../ui/Facts";
@@ -8,10 +9,15 @@ import { sentence } from "../../ui/Notice";
 import { Countdown, Time } from "../../ui/Time";
 import { Text } from "../../ui/Text";
 import { Who } from "../../ui/Who";
+import { CloseRequest } from "./CloseRequest";
+import { Comments } from "./Comments";
 import { DecideRequest } from "./DecideRequest";
 import { whyNot, type Item } from "./items";
+import { Kind } from "./Kind";
+import { spellNeeds } from "./needs";
 import { Recent } from "./Recent";
 import { Status } from "./Status";
+import { Votes } from "./Votes";
 
 interface Props {
   me: Whoami;
@@ -22,13 +28,14 @@ interface Props {
 }
 
 export function RequestDetail({ me, request, all, onDecided }: Props): ReactNode {
-  const obstacle = whyNot(me, request);
+  const obstacle = whyNot(me, { kind: "request", id: request.id, of: request });
   const pending = request.status === "pending";
   return (
     <article>
       <header>
         <p className="over">
           <span className="badge">Access</span>
+          <Kind of={request} />
           {!pending && <Status of={request.status} />}
           <span className="muted">
             asked <Time at={request.created_at} />
@@ -50,17 +57,36 @@ export function RequestDetail({ me, request, all, onDecided }: Props): ReactNode
         of={[
           ["Ticket", request.ticket && <Text>{request.ticket}</Text>],
           ["Why you are asked", sentence(request.policy_reason)],
+          ["Still needs", pending && spellNeeds(request.missing ?? [], request.quorum.mode === "any" ? " or " : " and ")],
+          ["Only these tables", (request.relations ?? []).length > 0 && <Text>{(request.relations ?? []).join(", ")}</Text>],
+          ["Only from", request.client_address && <Text>{request.client_address}</Text>],
+          ["Until", request.recurring && <Time at={request.recurring.until} relative={false} />],
+          ["On", spellWindows(request.recurring?.windows ?? [])],
           ["Answer within", pending && <Countdown until={request.expires_at} />],
           ["Decided", request.decided_at && <Time at={request.decided_at} />],
           ["Request", <code key="id">{request.id}</code>],
         ]}
       />
-      <Votes request={request} />
+      <Votes
+        title={request.approvals_needed > 1 ? `Answers, of ${request.approvals_needed} approvals that are needed` : "Answers"}
+        votes={request.votes.map((vote) => ({ ...vote, approves: vote.verdict === "approve" }))}
+      />
+      <Comments of={request.comments ?? []} />
       <Recent me={me} request={request} all={all} />
       {pending && obstacle === null && <DecideRequest request={request} onDecided={onDecided} />}
+      {!pending && request.to_review && obstacle === null && <CloseRequest request={request} onDecided={onDecided} />}
+      {request.closed?.reason && (
+        <p className="notice">
+          Looked at by {request.closed.by?.name ?? "Postern"}: <Text>{request.closed.reason}</Text>
+        </p>
+      )}
       {obstacle !== null && <p className="notice">{obstacle}</p>}
     </article>
   );
+}
+
+function spellWindows(windows: Schemas["Window"][]): string {
+  return windows.map(({ days, from, to, time_zone }) => `${days.join(", ")} ${from}–${to} ${time_zone}`).join("; ");
 }
 
 /** How much could go wrong, as far as it is known. */
@@ -79,31 +105,5 @@ function Risk({ request }: { request: Request }): ReactNode {
       {known.freeze && <span className="badge warn">frozen: nothing is changed there</span>}
       {known.status !== "up" && <span className="badge warn">not reachable now</span>}
     </p>
-  );
-}
-
-function Votes({ request }: { request: Request }): ReactNode {
-  if (request.votes.length === 0) return null;
-  const approvals = request.votes.filter((vote) => vote.verdict === "approve").length;
-  return (
-    <section>
-      <h3>
-        Answers{request.approvals_needed > 1 && ` · ${approvals} of ${request.approvals_needed} approvals`}
-      </h3>
-      <ul className="votes">
-        {request.votes.map((vote) => (
-          <li key={vote.reviewer.id}>
-            <Who who={vote.reviewer} />
-            <Status of={vote.verdict === "approve" ? "approved" : "denied"} />
-            <Time at={vote.at} />
-            {vote.reason && (
-              <p>
-                <Text>{vote.reason}</Text>
-              </p>
-            )}
-          </li>
-        ))}
-      </ul>
-    </section>
   );
 }

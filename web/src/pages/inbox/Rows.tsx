@@ -4,8 +4,9 @@ import { spelled } from "../../ui/duration";
 import { Countdown, Time } from "../../ui/Time";
 import { Text } from "../../ui/Text";
 import { Who } from "../../ui/Who";
+import { Kind } from "./Kind";
 import { Status } from "./Status";
-import type { Item } from "./items";
+import { asker, type Item } from "./items";
 
 interface Props {
   items: Item[];
@@ -41,28 +42,38 @@ export function Rows({ items, chosen, onChoose }: Props): ReactNode {
 }
 
 function Row({ item, chosen, onChoose }: { item: Item; chosen: boolean; onChoose: (item: Item) => void }): ReactNode {
-  const { request } = item;
   return (
     <button type="button" className="row" aria-current={chosen ? "true" : undefined} onClick={() => onChoose(item)}>
       <span className="first">
-        <Who who={request.requester} behalf={request.on_behalf_of} />
+        <Who who={asker(item)} behalf={item.of.on_behalf_of} />
         <span className="muted">
-          <Time at={request.created_at} />
+          <Time at={item.of.created_at} />
         </span>
       </span>
       <span className="second">
-        <strong>{request.role}</strong> on <strong>{request.connection}</strong> for {spelled(request.duration)}
-        {item.pending ? (
+        {item.kind === "request" ? (
+          <>
+            <strong>{item.of.role}</strong> on <strong>{item.of.connection}</strong> for {spelled(item.of.duration)}
+          </>
+        ) : (
+          <>
+            <strong>{item.of.statement.tag}</strong> on <strong>{item.of.connection}</strong>
+            {item.of.preview.effect && ` · ${item.of.preview.effect.rows.toLocaleString()} rows`}
+          </>
+        )}
+        {item.kind === "request" && <Kind of={item.of} />}
+        {item.of.status === "pending" ? (
           <span className="muted">
             {" "}
-            · <Countdown until={request.expires_at} /> left
+            · <Countdown until={item.of.expires_at} /> left
           </span>
         ) : (
-          <Status of={request.status} />
+          <Status of={item.of.status} />
         )}
+        {item.kind === "review" && item.of.waiting > 0 && <span className="badge warn">waits</span>}
       </span>
-      <span className="third muted">
-        <Text>{request.reason}</Text>
+      <span className={item.kind === "request" ? "third muted" : "third muted mono"}>
+        <Text>{item.kind === "request" ? item.of.reason : item.of.statement.sql.slice(0, 200)}</Text>
       </span>
     </button>
   );

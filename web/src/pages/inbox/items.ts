@@ -1,15 +1,10 @@
-import { queryOptions } from "@tanstack/react-query";
-import { api, ask } from "../../api/client";
-import type { Request, Whoami } from "../../api/types";
+import { useQuery } from "@tanstack/react-query";
+import { useMemo } from "react";
+import { requests, reviews } from "../../api/queries";
+import type { PrincipalRef, Request, Review, Whoami } from "../../api/types";
 
-/** What somebody may have to decide. */
-export interface Item {
-  kind: "request";
-  id: string;
-  request: Request;
-  createdAt: string;
-  pending: boolean;
-}
+/** What somebody may have to decide: a request for access, or a statement that waits. */
+export type Item = { kind: "request"; id: string; of: Request } | { kind: "review"; id: string; of: Review };
 
 export interface Inbox {
   /** Those that wait for whoever looks. */
@@ -20,43 +15,64 @@ export interface Inbox {
   decided: Item[];
 }
 
-export function inbox(me: Whoami) {
-  return queryOptions({
-    queryKey: ["requests", "inbox"],
-    queryFn: () => ask(api.GET("/api/v1/requests")),
-    select: (requests) => sorted(me, requests),
-    refetchInterval: 3_000,
-  });
+/** Everything that there is to decide, or was, as far as it is known; and what kept it from being known. */
+export function useInbox(me: Whoami): { inbox: Inbox | undefined; error: Error | null } {
+  const access = useQuery(requests);
+  const statements = useQuery(reviews);
+  const inbox = useMemo(
+    () => (access.data && statements.data ? sorted(me, access.data, statements.data) : undefined),
+    [me, access.data, statements.data],
+  );
+  return { inbox, error: access.error ?? statements.error };
 }
 
-function sorted(me: Whoami, requests: Request[]): Inbox {
-  const items = requests.map((request): Item => ({
-    kind: "request",
-    id: request.id,
-    request,
-    createdAt: request.created_at,
-    pending: request.status === "pending",
-  }));
-  const pending = items.filter((item) => item.pending).sort((a, b) => b.createdAt.localeCompare(a.createdAt));
-  const waiting = pending.filter((item) => whyNot(me, item.request) === null);
+function sorted(me: Whoami, access: Request[], statements: Review[]): Inbox {
+  const items: Item[] = [
+    ...access.map((of): Item => ({ kind: "request", id: of.id, of })),
+    ...statements.map((of): Item => ({ kind: "review", id: of.id, of })),
+  ];
+  const pending = items.filter(isPending).sort((a, b) => held(b) - held(a) || b.of.created_at.localeCompare(a.of.created_at));
+  const waiting = pending.filter((item) => whyNot(me, item) === null);
+  const ended = (item: Item): string => item.of.decided_at ?? item.of.created_at;
   return {
     waiting,
     elsewhere: pending.filter((item) => !waiting.includes(item)),
-    decided: items
-      .filter((item) => !item.pending)
-      .sort((a, b) => (b.request.decided_at ?? b.createdAt).localeCompare(a.request.decided_at ?? a.createdAt)),
+    decided: items.filter((item) => !isPending(item)).sort((a, b) => ended(b).localeCompare(ended(a))),
   };
 }
 
-/** Why whoever looks has nothing to decide here; null: they have. The control plane decides; this saves them a refusal. */
-export function whyNot(me: Whoami, request: Request): string | null {
-  if (request.status !== "pending") return null;
-  const { requester, on_behalf_of, reviewer_groups, votes } = request;
-  if (me.kind !== "user") return "Only people review requests.";
-  if (requester.id === me.id) return "This is your own request: somebody else has to decide.";
-  if (on_behalf_of?.id === me.id) return "This was asked for on your behalf: somebody else has to decide.";
-  if (votes.some((vote) => vote.reviewer.id === me.id)) return "You have answered. It waits for other reviewers.";
-  if (reviewer_groups.length === 0) return me.roles.includes("admin") ? null : "An admin has to decide.";
-  if (reviewer_groups.some((group) => me.groups.includes(group))) return null;
-  return `A member of ${reviewer_groups.join(" or ")} has to decide.`;
+/** Whether somebody has to do something: decide, or look at access that was given without asking. */
+export function isPending(item: Item): boolean {
+  return item.of.status === "pending" || (item.kind === "request" && item.of.to_review === true);
+}
+
+/** A client that waits at this moment goes first. */
+function held(item: Item): number {
+  return item.kind === "review" && item.of.waiting > 0 ? 1 : 0;
+}
+
+/** Who asks. */
+export function asker(item: Item): PrincipalRef {
+  return item.kind === "request" ? item.of.requester : item.of.principal;
+}
+
+/**
+ * Why whoever looks has nothing to decide here; null: they have. The control plane decides; this saves them a refusal.
+ */
+export function whyNot(me: Whoami, item: Item): string | null {
+  if (!isPending(item)) return null;
+  if (me.kind !== "user") return "Only people decide.";
+  if (asker(item).id === me.id) return "This is your own: somebody else has to decide.";
+  if (item.of.on_behalf_of?.id === me.id) return "This is done on your behalf: somebody else has to decide.";
+  if (item.of.votes.some((vote) => vote.reviewer.id === me.id)) return "You have answered. It waits for others.";
+  const groups = groupsOf(item);
+  if (groups.length === 0 ? me.roles.includes("admin") : groups.some((group) => me.groups.includes(group))) return null;
+  return `${groups.length > 0 ? `A member of ${groups.join(" or ")}` : "An admin"} has to decide.`;
+}
+
+/** The groups of which somebody has to agree; none: admins. */
+function groupsOf(item: Item): string[] {
+  if (item.kind === "request") return item.of.reviewer_groups;
+  const { needed, escalate_to, escalated_at } = item.of;
+  return [...needed.flatMap((need) => need.groups), ...(escalated_at ? escalate_to : [])];
 }

@@ -5,6 +5,7 @@ import { api, ask, type Schemas } from "../../api/client";
 import { sessions, whoami } from "../../api/queries";
 import type { PrincipalRef, Whoami } from "../../api/types";
 import { Empty, Loading, ProblemNotice } from "../../ui/Notice";
+import { SureButton } from "../../ui/SureButton";
 import { Text } from "../../ui/Text";
 import { Time } from "../../ui/Time";
 import { toast } from "../../ui/toasts";
@@ -43,6 +44,9 @@ export function SessionsPage(): ReactNode {
   );
 }
 
+/** What Postern puts before the name that the client gives itself. */
+const OWN_PART = /^postern:[^:]*:/;
+
 function Card({ session, me, onStop }: { session: Schemas["Session"]; me: Whoami; onStop: () => void }): ReactNode {
   const client = useQueryClient();
   const kill = useMutation({
@@ -70,7 +74,7 @@ function Card({ session, me, onStop }: { session: Schemas["Session"]; me: Whoami
         {session.application_name && (
           <>
             {" · "}
-            <Text>{session.application_name}</Text>
+            <Text>{session.application_name.replace(OWN_PART, "")}</Text>
           </>
         )}
         {session.database_role && (
@@ -86,12 +90,12 @@ function Card({ session, me, onStop }: { session: Schemas["Session"]; me: Whoami
           Statements
         </Link>
         {mayEnd && (
-          <button type="button" className="deny" onClick={() => kill.mutate()} disabled={kill.isPending}>
+          <SureButton busy={kill.isPending} onSure={() => kill.mutate()}>
             Kill
-          </button>
+          </SureButton>
         )}
         {admin && session.principal.kind === "agent" && (
-          <button type="button" className="deny solid" onClick={onStop}>
+          <button type="button" className="deny" onClick={onStop}>
             Stop this agent…
           </button>
         )}

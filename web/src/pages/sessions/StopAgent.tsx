@@ -7,21 +7,20 @@ import { Field } from "../../ui/Field";
 import { ProblemNotice } from "../../ui/Notice";
 import { toast } from "../../ui/toasts";
 
-/** Everything of an agent, at once: its grants, and with them its sessions. */
+/** Everything of an agent, at once: its grants and sessions end, and it gets nothing new. */
 export function StopAgent({ who, onClose }: { who: PrincipalRef; onClose: () => void }): ReactNode {
   const client = useQueryClient();
   const [reason, setReason] = useState("");
   const stop = useMutation({
-    mutationFn: async () => {
-      const grants = await ask(api.GET("/api/v1/grants", { params: { query: { all: true } } }));
-      const open = grants.filter((grant) => grant.principal.id === who.id && grant.status === "open");
-      const body = reason.trim() ? { reason: reason.trim() } : {};
-      const revoke = (id: string) => ask(api.POST("/api/v1/grants/{id}/revoke", { params: { path: { id } }, body }));
-      await Promise.all(open.map((grant) => revoke(grant.id)));
-      return open.length;
-    },
-    onSuccess: async (count) => {
-      toast({ tone: "good", title: `${who.name} is stopped: ${count} ${count === 1 ? "grant" : "grants"} revoked, with all sessions.` });
+    mutationFn: () =>
+      ask(
+        api.POST("/api/v1/principals/{principal}/stop", {
+          params: { path: { principal: `${who.kind}:${who.name}` } },
+          body: reason.trim() ? { reason: reason.trim() } : {},
+        }),
+      ),
+    onSuccess: async ({ grants }) => {
+      toast({ tone: "good", title: `${who.name} is stopped: ${grants} ${grants === 1 ? "grant has" : "grants have"} ended, with all sessions.` });
       onClose();
       await client.invalidateQueries({ queryKey: ["sessions"] });
     },
@@ -35,7 +34,12 @@ export function StopAgent({ who, onClose }: { who: PrincipalRef; onClose: () => 
       open
       onClose={onClose}
       title={`Stop ${who.name}`}
-      description="All its open grants are revoked and all its sessions end, with what the database still runs for them. It can ask again."
+      description={
+        <>
+          All its grants and sessions end, with what the database still runs for them, and its requests are withdrawn. It gets nothing new until an
+          admin lets it: <code>postern resume {`${who.kind}:${who.name}`}</code>.
+        </>
+      }
     >
       <form onSubmit={submit}>
         <Field label="Why" hint="It reads this, and so does the audit.">

@@ -1,136 +1,24 @@
 //! Access roles of mode `ephemeral`: each session has a database role of its own, which lives as long as it.
+//!
+//! - [`installation`]: a cluster with a login that makes roles, and the parts on it
+//! - [`masked`]: where the database keeps masked columns from sessions
+//! - [`narrowed`]: grants for some relations
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod installation;
+mod masked;
+mod narrowed;
+
+use installation::{Installation, MAKER_PASSWORD, SOON, cluster};
 use postern_e2e::{
-    client::{self, Client, sqlstate},
+    client::{self, sqlstate},
     cluster::Cluster,
-    dev::{self, Grant},
-    parts::{Part, Parts, Setup},
-    process::tail,
+    parts::Part,
     wait,
 };
 use serde_json::Value;
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
-
-/// "Within a second" is promised; a loaded machine with an unoptimised build gets this.
-const SOON: Duration = Duration::from_secs(20);
-
-const MAKER_PASSWORD: &str = "seeded-maker-password-3ac8";
-
-/// What a role is told by.
-const MADE: &str = "rolname ~ '^postern_[0-9a-z]{26}_[0-9a-z]{26}$'";
-
-/// A cluster with a login that may make roles and nothing else, and what tells a mapped role's sessions from others.
-const SET_UP: &str = "
-    alter role app_reader set search_path = odd, public;
-    alter role app_reader set statement_timeout = '77s';
-    alter role app_reader in database app set statement_timeout = '78s';
-    alter role app_reader set app.tenant = 'it''s \\ \"odd\"';
-    alter role app_reader set log_min_duration_statement = '3h';
-    create schema odd;
-    grant usage on schema odd to app_reader;
-    create table odd.named (id int);
-    grant select on odd.named to app_reader;
-    create table for_all (id int);
-    grant select on for_all to public;
-    grant create on schema public to app;
-    create table not_for_app (id int);
-";
-
-struct Installation {
-    parts: Parts,
-    superuser: Client,
-}
-
-impl Installation {
-    /// With both access roles of mode `ephemeral`.
-    async fn start(cluster: &Cluster) -> Self {
-        let mut parts = Parts::start_with(cluster, Setup::default()).await;
-        parts.stop(Part::Connector);
-        let file = parts.path("agent.yaml");
-        let text = fs::read_to_string(&file).unwrap();
-        let maker = format!("ephemeral: {{ user: maker, password: {{ value: {MAKER_PASSWORD} }} }}");
-        fs::write(&file, text.replace("  orders:\n", &format!("  orders:\n    {maker}\n"))).unwrap();
-        let mut installation = Self { parts, superuser: cluster.superuser().await };
-        installation.map("read: { mode: ephemeral }, all: { mode: ephemeral }");
-        installation.launch();
-        installation
-    }
-
-    fn launch(&mut self) {
-        self.parts.launch(Part::Connector);
-        self.parts.until_up();
-    }
-
-    fn map(&self, roles: &str) {
-        let file = self.parts.path("roles.yaml");
-        fs::write(&file, format!("kind: Connection\nname: orders\nroles: {{ {roles} }}\n")).unwrap();
-        let _ = self.parts.admin().run(&["apply", "--merge", file.to_str().unwrap()]).ok();
-    }
-
-    fn grant(&self, role: &str, duration: &str) -> Grant {
-        dev::grant(self.parts.agent(), self.parts.admin(), "orders", role, duration)
-    }
-
-    async fn open(&self, grant: &Grant) -> (Client, String) {
-        let client =
-            wait::until("a session opens", SOON, || async { client::try_connect(&grant.url).await.ok() }).await;
-        let role = client.text("select session_user").await;
-        (client, role)
-    }
-
-    /// The roles that were made, by name.
-    async fn made(&self) -> Vec<String> {
-        let sql = format!("select rolname from pg_roles where {MADE} order by 1");
-        let rows = self.superuser.query(&sql, &[]).await.unwrap();
-        rows.iter().map(|row| row.get::<_, String>(0)).collect()
-    }
-
-    async fn until_made(&self, expected: &[&str]) {
-        let mut expected: Vec<_> = expected.iter().map(|name| (*name).to_owned()).collect();
-        expected.sort();
-        let start = Instant::now();
-        let made = async {
-            while self.made().await != expected {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        if tokio::time::timeout(SOON, made).await.is_err() {
-            let log = self.parts.log(Part::Connector);
-            panic!("there are the roles {:?} and not {expected:?}: {}", self.made().await, tail(&log));
-        }
-        eprintln!("the roles were {expected:?} after {:.0?}", start.elapsed());
-    }
-
-    /// The SQLSTATE, message, detail and hint with which a session is refused.
-    async fn refusal(&self, grant: &Grant) -> String {
-        let error = client::try_connect(&grant.url).await.err().expect("the session is refused");
-        let told = error.as_db_error().unwrap_or_else(|| panic!("{error:?}"));
-        format!("{} {} {:?} {:?}", sqlstate(&error), told.message(), told.detail(), told.hint())
-    }
-}
-
-async fn cluster(major: Option<u16>) -> Cluster {
-    let settings = ["log_statement=ddl"];
-    let cluster = match major {
-        Some(major) => Cluster::start_major(major, &settings).await,
-        None => Cluster::start_with(&settings).await,
-    };
-    let superuser = cluster.superuser().await;
-    superuser.batch_execute(&format!("create role maker login createrole password '{MAKER_PASSWORD}'")).await.unwrap();
-    superuser.batch_execute(SET_UP).await.unwrap();
-    if superuser.text("select current_setting('server_version_num')").await.parse::<u32>().unwrap() >= 16_00_00 {
-        // As little as makes members of it.
-        let sql = "grant app_reader, app to maker with admin option, inherit false, set false;
-                   grant set on parameter log_min_duration_statement to maker";
-        superuser.batch_execute(sql).await.unwrap();
-    }
-    cluster
-}
+use std::{fs, time::Instant};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_have_roles_of_their_own() {
@@ -232,14 +120,14 @@ async fn the_role_is_the_sessions(installation: &Installation, cluster: &Cluster
             "select string_agg(roleid::regrole::text, ',') from pg_auth_members where member = pg_authid.oid",
             "app_reader",
         ),
-        ("shobj_description(oid, 'pg_authid')", &format!("Postern: grant {}, session {id}", grant.id)),
+        ("shobj_description(oid, 'pg_authid')", &format!("Postern: grant {}, session {id}, for app_reader", grant.id)),
         ("select usename from pg_stat_activity where usesysid = pg_authid.oid", &role),
     ] {
         assert_eq!(superuser.text(&of(what)).await, expected, "{what}");
     }
     let log = cluster.log();
     let created = log.lines().find(|line| line.contains("CREATE ROLE") && line.contains(&role)).unwrap();
-    assert!(created.contains("PASSWORD 'SCRAM-SHA-256$"), "{created}");
+    assert!(created.contains("PASSWORD 'SCRAM-SHA-256$") && created.contains(&grant.id), "{created}");
 
     // Another session of the grant has another role, and their ends do not touch each other.
     let (second, other) = installation.open(&grant).await;
@@ -460,124 +348,4 @@ async fn a_stop_leaves_nothing(installation: &mut Installation) {
     installation.parts.stop(Part::Connector);
     assert_eq!(installation.made().await, [] as [String; 0]);
     installation.launch();
-}
-
-const MASKED: &str = "
-    alter role app_reader reset log_min_duration_statement;
-    alter schema odd owner to app;
-    create table people (id int primary key, email text, note text);
-    insert into people values (1, 'ada@example.com', 'noted');
-    create view addresses as select email from people;
-    create view twice as select * from addresses;
-    create table partly (a int, b int);
-    alter table odd.named owner to app;
-    alter table people owner to app;
-    alter view addresses owner to app;
-    alter view twice owner to app;
-    alter table partly owner to app;
-    grant select, insert, update on people to app_reader;
-    grant select on addresses, twice to app_reader;
-    grant select (a) on partly to app_reader;
-";
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_database_keeps_masked_columns() {
-    masks_are_enforced(&cluster(None).await).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_database_keeps_masked_columns_on_postgresql_18() {
-    masks_are_enforced(&cluster(Some(18)).await).await;
-}
-
-async fn masks_are_enforced(cluster: &Cluster) {
-    let installation = Installation::start(cluster).await;
-    let superuser = &installation.superuser;
-    superuser.batch_execute(MASKED).await.unwrap();
-    let version = superuser.text("select current_setting('server_version_num')").await;
-    let inherit = if version.parse::<u32>().unwrap() < 16_00_00 { "" } else { " with inherit true" };
-    superuser.batch_execute(&format!("grant app to maker{inherit}")).await.unwrap();
-    let file = installation.parts.path("masks.yaml");
-    fs::write(
-        &file,
-        "kind: Connection\nname: orders\ntags: { public.people.email: pii.email }\nmasks: { pii.email: email }\n",
-    )
-    .unwrap();
-    let _ = installation.parts.admin().run(&["apply", "--merge", file.to_str().unwrap()]).ok();
-    installation.map("read: { enforce_masks: true }, all: { enforce_masks: true }");
-    let grant = installation.grant("read", "1h");
-    let (client, role) = installation.open(&grant).await;
-    assert_eq!(client.text("select id || note from public.people").await, "1noted");
-    assert_eq!(client.text("select count(*) from public.items").await, "100");
-    for sql in [
-        "select email from public.people",
-        "select * from public.people",
-        "select id from public.people where email = 'ada@example.com'",
-        "select count(email) from public.people",
-    ] {
-        let error = client.batch_execute(sql).await.unwrap_err();
-        let told = error.as_db_error().unwrap();
-        assert!(told.code().code() == "42501" && told.message().contains("public.people.email"), "{sql}: {told:?}");
-    }
-
-    // Past Postern, as that very role.
-    for (what, expected) in [
-        ("has_column_privilege('{}', 'people', 'email', 'select')", "false"),
-        ("has_column_privilege('{}', 'people', 'note', 'select')", "true"),
-        ("has_table_privilege('{}', 'people', 'update')", "true"),
-        ("has_table_privilege('{}', 'people', 'delete')", "false"),
-        ("has_table_privilege('{}', 'addresses', 'select')", "false"),
-        ("has_table_privilege('{}', 'twice', 'select')", "false"),
-        ("has_table_privilege('{}', 'odd.named', 'select')", "true"),
-        ("has_table_privilege('{}', 'for_all', 'select')", "true"),
-        ("has_column_privilege('{}', 'partly', 'a', 'select')", "true"),
-        ("has_column_privilege('{}', 'partly', 'b', 'select')", "false"),
-        ("pg_has_role('{}', 'app_reader', 'member')", "false"),
-    ] {
-        let sql = format!("select ({})::text", what.replace("{}", &role));
-        assert_eq!(superuser.text(&sql).await, expected, "{what}");
-    }
-    superuser.batch_execute(&format!("set role {role}")).await.unwrap();
-    let refused = ["select email from people", "select * from people", "table twice", "update people set note = email"];
-    for sql in refused {
-        assert_eq!(sqlstate(&superuser.batch_execute(sql).await.unwrap_err()), "42501", "{sql}");
-    }
-    assert_eq!(superuser.text("select id || note from people").await, "1noted");
-    superuser.batch_execute("reset role").await.unwrap();
-    drop(client);
-
-    // Who may see everything has what the mapped role has.
-    let (client, _) = installation.open(&installation.grant("all", "1h")).await;
-    assert_eq!(client.text("select current_user || email from people").await, "appada@example.com");
-    drop(client);
-
-    // What the mapped role is given, the next session has.
-    superuser.batch_execute("grant select on partly to app_reader").await.unwrap();
-    let (client, _) = installation.open(&grant).await;
-    client.batch_execute("select b from public.partly").await.unwrap();
-    drop(client);
-    what_cannot_be_kept_is_told(&installation, &grant).await;
-    installation.until_made(&[]).await;
-}
-
-async fn what_cannot_be_kept_is_told(installation: &Installation, grant: &Grant) {
-    for (give, take, word) in [
-        ("grant select on people to public", "revoke select on people from public", "public.people"),
-        (
-            "create policy own on people to app_reader using (true)",
-            "drop policy own on people",
-            "row security on public.people",
-        ),
-        (
-            "alter table partly owner to postgres; revoke all on partly from app_reader; grant insert on partly to app_reader",
-            "alter table partly owner to app",
-            "partly",
-        ),
-    ] {
-        installation.superuser.batch_execute(give).await.unwrap();
-        let told = installation.refusal(grant).await;
-        assert!(told.contains("08006") && told.to_lowercase().contains(&word.to_lowercase()), "{give}: {told}");
-        installation.superuser.batch_execute(take).await.unwrap();
-        installation.open(grant).await;
-    }
 }

@@ -1,0 +1,149 @@
+//! The public keys of issuers: found by OpenID Connect Discovery 1.0, kept for a while, fetched anew when a token names
+//! one that is not among them.
+
+use jsonwebtoken::jwk::{Jwk, JwkSet};
+use reqwest::{Client, redirect::Policy};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use thiserror::Error;
+use tokio::sync::Mutex;
+use url::{Host, Url};
+
+/// How long keys are good without being looked at again: one that an issuer withdraws is refused after that.
+const FRESH: Duration = Duration::from_secs(10 * 60);
+
+/// Between two fetches of one issuer's keys, however many tokens name keys that it does not have.
+const REST: Duration = Duration::from_secs(5);
+
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// The longest document that is read.
+const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
+
+/// The most keys of one issuer.
+const MAX_KEYS: usize = 100;
+
+/// Keys cannot be had.
+#[derive(Debug, Error)]
+pub enum KeysError {
+    /// It did not answer.
+    #[error("{0} cannot be reached")]
+    Unreachable(String, #[source] reqwest::Error),
+    /// It answered something else.
+    #[error("{0} answered {1}")]
+    Answered(String, String),
+    /// The document is for another issuer.
+    #[error("{0} is the discovery document of another issuer, `{1}`")]
+    OtherIssuer(String, String),
+    /// The keys are elsewhere, without TLS.
+    #[error("{0} names keys that are reached without TLS")]
+    InClear(String),
+}
+
+#[derive(Deserialize)]
+struct Discovery {
+    issuer: String,
+    jwks_uri: String,
+}
+
+#[derive(Deserialize)]
+struct Published {
+    keys: Vec<Value>,
+}
+
+#[derive(Default)]
+struct Kept {
+    keys: Option<(Instant, Arc<JwkSet>)>,
+    tried: Option<Instant>,
+}
+
+/// The keys of all issuers. An issuer's are fetched by one caller at a time; the others wait for them.
+pub struct Keys {
+    client: Client,
+    kept: Mutex<HashMap<String, Arc<Mutex<Kept>>>>,
+}
+
+impl Keys {
+    /// None is known yet.
+    ///
+    /// # Errors
+    /// When there can be no HTTP client.
+    pub fn new() -> Result<Self, reqwest::Error> {
+        let client = Client::builder()
+            .user_agent(concat!("postern/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_WITHIN)
+            .timeout(ANSWER_WITHIN)
+            // Keys come from where the issuer says, and from nowhere else.
+            .redirect(Policy::none())
+            .build()?;
+        Ok(Self { client, kept: Mutex::default() })
+    }
+
+    /// The keys of an issuer; fetched anew unless they are fresh and `suit`.
+    ///
+    /// # Errors
+    /// When it has to be asked and cannot be.
+    pub async fn of(&self, issuer: &str, suit: impl Fn(&JwkSet) -> bool) -> Result<Arc<JwkSet>, KeysError> {
+        let kept = Arc::clone(self.kept.lock().await.entry(issuer.to_owned()).or_default());
+        let mut kept = kept.lock().await;
+        let known = kept.keys.as_ref().filter(|(at, _)| at.elapsed() < FRESH).map(|(_, keys)| Arc::clone(keys));
+        let rests = kept.tried.is_some_and(|at| at.elapsed() < REST);
+        match known {
+            Some(keys) if rests || suit(&keys) => return Ok(keys),
+            _ => {}
+        }
+        kept.tried = Some(Instant::now());
+        let keys = Arc::new(self.fetch(issuer).await?);
+        kept.keys = Some((Instant::now(), Arc::clone(&keys)));
+        Ok(keys)
+    }
+
+    async fn fetch(&self, issuer: &str) -> Result<JwkSet, KeysError> {
+        let address = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+        let discovery: Discovery = self.read(&address).await?;
+        if discovery.issuer != issuer {
+            return Err(KeysError::OtherIssuer(address, discovery.issuer));
+        }
+        if !discovery.jwks_uri.parse().is_ok_and(|url| is_private(&url)) {
+            return Err(KeysError::InClear(address));
+        }
+        let published: Published = self.read(&discovery.jwks_uri).await?;
+        // One of a kind that is not known here does not spoil the others.
+        let known = |key: Value| serde_json::from_value::<Jwk>(key).ok();
+        Ok(JwkSet { keys: published.keys.into_iter().take(MAX_KEYS).filter_map(known).collect() })
+    }
+
+    async fn read<T: DeserializeOwned>(&self, address: &str) -> Result<T, KeysError> {
+        let unreachable = |error| KeysError::Unreachable(address.to_owned(), error);
+        let answered = |what: String| KeysError::Answered(address.to_owned(), what);
+        let mut response = self.client.get(address).send().await.map_err(unreachable)?;
+        if !response.status().is_success() {
+            return Err(answered(response.status().to_string()));
+        }
+        let mut body = Vec::new();
+        while let Some(part) = response.chunk().await.map_err(unreachable)? {
+            if body.len() + part.len() > MAX_DOCUMENT_BYTES {
+                return Err(answered("too much".to_owned()));
+            }
+            body.extend_from_slice(&part);
+        }
+        serde_json::from_slice(&body).map_err(|error| answered(format!("what cannot be read: {error}")))
+    }
+}
+
+/// Whether nobody on the way can change what is read there.
+pub fn is_private(url: &Url) -> bool {
+    let loopback = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    url.scheme() == "https" || (url.scheme() == "http" && loopback)
+}

@@ -1,0 +1,228 @@
+//! Machines that prove who they are by the token that their platform gives them: it is exchanged for one of Postern's,
+//! short-lived and bound to an agent (RFC 8693). So a job needs no stored secret.
+//!
+//! `keys`: the public keys of issuers; `verify`: whether a token is one of theirs.
+
+mod keys;
+mod verify;
+
+pub use keys::{Keys, is_private};
+
+use super::tokens;
+use crate::{
+    audit::{self, Event},
+    problem::{Problem, shorten},
+    store::{Store, StoreError, issuers, principals},
+};
+use parking_lot::Mutex;
+use postern_api::{
+    identity::PrincipalKind,
+    issuer::{ClaimIs, ExchangedToken, IssuerAgent, IssuerDocument},
+};
+use postern_types::time::{Micros, parse_duration};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use std::time::Duration;
+use thiserror::Error;
+use verify::{Claims, Refused};
+
+/// What [RFC 8693, section 3](https://www.rfc-editor.org/rfc/rfc8693#section-3) calls the token that is given.
+pub const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+
+/// Refusals that are recorded within a minute: anybody can call for more, and the audit is kept for ever.
+const RECORDED_IN_A_MINUTE: u32 = 60;
+
+/// The longest token that is given.
+const MAX_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Why there is no token.
+#[derive(Debug, Error)]
+pub enum NotExchanged {
+    /// The token is not accepted.
+    #[error("the token is refused: {0}")]
+    Refused(#[from] Refused),
+    /// Nobody has said that this issuer's tokens are good here.
+    #[error("the token is refused: its issuer `{0}` is not known here")]
+    UnknownIssuer(String),
+    /// It is genuine, and nobody's here.
+    #[error("the token is genuine, and its claims are those of no agent here")]
+    Nobody,
+    /// Its agent may do nothing.
+    #[error("the token is the agent `{0}`'s, which is disabled or gone")]
+    Disabled(String),
+    /// The issuer's keys cannot be had.
+    #[error("the issuer's keys cannot be had; try again shortly")]
+    Keys(#[source] keys::KeysError),
+    /// Postern's own fault.
+    #[error("the control plane failed")]
+    Fault(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<StoreError> for NotExchanged {
+    fn from(error: StoreError) -> Self {
+        Self::Fault(Box::new(error))
+    }
+}
+
+/// Exchanges tokens.
+pub struct Exchange {
+    keys: Keys,
+    recorded: Mutex<(Micros, u32)>,
+}
+
+impl Exchange {
+    /// One that knows no keys yet.
+    ///
+    /// # Errors
+    /// When there can be no HTTP client.
+    pub fn new() -> Result<Self, reqwest::Error> {
+        Ok(Self { keys: Keys::new()?, recorded: Mutex::new((Micros(0), 0)) })
+    }
+
+    /// A token of Postern's for a machine that comes with its platform's.
+    ///
+    /// # Errors
+    /// Why there is none; recorded, within bounds.
+    pub async fn exchange(
+        &self,
+        store: &Store,
+        subject_token: &SecretString,
+        now: Micros,
+    ) -> Result<ExchangedToken, NotExchanged> {
+        let mut seen = Seen::default();
+        let done = self.attempt(store, subject_token.expose_secret(), &mut seen, now).await;
+        if let Err(error) = &done
+            && !matches!(error, NotExchanged::Fault(_))
+            && self.is_recorded(now)
+        {
+            let Seen { issuer, subject } = seen;
+            let detail = json!({ "issuer": issuer, "subject": subject, "why": error.to_string() });
+            let mut tx = store.begin().await?;
+            audit::append_control(&mut tx, Event::new(now, "token.refused", None, "exchange", &detail)).await?;
+            tx.commit().await?;
+        }
+        done
+    }
+
+    async fn attempt(
+        &self,
+        store: &Store,
+        token: &str,
+        seen: &mut Seen,
+        now: Micros,
+    ) -> Result<ExchangedToken, NotExchanged> {
+        let (header, url) = verify::read(token)?;
+        seen.issuer = Some(shorten(&url));
+        let mut tx = store.read().await?;
+        let known = issuers::by_url(&mut tx, &url).await?;
+        drop(tx);
+        let issuer = known.ok_or_else(|| NotExchanged::UnknownIssuer(shorten(&url)))?;
+        let keys = self.keys.of(&issuer.url, |keys| verify::has_key(keys, &header)).await;
+        let keys = keys.map_err(NotExchanged::Keys)?;
+        let seconds = u64::try_from(now.0 / 1_000_000).unwrap_or(0);
+        let claims = verify::verify(token, &header, &keys, &issuer.url, &issuer.audience, seconds)?;
+        seen.subject = claims.get("sub").and_then(Value::as_str).map(shorten);
+        let entry = issuer.agents.iter().find(|entry| is(entry, &claims)).ok_or(NotExchanged::Nobody)?;
+        self.give(store, &issuer, entry, &claims, now).await
+    }
+
+    async fn give(
+        &self,
+        store: &Store,
+        issuer: &IssuerDocument,
+        entry: &IssuerAgent,
+        claims: &Claims,
+        now: Micros,
+    ) -> Result<ExchangedToken, NotExchanged> {
+        let mut tx = store.begin().await?;
+        let agent = principals::by_name(&mut tx, PrincipalKind::Agent, &entry.agent).await?;
+        let agent = agent.filter(|agent| !agent.disabled);
+        let agent = agent.ok_or_else(|| NotExchanged::Disabled(entry.agent.clone()))?.principal;
+        let lifetime = lifetime(entry).map_err(|_| StoreError::corrupt("issuer", "its lifetime cannot be read"))?;
+        let subject = claims.get("sub").and_then(Value::as_str).map(shorten).unwrap_or_default();
+        let new = tokens::New {
+            principal: &agent,
+            name: &format!("{}: {subject}", issuer.name),
+            lifetime: Some(lifetime),
+            may: entry.may.as_deref(),
+            issuer: Some(&issuer.name),
+        };
+        let (token, secret) = tokens::insert(&mut tx, &new, now).await.map_err(fault)?;
+        let detail = json!({
+            "issuer": issuer.name, "principal": agent, "claims": told(entry, claims), "may": entry.may,
+            "expires_at": token.expires_at,
+        });
+        let event = Event::new(now, "token.exchanged", Some(&agent), token.id.as_str(), &detail);
+        audit::append_control(&mut tx, event).await?;
+        tx.commit().await?;
+        Ok(ExchangedToken {
+            access_token: secret.expose_secret().to_owned(),
+            issued_token_type: ACCESS_TOKEN.to_owned(),
+            token_type: "Bearer".to_owned(),
+            expires_in: lifetime.as_secs(),
+        })
+    }
+
+    fn is_recorded(&self, now: Micros) -> bool {
+        metrics::counter!("postern_token_exchanges_refused_total").increment(1);
+        let mut recorded = self.recorded.lock();
+        if now.since(recorded.0) >= Duration::from_secs(60) {
+            *recorded = (now, 0);
+        }
+        recorded.1 += 1;
+        recorded.1 <= RECORDED_IN_A_MINUTE
+    }
+}
+
+/// What is known of a token so far.
+#[derive(Default)]
+struct Seen {
+    /// As it says.
+    issuer: Option<String>,
+    /// Whom the issuer has proved.
+    subject: Option<String>,
+}
+
+fn fault(problem: Problem) -> NotExchanged {
+    NotExchanged::Fault(Box::new(problem))
+}
+
+/// How long a token of this entry lives.
+///
+/// # Errors
+/// When it is none that can be.
+pub fn lifetime(entry: &IssuerAgent) -> Result<Duration, String> {
+    let lifetime = parse_duration(&entry.lifetime).map_err(|error| error.to_string())?;
+    if lifetime > MAX_LIFETIME {
+        return Err("a token lives for 24h at most".to_owned());
+    }
+    Ok(lifetime)
+}
+
+fn claim<'a>(claims: &'a Claims, name: &str) -> Option<&'a Value> {
+    let Some(pointer) = name.strip_prefix('/') else { return claims.get(name) };
+    // RFC 6901.
+    let mut parts = pointer.split('/').map(|part| part.replace("~1", "/").replace("~0", "~"));
+    let first = claims.get(&parts.next()?)?;
+    parts.try_fold(first, |value, part| value.as_object()?.get(&part))
+}
+
+/// Whether all conditions hold. A claim that is not there is not what it has to be.
+fn is(entry: &IssuerAgent, claims: &Claims) -> bool {
+    let holds = |(name, wanted): (&String, &ClaimIs)| {
+        claim(claims, name).is_some_and(|value| match wanted {
+            ClaimIs::Text(text) => value.as_str() == Some(text),
+            ClaimIs::Truth(truth) => value.as_bool() == Some(*truth),
+            ClaimIs::Number(number) => value.as_i64() == Some(*number),
+            ClaimIs::OneOf(texts) => value.as_str().is_some_and(|value| texts.iter().any(|text| text == value)),
+        })
+    };
+    !entry.when.is_empty() && entry.when.iter().all(holds)
+}
+
+/// The claims by which it was decided, for the record.
+fn told(entry: &IssuerAgent, claims: &Claims) -> Value {
+    let names = entry.when.keys().map(String::as_str).chain(["sub", "jti"]);
+    let told = names.filter_map(|name| Some((name.to_owned(), claim(claims, name)?.clone())));
+    Value::Object(told.collect())
+}

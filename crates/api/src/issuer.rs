@@ -1,0 +1,103 @@
+//! Issuers of identity tokens that machines exchange for one of Postern's (RFC 8693).
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// How long a token lives that was exchanged, where a document does not say.
+pub const DEFAULT_TOKEN_LIFETIME: &str = "15m";
+
+/// A platform that tells machines apart by signed tokens, and which agents those are here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IssuerDocument {
+    /// Unique.
+    pub name: String,
+    /// The claim `iss` of its tokens; its keys are found below it, as OpenID Connect Discovery says.
+    pub url: String,
+    /// What its tokens have to be made for: the claim `aud`.
+    pub audience: String,
+    /// Who its tokens are. The first whose conditions hold counts.
+    pub agents: Vec<IssuerAgent>,
+}
+
+/// Which tokens are an agent's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IssuerAgent {
+    /// The agent's name.
+    pub agent: String,
+    /// Claim → what it has to be. A claim within others is given as a JSON Pointer: `/kubernetes.io/namespace`.
+    pub when: BTreeMap<String, ClaimIs>,
+    /// What may be asked for, as `connection/role`; absent: whatever the agent may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub may: Option<Vec<String>>,
+    /// How long the token lives that it gets.
+    #[serde(default = "default_lifetime")]
+    pub lifetime: String,
+}
+
+/// What a claim has to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(
+    untagged,
+    expecting = "a claim is compared with a text, a number, true or false, or a list of texts of which it is one"
+)]
+pub enum ClaimIs {
+    /// Exactly so.
+    Text(String),
+    /// Exactly so.
+    Truth(bool),
+    /// Exactly so.
+    Number(i64),
+    /// One of these.
+    OneOf(Vec<String>),
+}
+
+fn default_lifetime() -> String {
+    DEFAULT_TOKEN_LIFETIME.to_owned()
+}
+
+/// The answer to a token exchange (RFC 8693, section 2.2.1).
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct ExchangedToken {
+    /// The bearer token.
+    pub access_token: String,
+    /// `urn:ietf:params:oauth:token-type:access_token`
+    pub issued_token_type: String,
+    /// `Bearer`
+    pub token_type: String,
+    /// Seconds.
+    pub expires_in: u64,
+}
+
+/// Why there is no token (RFC 6749, section 5.2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ExchangeError {
+    /// `invalid_request`, `invalid_target`, `unsupported_grant_type`, `temporarily_unavailable`.
+    pub error: String,
+    /// For people.
+    pub error_description: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_are_compared_with_what_is_written() {
+        let document = serde_json::json!({
+            "name": "github", "url": "https://token.actions.githubusercontent.com", "audience": "postern",
+            "agents": [{ "agent": "ci", "when": {
+                "repository": "acme/shop", "run_attempt": 1, "protected": true, "ref": ["refs/heads/main", "refs/heads/next"]
+            } }],
+        });
+        let document: IssuerDocument = serde_json::from_value(document).unwrap();
+        let [agent] = document.agents.as_slice() else { panic!("{document:?}") };
+        assert_eq!((agent.may.as_deref(), agent.lifetime.as_str()), (None, "15m"));
+        assert_eq!(agent.when["run_attempt"], ClaimIs::Number(1));
+        assert_eq!(agent.when["protected"], ClaimIs::Truth(true));
+        assert!(matches!(&agent.when["ref"], ClaimIs::OneOf(refs) if refs.len() == 2));
+        assert!(serde_json::from_value::<ClaimIs>(serde_json::json!({ "like": "x" })).is_err());
+    }
+}

@@ -1,0 +1,189 @@
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
+import { useState, type ReactNode } from "react";
+import { api, ask, type Schemas } from "../../api/client";
+import { connections, parts, whoami } from "../../api/queries";
+import type { Connection } from "../../api/types";
+import { spelled } from "../../ui/duration";
+import { Empty, Loading, ProblemNotice, sentence } from "../../ui/Notice";
+import { Text } from "../../ui/Text";
+import { Time } from "../../ui/Time";
+import { toast } from "../../ui/toasts";
+import { Enrol } from "./Enrol";
+
+export function ConnectionsPage(): ReactNode {
+  const me = useQuery(whoami).data;
+  const found = useQuery(connections);
+  if (!me || found.isPending) return <Loading what="connections" />;
+  if (!found.data) return <ProblemNotice error={found.error} />;
+  return (
+    <div className="page">
+      <header>
+        <h1>Connections</h1>
+      </header>
+      {found.data.length === 0 && (
+        <Empty title="There is no connection yet">
+          <p>
+            A connection is a database, the connector that reaches it, and the access roles that can be asked for. It is described in a file, and
+            applied with <code>postern apply</code>.
+          </p>
+        </Empty>
+      )}
+      <ul className="cards">
+        {found.data.map((connection) => (
+          <li key={connection.name}>
+            <Card connection={connection} />
+          </li>
+        ))}
+      </ul>
+      <Parts />
+    </div>
+  );
+}
+
+const STATES: Record<Connection["status"], [string, string]> = {
+  up: ["good", "up"],
+  "database-down": ["danger", "database down"],
+  "no-connector": ["danger", "no connector"],
+};
+
+function Card({ connection }: { connection: Connection }): ReactNode {
+  const client = useQueryClient();
+  const frozen = Boolean(connection.freeze);
+  const change = useMutation({
+    mutationFn: () => {
+      const init = { params: { path: { name: connection.name } }, body: {} };
+      return ask(frozen ? api.POST("/api/v1/connections/{name}/unfreeze", init) : api.POST("/api/v1/connections/{name}/freeze", init));
+    },
+    onSuccess: async () => {
+      toast({ tone: "good", title: frozen ? "Changes are possible again." : "Frozen: nobody changes anything there." });
+      await client.invalidateQueries({ queryKey: ["connections"] });
+    },
+  });
+  const [tone, word] = STATES[connection.status];
+  return (
+    <article className="card grant">
+      <header>
+        <h2>{connection.name}</h2>
+        <span className="badges">
+          <span className={`badge ${tone}`}>{word}</span>
+          {frozen && <span className="badge warn">frozen</span>}
+        </span>
+      </header>
+      {connection.problem && (
+        <p className="notice bad">
+          <Text>{sentence(connection.problem)}</Text>
+        </p>
+      )}
+      {connection.freeze && (
+        <p className="notice warn">
+          Frozen {connection.freeze.by && `by ${connection.freeze.by.name} `}
+          <Time at={connection.freeze.at} />: reading goes on, nothing is changed.
+        </p>
+      )}
+      <p className="muted">
+        Served by the connector <strong>{connection.connector}</strong>
+      </p>
+      <div className="table">
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">Access role</th>
+              <th scope="col">Login</th>
+              <th scope="col">Longest</th>
+              <th scope="col">Reviewers</th>
+            </tr>
+          </thead>
+          <tbody>
+            {connection.roles.map((role) => (
+              <tr key={role.name}>
+                <th scope="row">
+                  {role.approval === "not-allowed" ? (
+                    role.name
+                  ) : (
+                    <Link to="/ask" search={{ connection: connection.name, role: role.name }}>
+                      {role.name}
+                    </Link>
+                  )}{" "}
+                  {role.read_only && <span className="badge good">only reads</span>}
+                </th>
+                <td>{role.mode}</td>
+                <td>{spelled(role.max_duration)}</td>
+                <td>{role.approval === "auto" ? "by rule" : role.reviewers.join(", ") || "admins"}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+      {change.error && <ProblemNotice error={change.error} />}
+      <div className="buttons">
+        <button type="button" className={frozen ? "" : "deny"} onClick={() => change.mutate()} disabled={change.isPending}>
+          {frozen ? "Lift the freeze" : "Freeze changes"}
+        </button>
+      </div>
+    </article>
+  );
+}
+
+/** What connects databases and clients. */
+function Parts(): ReactNode {
+  const found = useQuery(parts);
+  const [enrolling, setEnrolling] = useState<Schemas["PartKind"] | null>(null);
+  if (found.isPending) return <Loading what="connectors and gateways" />;
+  if (!found.data) return <ProblemNotice error={found.error} />;
+  return (
+    <section className="group full">
+      <header className="with-buttons">
+        <h2>Connectors and gateways</h2>
+        <div className="buttons">
+          <button type="button" onClick={() => setEnrolling("connector")}>
+            Enrol a connector…
+          </button>
+          <button type="button" onClick={() => setEnrolling("gateway")}>
+            Enrol a gateway…
+          </button>
+        </div>
+      </header>
+      {/* eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- it scrolls, which keys have to reach */}
+      <div className="table" tabIndex={0} role="group" aria-label="Connectors and gateways">
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">Name</th>
+              <th scope="col">What</th>
+              <th scope="col">State</th>
+              <th scope="col">Version</th>
+              <th scope="col">Enrolled</th>
+              <th scope="col">Certificate ends</th>
+            </tr>
+          </thead>
+          <tbody>
+            {found.data.map((part) => (
+              <tr key={part.id}>
+                <th scope="row">
+                  <Text>{part.name}</Text>
+                </th>
+                <td>{part.kind}</td>
+                <td>
+                  {part.revoked_at ? (
+                    <span className="badge danger">revoked</span>
+                  ) : part.attached ? (
+                    <span className="badge good">attached</span>
+                  ) : (
+                    <span className="badge warn">away</span>
+                  )}
+                </td>
+                <td>{part.version && <Text>{part.version}</Text>}</td>
+                <td>
+                  <Time at={part.enrolled_at} />
+                </td>
+                <td>{part.certificate_expires_at && <Time at={part.certificate_expires_at} />}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+      {enrolling && <Enrol kind={enrolling} onClose={() => setEnrolling(null)} />}
+    </section>
+  );
+}

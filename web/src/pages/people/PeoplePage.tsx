@@ -1,0 +1,170 @@
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useState, type ReactNode } from "react";
+import { api, ask } from "../../api/client";
+import { agents, groups, tokens, users, whoami } from "../../api/queries";
+import type { Whoami } from "../../api/types";
+import { Empty, Loading, ProblemNotice } from "../../ui/Notice";
+import { SureButton } from "../../ui/SureButton";
+import { Text } from "../../ui/Text";
+import { Time } from "../../ui/Time";
+import { toast } from "../../ui/toasts";
+import { Who } from "../../ui/Who";
+import { NewToken } from "./NewToken";
+
+export function PeoplePage(): ReactNode {
+  const me = useQuery(whoami).data;
+  if (!me) return null;
+  return (
+    <div className="page">
+      <header>
+        <h1>People and agents</h1>
+      </header>
+      {me.roles.includes("admin") && <Principals />}
+      <Tokens me={me} />
+    </div>
+  );
+}
+
+interface Row {
+  kind: "user" | "agent";
+  id: string;
+  name: string;
+  groups: string[];
+  remarks: string[];
+  disabled: boolean;
+}
+
+function Principals(): ReactNode {
+  const people = useQuery(users);
+  const bots = useQuery(agents);
+  const all = useQuery(groups);
+  const error = people.error ?? bots.error ?? all.error;
+  if (error) return <ProblemNotice error={error} />;
+  if (!people.data || !bots.data || !all.data) return <Loading what="people and agents" />;
+  const rows: Row[] = [
+    ...people.data.map(({ id, name, groups, admin, auditor, disabled }): Row => {
+      const remarks = [admin ? "admin" : "", auditor ? "auditor" : ""].filter(Boolean);
+      return { kind: "user", id, name, groups, remarks, disabled };
+    }),
+    ...bots.data.map(({ id, name, groups, owner, disabled }): Row => {
+      return { kind: "agent", id, name, groups, remarks: owner ? [`owned by ${owner}`] : ["without an owner"], disabled };
+    }),
+  ];
+  return (
+    <>
+      <Table
+        label="People and agents"
+        columns={["Who", "Groups", ""]}
+        rows={rows.map((row) => [
+          row.id,
+          <Who key="who" who={row} />,
+          <Text key="groups">{row.groups.join(", ")}</Text>,
+          <span key="remarks" className="badges">
+            {row.remarks.map((remark) => (
+              <span key={remark} className="badge">
+                {remark}
+              </span>
+            ))}
+            {row.disabled && <span className="badge danger">disabled</span>}
+          </span>,
+        ])}
+      />
+      <section className="group full">
+        <h2>Groups</h2>
+        <Table
+          label="Groups"
+          columns={["Group", "Members"]}
+          rows={all.data.map((group) => [group.name, <Text key="name">{group.name}</Text>, <Text key="members">{group.members.join(", ")}</Text>])}
+        />
+        <p className="muted">
+          People, agents and groups are described in files, and applied with <code>postern apply</code>.
+        </p>
+      </section>
+    </>
+  );
+}
+
+function Tokens({ me }: { me: Whoami }): ReactNode {
+  const client = useQueryClient();
+  const found = useQuery(tokens);
+  const [making, setMaking] = useState(false);
+  const remove = useMutation({
+    mutationFn: (id: string) => ask(api.DELETE("/api/v1/tokens/{id}", { params: { path: { id } } })),
+    onSuccess: async () => {
+      toast({ tone: "good", title: "Deleted: it is refused from now on." });
+      await client.invalidateQueries({ queryKey: ["tokens"] });
+    },
+  });
+  if (found.isPending) return <Loading what="tokens" />;
+  if (!found.data) return <ProblemNotice error={found.error} />;
+  return (
+    <section className="group full">
+      <header className="with-buttons">
+        <h2>Tokens</h2>
+        {me.kind === "user" && (
+          <button type="button" onClick={() => setMaking(true)}>
+            New token…
+          </button>
+        )}
+      </header>
+      {remove.error && <ProblemNotice error={remove.error} />}
+      {found.data.length === 0 ? (
+        <Empty title="There is no token">
+          <p>Programs and this console know you by a token.</p>
+        </Empty>
+      ) : (
+        <Table
+          label="Tokens"
+          columns={["Whose", "For", "Last used", "Ends", ""]}
+          rows={found.data.map((token) => [
+            token.id,
+            <Who key="who" who={token.principal} />,
+            <Text key="name">{token.name}</Text>,
+            token.last_used_at ? <Time key="used" at={token.last_used_at} /> : "never",
+            token.expires_at ? <Time key="ends" at={token.expires_at} /> : "not by itself",
+            token.id === me.token.id ? (
+              <span key="this" className="badge">
+                you are signed in with it
+              </span>
+            ) : (
+              <SureButton key="delete" busy={remove.isPending} onSure={() => remove.mutate(token.id)}>
+                Delete<span className="hidden"> {token.name}</span>
+              </SureButton>
+            ),
+          ])}
+        />
+      )}
+      {making && <NewToken me={me} onClose={() => setMaking(false)} />}
+    </section>
+  );
+}
+
+/** Rows, each with its key before its cells; the first cell names it. */
+function Table({ label, columns, rows }: { label: string; columns: string[]; rows: [string, ...ReactNode[]][] }): ReactNode {
+  return (
+    // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- it scrolls, which keys have to reach
+    <div className="table" tabIndex={0} role="group" aria-label={label}>
+      <table>
+        <thead>
+          <tr>
+            {columns.map((column) => (
+              <th key={column} scope="col">
+                {column || <span className="hidden">More</span>}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map(([key, first, ...cells]) => (
+            <tr key={key}>
+              <th scope="row">{first}</th>
+              {cells.map((cell, at) => (
+                <td key={at}>{cell}</td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}

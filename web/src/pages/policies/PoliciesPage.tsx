@@ -1,0 +1,60 @@
+import { useQuery } from "@tanstack/react-query";
+import { Link, useSearch } from "@tanstack/react-router";
+import type { ReactNode } from "react";
+import { api, ask } from "../../api/client";
+import { policies, whoami } from "../../api/queries";
+import { Loading, ProblemNotice } from "../../ui/Notice";
+import { Text } from "../../ui/Text";
+import { Time } from "../../ui/Time";
+import { PolicyEditor } from "./PolicyEditor";
+
+export function PoliciesPage(): ReactNode {
+  const me = useQuery(whoami).data;
+  const found = useQuery(policies);
+  const { file } = useSearch({ from: "/policies" });
+  const name = file ?? found.data?.[0]?.name;
+  if (!me || found.isPending) return <Loading what="policies" />;
+  if (!found.data) return <ProblemNotice error={found.error} />;
+  return (
+    <div className="page wide">
+      <header>
+        <h1>Policies</h1>
+        <span className="muted">What may be done, by whom. All files hold together; a forbid wins.</span>
+      </header>
+      <nav aria-label="Files">
+        <ul className="files">
+          {found.data.map((policy) => (
+            <li key={policy.name}>
+              <Link to="/policies" search={{ file: policy.name }} className="button" aria-current={policy.name === name ? "page" : undefined}>
+                <span className="mono">
+                  <Text>{policy.name}</Text>
+                </span>
+                <span className="muted">
+                  {policy.version === 0 ? "comes with Postern" : `version ${policy.version}`}
+                  {policy.applied_at && (
+                    <>
+                      {", "}
+                      <Time at={policy.applied_at} />
+                    </>
+                  )}
+                </span>
+              </Link>
+            </li>
+          ))}
+        </ul>
+      </nav>
+      {name && <File key={name} name={name} mayChange={me.roles.includes("admin")} />}
+    </div>
+  );
+}
+
+function File({ name, mayChange }: { name: string; mayChange: boolean }): ReactNode {
+  const found = useQuery({
+    queryKey: ["policies", name],
+    queryFn: () => ask(api.GET("/api/v1/policies/{name}", { params: { path: { name } } })),
+    refetchOnWindowFocus: false,
+  });
+  if (found.isPending) return <Loading what={name} />;
+  if (!found.data) return <ProblemNotice error={found.error} />;
+  return <PolicyEditor key={found.data.version} name={name} text={found.data.text ?? ""} mayChange={mayChange} />;
+}

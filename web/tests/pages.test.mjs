@@ -1,0 +1,215 @@
+// The pages around the inbox, on the real stack.
+import assert from "node:assert/strict";
+import { execFile, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { after, before, describe, it } from "node:test";
+import { promisify } from "node:util";
+import { accessible } from "./axe.mjs";
+import { PHONE, Stack } from "./stack.mjs";
+
+const run = promisify(execFile);
+const HOSTILE = `select '<img src=x onerror="window.hit=1"><script>window.hit=1</script>' as "</pre>\u202e"`;
+
+describe("the pages", () => {
+  let stack;
+  before(async () => (stack = await Stack.start()));
+  after(() => stack?.stop());
+
+  /** A grant of the agent's, and its URL. */
+  async function grant(role) {
+    const { id } = await stack.request(role, "a test");
+    const { grant_id } = await stack.admin("POST", `/requests/${id}/approve`, {});
+    const { user, secret, host, port, database } = await stack.agent("POST", `/grants/${grant_id}/credentials`, { use: "url" });
+    return { id: grant_id, url: `postgresql://${user}:${secret}@${host}:${port}/${database}` };
+  }
+
+  it("asks, is approved, and connects by what is shown once", async () => {
+    const page = await stack.signedIn("/ask", { token: stack.dev.agent_token });
+    await page.getByText("Nothing. What is approved opens here").waitFor();
+    await page.getByLabel("Access to").selectOption("demo · read (only reads)");
+    await page.getByText("It needs somebody of dba to approve it.").waitFor();
+    await accessible(page, "asking");
+    await page.getByRole("radio", { name: "15 min" }).click();
+    await page.getByLabel("Why").fill("How many orders are late?");
+    await page.getByRole("button", { name: "Ask", exact: true }).click();
+    await page.getByRole("heading", { name: "read on demo for 15 min" }).waitFor();
+    const [asked] = await stack.admin("GET", "/requests");
+    assert.deepEqual([asked.reason, asked.duration], ["How many orders are late?", "15m"]);
+    await stack.admin("POST", `/requests/${asked.id}/approve`, {});
+    await page.getByRole("button", { name: "Connect…" }).click();
+    await page.getByRole("button", { name: "Make the secret" }).click();
+    await accessible(page, "the secret");
+    await page.getByRole("radio", { name: "DATABASE_URL" }).click();
+    const command = await page.getByLabel("Command").innerText();
+    const url = /'(.*)'/.exec(command)[1];
+    const { stdout } = await run("psql", [url, "-Atc", "select count(*) > 0 from orders"]);
+    assert.equal(stdout.trim(), "t");
+    await page.keyboard.press("Escape");
+    await page.getByRole("dialog").waitFor({ state: "detached" });
+    assert.ok(!(await page.content()).includes(new URL(url).password), "the secret is gone from the page");
+    await page.getByRole("button", { name: "I am done" }).click();
+    await page.getByRole("button", { name: "I am done – sure?" }).click();
+    await page.getByText("Nothing. What is approved opens here").waitFor();
+    assert.deepEqual(page.complaints, []);
+    await page.context().close();
+  });
+
+  it("shows who is connected, and ends a session and an agent", async () => {
+    const { url } = await grant("all");
+    const page = await stack.signedIn("/sessions");
+    await page.getByRole("heading", { name: "Nobody is connected" }).waitFor();
+    await accessible(page, "no sessions");
+    const connect = () => spawn("psql", [url, "-c", "select pg_sleep(600)"], { env: { ...process.env, PGAPPNAME: "nightly" }, stdio: "ignore" });
+    const [one, two] = [connect(), connect()];
+    const ended = (child) => new Promise((resolve) => child.on("exit", resolve));
+    const ends = [one, two].map(ended);
+    await page.getByText("2 open").waitFor();
+    await accessible(page, "sessions");
+    await page.getByRole("button", { name: "Kill" }).first().click();
+    await page.getByRole("button", { name: "Kill – sure?" }).click();
+    await page.getByText("1 open").waitFor();
+    await Promise.race(ends);
+    await page.getByRole("button", { name: "Stop this agent…" }).click();
+    await page.getByLabel("Why").fill("It sleeps.");
+    await accessible(page, "stopping an agent");
+    await page.getByRole("button", { name: "Stop it" }).click();
+    await page.getByText("0 open").waitFor();
+    await Promise.all(ends);
+    const grants = await stack.admin("GET", "/grants?all=true");
+    assert.ok(grants.every((one) => one.status !== "open"));
+    await stack.admin("POST", "/principals/agent:agent/resume", {});
+    assert.deepEqual(page.complaints, []);
+    await page.context().close();
+  });
+
+  it("finds statements, shows them as text, and gives them as files", async () => {
+    const { url } = await grant("read");
+    await run("psql", [url, "-c", HOSTILE, "-c", "select email from customers limit 3"]);
+    await run("psql", [url, "-c", "delete from orders"]).catch(() => {});
+    const page = await stack.signedIn("/audit");
+    await page.getByLabel("Part of the statement").fill("onerror");
+    // It is there within two seconds of the statement.
+    await page.waitForTimeout(2000);
+    await page.getByRole("button", { name: "Search" }).click();
+    await page.getByText("The newest 1.").waitFor();
+    await page.getByLabel("SQL").getByText("<img src=x").waitFor();
+    assert.equal(await page.evaluate("window.hit"), undefined);
+    await accessible(page, "a hostile statement");
+    const download = page.waitForEvent("download");
+    await page.getByRole("button", { name: "JSON Lines" }).click();
+    const lines = readFileSync(await (await download).path(), "utf8").split("\n");
+    assert.equal(JSON.parse(lines[0]).sql, HOSTILE);
+    await page.getByLabel("Part of the statement").fill("customers");
+    await page.getByRole("button", { name: "Search" }).click();
+    await page.getByText("Masked: 3 values").waitFor();
+    await page.getByLabel("Part of the statement").fill("delete from orders");
+    await page.getByRole("button", { name: "Search" }).click();
+    await page.locator(".detail").getByText("denied", { exact: true }).waitFor();
+    await page.getByRole("link", { name: "all its statements" }).click();
+    await page.getByRole("heading", { name: "Session" }).waitFor();
+    await accessible(page, "a session");
+    await page.goto(`${stack.url}/audit?text=nothing-of-the-kind`);
+    await page.getByRole("heading", { name: "Nothing was found" }).waitFor();
+    await accessible(page, "nothing found");
+    assert.deepEqual(page.complaints, []);
+    await page.context().close();
+  });
+
+  it("searches on a phone", async () => {
+    const page = await stack.signedIn("/audit?type=control", PHONE);
+    await page.locator(".row").first().tap();
+    await page.getByRole("button", { name: "Audit" }).waitFor();
+    assert.ok(await page.evaluate("document.documentElement.scrollWidth <= 360"), "nothing is wider than the screen");
+    await accessible(page, "an event on a phone");
+    await page.context().close();
+  });
+
+  it("edits, checks, tries and applies policies", async () => {
+    const page = await stack.signedIn("/policies");
+    const editor = page.getByLabel("Policies of default.cedar");
+    await editor.getByText("default-connect").waitFor();
+    await accessible(page, "policies");
+    await editor.click();
+    await page.keyboard.press("Control+End");
+    await page.keyboard.type('\n@id("nobody") forbid (principal, action == Action::"raed", resource);');
+    await page.getByText("to mend").waitFor();
+    await page.getByText(/Line \d+, column \d+:/).first().waitFor();
+    assert.ok(await page.getByRole("button", { name: "Apply…" }).isDisabled());
+    await accessible(page, "policies with a mistake");
+    await page.getByRole("button", { name: "Undo all" }).click();
+    await editor.click();
+    await page.keyboard.press("Control+End");
+    await page.keyboard.type('\n@id("no-payments") forbid (principal, action == Action::"read", resource == Table::"demo/public.payments");');
+    await page.getByText("valid with all the others").waitFor();
+    // What it would mean, before it is in force.
+    await page.getByLabel("Who").selectOption("agent (agent)");
+    await page.getByLabel("Where").selectOption("demo · read");
+    await page.getByLabel("Statement to try").click();
+    await page.keyboard.type("select * from payments");
+    await page.getByRole("button", { name: "Try with the change" }).click();
+    await page.getByText("no-payments").last().waitFor();
+    await page.getByText("denied", { exact: true }).first().waitFor();
+    await page.getByRole("button", { name: "Decide anew" }).click();
+    await page.getByText(/would be decided otherwise/).waitFor();
+    await accessible(page, "what a change would mean");
+    await page.getByRole("button", { name: "Apply…" }).click();
+    await page.getByLabel("What changes").getByText('+ @id("no-payments")').waitFor();
+    await accessible(page, "what changes");
+    await page.getByRole("button", { name: "Apply", exact: true }).click();
+    await page.getByText("default.cedar is in force.", { exact: true }).waitFor();
+    const { text, version } = await stack.admin("GET", "/policies/default.cedar");
+    assert.ok(text.includes("no-payments") && version > 0);
+    assert.deepEqual(page.complaints, []);
+    await page.context().close();
+  });
+
+  it("freezes a connection and enrols a connector", async () => {
+    const page = await stack.signedIn("/connections");
+    await page.getByRole("heading", { name: "demo" }).waitFor();
+    await page.getByRole("row", { name: /connector attached/ }).waitFor();
+    await accessible(page, "connections");
+    await page.getByRole("button", { name: "Freeze changes" }).click();
+    await page.getByText("reading goes on, nothing is changed").waitFor();
+    assert.ok((await stack.admin("GET", "/connections"))[0].freeze);
+    await accessible(page, "a frozen connection");
+    await page.getByRole("button", { name: "Lift the freeze" }).click();
+    await page.getByRole("button", { name: "Freeze changes" }).waitFor();
+    await page.getByRole("button", { name: "Enrol a connector…" }).click();
+    await page.getByLabel("Name").fill("orders");
+    await page.getByRole("button", { name: "Make a join token" }).click();
+    await page.getByLabel("Command").getByText("agent-join-token").waitFor();
+    await accessible(page, "a join token");
+    assert.deepEqual(page.complaints, []);
+    await page.context().close();
+  });
+
+  it("makes and deletes tokens", async () => {
+    const page = await stack.signedIn("/people");
+    await page.getByRole("row", { name: /agent agent agents/ }).waitFor();
+    await accessible(page, "people");
+    await page.getByRole("button", { name: "New token…" }).click();
+    await page.getByLabel("Whose").selectOption("agent (agent)");
+    await page.getByLabel("What it is for").fill("a test");
+    await page.getByRole("button", { name: "Make it" }).click();
+    const token = await page.getByLabel("Token", { exact: true }).innerText();
+    assert.equal((await stack.call(token, "GET", "/whoami")).name, "agent");
+    await accessible(page, "a new token");
+    await page.keyboard.press("Escape");
+    await page.getByRole("button", { name: "Delete a test" }).click();
+    await page.getByRole("button", { name: "Delete a test – sure?" }).click();
+    await page.getByText("Deleted: it is refused from now on.", { exact: true }).waitFor();
+    await assert.rejects(stack.call(token, "GET", "/whoami"), /401/);
+    assert.deepEqual(page.complaints, []);
+    await page.context().close();
+  });
+
+  it("says what to do when the control plane cannot be reached", async () => {
+    const page = await stack.signedIn("/ask");
+    await page.route("**/api/**", (route) => route.abort());
+    await page.getByLabel("Why").fill("x");
+    await page.getByRole("button", { name: "Ask", exact: true }).click();
+    await page.getByRole("alert").getByText("The control plane cannot be reached.").waitFor();
+    await accessible(page, "an error");
+    await page.context().close();
+  });
+});

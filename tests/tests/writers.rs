@@ -169,6 +169,11 @@ async fn the_starter_set_for_writers() {
     let told = until(&writer, "delete from orders", true).await;
     assert!(told.starts_with("42501") && told.contains("writes-need-where"), "{told}");
     assert!(refusal(&migrate, "select 1").await.unwrap().contains("42501"), "nothing permits it to connect");
+    // One that began before has no lock_timeout.
+    let update = "update orders set total = 2 where id = 1";
+    assert!(refusal(&writer, update).await.unwrap().contains("lock_timeout"));
+    let writer = shop.client("write").await;
+    assert_eq!(refusal(&writer, update).await, None);
 
     shop.apply(&(write.clone() + &other + &file("30-migrations.cedar")));
     let told = until(&writer, "create table if not exists new (a int)", true).await;
@@ -177,10 +182,10 @@ async fn the_starter_set_for_writers() {
         "{told}"
     );
     assert_eq!(refusal(&writer, "insert into orders values (12)").await, None);
+    let migrate = std::sync::Arc::new(shop.client("migrate").await);
     assert_eq!(refusal(&migrate, "insert into orders values (13)").await, None, "with the reason that it has");
     // Only if a member of dba agrees.
-    let migrate = std::sync::Arc::new(migrate);
-    for (approves, table) in [(false, "refused"), (true, "new")] {
+    for (approves, table) in [(false, "refused"), (true, "agreed")] {
         let (client, sql) = (std::sync::Arc::clone(&migrate), format!("create table {table} (a int)"));
         let waiting = tokio::spawn(async move { refusal(&client, &sql).await });
         let review = wait::until("it waits", SOON, || async {

@@ -285,7 +285,7 @@ async fn connect_from(url: &str, address: &str) -> Result<tokio_postgres::Client
 
 async fn grants_are_bound(fixture: &Fixture) {
     let elsewhere = |result: Result<tokio_postgres::Client, tokio_postgres::Error>| {
-        let error = result.err().expect("it is refused");
+        let error = result.expect_err("it is refused");
         assert_eq!(client::sqlstate(&error), "28000", "{error:?}");
         let told = error.as_db_error().unwrap().message().to_owned();
         assert!(told.contains("bound to another client's address"), "{told}");

@@ -148,10 +148,9 @@ fn parts() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
     document.components.get_or_insert_default().add_security_scheme("token", scheme);
     // They would be the handlers' names, of which several are the same; paths name operations well enough.
     for item in document.paths.paths.values_mut() {
-        for operation in [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete] {
-            if let Some(operation) = operation {
-                operation.operation_id = None;
-            }
+        let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
+        for operation in operations.into_iter().flatten() {
+            operation.operation_id = None;
         }
     }
     (router, document)

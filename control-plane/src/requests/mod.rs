@@ -4,7 +4,7 @@
 //! what it did.
 //!
 //! In reading order: this module (made, taken back, expired, listed), [`ask`] (what may be asked for), [`rule`] (what
-//! becomes of it before anybody looks), [`review`] (what reviewers say, and the grant), [`extend`], [`standing`] with
+//! becomes of it before anybody looks), [`mod@review`] (what reviewers say, and the grant), [`mod@extend`], [`standing`] with
 //! [`windows`] (needs that come again and again), [`closing`] (comments; the review after break-glass).
 
 mod ask;

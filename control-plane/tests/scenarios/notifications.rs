@@ -68,7 +68,7 @@ pub async fn who_is_told_of_what(store: &Store) {
     // What is not recorded is not told.
     requests::submit(store, &cast.alice, &ask("read"), LIFETIME, at(1)).await.unwrap_err();
     let created = ("request.created".to_owned(), id.clone());
-    assert_eq!(queued(store, "all").await, [created.clone()]);
+    assert_eq!(queued(store, "all").await, std::slice::from_ref(&created));
     let (approved, _) = requests::review(store, &cast.dba, &request.id, YES, at(2)).await.unwrap();
     let grant = ("grant.created".to_owned(), approved.grant_id.unwrap().to_string());
     let approved = ("request.approved".to_owned(), id);

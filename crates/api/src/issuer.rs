@@ -1,7 +1,7 @@
 //! Issuers of identity tokens that machines exchange for one of Postern's (RFC 8693).
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 use utoipa::ToSchema;
 
 /// How long a token lives that was exchanged, where a document does not say.
@@ -69,6 +69,13 @@ pub struct ExchangedToken {
     pub token_type: String,
     /// Seconds.
     pub expires_in: u64,
+}
+
+impl fmt::Debug for ExchangedToken {
+    /// Without the token: what is printed ends up in logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExchangedToken").field("expires_in", &self.expires_in).finish_non_exhaustive()
+    }
 }
 
 /// Why there is no token (RFC 6749, section 5.2).

@@ -5,10 +5,10 @@ pub(crate) mod interactions;
 
 use super::{
     deliver::{Failed, secret},
-    outward, webhook,
+    webhook,
 };
 use crate::{
-    Core,
+    Core, outward,
     store::{
         StoreError,
         notifications::{self, DeliveryRow},
@@ -30,20 +30,16 @@ pub(super) async fn send(core: &Core, slack: &Slack, row: &DeliveryRow, message:
     let mut tx = core.store.read().await.map_err(failed)?;
     let there = notifications::slack_message(&mut tx, &row.notification, &row.thread).await.map_err(failed)?;
     drop(tx);
-    let mut body = blocks::of(message, slack.signing_secret.is_some());
+    let message = blocks::of(message, slack.signing_secret.is_some());
     if let Some((channel, ts)) = there {
-        body["channel"] = channel.into();
-        body["ts"] = ts.into();
+        let body = placed(&message, json!({ "channel": channel, "ts": ts }));
         match call(core, slack, "chat.update", &body).await? {
             // Somebody has deleted it.
             Answer::Refused(error) if error == "message_not_found" => {}
             answer => return answer.done("chat.update").map(drop),
         }
-        if let Some(fields) = body.as_object_mut() {
-            fields.remove("ts");
-        }
     }
-    body["channel"] = slack.channel.as_str().into();
+    let body = placed(&message, json!({ "channel": slack.channel }));
     let answer = call(core, slack, "chat.postMessage", &body).await?.done("chat.postMessage")?;
     let text = |key: &str| answer.get(key).and_then(Value::as_str);
     let (Some(channel), Some(ts)) = (text("channel"), text("ts")) else {
@@ -52,6 +48,15 @@ pub(super) async fn send(core: &Core, slack: &Slack, row: &DeliveryRow, message:
     let mut tx = core.store.begin().await.map_err(failed)?;
     notifications::put_slack_message(&mut tx, &row.notification, &row.thread, channel, ts).await.map_err(failed)?;
     tx.commit().await.map_err(failed)
+}
+
+/// A message, and where it goes.
+fn placed(message: &Value, place: Value) -> Value {
+    let mut body = message.clone();
+    if let (Value::Object(body), Value::Object(place)) = (&mut body, place) {
+        body.extend(place);
+    }
+    body
 }
 
 /// Says something to one person in a channel, that nobody else sees.

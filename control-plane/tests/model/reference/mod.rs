@@ -282,17 +282,20 @@ pub enum State {
     Revoked,
 }
 
+/// Who has said yes, or no.
+type Said = Vec<(Who, bool)>;
+
 /// What everybody can see.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     /// Where requests stand, for how many seconds they are, and who has said what.
-    pub requests: BTreeMap<Key, (String, u64, Vec<(Who, bool)>)>,
+    pub requests: BTreeMap<Key, (String, u64, Said)>,
     /// Where grants stand, and when they end.
     pub grants: BTreeMap<Key, (String, u64)>,
     /// The sessions that are not over.
     pub sessions: BTreeSet<Key>,
     /// Where reviews stand, how often they were used, and who has said what.
-    pub reviews: BTreeMap<Key, (String, u64, Vec<(Who, bool)>)>,
+    pub reviews: BTreeMap<Key, (String, u64, Said)>,
 }
 
 #[derive(Clone, Debug)]

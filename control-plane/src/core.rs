@@ -6,7 +6,7 @@ use crate::{
     effects::Effect,
     hub::Hub,
     identity::issuers::Exchange,
-    notify,
+    outward,
     seal::{SealError, Sealer},
     store::{Store, StoreError},
     ticket::{KeyError, Signer},
@@ -60,7 +60,7 @@ pub struct Core {
     pub exchange: Exchange,
     /// As it was read.
     pub config: Config,
-    /// Speaks to receivers of notifications.
+    /// Speaks to receivers of notifications and to issuers.
     pub(crate) outward: reqwest::Client,
     /// Callers that follow the events.
     pub(crate) event_streams: Arc<Semaphore>,
@@ -83,6 +83,7 @@ impl Core {
         let audit_signer = Signer::load_audit(&store, &sealer).await?;
         let public_url = config.http.public_url.clone();
         let hub = Hub::new(store.clone(), Arc::clone(&sealer), Arc::clone(&tickets), public_url).await?;
+        let outward = outward::client()?;
         Ok(Arc::new(Self {
             store,
             hub,
@@ -90,9 +91,9 @@ impl Core {
             sealer,
             tickets,
             audit_signer,
-            exchange: Exchange::new()?,
+            exchange: Exchange::new(outward.clone()),
             config,
-            outward: notify::outward::client()?,
+            outward,
             event_streams: Arc::new(Semaphore::new(crate::api::MAX_EVENT_STREAMS)),
             requests_changed: watch::Sender::new(()),
         }))

@@ -24,6 +24,7 @@ mod http;
 pub mod hub;
 pub mod identity;
 pub mod notify;
+pub mod outward;
 pub mod policies;
 pub mod problem;
 pub mod quorum;

@@ -1,4 +1,4 @@
-//! The HTTP client that speaks to receivers, and where it does not go.
+//! The HTTP client that speaks to others, receivers of notifications and issuers of identity tokens, and where it does not go.
 
 use reqwest::{
     Client,
@@ -23,7 +23,8 @@ const METADATA_V4: [Ipv4Addr; 3] =
     [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(168, 63, 129, 16), Ipv4Addr::new(192, 0, 0, 192)];
 const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
 
-/// The client. It follows no redirect: what is signed for one receiver is not taken to another.
+/// The client. It follows no redirect: what is signed for one receiver is not taken to another, and keys come from where
+/// their issuer says.
 ///
 /// # Errors
 /// When TLS cannot be set up.
@@ -67,7 +68,7 @@ fn is_refused(address: IpAddr) -> bool {
     }
 }
 
-/// A receiver's address, if something may be sent there. Addresses that are written out pass no resolver, so that they
+/// An address, if something may be sent there. Addresses that are written out pass no resolver, so that they
 /// are looked at here.
 ///
 /// # Errors

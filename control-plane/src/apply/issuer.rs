@@ -2,16 +2,13 @@
 
 use super::{Difference, Run, check, typed};
 use crate::{
-    identity::{
-        issuers::{is_private, lifetime},
-        tokens,
-    },
+    identity::{issuers::lifetime, tokens},
+    outward,
     problem::{Problem, shorten},
     store::{issuers, principals, tokens as stored_tokens},
 };
 use postern_api::{identity::PrincipalKind, issuer::IssuerDocument};
 use serde_json::{Map, Value};
-use url::Url;
 
 /// The most entries of one issuer.
 const MAX_AGENTS: usize = 1000;
@@ -46,10 +43,10 @@ impl Run<'_> {
     }
 
     async fn check_issuer(&mut self, document: &IssuerDocument) -> Result<(), Problem> {
-        let url = document.url.parse::<Url>();
-        let url = url.map_err(|error| Problem::invalid("url", format!("it is no address: {error}")))?;
-        if !is_private(&url) || url.query().is_some() || url.fragment().is_some() || url.password().is_some() {
-            return Err(Problem::invalid("url", "an issuer is an address that begins with https://, without a query"));
+        let url = outward::address(&document.url);
+        let url = url.map_err(|problem| Problem::invalid("url", format!("it {problem}")))?;
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(Problem::invalid("url", "an issuer's address has no query"));
         }
         if let Some(other) = issuers::by_url(&mut self.tx, &document.url).await?.filter(|it| it.name != document.name) {
             return Err(Problem::invalid("url", format!("that is the issuer `{}` already", other.name)));

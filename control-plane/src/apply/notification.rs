@@ -2,7 +2,8 @@
 
 use super::{Difference, Run, check, typed};
 use crate::{
-    notify::{email::server, outward},
+    notify::email::server,
+    outward,
     problem::{Problem, shorten},
     store::notifications,
 };

@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`events`] (what is told of an event, queued in the event's own transaction); [`deliver`] (takes
 //! what is due and has it delivered, again and again for about a day); [`webhook`], [`slack`], [`email`] (the ways to
-//! deliver), with [`words`] (the same text for people); [`outward`] (the HTTP client, and where it does not go); [`manage`] (what admins see and do).
+//! deliver), with [`words`] (the same text for people); [`manage`] (what admins see and do).
 //!
 //! Each message is delivered at least once, messages about the same thing one after the other. Whoever has taken one
 //! has it for [`deliver`]'s lease; a process that dies loses it to the next.
@@ -11,7 +11,6 @@ mod deliver;
 pub(crate) mod email;
 mod events;
 pub mod manage;
-pub mod outward;
 pub(crate) mod slack;
 mod webhook;
 mod words;

@@ -1,7 +1,7 @@
 //! Webhooks, as Standard Webhooks has them (<https://www.standardwebhooks.com>).
 
 use super::deliver::{Failed, secret};
-use crate::Core;
+use crate::{Core, outward};
 use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use postern_api::notification::Webhook;
@@ -19,7 +19,7 @@ const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
 /// Delivers one message.
 pub(super) async fn send(core: &Core, webhook: &Webhook, id: &str, body: String, now: Micros) -> Result<(), Failed> {
-    let url = super::outward::address(&webhook.url).map_err(|problem| Failed::again(format!("its URL {problem}")))?;
+    let url = outward::address(&webhook.url).map_err(|problem| Failed::again(format!("its URL {problem}")))?;
     let timestamp = now.0.div_euclid(1_000_000).to_string();
     let mut signatures = Vec::new();
     for name in &webhook.secrets {

@@ -52,7 +52,7 @@ impl Try {
         self.accepted().await;
         let before = self.stage.recorded("token.exchanged").await.len();
         for (name, token, why) in &attempts {
-            let error = self.stage.bring(token).await.err().expect(name).to_string();
+            let error = self.stage.bring(token).await.expect_err(name).to_string();
             assert!(error.contains(why), "{name}: {error}");
             let recorded = self.stage.recorded("token.refused").await;
             assert_eq!(recorded[0]["detail"]["why"], json!(error), "{name}");
@@ -221,7 +221,7 @@ async fn issuers_that_are_down_or_lie() {
     let expect = async |name: &str, spoil: &dyn Fn(&Stage)| {
         let stage = Stage::new(Key::elliptic("one")).await;
         spoil(&stage);
-        let error = stage.bring(&stage.key.sign(&github(&stage.issuer.url))).await.err().expect(name);
+        let error = stage.bring(&stage.key.sign(&github(&stage.issuer.url))).await.expect_err(name);
         assert!(error.to_string().contains("keys cannot be had"), "{name}: {error}");
         assert_eq!(stage.recorded("token.refused").await.len(), 1, "{name}");
     };

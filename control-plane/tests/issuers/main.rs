@@ -22,7 +22,7 @@ use postern_control_plane::{
         issuers::{Exchange, NotExchanged},
         tokens,
     },
-    requests,
+    outward, requests,
     store::Store,
 };
 use postern_types::time::Micros;
@@ -32,7 +32,7 @@ use std::time::Duration;
 use support::{Cast, LIFETIME, apply_all, ask, sqlite, told, world};
 
 /// What GitHub says of a job's token, as its documentation lists the claims.
-pub fn github(url: &str) -> Value {
+fn github(url: &str) -> Value {
     let now = Micros::now().0 / 1_000_000;
     json!({
         "iss": url, "aud": "https://postern.example.com", "sub": "repo:acme/shop:ref:refs/heads/main",
@@ -44,26 +44,27 @@ pub fn github(url: &str) -> Value {
 }
 
 /// A stage: a store with the usual cast, and an issuer whose tokens are the agent `ci`.
-pub struct Stage {
-    pub store: Store,
-    pub cast: Cast,
-    pub issuer: Issuer,
-    pub key: Key,
-    pub exchange: Exchange,
+struct Stage {
+    store: Store,
+    cast: Cast,
+    issuer: Issuer,
+    key: Key,
+    exchange: Exchange,
     _folder: tempfile::TempDir,
 }
 
 impl Stage {
-    pub async fn new(key: Key) -> Self {
+    async fn new(key: Key) -> Self {
         let (store, folder) = sqlite().await;
         let cast = world(&store).await;
         let issuer = Issuer::start(&[&key]).await;
-        let stage = Self { store, cast, issuer, key, exchange: Exchange::new().unwrap(), _folder: folder };
+        let stage =
+            Self { store, cast, issuer, key, exchange: Exchange::new(outward::client().unwrap()), _folder: folder };
         stage.apply(stage.document()).await.unwrap();
         stage
     }
 
-    pub fn document(&self) -> Value {
+    fn document(&self) -> Value {
         json!({
             "kind": "Issuer", "name": "github", "url": self.issuer.url, "audience": "https://postern.example.com",
             "agents": [{
@@ -73,21 +74,21 @@ impl Stage {
         })
     }
 
-    pub async fn apply(&self, document: Value) -> Result<(), postern_control_plane::problem::Problem> {
+    async fn apply(&self, document: Value) -> Result<(), postern_control_plane::problem::Problem> {
         apply_all(&self.store, &self.cast.admin, &[document], false).await.map(drop)
     }
 
-    pub async fn bring(&self, token: &str) -> Result<ExchangedToken, NotExchanged> {
+    async fn bring(&self, token: &str) -> Result<ExchangedToken, NotExchanged> {
         self.exchange.exchange(&self.store, &SecretString::from(token.to_owned()), Micros::now()).await
     }
 
-    pub async fn caller(&self, token: &ExchangedToken) -> Option<Caller> {
+    async fn caller(&self, token: &ExchangedToken) -> Option<Caller> {
         let token = SecretString::from(token.access_token.clone());
         identity::authenticate(&self.store, &token, Micros::now()).await.unwrap()
     }
 
     /// What is recorded with this action.
-    pub async fn recorded(&self, action: &str) -> Vec<Value> {
+    async fn recorded(&self, action: &str) -> Vec<Value> {
         let query = AuditQuery { limit: Some(1000), r#type: EventTypes::Control, ..AuditQuery::default() };
         let events = audit::search::search(&self.store, &self.cast.admin, query).await.unwrap();
         let events = serde_json::to_value(events).unwrap();

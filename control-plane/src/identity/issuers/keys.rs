@@ -1,8 +1,9 @@
 //! The public keys of issuers: found by OpenID Connect Discovery 1.0, kept for a while, fetched anew when a token names
 //! one that is not among them.
 
+use crate::outward;
 use jsonwebtoken::jwk::{Jwk, JwkSet};
-use reqwest::{Client, redirect::Policy};
+use reqwest::Client;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::{
@@ -12,16 +13,12 @@ use std::{
 };
 use thiserror::Error;
 use tokio::sync::Mutex;
-use url::{Host, Url};
 
 /// How long keys are good without being looked at again: one that an issuer withdraws is refused after that.
 const FRESH: Duration = Duration::from_secs(10 * 60);
 
 /// Between two fetches of one issuer's keys, however many tokens name keys that it does not have.
 const REST: Duration = Duration::from_secs(5);
-
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// The longest document that is read.
 const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
@@ -41,9 +38,9 @@ pub enum KeysError {
     /// The document is for another issuer.
     #[error("{0} is the discovery document of another issuer, `{1}`")]
     OtherIssuer(String, String),
-    /// The keys are elsewhere, without TLS.
-    #[error("{0} names keys that are reached without TLS")]
-    InClear(String),
+    /// The keys are where nothing is sent.
+    #[error("{0} names the address of keys that {1}")]
+    NotSent(String, &'static str),
 }
 
 #[derive(Deserialize)]
@@ -71,18 +68,9 @@ pub struct Keys {
 
 impl Keys {
     /// None is known yet.
-    ///
-    /// # Errors
-    /// When there can be no HTTP client.
-    pub fn new() -> Result<Self, reqwest::Error> {
-        let client = Client::builder()
-            .user_agent(concat!("postern/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_WITHIN)
-            .timeout(ANSWER_WITHIN)
-            // Keys come from where the issuer says, and from nowhere else.
-            .redirect(Policy::none())
-            .build()?;
-        Ok(Self { client, kept: Mutex::default() })
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self { client, kept: Mutex::default() }
     }
 
     /// The keys of an issuer; fetched anew unless they are fresh and `suit`.
@@ -110,9 +98,7 @@ impl Keys {
         if discovery.issuer != issuer {
             return Err(KeysError::OtherIssuer(address, discovery.issuer));
         }
-        if !discovery.jwks_uri.parse().is_ok_and(|url| is_private(&url)) {
-            return Err(KeysError::InClear(address));
-        }
+        outward::address(&discovery.jwks_uri).map_err(|problem| KeysError::NotSent(address, problem))?;
         let published: Published = self.read(&discovery.jwks_uri).await?;
         // One of a kind that is not known here does not spoil the others.
         let known = |key: Value| serde_json::from_value::<Jwk>(key).ok();
@@ -135,15 +121,4 @@ impl Keys {
         }
         serde_json::from_slice(&body).map_err(|error| answered(format!("what cannot be read: {error}")))
     }
-}
-
-/// Whether nobody on the way can change what is read there.
-pub fn is_private(url: &Url) -> bool {
-    let loopback = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
-    url.scheme() == "https" || (url.scheme() == "http" && loopback)
 }

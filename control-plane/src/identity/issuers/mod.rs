@@ -6,8 +6,7 @@
 mod keys;
 mod verify;
 
-pub use keys::{Keys, is_private};
-
+use self::keys::Keys;
 use super::tokens;
 use crate::{
     audit::{self, Event},
@@ -20,6 +19,7 @@ use postern_api::{
     issuer::{ClaimIs, ExchangedToken, IssuerAgent, IssuerDocument},
 };
 use postern_types::time::{Micros, parse_duration};
+use reqwest::Client;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -71,12 +71,10 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// One that knows no keys yet.
-    ///
-    /// # Errors
-    /// When there can be no HTTP client.
-    pub fn new() -> Result<Self, reqwest::Error> {
-        Ok(Self { keys: Keys::new()?, recorded: Mutex::new((Micros(0), 0)) })
+    /// One that knows no keys yet, and fetches them by this client.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self { keys: Keys::new(client), recorded: Mutex::new((Micros(0), 0)) }
     }
 
     /// A token of Postern's for a machine that comes with its platform's.

@@ -182,7 +182,7 @@ pub async fn remove(tx: &mut Tx, id: &PrincipalId, because: &str, now: Micros) -
     let subject = format!("user/{}", row.principal.name);
     audit::append_control(tx, Event::new(now, "user.removed", None, &subject, &json!({ "why": because }))).await?;
     let said = format!("user {}: {because}", row.principal.name);
-    let mut effects = vec![Effect::RequestsChanged];
+    let mut effects = Vec::new();
     for grant in access::unended_grants_of(tx, id).await? {
         effects.extend(grants::revoke_in(tx, &grant, None, Some(&said), now).await?);
     }

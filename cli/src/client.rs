@@ -73,28 +73,42 @@ impl Client {
 
     /// A client with the token for which the control plane exchanges a machine's identity token (RFC 8693).
     pub async fn with_id_token(args: &ClientArgs, base: Url, id_token: &SecretString) -> Result<Self, Failure> {
-        let mut url = base.clone();
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().extend(["oauth", "token"]);
-        }
-        let form = form_urlencoded::Serializer::new(String::new())
-            .append_pair("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange")
-            .append_pair("subject_token_type", "urn:ietf:params:oauth:token-type:jwt")
-            .append_pair("subject_token", id_token.expose_secret())
-            .finish();
         let client = Self::with_token(args, base, SecretString::default())?;
-        let request = client.http.post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
-        let (status, body) = client.answer(request).await?;
-        if status.is_success() {
-            let answer: ExchangedToken = client.read(&body)?;
-            return Ok(Self { token: SecretString::from(answer.access_token), ..client });
-        }
-        Err(match serde_json::from_slice::<ExchangeError>(&body) {
-            Ok(refused) => Failure::failed(refused.error_description).hint(
+        let form = [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("subject_token_type", "urn:ietf:params:oauth:token-type:jwt"),
+            ("subject_token", id_token.expose_secret()),
+        ];
+        match client.oauth("token", &form).await? {
+            Ok(ExchangedToken { access_token, .. }) => Ok(Self { token: SecretString::from(access_token), ..client }),
+            Err(refused) => Err(Failure::failed(refused.error_description).hint(
                 "An admin says whose tokens are good by a document of `kind: Issuer`; the audit says why this is not.",
-            ),
-            Err(_) => refused(status, &body),
-        })
+            )),
+        }
+    }
+
+    /// The same client with another token.
+    pub fn with(self, token: SecretString) -> Self {
+        Self { token, ..self }
+    }
+
+    /// Calls one of the endpoints of OAuth, which have errors of their own.
+    pub async fn oauth<T: DeserializeOwned>(
+        &self,
+        endpoint: &str,
+        form: &[(&str, &str)],
+    ) -> Result<Result<T, ExchangeError>, Failure> {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(["oauth", endpoint]);
+        }
+        let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let request = self.http.post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
+        let (status, body) = self.answer(request).await?;
+        if status.is_success() {
+            return self.read(&body).map(Ok);
+        }
+        serde_json::from_slice(&body).map(Err).map_err(|_| refused(status, &body))
     }
 
     /// Its token.

@@ -159,7 +159,6 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Gateway(args) => parts_runtime()?.block_on(serve::gateway(args)),
         Command::Agent(args) => parts_runtime()?.block_on(serve::agent(args)),
         Command::Completion(args) => completion::run(&args),
-        Command::Logout(_) => login::logout(&context),
         command => command_runtime()?.block_on(call(&context, command)),
     }
 }
@@ -168,6 +167,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
 async fn call(context: &Context, command: Command) -> Result<(), Failure> {
     match command {
         Command::Login(args) => login::login(context, args).await,
+        Command::Logout(_) => login::logout(context).await,
         Command::Whoami(_) => whoami::run(context).await,
         Command::Connections(_) => connections::run(context).await,
         Command::Credentials(args) => database_credentials::run(context, args).await,
@@ -207,8 +207,7 @@ async fn call(context: &Context, command: Command) -> Result<(), Failure> {
         | Command::ControlPlane(_)
         | Command::Gateway(_)
         | Command::Agent(_)
-        | Command::Completion(_)
-        | Command::Logout(_) => Ok(()),
+        | Command::Completion(_) => Ok(()),
     }
 }
 

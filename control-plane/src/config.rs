@@ -19,7 +19,11 @@ const SECRET_COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 /// Certificates are renewed when a third of their life is left, which must be enough for a few attempts.
 const MIN_CERTIFICATE_LIFETIME: Duration = Duration::from_secs(10);
 
-/// What the environment variable of a secret begins with that `notifications.secrets` does not list.
+/// The bounds of `identity.check_every`.
+const MIN_CHECK_EVERY: Duration = Duration::from_secs(1);
+const MAX_CHECK_EVERY: Duration = Duration::from_secs(3600);
+
+/// What the environment variable of a secret begins with that `notifications.secrets` or `identity.secrets` does not list.
 const SECRET_VARIABLE: &str = "POSTERN_SECRET_";
 
 /// The longest secret that is read, in bytes.
@@ -57,6 +61,9 @@ pub struct Config {
     /// What notifications need.
     #[serde(default)]
     pub notifications: NotificationsConfig,
+    /// What signing in at identity providers needs.
+    #[serde(default)]
+    pub identity: IdentityConfig,
     /// What is logged.
     #[serde(default)]
     pub log: LogConfig,
@@ -148,6 +155,23 @@ pub struct TlsFiles {
 pub struct NotificationsConfig {
     /// Where the secrets are that documents name. Only what is named here can be sent to where a document says.
     pub secrets: BTreeMap<String, SecretSource>,
+}
+
+/// What signing in at identity providers needs.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct IdentityConfig {
+    /// Where the secrets are that documents of providers name. Only what is named here can be sent to where a document says.
+    pub secrets: BTreeMap<String, SecretSource>,
+    /// How often providers are asked whether people are still there.
+    #[serde(deserialize_with = "deserialize_duration")]
+    pub check_every: Duration,
+}
+
+impl Default for IdentityConfig {
+    fn default() -> Self {
+        Self { secrets: BTreeMap::new(), check_every: defaults::check_every() }
+    }
 }
 
 /// What is logged.
@@ -252,6 +276,7 @@ impl Config {
             lease_seconds: defaults::lease_seconds(),
             request_lifetime: defaults::request_lifetime(),
             notifications: NotificationsConfig::default(),
+            identity: IdentityConfig::default(),
             log: LogConfig::default(),
             clients: ClientsConfig::default(),
             metrics: None,
@@ -268,6 +293,10 @@ impl Config {
         }
         if !(5..=3600).contains(&self.lease_seconds) {
             return Err(ConfigError::Value { key: "lease_seconds", problem: "must be from 5 to 3600".to_owned() });
+        }
+        if !(MIN_CHECK_EVERY..=MAX_CHECK_EVERY).contains(&self.identity.check_every) {
+            let problem = "must be from 1s to 1h".to_owned();
+            return Err(ConfigError::Value { key: "identity.check_every", problem });
         }
         if self.certificate_lifetime < MIN_CERTIFICATE_LIFETIME {
             let problem = format!("must be at least {}s", MIN_CERTIFICATE_LIFETIME.as_secs());
@@ -295,15 +324,24 @@ impl Config {
     /// # Errors
     /// When it cannot be read.
     pub async fn notification_secret(&self, name: &str) -> Result<SecretString, ConfigError> {
-        let from_environment = || {
-            let letters = name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' });
-            SecretSource::Env(
-                letters.fold(SECRET_VARIABLE.to_owned(), |variable, letter| format!("{variable}{letter}")),
-            )
-        };
-        let source = self.notifications.secrets.get(name).cloned().unwrap_or_else(from_environment);
-        source.read("of a notification").await
+        named(&self.notifications.secrets, name).read("of a notification").await
     }
+
+    /// The same, of an identity provider's document, by `identity.secrets`.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn provider_secret(&self, name: &str) -> Result<SecretString, ConfigError> {
+        named(&self.identity.secrets, name).read("of an identity provider").await
+    }
+}
+
+fn named(listed: &BTreeMap<String, SecretSource>, name: &str) -> SecretSource {
+    let from_environment = || {
+        let letters = name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' });
+        SecretSource::Env(letters.fold(SECRET_VARIABLE.to_owned(), |variable, letter| format!("{variable}{letter}")))
+    };
+    listed.get(name).cloned().unwrap_or_else(from_environment)
 }
 
 impl SecretSource {
@@ -416,6 +454,10 @@ mod defaults {
 
     pub(super) fn request_lifetime() -> Duration {
         Duration::from_secs(24 * 3600)
+    }
+
+    pub(super) fn check_every() -> Duration {
+        Duration::from_secs(60)
     }
 
     pub(super) fn lease_seconds() -> u32 {

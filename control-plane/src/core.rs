@@ -5,14 +5,17 @@ use crate::{
     config::{Config, ConfigError},
     effects::Effect,
     hub::Hub,
-    identity::issuers::Exchange,
+    identity::{issuers::Exchange, people::SignIns},
     outward,
     seal::{SealError, Sealer},
     store::{Store, StoreError},
     ticket::{KeyError, Signer},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use std::sync::Arc;
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+};
 use thiserror::Error;
 use tokio::sync::Semaphore;
 
@@ -58,8 +61,12 @@ pub struct Core {
     pub audit_signer: Signer,
     /// Exchanges tokens of identity providers.
     pub exchange: Exchange,
+    /// Signs people in at identity providers.
+    pub people: SignIns,
     /// As it was read.
     pub config: Config,
+    /// Where the HTTP listener is, once it is.
+    pub(crate) http_address: OnceLock<SocketAddr>,
     /// Speaks to receivers of notifications and to issuers.
     pub(crate) outward: reqwest::Client,
     /// Callers that follow the events.
@@ -90,10 +97,27 @@ impl Core {
             tickets,
             audit_signer,
             exchange: Exchange::new(outward.clone()),
+            people: SignIns::new(outward.clone()),
+            http_address: OnceLock::new(),
             config,
             outward,
             event_streams: Arc::new(Semaphore::new(crate::api::MAX_EVENT_STREAMS)),
         }))
+    }
+
+    /// Where people reach the console, without a slash at the end: as it is configured, or the listener without TLS, which is
+    /// on loopback.
+    #[must_use]
+    pub fn own_url(&self) -> Option<String> {
+        let configured = self.config.http.public_url.as_deref().map(|url| url.trim_end_matches('/').to_owned());
+        let listener = || self.http_address.get().filter(|_| self.config.http.tls.is_none());
+        configured.or_else(|| listener().map(|address| format!("http://{address}")))
+    }
+
+    /// Where a provider sends people back to: exactly this address is registered there.
+    #[must_use]
+    pub fn callback_url(&self, provider: &str) -> Option<String> {
+        self.own_url().map(|own| format!("{own}/oauth/callback/{provider}"))
     }
 
     /// Tells connectors and gateways what was changed, after it was committed.

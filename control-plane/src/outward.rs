@@ -1,7 +1,7 @@
-//! The HTTP client that speaks to others, receivers of notifications and issuers of identity tokens, and where it does not go.
+//! The HTTP client that speaks to others, receivers of notifications, issuers of identity tokens and identity providers, and where it does not go.
 
 use reqwest::{
-    Client,
+    Client, Response,
     dns::{Addrs, Name, Resolve, Resolving},
     redirect::Policy,
 };
@@ -10,6 +10,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use thiserror::Error;
 use url::{Host, Url};
 
 /// A connection must be there by then.
@@ -36,6 +37,32 @@ pub fn client() -> reqwest::Result<Client> {
         .user_agent(concat!("postern/", env!("CARGO_PKG_VERSION")))
         .dns_resolver(Arc::new(Resolver))
         .build()
+}
+
+/// An answer's body cannot be had.
+#[derive(Debug, Error)]
+pub enum BodyError {
+    /// The line broke.
+    #[error("the answer breaks off")]
+    Broken(#[source] reqwest::Error),
+    /// Over the bound.
+    #[error("the answer is too long")]
+    TooLong,
+}
+
+/// An answer's body, if it is not longer than that.
+///
+/// # Errors
+/// When it is, or breaks off.
+pub async fn body(mut response: Response, most: usize) -> Result<Vec<u8>, BodyError> {
+    let mut body = Vec::new();
+    while let Some(part) = response.chunk().await.map_err(|error| BodyError::Broken(error.without_url()))? {
+        if body.len() + part.len() > most {
+            return Err(BodyError::TooLong);
+        }
+        body.extend_from_slice(&part);
+    }
+    Ok(body)
 }
 
 /// Resolves as the system does, and leaves out where nothing is sent.

@@ -3,7 +3,9 @@
 use crate::{
     config::Config,
     core::{Core, CoreError},
-    grants, http, notify, requests, reviews, rpc,
+    grants, http,
+    identity::people,
+    notify, requests, reviews, rpc,
     store::StoreError,
 };
 use postern_types::time::Micros;
@@ -60,6 +62,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let core = Core::load(config).await?;
     let bound = http::bind(&core.config).await.map_err(|source| StartError::Http { address, source })?;
     let http_addr = bound.address;
+    core.http_address.get_or_init(|| http_addr);
     let stop = CancellationToken::new();
     let rpc = rpc::start(Arc::clone(&core)).await?;
     let grpc_addr = rpc.address;
@@ -68,6 +71,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     tasks.spawn(http::serve(bound, Arc::clone(&core), stop.clone()));
     tasks.spawn(expire(Arc::clone(&core), stop.clone()));
     tasks.spawn(notify::run(Arc::clone(&core), stop.clone()));
+    tasks.spawn(people::keep_checking(Arc::clone(&core), stop.clone()));
     tracing::info!(http = %http_addr, grpc = %grpc_addr, "the control plane is up");
     Ok(Running { core, http_addr, grpc_addr, stop, tasks, rpc })
 }

@@ -81,8 +81,16 @@ const people = createRoute({
   component: lazyRouteComponent(() => import("./pages/people/PeoplePage"), "PeoplePage"),
 });
 
+// As `postern login` names it.
+const device = createRoute({
+  getParentRoute: () => root,
+  path: "/device",
+  validateSearch: (search): { code?: string } => (typeof search["code"] === "string" ? { code: search["code"] } : {}),
+  component: lazyRouteComponent(() => import("./pages/device/DevicePage"), "DevicePage"),
+});
+
 export const router = createRouter({
-  routeTree: root.addChildren([home, inbox, review, ask, sessions, session, audit, policies, connections, people]),
+  routeTree: root.addChildren([home, inbox, review, ask, sessions, session, audit, policies, connections, people, device]),
   defaultPreload: "intent",
 });
 

@@ -9,17 +9,24 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { chromium } from "playwright-core";
 
 const TARGET = process.env.CARGO_TARGET_DIR ?? new URL("../../target", import.meta.url).pathname;
-const POSTERN = process.env.POSTERN ?? join(TARGET, "debug/postern");
+export const POSTERN = process.env.POSTERN ?? join(TARGET, "debug/postern");
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const READY_MS = 90_000;
 
-async function freePort() {
+export async function freePort() {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address();
   server.close();
   await once(server, "close");
   return port;
+}
+
+/** Waits until something is so. */
+export async function until(what, so, ms = 20_000) {
+  for (const end = Date.now() + ms; !(await so()); await sleep(250)) {
+    if (Date.now() > end) throw new Error(`${what}: not within ${ms} ms`);
+  }
 }
 
 export class Stack {

@@ -7,6 +7,7 @@ pub mod connect;
 pub mod connections;
 pub mod credentials;
 pub mod decide;
+pub mod device;
 pub mod exec;
 pub mod fleet;
 pub mod grants;

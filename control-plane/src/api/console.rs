@@ -30,7 +30,7 @@ const PAGE: &str = "/index.html";
 const HASHED: &str = "/assets/";
 
 /// What is served for programs, never the console's page.
-const FOR_PROGRAMS: [&str; 2] = ["/api/", HASHED];
+const FOR_PROGRAMS: [&str; 3] = ["/api/", "/oauth/", HASHED];
 
 /// What is there while there is no console.
 const NOT_BUILT: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Postern</title>\

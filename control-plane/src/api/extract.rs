@@ -1,6 +1,6 @@
 //! What handlers take and give: callers, bodies, queries, failures.
 
-use super::web;
+use super::web::{self, Cookie};
 use crate::{Core, identity, identity::Caller, problem::Problem};
 use axum::{
     Json,
@@ -88,7 +88,7 @@ impl FromRequestParts<Arc<Core>> for Caller {
             let caller = identity::authenticate(&core.store, &bearer, Micros::now()).await?;
             return caller.ok_or_else(|| Problem::unauthenticated("the token is unknown, expired or revoked").into());
         }
-        let Some(cookie) = web::cookie(&parts.headers, &core.config) else {
+        let Some(cookie) = Cookie::Session.read(&parts.headers, &core.config) else {
             return Err(Problem::unauthenticated("this needs a token").into());
         };
         web::require_console(parts, &core.config)?;

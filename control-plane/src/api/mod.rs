@@ -5,6 +5,7 @@ mod access;
 mod audit;
 mod console;
 mod credentials;
+mod devices;
 mod documents;
 mod events;
 mod extract;
@@ -12,6 +13,7 @@ mod fleet;
 mod health;
 mod notifications;
 mod oauth;
+mod people;
 mod policies;
 mod principals;
 mod reviews;
@@ -73,6 +75,7 @@ pub fn router(core: Arc<Core>) -> Router {
         .route(slack::PATH, post(slack::interact))
         .merge(health::routes())
         .merge(oauth::routes())
+        .merge(people::routes())
         .fallback(console::serve)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(no_store)
@@ -90,6 +93,12 @@ fn parts() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
     let api = OpenApiRouter::new()
         .routes(routes!(principals::whoami))
         .routes(routes!(web::begin, web::end))
+        .routes(routes!(web::providers))
+        .routes(routes!(web::sessions))
+        .routes(routes!(web::end_one))
+        .routes(routes!(devices::show))
+        .routes(routes!(devices::approve))
+        .routes(routes!(devices::deny))
         .routes(routes!(access::connections))
         .routes(routes!(policies::freeze))
         .routes(routes!(policies::unfreeze))
@@ -164,6 +173,12 @@ mod tests {
         for path in [
             "whoami",
             "web/session",
+            "web/providers",
+            "web/sessions",
+            "web/sessions/{id}",
+            "web/devices/{code}",
+            "web/devices/{code}/approve",
+            "web/devices/{code}/deny",
             "connections",
             "requests",
             "requests/{id}",

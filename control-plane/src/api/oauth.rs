@@ -1,9 +1,13 @@
-//! Where machines exchange their platform's token for one of Postern's: OAuth 2.0 Token Exchange (RFC 8693).
+//! Where programs get a token of Postern's: machines for their platform's (OAuth 2.0 Token Exchange, RFC 8693), people's
+//! command lines by way of the console (Device Authorization Grant, RFC 8628).
 
 use super::extract::chain;
 use crate::{
     Core,
-    identity::issuers::{ACCESS_TOKEN, NotExchanged},
+    identity::{
+        issuers::{ACCESS_TOKEN, NotExchanged},
+        people::device::{self, NotGiven},
+    },
 };
 use axum::{
     Form, Json, Router,
@@ -12,9 +16,12 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use postern_api::issuer::{ExchangeError, ExchangedToken};
+use postern_api::{
+    issuer::{ExchangeError, ExchangedToken},
+    provider::{DEVICE_GRANT, DeviceAuthorization},
+};
 use postern_types::time::Micros;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use std::sync::Arc;
 
@@ -25,7 +32,7 @@ const SUBJECT_TYPES: [&str; 3] =
     ["urn:ietf:params:oauth:token-type:jwt", "urn:ietf:params:oauth:token-type:id_token", ACCESS_TOKEN];
 
 pub(super) fn routes() -> Router<Arc<Core>> {
-    Router::new().route("/oauth/token", post(exchange))
+    Router::new().route("/oauth/token", post(token)).route("/oauth/device_authorization", post(device_authorization))
 }
 
 /// What is not read here is ignored, as RFC 6749 says.
@@ -36,33 +43,63 @@ struct Exchange {
     subject_token_type: Option<String>,
     requested_token_type: Option<String>,
     actor_token: Option<SecretString>,
+    device_code: Option<SecretString>,
 }
 
 enum Failed {
     Request(&'static str, String),
     NotExchanged(NotExchanged),
+    NotGiven(NotGiven),
 }
 
-async fn exchange(
+/// A command line asks to be signed in.
+async fn device_authorization(State(core): State<Arc<Core>>) -> Result<Json<DeviceAuthorization>, Failed> {
+    let console = core.own_url().ok_or_else(|| {
+        Failed::Request("temporarily_unavailable", "the control plane does not know its own address".to_owned())
+    })?;
+    device::ask(&core.store, &console, Micros::now()).await.map(Json).map_err(Failed::NotGiven)
+}
+
+fn invalid(description: impl Into<String>) -> Failed {
+    Failed::Request("invalid_request", description.into())
+}
+
+async fn token(
     State(core): State<Arc<Core>>,
     form: Result<Form<Exchange>, FormRejection>,
 ) -> Result<Json<ExchangedToken>, Failed> {
-    let invalid = |description: String| Failed::Request("invalid_request", description);
     let Form(form) = form.map_err(|rejection| invalid(chain(&rejection)))?;
-    if form.grant_type != GRANT_TYPE {
-        return Err(Failed::Request("unsupported_grant_type", format!("grant_type is `{GRANT_TYPE}`")));
+    match form.grant_type.as_str() {
+        GRANT_TYPE => exchange(&core, form).await,
+        DEVICE_GRANT => {
+            let code = form.device_code.ok_or_else(|| invalid("device_code is missing"))?;
+            let (token, lifetime) = device::fetch(&core.store, &code, Micros::now()).await.map_err(Failed::NotGiven)?;
+            Ok(Json(ExchangedToken {
+                access_token: token.expose_secret().to_owned(),
+                issued_token_type: ACCESS_TOKEN.to_owned(),
+                token_type: "Bearer".to_owned(),
+                expires_in: lifetime.as_secs(),
+            }))
+        }
+        _ => {
+            let description = format!("grant_type is `{GRANT_TYPE}` or `{DEVICE_GRANT}`");
+            Err(Failed::Request("unsupported_grant_type", description))
+        }
     }
+}
+
+async fn exchange(core: &Core, form: Exchange) -> Result<Json<ExchangedToken>, Failed> {
     if form.requested_token_type.is_some_and(|wanted| wanted != ACCESS_TOKEN) {
         return Err(invalid(format!("requested_token_type is `{ACCESS_TOKEN}`")));
     }
     if form.actor_token.is_some() {
-        return Err(invalid("there is no actor_token here: a machine's token is its own".to_owned()));
+        return Err(invalid("there is no actor_token here: a machine's token is its own"));
     }
     let kind = form.subject_token_type.unwrap_or_default();
     if !SUBJECT_TYPES.contains(&kind.as_str()) {
         return Err(invalid(format!("subject_token_type is one of {}", SUBJECT_TYPES.join(", "))));
     }
-    let token = form.subject_token.ok_or_else(|| invalid("subject_token is missing".to_owned()))?;
+    let token = form.subject_token.ok_or_else(|| invalid("subject_token is missing"))?;
     let exchanged = core.exchange.exchange(&core.store, &token, Micros::now()).await;
     exchanged.map(Json).map_err(Failed::NotExchanged)
 }
@@ -78,6 +115,22 @@ impl IntoResponse for Failed {
             Self::NotExchanged(error @ NotExchanged::Fault(_)) => {
                 tracing::error!(error = chain(&error), "a token could not be exchanged");
                 (StatusCode::INTERNAL_SERVER_ERROR, "server_error", error.to_string())
+            }
+            Self::NotGiven(error) => {
+                // RFC 8628, section 3.5.
+                let (status, code) = match &error {
+                    NotGiven::Pending => (StatusCode::BAD_REQUEST, "authorization_pending"),
+                    NotGiven::SlowDown => (StatusCode::BAD_REQUEST, "slow_down"),
+                    NotGiven::Denied => (StatusCode::BAD_REQUEST, "access_denied"),
+                    NotGiven::Expired => (StatusCode::BAD_REQUEST, "expired_token"),
+                    NotGiven::NoProvider => (StatusCode::BAD_REQUEST, "unauthorized_client"),
+                    NotGiven::TooMany => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
+                    NotGiven::Fault(_) => {
+                        tracing::error!(error = chain(&error), "a command line could not be signed in");
+                        (StatusCode::INTERNAL_SERVER_ERROR, "server_error")
+                    }
+                };
+                (status, code, error.to_string())
             }
             // RFC 8693, section 2.2.2: whatever is wrong with the token.
             Self::NotExchanged(error) => (StatusCode::BAD_REQUEST, "invalid_request", error.to_string()),

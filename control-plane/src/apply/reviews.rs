@@ -27,6 +27,13 @@ pub(super) fn terms(terms: &ReviewTerms) -> Result<(), Problem> {
     if terms.hold_locks() > terms.hold() {
         return Err(Problem::invalid("reviews.hold_locks", "is longer than `reviews.hold`"));
     }
+    length("reviews.fresh", terms.fresh.as_deref(), MAX_VALID)?;
+    if terms.acr.iter().any(|acr| acr.is_empty() || acr.contains(char::is_whitespace)) || terms.acr.len() > MAX_GROUPS {
+        return Err(Problem::invalid(
+            "reviews.acr",
+            format!("name 1 to {MAX_GROUPS} ways of signing in, as the identity provider names them"),
+        ));
+    }
     let Some(escalate) = &terms.escalate else { return Ok(()) };
     length("reviews.escalate.after", Some(&escalate.after), MAX_VALID)?;
     if escalate.after() >= terms.valid() {
@@ -67,6 +74,9 @@ mod tests {
         let all = json!({ "hold": "20s", "hold_locks": "5s", "valid": "1h", "escalate": { "after": "10m", "to": ["oncall"] } });
         check(all, None);
         check(json!({ "hold_locks": "0s" }), None);
+        check(json!({ "fresh": "5m", "acr": ["phr"] }), None);
+        check(json!({ "fresh": "soon" }), Some("reviews.fresh"));
+        check(json!({ "acr": ["a b"] }), Some("reviews.acr"));
         for (key, bad) in [("hold", "11m"), ("hold", "soon"), ("hold", "0s"), ("hold_locks", "2m"), ("valid", "8d")] {
             check(json!({ key: bad }), Some(&format!("reviews.{key}")));
         }

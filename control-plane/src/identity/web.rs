@@ -1,13 +1,18 @@
 //! Browsers' sessions. A person gives an API token once and gets a cookie in its place, so that no secret is within
-//! the reach of a page's scripts. The session ends with its token, and by its own time-outs before.
+//! the reach of a page's scripts; or they sign in at an identity provider, which gives a token that nobody sees. The session ends with its token, and by its own time-outs before.
 
-use super::{Caller, tokens};
+use super::{Actor, Caller, people, tokens};
 use crate::{
     audit::{self, Event},
     problem::Problem,
-    store::{Store, StoreError, Tx, tokens as token_rows, web_sessions},
+    store::{Store, StoreError, Tx, sign_ins, tokens as token_rows, web_sessions},
 };
-use postern_types::{id::TokenId, time::Micros, token};
+use postern_api::provider::WebSession;
+use postern_types::{
+    id::{TokenId, WebSessionId},
+    time::Micros,
+    token,
+};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use std::time::Duration;
@@ -82,6 +87,58 @@ pub async fn authenticate(store: &Store, cookie: &SecretString, now: Micros) -> 
         tx.commit().await?;
     }
     Ok(caller)
+}
+
+/// Somebody's sessions that go on, newest first. `own`: the cookie with which they ask.
+///
+/// # Errors
+/// When the store fails.
+pub async fn list(
+    store: &Store,
+    actor: &Actor,
+    own: Option<&SecretString>,
+    now: Micros,
+) -> Result<Vec<WebSession>, StoreError> {
+    let own = own.map(token::fingerprint);
+    let mut tx = store.read().await?;
+    let mut sessions = Vec::new();
+    for row in web_sessions::of(&mut tx, &actor.principal.id, now.minus(LONGEST), now.minus(IDLE)).await? {
+        let (by_sign_in, signed_in) = sign_ins::of_token(&mut tx, &row.token_id, now).await?;
+        if by_sign_in && signed_in.is_none() {
+            continue;
+        }
+        sessions.push(WebSession {
+            id: row.id,
+            current: own.as_ref() == Some(&row.fingerprint),
+            provider: signed_in.map(|signed_in| signed_in.provider),
+            created_at: row.created_at,
+            last_used_at: row.last_used_at,
+            expires_at: row.created_at.plus(LONGEST),
+        });
+    }
+    Ok(sessions)
+}
+
+/// Ends one of somebody's sessions, and the sign-in by which it was begun.
+///
+/// # Errors
+/// When they have none of that id.
+pub async fn end_one(store: &Store, actor: &Actor, id: &WebSessionId, now: Micros) -> Result<(), Problem> {
+    let mut tx = store.begin().await?;
+    let own = web_sessions::of(&mut tx, &actor.principal.id, now.minus(LONGEST), now.minus(IDLE)).await?;
+    let row = own.into_iter().find(|row| row.id == *id);
+    let row = row.ok_or_else(|| Problem::not_found("web session", id.as_str()))?;
+    web_sessions::remove(&mut tx, &row.fingerprint).await?;
+    if let (_, Some(signed_in)) = sign_ins::of_token(&mut tx, &row.token_id, now).await?
+        && let Some(sign_in) = sign_ins::open(&mut tx, &signed_in.id, now).await?
+    {
+        people::end(&mut tx, &sign_in, "they have ended the session", now).await?;
+    }
+    let detail = json!({ "session": id });
+    let event = Event::new(now, "web.logout", Some(&actor.principal), row.token_id.as_str(), &detail);
+    audit::append_control(&mut tx, event).await?;
+    tx.commit().await?;
+    Ok(())
 }
 
 /// Ends the session of this cookie.

@@ -9,7 +9,7 @@ use crate::{
     budgets::Balance,
     effects::Effect,
     grants::checked_reason,
-    identity::{Actor, tokens},
+    identity::{Actor, people, tokens},
     problem::Problem,
     quorum::{Standing, standing},
     rights::{Action, authorize},
@@ -62,6 +62,9 @@ pub async fn review(
     let action = if answer.verdict == Verdict::Approve { Action::Approve } else { Action::Deny };
     authorize(actor, action, &row.resource())?;
     stops::check(&mut tx, &actor.principal).await?;
+    if answer.verdict == Verdict::Approve {
+        people::check_fresh_on(&mut tx, actor, &row.connection, now).await?;
+    }
     let votes = requests::votes(&mut tx, id).await?;
     if let Some(before) = votes.iter().find(|vote| vote.reviewer.id == actor.principal.id) {
         // The same answer twice counts once, and is no error: whoever repeats it did not hear that it was heard.

@@ -3,7 +3,7 @@
 use super::{answering, close, loaded, locked, open, record, resource};
 use crate::{
     grants::checked_reason,
-    identity::{Actor, tokens},
+    identity::{Actor, people, tokens},
     problem::Problem,
     quorum::{self, Standing},
     rights::{Action, authorize},
@@ -51,6 +51,9 @@ pub async fn answer(
     let row = locked(&mut tx, actor, id).await?;
     let action = if matches!(answer, Answer::Approve(_)) { Action::Approve } else { Action::Deny };
     authorize(actor, action, &resource(&row, &answering(&row)))?;
+    if action == Action::Approve {
+        people::check_fresh_on(&mut tx, actor, &row.connection, now).await?;
+    }
     let votes = rows::votes(&mut tx, id).await?;
     let vote = vote(&row, &actor.principal, answer, now)?;
     // The same answer twice counts once, and is no error: whoever repeats it did not hear that it was heard.

@@ -6,3 +6,9 @@
 mod support;
 
 mod admitted;
+mod hostile;
+#[path = "../issuers/issuer.rs"]
+#[allow(dead_code, reason = "the issuers' tests use all of it")]
+mod issuer;
+mod lives;
+mod op;

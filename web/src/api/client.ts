@@ -12,6 +12,8 @@ export class Problem extends Error {
   readonly detail: string | null;
   readonly hint: string | null;
   readonly field: string | null;
+  /** Where the browser goes to make it possible. */
+  readonly continueAt: string | null;
   readonly problems: Schemas["PolicyProblem"][];
 
   constructor(error: Omit<Schemas["ApiError"], "code"> & { code: Problem["code"] }) {
@@ -20,6 +22,7 @@ export class Problem extends Error {
     this.detail = error.detail ?? null;
     this.hint = error.hint ?? null;
     this.field = error.field ?? null;
+    this.continueAt = error.continue_at ?? null;
     this.problems = error.problems ?? [];
   }
 }

@@ -15,6 +15,12 @@ export const whoami = queryOptions({
   staleTime: 60_000,
 });
 
+/** Where people sign in. */
+export const providers = queryOptions({
+  queryKey: ["providers"],
+  queryFn: () => ask(api.GET("/api/v1/web/providers")),
+});
+
 export const connections = queryOptions({
   queryKey: ["connections"],
   queryFn: () => ask(api.GET("/api/v1/connections")),
@@ -57,6 +63,11 @@ export const sessions = queryOptions({
 export const policies = queryOptions({
   queryKey: ["policies"],
   queryFn: () => ask(api.GET("/api/v1/policies")),
+});
+
+export const webSessions = queryOptions({
+  queryKey: ["web-sessions"],
+  queryFn: () => ask(api.GET("/api/v1/web/sessions")),
 });
 
 export const users = queryOptions({

@@ -22,8 +22,21 @@ export function ProblemNotice({ error }: { error: unknown }): ReactNode {
           <Text>{sentence(problem.hint)}</Text>
         </p>
       )}
+      {problem.continueAt && (
+        <p>
+          <a className="button primary" href={backHere(problem.continueAt)}>
+            Sign in again
+          </a>
+        </p>
+      )}
     </div>
   );
+}
+
+/** An address at which somebody signs in, and from which they come back to this page. */
+export function backHere(login: string): string {
+  const page = window.location.pathname + window.location.search;
+  return `${login}${login.includes("?") ? "&" : "?"}return_to=${encodeURIComponent(page)}`;
 }
 
 /** As a sentence: the API writes as PostgreSQL does, without a capital and a full stop. */

@@ -1,7 +1,7 @@
 //! The public keys of issuers: found by OpenID Connect Discovery 1.0, kept for a while, fetched anew when a token names
 //! one that is not among them.
 
-use crate::outward;
+use crate::{api::chain, outward};
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use reqwest::Client;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -43,10 +43,45 @@ pub enum KeysError {
     NotSent(String, &'static str),
 }
 
-#[derive(Deserialize)]
-struct Discovery {
+/// What an issuer publishes of itself (OpenID Connect Discovery 1.0). Addresses are as it gives them: nothing is sent there
+/// before it is known that something may be.
+#[derive(Debug, Deserialize)]
+pub struct Discovery {
     issuer: String,
     jwks_uri: String,
+    /// Where people sign in.
+    pub authorization_endpoint: Option<String>,
+    /// Where tokens are given.
+    pub token_endpoint: Option<String>,
+    /// Where it says more of somebody.
+    pub userinfo_endpoint: Option<String>,
+    /// Where people sign out.
+    pub end_session_endpoint: Option<String>,
+    /// Whether its answers say from whom they are (RFC 9207).
+    #[serde(default)]
+    pub authorization_response_iss_parameter_supported: bool,
+    token_endpoint_auth_methods_supported: Option<Vec<String>>,
+}
+
+impl Discovery {
+    /// Whether a client's secret travels in a header, as it does where the issuer says nothing else.
+    #[must_use]
+    pub fn takes_secret_in_header(&self) -> bool {
+        let methods = self.token_endpoint_auth_methods_supported.as_ref();
+        methods.is_none_or(|methods| {
+            let has = |name: &str| methods.iter().any(|method| method == name);
+            has("client_secret_basic") || !has("client_secret_post")
+        })
+    }
+}
+
+/// What is known of an issuer.
+#[derive(Debug)]
+pub struct Known {
+    /// What it publishes.
+    pub discovery: Discovery,
+    /// Its keys.
+    pub keys: JwkSet,
 }
 
 #[derive(Deserialize)]
@@ -56,7 +91,7 @@ struct Published {
 
 #[derive(Default)]
 struct Kept {
-    keys: Option<(Instant, Arc<JwkSet>)>,
+    known: Option<(Instant, Arc<Known>)>,
     tried: Option<Instant>,
 }
 
@@ -73,26 +108,26 @@ impl Keys {
         Self { client, kept: Mutex::default() }
     }
 
-    /// The keys of an issuer; fetched anew unless they are fresh and `suit`.
+    /// What is known of an issuer; fetched anew unless it is fresh and the keys `suit`.
     ///
     /// # Errors
     /// When it has to be asked and cannot be.
-    pub async fn of(&self, issuer: &str, suit: impl Fn(&JwkSet) -> bool) -> Result<Arc<JwkSet>, KeysError> {
+    pub async fn of(&self, issuer: &str, suit: impl Fn(&JwkSet) -> bool) -> Result<Arc<Known>, KeysError> {
         let kept = Arc::clone(self.kept.lock().await.entry(issuer.to_owned()).or_default());
         let mut kept = kept.lock().await;
-        let known = kept.keys.as_ref().filter(|(at, _)| at.elapsed() < FRESH).map(|(_, keys)| Arc::clone(keys));
+        let known = kept.known.as_ref().filter(|(at, _)| at.elapsed() < FRESH).map(|(_, known)| Arc::clone(known));
         let rests = kept.tried.is_some_and(|at| at.elapsed() < REST);
         match known {
-            Some(keys) if rests || suit(&keys) => return Ok(keys),
+            Some(known) if rests || suit(&known.keys) => return Ok(known),
             _ => {}
         }
         kept.tried = Some(Instant::now());
-        let keys = Arc::new(self.fetch(issuer).await?);
-        kept.keys = Some((Instant::now(), Arc::clone(&keys)));
-        Ok(keys)
+        let known = Arc::new(self.fetch(issuer).await?);
+        kept.known = Some((Instant::now(), Arc::clone(&known)));
+        Ok(known)
     }
 
-    async fn fetch(&self, issuer: &str) -> Result<JwkSet, KeysError> {
+    async fn fetch(&self, issuer: &str) -> Result<Known, KeysError> {
         let address = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
         let discovery: Discovery = self.read(&address).await?;
         if discovery.issuer != issuer {
@@ -102,23 +137,18 @@ impl Keys {
         let published: Published = self.read(&discovery.jwks_uri).await?;
         // One of a kind that is not known here does not spoil the others.
         let known = |key: Value| serde_json::from_value::<Jwk>(key).ok();
-        Ok(JwkSet { keys: published.keys.into_iter().take(MAX_KEYS).filter_map(known).collect() })
+        let keys = JwkSet { keys: published.keys.into_iter().take(MAX_KEYS).filter_map(known).collect() };
+        Ok(Known { discovery, keys })
     }
 
     async fn read<T: DeserializeOwned>(&self, address: &str) -> Result<T, KeysError> {
         let unreachable = |error| KeysError::Unreachable(address.to_owned(), error);
         let answered = |what: String| KeysError::Answered(address.to_owned(), what);
-        let mut response = self.client.get(address).send().await.map_err(unreachable)?;
+        let response = self.client.get(address).send().await.map_err(unreachable)?;
         if !response.status().is_success() {
             return Err(answered(response.status().to_string()));
         }
-        let mut body = Vec::new();
-        while let Some(part) = response.chunk().await.map_err(unreachable)? {
-            if body.len() + part.len() > MAX_DOCUMENT_BYTES {
-                return Err(answered("too much".to_owned()));
-            }
-            body.extend_from_slice(&part);
-        }
+        let body = outward::body(response, MAX_DOCUMENT_BYTES).await.map_err(|error| answered(chain(&error)))?;
         serde_json::from_slice(&body).map_err(|error| answered(format!("what cannot be read: {error}")))
     }
 }

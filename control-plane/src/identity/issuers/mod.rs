@@ -23,10 +23,13 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use std::time::Duration;
 use thiserror::Error;
-use verify::{Claims, Refused};
+use verify::{Claims, Expected, Refused};
 
 /// What [RFC 8693, section 3](https://www.rfc-editor.org/rfc/rfc8693#section-3) calls the token that is given.
 pub const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+
+/// The kinds of a machine's token.
+const KINDS: [&str; 2] = ["jwt", "at+jwt"];
 
 /// The longest token that is given.
 const MAX_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
@@ -103,16 +106,17 @@ impl Exchange {
         seen: &mut Seen,
         now: Micros,
     ) -> Result<ExchangedToken, NotExchanged> {
-        let (header, url) = verify::read(token)?;
+        let (header, url) = verify::read(token, &KINDS)?;
         seen.issuer = Some(shorten(&url));
         let mut tx = store.read().await?;
         let known = issuers::by_url(&mut tx, &url).await?;
         drop(tx);
         let issuer = known.ok_or_else(|| NotExchanged::UnknownIssuer(shorten(&url)))?;
-        let keys = self.keys.of(&issuer.url, |keys| verify::has_key(keys, &header)).await;
-        let keys = keys.map_err(NotExchanged::Keys)?;
+        let known = self.keys.of(&issuer.url, |keys| verify::has_key(keys, &header)).await;
+        let known = known.map_err(NotExchanged::Keys)?;
         let seconds = u64::try_from(now.0 / 1_000_000).unwrap_or(0);
-        let claims = verify::verify(token, &header, &keys, &issuer.url, &issuer.audience, seconds)?;
+        let expected = Expected { issuer: &issuer.url, audience: &issuer.audience, names_subject: true };
+        let claims = verify::verify(token, &header, &known.keys, &expected, seconds)?;
         seen.subject = claims.get("sub").and_then(Value::as_str).map(shorten);
         let entry = issuer.agents.iter().find(|entry| is(entry, &claims)).ok_or(NotExchanged::Nobody)?;
         self.give(store, &issuer, entry, &claims, now).await

@@ -60,11 +60,12 @@ pub enum Refused {
     Claim(&'static str, &'static str),
 }
 
-/// The header, if it is one that is accepted, and the issuer that the token says it is from. Nothing of it is proved.
+/// The header, if it is one that is accepted, and the issuer that the token says it is from. Nothing of it is proved. A token
+/// that says what kind it is, is of one of these kinds.
 ///
 /// # Errors
 /// Why it is refused.
-pub fn read(token: &str) -> Result<(Header, String), Refused> {
+pub fn read(token: &str, kinds: &[&str]) -> Result<(Header, String), Refused> {
     if token.len() > MAX_TOKEN_BYTES {
         return Err(Refused::TooLong);
     }
@@ -79,7 +80,7 @@ pub fn read(token: &str) -> Result<(Header, String), Refused> {
         return Err(Refused::Header("crit"));
     }
     let kind = header.typ.as_deref().map(|typ| typ.trim_start_matches("application/").to_ascii_lowercase());
-    if !matches!(kind.as_deref(), None | Some("jwt" | "at+jwt")) {
+    if kind.is_some_and(|kind| !kinds.contains(&kind.as_str())) {
         return Err(Refused::Header("typ"));
     }
     let claims: Claims =
@@ -108,7 +109,18 @@ fn may_be(key: &Jwk, header: &Header) -> bool {
     names && signs && algorithm && !matches!(key.algorithm, AlgorithmParameters::OctetKey(_))
 }
 
-/// The claims of a token that `issuer` has signed for `audience` and that is good at this moment (`now`, in seconds).
+/// What a token has to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected<'a> {
+    /// By whom it is signed.
+    pub issuer: &'a str,
+    /// For whom.
+    pub audience: &'a str,
+    /// Whether it has to say of whom it speaks.
+    pub names_subject: bool,
+}
+
+/// The claims of a token that is signed by whom and for whom it has to be, and good at this moment (`now`, in seconds).
 ///
 /// # Errors
 /// Why it is refused.
@@ -116,14 +128,13 @@ pub fn verify(
     token: &str,
     header: &Header,
     keys: &JwkSet,
-    issuer: &str,
-    audience: &str,
+    expected: &Expected<'_>,
     now: u64,
 ) -> Result<Claims, Refused> {
     let mut validation = Validation::new(header.alg);
-    validation.set_issuer(&[issuer]);
-    validation.set_audience(&[audience]);
-    validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+    validation.set_issuer(&[expected.issuer]);
+    validation.set_audience(&[expected.audience]);
+    validation.set_required_spec_claims(&["exp", "iss", "aud"]);
     validation.validate_nbf = true;
     validation.leeway = LEEWAY;
     let mut refused = Refused::UnknownKey;
@@ -131,7 +142,7 @@ pub fn verify(
     for key in keys.keys.iter().filter(|key| may_be(key, header)) {
         let Ok(key) = DecodingKey::from_jwk(key) else { continue };
         match jsonwebtoken::decode::<Claims>(token, &key, &validation) {
-            Ok(decoded) => return lives(decoded.claims, now),
+            Ok(decoded) => return lives(decoded.claims, expected.names_subject, now),
             Err(error) => refused = reason(error.kind()),
         }
         if refused != Refused::Signature {
@@ -142,7 +153,7 @@ pub fn verify(
 }
 
 /// A token that lives for a bounded time, from about now.
-fn lives(claims: Claims, now: u64) -> Result<Claims, Refused> {
+fn lives(claims: Claims, names_subject: bool, now: u64) -> Result<Claims, Refused> {
     let seconds = |name: &str| claims.get(name).and_then(Value::as_f64);
     let (end, begin) = (seconds("exp").unwrap_or(f64::INFINITY), seconds("iat"));
     let now = now as f64;
@@ -158,6 +169,7 @@ fn lives(claims: Claims, now: u64) -> Result<Claims, Refused> {
     }
     match claims.get("sub") {
         Some(Value::String(subject)) if !subject.is_empty() => Ok(claims),
+        None if !names_subject => Ok(claims),
         _ => Err(Refused::Claim("sub", "names nobody")),
     }
 }
@@ -172,7 +184,6 @@ fn reason(kind: &ErrorKind) -> Refused {
         ErrorKind::MissingRequiredClaim(claim) => match claim.as_str() {
             "exp" => Refused::Claim("exp", "is missing"),
             "aud" => Refused::Claim("aud", "is missing"),
-            "sub" => Refused::Claim("sub", "is missing"),
             _ => Refused::Claim("iss", "is missing"),
         },
         ErrorKind::InvalidAlgorithm | ErrorKind::InvalidKeyFormat => Refused::Signature,

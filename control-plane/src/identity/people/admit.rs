@@ -35,6 +35,9 @@ pub enum NotAdmitted {
     /// What they are called is no name here.
     #[error("what the provider calls them cannot be a user's name here")]
     Name,
+    /// They are not called anything.
+    #[error("the provider does not say what they are called: there is no claim `{0}`")]
+    NoName(String),
     /// Somebody else has the name.
     #[error("there is a user of that name who does not sign in there")]
     Taken(String),

@@ -1,19 +1,28 @@
 //! People who sign in at an identity provider: what it says of them becomes a user here, with a session that ends when the
 //! provider does not vouch for them any more.
 //!
-//! [`admit`]: which user that is.
+//! `browser`: where somebody is sent, and that it is they who come back; [`oidc`]: what OpenID Connect says of them; `admit`:
+//! which user that is; `refresh`: whether they are still there; `logout`: that they have left; [`device`]: command lines.
 
 mod admit;
+mod browser;
+pub mod device;
+mod logout;
+pub mod oidc;
+mod refresh;
 
 pub use admit::{NotAdmitted, admit, remove};
+pub use browser::{LONGEST as LONGEST_LOGIN, Wanted};
+pub use oidc::{SignInFailed, SignIns};
+pub use refresh::run as keep_checking;
 
-use super::{Actor, tokens, web};
+use super::{Actor, refusals::Refusals, tokens, web};
 use crate::{
     audit::{self, Event},
     problem::Problem,
     seal::Sealer,
     store::{
-        Store, StoreError, Tx, principals,
+        Store, StoreError, Tx, connections, principals,
         sign_ins::{self, SignInRow},
         tokens::{self as token_rows, GivenFor},
     },
@@ -155,6 +164,15 @@ pub async fn end_all(tx: &mut Tx, user: &PrincipalId, because: &str, now: Micros
     Ok(())
 }
 
+/// The same as [`check_fresh`], of a connection by its name.
+///
+/// # Errors
+/// When they have to sign in again, or the store fails.
+pub async fn check_fresh_on(tx: &mut Tx, actor: &Actor, connection: &str, now: Micros) -> Result<(), Problem> {
+    let terms = connections::by_name(tx, connection).await?.and_then(|connection| connection.document.reviews);
+    terms.map_or(Ok(()), |terms| check_fresh(actor, &terms, now))
+}
+
 /// Whether whoever approves has proved who they are as the connection wants it of them.
 ///
 /// # Errors
@@ -190,3 +208,11 @@ pub fn check_fresh(actor: &Actor, terms: &ReviewTerms, now: Micros) -> Result<()
 pub fn login_path(provider: &str) -> String {
     format!("/oauth/login/{provider}")
 }
+
+/// The refusals of those who want to sign in.
+fn refusals() -> Refusals {
+    Refusals::new("sign_in.refused", "postern_sign_ins_refused_total")
+}
+
+/// Why somebody is removed whom the provider has taken all groups from.
+const NO_GROUPS: &str = "the identity provider names no group of theirs any more";

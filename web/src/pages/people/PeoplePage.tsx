@@ -10,6 +10,8 @@ import { Time } from "../../ui/Time";
 import { toast } from "../../ui/toasts";
 import { Who } from "../../ui/Who";
 import { NewToken } from "./NewToken";
+import { Table } from "./Table";
+import { WebSessions } from "./WebSessions";
 
 export function PeoplePage(): ReactNode {
   const me = useQuery(whoami).data;
@@ -20,6 +22,7 @@ export function PeoplePage(): ReactNode {
         <h1>People and agents</h1>
       </header>
       {me.roles.includes("admin") && <Principals />}
+      <WebSessions />
       <Tokens me={me} />
     </div>
   );
@@ -140,31 +143,3 @@ function Tokens({ me }: { me: Whoami }): ReactNode {
 }
 
 /** Rows, each with its key before its cells; the first cell names it. */
-function Table({ label, columns, rows }: { label: string; columns: string[]; rows: [string, ...ReactNode[]][] }): ReactNode {
-  return (
-    // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- it scrolls, which keys have to reach
-    <div className="table" tabIndex={0} role="group" aria-label={label}>
-      <table>
-        <thead>
-          <tr>
-            {columns.map((column) => (
-              <th key={column} scope="col">
-                {column || <span className="hidden">More</span>}
-              </th>
-            ))}
-          </tr>
-        </thead>
-        <tbody>
-          {rows.map(([key, first, ...cells]) => (
-            <tr key={key}>
-              <th scope="row">{first}</th>
-              {cells.map((cell, at) => (
-                <td key={at}>{cell}</td>
-              ))}
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
-  );
-}

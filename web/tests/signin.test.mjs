@@ -138,8 +138,8 @@ describe("signing in at an identity provider", () => {
     const page = await signedIn("zoe");
     await page.getByRole("navigation", { name: "Pages" }).waitFor();
     const { id } = await stack.agent("POST", "/requests", { connection: "demo", role: "read", duration: "30m", reason: "for zoe", on_behalf_of: "zoe" });
-    const demo = { kind: "Connection", name: "demo", reviews: {} };
-    await stack.admin("POST", "/apply", { documents: [{ document: demo }] , merge: true });
+    const demo = { kind: "Connection", name: "demo", reviews: { fresh: null } };
+    await stack.admin("POST", "/apply", { documents: [{ document: demo }], merge: true });
     await stack.admin("POST", `/requests/${id}/approve`, {});
     assert.equal((await stack.agent("GET", "/grants")).filter((grant) => grant.on_behalf_of?.name === "zoe").length, 1);
     delete accounts.zoe;

@@ -7,12 +7,16 @@
 mod check;
 mod connection;
 mod diff;
+mod directory;
 mod issuer;
 mod masks;
 mod notification;
 pub(crate) mod policies;
 mod principal;
 mod reviews;
+
+pub(crate) use check::named;
+pub(crate) use diff::fields;
 
 use crate::{
     Core,

@@ -21,6 +21,7 @@ pub mod policies;
 pub mod principals;
 pub mod requests;
 pub mod reviews;
+pub mod scim;
 pub mod sessions;
 pub mod sql;
 pub mod stops;

@@ -104,6 +104,16 @@ pub async fn revoke(tx: &mut Tx, id: &TokenId, now: Micros) -> Result<bool, Stor
     Ok(changed > 0)
 }
 
+/// Revokes all tokens of a principal.
+pub async fn revoke_of(tx: &mut Tx, principal: &PrincipalId, now: Micros) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE tokens SET revoked_at = $2 WHERE principal_id = $1 AND revoked_at IS NULL",
+        values![principal, now],
+    )
+    .await?;
+    Ok(())
+}
+
 /// Revokes all tokens for which an issuer's were exchanged.
 pub async fn revoke_of_issuer(tx: &mut Tx, issuer: &str, now: Micros) -> Result<(), StoreError> {
     tx.execute("UPDATE tokens SET revoked_at = $2 WHERE issuer = $1 AND revoked_at IS NULL", values![issuer, now])

@@ -80,9 +80,6 @@ async fn end_all(
             end_in(tx, row, by, Some(said), now).await?;
         }
     }
-    if !live.is_empty() {
-        effects.push(Effect::RequestsChanged);
-    }
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     Ok(Ended { grants: number(ended), requests: number(live.len()), effects })
 }

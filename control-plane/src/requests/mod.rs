@@ -107,12 +107,7 @@ async fn with_room(tx: &mut Tx, actor: &Actor) -> Result<(), Problem> {
 ///
 /// # Errors
 /// When it is not the caller's, or waits no more.
-pub async fn withdraw(
-    store: &Store,
-    actor: &Actor,
-    id: &RequestId,
-    now: Micros,
-) -> Result<Request, Problem> {
+pub async fn withdraw(store: &Store, actor: &Actor, id: &RequestId, now: Micros) -> Result<Request, Problem> {
     let mut tx = store.begin().await?;
     let row = locked(&mut tx, actor, id).await?;
     authorize(actor, Action::Withdraw, &row.resource())?;

@@ -44,6 +44,8 @@ pub enum Values {
     Text,
     /// A text whose case counts.
     Exact,
+    /// This text.
+    Always(&'static str),
     /// The address of a resource of this kind.
     Reference(&'static str),
     /// True or false.
@@ -130,7 +132,7 @@ pub static GROUP: Kind = Kind {
             Values::Many(&[
                 of("value", Values::Exact, Rule::Fixed),
                 of("$ref", Values::Reference("User"), Rule::Follows),
-                of("type", Values::Text, Rule::Follows),
+                of("type", Values::Always("User"), Rule::Follows),
             ]),
             Rule::Free,
         ),
@@ -206,7 +208,7 @@ impl Attribute {
         }
         let wrong = |what: &str| Refused::value(format!("`{}` is {what}", self.name));
         Ok(match self.values {
-            Values::Text | Values::Exact | Values::Reference(_) => {
+            Values::Text | Values::Exact | Values::Always(_) | Values::Reference(_) => {
                 let Value::String(text) = value else { return Err(wrong("a text")) };
                 if text.chars().count() > MAX_TEXT {
                     return Err(wrong("a text of 1000 characters at most"));
@@ -277,7 +279,7 @@ impl Kind {
 impl Attribute {
     fn to_json(&self) -> Value {
         let (kind, exact) = match self.values {
-            Values::Text => ("string", false),
+            Values::Text | Values::Always(_) => ("string", false),
             Values::Exact => ("string", true),
             Values::Reference(_) => ("reference", true),
             Values::Truth => ("boolean", false),
@@ -294,9 +296,11 @@ impl Attribute {
             "returned": "default", "uniqueness": if self.rule == Rule::Name { "server" } else { "none" },
         });
         if let Some(fields) = json.as_object_mut() {
-            if let Values::Reference(to) = self.values {
-                fields.insert("referenceTypes".to_owned(), json!([to]));
-            }
+            match self.values {
+                Values::Reference(to) => fields.insert("referenceTypes".to_owned(), json!([to])),
+                Values::Always(text) => fields.insert("canonicalValues".to_owned(), json!([text])),
+                _ => None,
+            };
             if !self.parts().is_empty() {
                 fields.insert("subAttributes".to_owned(), self.parts().iter().map(Self::to_json).collect());
             }

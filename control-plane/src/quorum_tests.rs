@@ -19,6 +19,7 @@ fn person(groups: &[&str]) -> Actor {
         admin: false,
         auditor: false,
         may: None,
+        signed_in: None,
     }
 }
 

@@ -20,6 +20,7 @@ fn actor(kind: PrincipalKind, name: &str, groups: &[&str]) -> Actor {
         admin: false,
         auditor: false,
         may: None,
+        signed_in: None,
     }
 }
 

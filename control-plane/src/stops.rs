@@ -5,7 +5,7 @@ use crate::{
     audit::{self, Event},
     effects::Effect,
     grants::{self, checked_reason},
-    identity::Actor,
+    identity::{Actor, people},
     problem::{Problem, shorten},
     requests::end_in,
     rights::{Action, Resource, authorize},
@@ -96,8 +96,9 @@ pub(crate) async fn disabled_in(
     now: Micros,
 ) -> Result<Vec<Effect>, StoreError> {
     principals::lock(tx, &principal.id).await?;
-    tokens::revoke_of(tx, &principal.id, now).await?;
     let said = format!("{} {} was disabled", principal.kind, principal.name);
+    people::end_all(tx, &principal.id, &said, now).await?;
+    tokens::revoke_of(tx, &principal.id, now).await?;
     Ok(end_all(tx, principal, by, &said, now).await?.effects)
 }
 

@@ -2,11 +2,13 @@
 
 use super::{Difference, Run, check, directory, typed};
 use crate::{
+    identity::people,
     problem::{Problem, shorten},
     stops,
     store::{
+        external_identities,
         principals::{self, PrincipalRow},
-        scim,
+        providers, scim,
     },
 };
 use postern_api::{
@@ -23,6 +25,7 @@ struct Wanted {
     auditor: bool,
     disabled: bool,
     owner: Option<String>,
+    sign_in: Option<String>,
 }
 
 impl Run<'_> {
@@ -39,7 +42,7 @@ impl Run<'_> {
         }
         let principal_kind = if kind == "User" { PrincipalKind::User } else { PrincipalKind::Agent };
         let stored = principals::by_name(&mut self.tx, principal_kind, name).await?;
-        let names_groups = fields.contains_key("groups");
+        let (names_groups, names_sign_in) = (fields.contains_key("groups"), fields.contains_key("sign_in"));
         let (mut from, mut kept) = (None, None);
         if let Some(row) = &stored {
             let groups = principals::groups_of(&mut self.tx, &row.principal.id).await?;
@@ -55,6 +58,17 @@ impl Run<'_> {
         // Groups can be given from either side: who does not mention them leaves them as they are.
         if !names_groups && let Some((_, groups)) = &from {
             wanted.groups.clone_from(groups);
+        }
+        // A user whom a provider has made stays theirs when a document says something else of them.
+        if !names_sign_in && let Some(row) = &stored {
+            wanted.sign_in.clone_from(&row.sign_in);
+        }
+        if let Some(provider) = &wanted.sign_in
+            && stored.as_ref().is_none_or(|row| row.sign_in != wanted.sign_in)
+            && providers::by_name(&mut self.tx, provider).await?.is_none()
+        {
+            let message = format!("there is no identity provider `{}`", shorten(provider));
+            return Err(Problem::invalid("sign_in", message).hint("apply a document of `kind: IdentityProvider` first"));
         }
         normalize(&mut wanted.groups)?;
         if principal_kind == PrincipalKind::User {
@@ -94,6 +108,7 @@ impl Run<'_> {
             auditor: wanted.auditor,
             disabled: wanted.disabled,
             owner: wanted.owner.clone(),
+            sign_in: wanted.sign_in.clone(),
             created_at,
         };
         match &stored {
@@ -101,6 +116,13 @@ impl Run<'_> {
             Some(_) => principals::update(&mut self.tx, &row, owner.as_ref()).await?,
         }
         principals::set_groups(&mut self.tx, &row.principal.id, &wanted.groups, self.now).await?;
+        if row.disabled {
+            // Said by a document: that they sign in again does not lift it.
+            external_identities::set_removed(&mut self.tx, &row.principal.id, None).await?;
+        }
+        if stored.as_ref().is_some_and(|before| before.sign_in != row.sign_in) {
+            people::end_all(&mut self.tx, &row.principal.id, "a document was applied", self.now).await?;
+        }
         if row.disabled && stored.is_some_and(|row| !row.disabled) {
             let effects = stops::disabled_in(&mut self.tx, &row.principal, self.actor, self.now).await?;
             self.effects.extend(effects);
@@ -156,11 +178,11 @@ impl Run<'_> {
 
 fn wanted(kind: &str, base: Option<Value>, fields: Map<String, Value>) -> Result<Wanted, Problem> {
     Ok(if kind == "User" {
-        let UserDocument { groups, admin, auditor, disabled, .. } = typed(base, fields)?;
-        Wanted { groups, admin, auditor, disabled, owner: None }
+        let UserDocument { groups, admin, auditor, disabled, sign_in, .. } = typed(base, fields)?;
+        Wanted { groups, admin, auditor, disabled, owner: None, sign_in }
     } else {
         let AgentDocument { groups, owner, disabled, .. } = typed(base, fields)?;
-        Wanted { groups, admin: false, auditor: false, disabled, owner }
+        Wanted { groups, admin: false, auditor: false, disabled, owner, sign_in: None }
     })
 }
 
@@ -172,10 +194,11 @@ fn normalize(groups: &mut Vec<String>) -> Result<(), Problem> {
 
 /// What is stored, as a document of the same kind.
 fn document(row: &PrincipalRow, groups: &[String]) -> Value {
-    let PrincipalRow { principal, admin, auditor, disabled, owner, .. } = row;
+    let PrincipalRow { principal, admin, auditor, disabled, owner, sign_in, .. } = row;
     match principal.kind {
         PrincipalKind::User => {
-            json!({ "name": principal.name, "groups": groups, "admin": admin, "auditor": auditor, "disabled": disabled })
+            json!({ "name": principal.name, "groups": groups, "admin": admin, "auditor": auditor, "disabled": disabled,
+                "sign_in": sign_in })
         }
         PrincipalKind::Agent => {
             json!({ "name": principal.name, "groups": groups, "owner": owner, "disabled": disabled })

@@ -1,17 +1,22 @@
 //! Who acts. A caller comes with a bearer token; what kind of token it is, is decided here and nowhere else. A browser
 //! comes with a cookie in a token's place ([`web`]).
 //!
-//! There are Postern's own API tokens ([`tokens`]), for which machines exchange those of their platform ([`issuers`]). A
-//! further source is one more in [`authenticate`]: it gives the same [`Caller`], whose principal has a row in the store.
+//! There are Postern's own API tokens ([`tokens`]), for which machines exchange those of their platform ([`issuers`]), and
+//! which people get who sign in at an identity provider ([`people`]). A further source is one more in [`authenticate`]: it gives the same [`Caller`], whose principal has a row in the store.
 
 pub mod directory;
 pub mod issuers;
+pub mod people;
+mod refusals;
 pub mod scram;
 pub mod tokens;
 pub mod web;
 
 use crate::store::{Store, StoreError};
-use postern_api::identity::{PrincipalKind, PrincipalRef, Whoami, WhoamiToken};
+use postern_api::{
+    identity::{PrincipalKind, PrincipalRef, Whoami, WhoamiToken},
+    provider::SignedIn,
+};
 use postern_types::time::Micros;
 use secrecy::SecretString;
 
@@ -28,6 +33,8 @@ pub struct Actor {
     pub auditor: bool,
     /// What their token is narrowed to, as `connection/role`; None: to nothing.
     pub may: Option<Vec<String>>,
+    /// How they have signed in at an identity provider; None: they have not.
+    pub signed_in: Option<SignedIn>,
 }
 
 impl Actor {
@@ -81,7 +88,7 @@ impl Caller {
     #[must_use]
     pub fn whoami(&self, reviewer: bool) -> Whoami {
         use postern_api::identity::Role;
-        let Actor { principal, groups, admin, auditor, .. } = self.actor.clone();
+        let Actor { principal, groups, admin, auditor, signed_in, .. } = self.actor.clone();
         let roles = [(admin, Role::Admin), (reviewer, Role::Reviewer), (auditor, Role::Auditor)];
         Whoami {
             kind: principal.kind,
@@ -90,6 +97,7 @@ impl Caller {
             groups,
             roles: roles.into_iter().filter_map(|(has, role)| has.then_some(role)).collect(),
             token: self.token.clone(),
+            signed_in,
         }
     }
 }

@@ -5,7 +5,10 @@ use crate::{
     audit::{self, Event},
     problem::{Problem, shorten},
     rights::{Action, Resource, authorize},
-    store::{Store, StoreError, Tx, principals, tokens},
+    store::{
+        Store, StoreError, Tx, principals, sign_ins,
+        tokens::{self, GivenFor},
+    },
 };
 use postern_api::identity::{CreateToken, CreatedToken, PrincipalKind, PrincipalRef, Token, WhoamiToken};
 use postern_types::{
@@ -84,7 +87,11 @@ pub(super) async fn caller(store: &Store, mut tx: Tx, token: Token, now: Micros)
     let Some(actor) = actor(&mut tx, &token.principal).await? else {
         return Ok(None);
     };
-    let actor = Actor { may: token.may.clone(), ..actor };
+    let (by_sign_in, signed_in) = sign_ins::of_token(&mut tx, &token.id, now).await?;
+    if by_sign_in && signed_in.is_none() {
+        return Ok(None);
+    }
+    let actor = Actor { may: token.may.clone(), signed_in, ..actor };
     drop(tx);
     if token.last_used_at.is_none_or(|last| now.since(last) >= TOUCH_EVERY) {
         let mut tx = store.begin().await?;
@@ -111,6 +118,7 @@ pub async fn actor(tx: &mut Tx, principal: &PrincipalRef) -> Result<Option<Actor
         admin: row.admin && is_user,
         auditor: row.auditor && is_user,
         may: None,
+        signed_in: None,
     }))
 }
 
@@ -146,7 +154,8 @@ pub async fn create(store: &Store, caller: &Actor, body: &CreateToken, now: Micr
         Some(may) => checked_places("may", may)?,
         None => {}
     }
-    let new = New { principal: &principal, name, lifetime, may: body.may.as_deref(), issuer: None };
+    let expires_at = lifetime.map(|lifetime| now.plus(lifetime));
+    let new = New { principal: &principal, name, expires_at, may: body.may.as_deref(), given: GivenFor::Nothing };
     let (token, secret) = insert(&mut tx, &new, now).await?;
     record(&mut tx, "token.created", Some(&caller.principal), &token, now).await?;
     tx.commit().await?;
@@ -182,12 +191,12 @@ pub struct New<'a> {
     pub principal: &'a PrincipalRef,
     /// What it is for.
     pub name: &'a str,
-    /// How long it lives; None: until it is deleted.
-    pub lifetime: Option<Duration>,
+    /// When it ends; None: when it is deleted.
+    pub expires_at: Option<Micros>,
     /// What it is narrowed to, as `connection/role`.
     pub may: Option<&'a [String]>,
-    /// For whose tokens it was exchanged.
-    pub issuer: Option<&'a str>,
+    /// For what it is given.
+    pub given: GivenFor<'a>,
 }
 
 /// Makes and stores a token, and gives its secret, which is kept nowhere.
@@ -201,11 +210,11 @@ pub async fn insert(tx: &mut Tx, new: &New<'_>, now: Micros) -> Result<(Token, S
         principal: new.principal.clone(),
         name: new.name.to_owned(),
         created_at: now,
-        expires_at: new.lifetime.map(|lifetime| now.plus(lifetime)),
+        expires_at: new.expires_at,
         last_used_at: None,
         may: new.may.map(<[String]>::to_vec),
     };
-    tokens::insert(tx, &token, &token::fingerprint(&secret), new.issuer).await?;
+    tokens::insert(tx, &token, &token::fingerprint(&secret), new.given).await?;
     Ok((token, secret))
 }
 
@@ -274,7 +283,7 @@ pub async fn store_given(
         last_used_at: None,
         may: None,
     };
-    tokens::insert(tx, &token, &fingerprint, None).await?;
+    tokens::insert(tx, &token, &fingerprint, GivenFor::Nothing).await?;
     record(tx, "token.created", None, &token, now).await
 }
 

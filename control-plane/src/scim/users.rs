@@ -9,8 +9,9 @@ use crate::{
     rights::{Action, Resource, authorize},
     stops,
     store::{
-        Store, Tx,
+        Store, Tx, external_identities,
         principals::{self, PrincipalRow},
+        providers,
         scim::{self, UserRow, Wanted},
     },
 };
@@ -26,6 +27,7 @@ pub async fn create(store: &Store, client: &Actor, body: Value, base: &str, now:
     authorize(client, Action::Create, &Resource::Directory)?;
     let (name, active, document) = wanted(USER.checked(body)?, true)?;
     let mut tx = store.begin().await?;
+    let sign_in = providers::of_directory(&mut tx, &client.principal.name).await?.map(|provider| provider.name);
     let there = principals::user_by_folded_name(&mut tx, &name.to_ascii_lowercase()).await?;
     let (principal, held) = match there {
         None => {
@@ -36,23 +38,25 @@ pub async fn create(store: &Store, client: &Actor, body: Value, base: &str, now:
                 auditor: false,
                 disabled: !active,
                 owner: None,
+                sign_in,
                 created_at: now,
             };
             principals::insert(&mut tx, &row, None).await?;
             (principal, false)
         }
         Some(row) => {
-            let deleted = scim::user(&mut tx, &row.principal.id).await?;
-            let deleted = deleted.filter(|user| user.client_id == client.principal.id && user.deleted_at.is_some());
-            let Some(UserRow { held, .. }) = deleted else {
+            let Some(held) = own_before(&mut tx, client, &row, sign_in.as_deref()).await? else {
                 return Err(Refused::uniqueness(format!(
                     "there is a user `{}` already, whom this directory has not made",
                     row.principal.name
                 )));
             };
             principals::rename(&mut tx, &row.principal.id, &name).await?;
-            principals::update(&mut tx, &PrincipalRow { disabled: held || !active, ..row.clone() }, None).await?;
-            (PrincipalRef { name: name.clone(), ..row.principal }, held)
+            let (disabled, sign_in) = (held || !active, sign_in.or_else(|| row.sign_in.clone()));
+            let principal = PrincipalRef { name: name.clone(), ..row.principal.clone() };
+            principals::update(&mut tx, &PrincipalRow { disabled, sign_in, ..row }, None).await?;
+            external_identities::set_removed(&mut tx, &principal.id, None).await?;
+            (principal, held)
         }
     };
     let row = UserRow {
@@ -70,6 +74,27 @@ pub async fn create(store: &Store, client: &Actor, body: Value, base: &str, now:
     let shown = shown(&mut tx, row, base).await?;
     tx.commit().await?;
     Ok(shown)
+}
+
+/// Whether documents disable a user that was there before the directory made it; None: it is not the directory's to make.
+/// It is one that it has deleted, or one that signs in at its identity provider and has come that way first.
+async fn own_before(
+    tx: &mut Tx,
+    client: &Actor,
+    row: &PrincipalRow,
+    sign_in: Option<&str>,
+) -> Result<Option<bool>, Refused> {
+    principals::lock(tx, &row.principal.id).await?;
+    if let Some(user) = scim::user(tx, &row.principal.id).await? {
+        let is_own = user.client_id == client.principal.id && user.deleted_at.is_some();
+        return Ok(is_own.then_some(user.held));
+    }
+    if sign_in.is_none() || row.sign_in.as_deref() != sign_in {
+        return Ok(None);
+    }
+    // That the provider does not vouch for them any more is no document's word.
+    let removed = external_identities::of(tx, &row.principal.id).await?.is_some_and(|known| known.removed_at.is_some());
+    Ok(Some(row.disabled && !removed))
 }
 
 /// What a user is to be: name, whether they may act, and the whole.
@@ -204,6 +229,8 @@ async fn set_disabled(
         return Err(Refused::missing("user", principal.id.as_str()));
     };
     let was = row.disabled;
+    // Said by the directory: that they sign in again does not lift it.
+    external_identities::set_removed(tx, &principal.id, None).await?;
     principals::update(tx, &PrincipalRow { disabled, ..row }, None).await?;
     if disabled && !was {
         return Ok(stops::disabled_in(tx, principal, Some(&client.principal), now).await?);

@@ -133,6 +133,7 @@ impl Plane {
             auditor: false,
             disabled: false,
             owner: None,
+            sign_in: None,
             created_at: now,
         };
         let request = requests::RequestRow {

@@ -105,6 +105,7 @@ async fn database_credentials_are_pushed_when_they_change() {
         admin: true,
         auditor: false,
         may: None,
+        signed_in: None,
     };
     for password in ["first", "second"] {
         let secret = SecretString::from(password);

@@ -99,7 +99,7 @@ async fn a_freeze_is_told_at_once_and_survives_a_restart() {
     plane.connection("demo", "dev").await;
     let mut connector = connector(&plane).await;
     let principal = plane.grant("demo", HOUR).await.principal;
-    let admin = Actor { principal, groups: Vec::new(), admin: true, auditor: false, may: None };
+    let admin = Actor { principal, groups: Vec::new(), admin: true, auditor: false, may: None, signed_in: None };
     let core = &plane.running.core;
     for frozen in [true, false, true] {
         let now = Micros::now();

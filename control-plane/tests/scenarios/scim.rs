@@ -5,13 +5,17 @@ use postern_api::{
     access::{CreateRequest, GrantStatus, RequestStatus},
     audit::{AuditQuery, EventTypes},
     error::ErrorCode,
-    identity::{CreateToken, PrincipalKind, PrincipalName},
+    identity::{CreateToken, PrincipalKind, PrincipalName, PrincipalRef},
 };
 use postern_control_plane::{
     audit::search,
     effects::Effect,
     grants,
-    identity::{self, Actor, directory, tokens, web},
+    identity::{
+        self, Actor, directory,
+        people::{self, NotAdmitted, Verified},
+        tokens, web,
+    },
     requests,
     scim::{
         Document, Page, Refused,
@@ -20,7 +24,7 @@ use postern_control_plane::{
         schema::{GROUP, USER},
         users::{self, Change},
     },
-    store::{Store, principals},
+    store::{Store, principals, providers},
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -328,6 +332,67 @@ pub async fn documents_and_directories_agree(store: &Store) {
     // In this order, which is that of kinds: users before agents.
     apply_all(store, &cast.admin, &[json!({ "kind": "User", "name": "Bob" })], false).await.unwrap();
     assert!(!disabled().await);
+}
+
+/// Somebody comes whom the provider has proved.
+async fn come(store: &Store, subject: &str, name: &str) -> Result<PrincipalRef, NotAdmitted> {
+    let mut tx = store.begin().await.unwrap();
+    let provider = providers::by_name(&mut tx, "corp").await.unwrap().unwrap();
+    let verified = Verified {
+        provider: &provider,
+        subject: subject.to_owned(),
+        name: name.to_owned(),
+        email: None,
+        groups: Vec::new(),
+        acr: None,
+        authenticated_at: None,
+        session: None,
+        expires_at: None,
+        refresh_token: None,
+        id_token: None,
+    };
+    let user = people::admit(&mut tx, &verified, at(20)).await?;
+    tx.commit().await.unwrap();
+    Ok(user)
+}
+
+pub async fn people_sign_in_where_the_directory_is(store: &Store) {
+    let cast = world(store).await;
+    let (okta, other) = (directory(store, &cast, "okta").await, directory(store, &cast, "other").await);
+    let provider = |more: Value| {
+        let mut document = json!({
+            "kind": "IdentityProvider", "name": "corp", "scim": "okta",
+            "oidc": { "url": "https://corp.example.com", "client_id": "postern" },
+        });
+        document.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        document
+    };
+    let both = provider(json!({ "groups": { "claim": "groups" } }));
+    assert_eq!(told(apply_all(store, &cast.admin, &[both], false).await.unwrap_err()).field.as_deref(), Some("groups"));
+    apply_all(store, &cast.admin, &[provider(json!({}))], false).await.unwrap();
+    // Made by the directory first, or come first by themselves: the same user.
+    let bob = id(&create(store, &okta, "bob").await);
+    assert_eq!(come(store, "s1", "bob").await.unwrap().id.to_string(), bob);
+    let eve = come(store, "s2", "eve").await.unwrap();
+    let taken = users::create(store, &other, json!({ "userName": "eve" }), BASE, at(3)).await.unwrap_err();
+    assert_eq!(scim_type(taken), (409, Some("uniqueness")));
+    assert_eq!(id(&create(store, &okta, "eve").await), eve.id.to_string());
+    // Of another directory, and of none.
+    create(store, &other, "zoe").await;
+    for name in ["zoe", "alice"] {
+        assert!(matches!(come(store, "s3", name).await, Err(NotAdmitted::Taken(_))), "{name}");
+    }
+    // Whom the directory has deactivated does not sign in, also when the provider had taken and would give back.
+    let mut tx = store.begin().await.unwrap();
+    let _ = people::remove(&mut tx, &eve.id, "refused", at(4)).await.unwrap();
+    tx.commit().await.unwrap();
+    patch(store, &okta, &bob, json!({ "active": false })).await;
+    patch(store, &okta, eve.id.as_str(), json!({ "active": false })).await;
+    for (subject, name) in [("s1", "bob"), ("s2", "eve")] {
+        assert!(matches!(come(store, subject, name).await, Err(NotAdmitted::Disabled(_))), "{name}");
+    }
+    patch(store, &okta, &bob, json!({ "active": true })).await;
+    assert!(come(store, "s1", "bob").await.is_ok());
 }
 
 pub async fn pages_and_filters(store: &Store) {

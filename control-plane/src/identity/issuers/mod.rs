@@ -3,17 +3,16 @@
 //!
 //! `keys`: the public keys of issuers; `verify`: whether a token is one of theirs.
 
-mod keys;
-mod verify;
+pub(super) mod keys;
+pub(super) mod verify;
 
 use self::keys::Keys;
-use super::tokens;
+use super::{refusals::Refusals, tokens};
 use crate::{
     audit::{self, Event},
     problem::{Problem, shorten},
-    store::{Store, StoreError, issuers, principals},
+    store::{Store, StoreError, issuers, principals, tokens::GivenFor},
 };
-use parking_lot::Mutex;
 use postern_api::{
     identity::PrincipalKind,
     issuer::{ClaimIs, ExchangedToken, IssuerAgent, IssuerDocument},
@@ -28,9 +27,6 @@ use verify::{Claims, Refused};
 
 /// What [RFC 8693, section 3](https://www.rfc-editor.org/rfc/rfc8693#section-3) calls the token that is given.
 pub const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
-
-/// Refusals that are recorded within a minute: anybody can call for more, and the audit is kept for ever.
-const RECORDED_IN_A_MINUTE: u32 = 60;
 
 /// The longest token that is given.
 const MAX_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
@@ -67,14 +63,15 @@ impl From<StoreError> for NotExchanged {
 /// Exchanges tokens.
 pub struct Exchange {
     keys: Keys,
-    recorded: Mutex<(Micros, u32)>,
+    refusals: Refusals,
 }
 
 impl Exchange {
     /// One that knows no keys yet, and fetches them by this client.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        Self { keys: Keys::new(client), recorded: Mutex::new((Micros(0), 0)) }
+        let refusals = Refusals::new("token.refused", "postern_token_exchanges_refused_total");
+        Self { keys: Keys::new(client), refusals }
     }
 
     /// A token of Postern's for a machine that comes with its platform's.
@@ -91,13 +88,10 @@ impl Exchange {
         let done = self.attempt(store, subject_token.expose_secret(), &mut seen, now).await;
         if let Err(error) = &done
             && !matches!(error, NotExchanged::Fault(_))
-            && self.is_recorded(now)
         {
             let Seen { issuer, subject } = seen;
             let detail = json!({ "issuer": issuer, "subject": subject, "why": error.to_string() });
-            let mut tx = store.begin().await?;
-            audit::append_control(&mut tx, Event::new(now, "token.refused", None, "exchange", &detail)).await?;
-            tx.commit().await?;
+            self.refusals.record(store, "exchange", &detail, now).await?;
         }
         done
     }
@@ -141,9 +135,9 @@ impl Exchange {
         let new = tokens::New {
             principal: &agent,
             name: &format!("{}: {subject}", issuer.name),
-            lifetime: Some(lifetime),
+            expires_at: Some(now.plus(lifetime)),
             may: entry.may.as_deref(),
-            issuer: Some(&issuer.name),
+            given: GivenFor::IssuersToken(&issuer.name),
         };
         let (token, secret) = tokens::insert(&mut tx, &new, now).await.map_err(fault)?;
         let detail = json!({
@@ -159,16 +153,6 @@ impl Exchange {
             token_type: "Bearer".to_owned(),
             expires_in: lifetime.as_secs(),
         })
-    }
-
-    fn is_recorded(&self, now: Micros) -> bool {
-        metrics::counter!("postern_token_exchanges_refused_total").increment(1);
-        let mut recorded = self.recorded.lock();
-        if now.since(recorded.0) >= Duration::from_secs(60) {
-            *recorded = (now, 0);
-        }
-        recorded.1 += 1;
-        recorded.1 <= RECORDED_IN_A_MINUTE
     }
 }
 
@@ -197,9 +181,9 @@ pub fn lifetime(entry: &IssuerAgent) -> Result<Duration, String> {
     Ok(lifetime)
 }
 
-fn claim<'a>(claims: &'a Claims, name: &str) -> Option<&'a Value> {
+/// A claim; one that begins with a slash is within others (RFC 6901).
+pub(super) fn claim<'a>(claims: &'a Claims, name: &str) -> Option<&'a Value> {
     let Some(pointer) = name.strip_prefix('/') else { return claims.get(name) };
-    // RFC 6901.
     let mut parts = pointer.split('/').map(|part| part.replace("~1", "/").replace("~0", "~"));
     let first = claims.get(&parts.next()?)?;
     parts.try_fold(first, |value, part| value.as_object()?.get(&part))

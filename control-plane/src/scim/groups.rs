@@ -1,7 +1,9 @@
 //! Groups of a directory. Each is a group like any other, in which the directory's users are those whom it names. Others
 //! that documents have put into it, agents above all, stay.
 
-use super::{Document, Found, Page, Refused, changes, filter::Filter, patch, schema::GROUP, users::Change, with_meta};
+use super::{
+    Document, Found, Page, Refused, changes, filter::Filter, patch, schema::GROUP, taken, users::Change, with_meta,
+};
 use crate::{
     apply,
     audit::{self, Event},
@@ -25,7 +27,9 @@ pub async fn create(store: &Store, client: &Actor, body: Value, base: &str, now:
     authorize(client, Action::Create, &Resource::Directory)?;
     let (name, document) = wanted(GROUP.checked(body)?)?;
     let mut tx = store.begin().await?;
-    free(&mut tx, &name).await?;
+    if !is_free(&mut tx, &name).await? {
+        return Err(not_taken_over(tx, client, &name, now).await);
+    }
     let row = GroupRow {
         id: format!("grp_{}", ulid::Ulid::generate().to_string().to_ascii_lowercase()),
         name,
@@ -53,11 +57,13 @@ fn text(document: &Document, name: &str) -> Option<String> {
     document.get(name).and_then(Value::as_str).map(str::to_owned)
 }
 
-async fn free(tx: &mut Tx, name: &str) -> Result<(), Refused> {
-    if principals::group_created_at(tx, name).await?.is_none() {
-        return Ok(());
-    }
-    Err(Refused::uniqueness(format!("there is a group `{name}` already, which is not taken over")))
+async fn is_free(tx: &mut Tx, name: &str) -> Result<bool, Refused> {
+    Ok(principals::group_created_at(tx, name).await?.is_none())
+}
+
+async fn not_taken_over(tx: Tx, client: &Actor, name: &str, now: Micros) -> Refused {
+    let why = format!("there is a group `{name}` already, which is not taken over");
+    taken(tx, client, &format!("group/{name}"), why, now).await
 }
 
 /// Who is named as a member.
@@ -125,7 +131,9 @@ pub async fn change(
     }
     let mut members = named(&from);
     if name != before.name {
-        free(&mut tx, &name).await?;
+        if !is_free(&mut tx, &name).await? {
+            return Err(not_taken_over(tx, client, &name, now).await);
+        }
         principals::ensure_group(&mut tx, &name, now).await?;
         // Whom documents have put into the one have not put them into the other.
         set_members(&mut tx, client, &before.name, &members, &BTreeSet::new()).await?;

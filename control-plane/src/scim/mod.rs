@@ -13,7 +13,13 @@ pub mod patch;
 pub mod schema;
 pub mod users;
 
-use crate::{apply, problem::Problem, store::StoreError};
+use crate::{
+    apply,
+    audit::{self, Event},
+    identity::Actor,
+    problem::Problem,
+    store::{StoreError, Tx},
+};
 use postern_api::error::{ApiError, ErrorCode};
 use postern_types::time::Micros;
 use serde_json::{Map, Value, json};
@@ -179,6 +185,16 @@ fn with_meta(
     document.insert("id".to_owned(), json!(id));
     document.insert("meta".to_owned(), meta);
     document
+}
+
+/// That a name is somebody else's, recorded in the transaction that has found it so and has changed nothing.
+async fn taken(mut tx: Tx, client: &Actor, subject: &str, why: String, now: Micros) -> Refused {
+    let event = Event::new(now, "scim.refused", Some(&client.principal), subject, &json!({ "why": why }));
+    let recorded = match audit::append_control(&mut tx, event).await {
+        Ok(()) => tx.commit().await,
+        Err(error) => Err(error),
+    };
+    recorded.err().map_or_else(|| Refused::uniqueness(why), Refused::from)
 }
 
 /// What differs, as the audit tells it.

@@ -1,6 +1,6 @@
 //! Users of a directory. Each is a `User` like any other, whose name and whether they may act are the directory's.
 
-use super::{Document, Found, Page, Refused, changes, filter::Filter, patch, schema::USER, with_meta};
+use super::{Document, Found, Page, Refused, changes, filter::Filter, patch, schema::USER, taken, with_meta};
 use crate::{
     apply,
     audit::{self, Event},
@@ -46,10 +46,9 @@ pub async fn create(store: &Store, client: &Actor, body: Value, base: &str, now:
         }
         Some(row) => {
             let Some(held) = own_before(&mut tx, client, &row, sign_in.as_deref()).await? else {
-                return Err(Refused::uniqueness(format!(
-                    "there is a user `{}` already, whom this directory has not made",
-                    row.principal.name
-                )));
+                let name = row.principal.name;
+                let why = format!("there is a user `{name}` already, whom this directory has not made");
+                return Err(taken(tx, client, &format!("user/{name}"), why, now).await);
             };
             principals::rename(&mut tx, &row.principal.id, &name).await?;
             let (disabled, sign_in) = (held || !active, sign_in.or_else(|| row.sign_in.clone()));
@@ -177,7 +176,8 @@ pub async fn change(
     if name != before.principal.name {
         let there = principals::user_by_folded_name(&mut tx, &name.to_ascii_lowercase()).await?;
         if there.is_some_and(|row| row.principal.id != before.principal.id) {
-            return Err(Refused::uniqueness(format!("there is a user `{name}` already")));
+            let why = format!("user `{}` is not renamed: there is a user `{name}` already", before.principal.name);
+            return Err(taken(tx, client, &format!("user/{name}"), why, now).await);
         }
         principals::rename(&mut tx, &before.principal.id, &name).await?;
     }

@@ -224,6 +224,16 @@ pub async fn what_is_not_its_own_stays_so(store: &Store) {
         (409, Some("uniqueness"))
     );
     assert_eq!(members(store, "dba").await, ["user:dba", "user:dba2"]);
+    // Each such attempt is recorded.
+    for (name, attempts) in [("okta", 6), ("entra", 3)] {
+        let events = recorded(store, &cast, name).await;
+        let refused: Vec<_> = events.iter().filter(|event| event["action"] == "scim.refused").collect();
+        assert_eq!(refused.len(), attempts, "{refused:?}");
+        assert!(
+            refused.iter().all(|event| event["detail"]["why"].as_str().unwrap().contains("already")),
+            "{refused:?}"
+        );
+    }
     // Names are names.
     for name in ["", "bob smith", "../x", &"x".repeat(64)] {
         let refused = users::create(store, &okta, json!({ "userName": name }), BASE, at(2)).await.unwrap_err();

@@ -128,7 +128,7 @@ impl From<Problem> for Refused {
         match code {
             ErrorCode::Invalid => Self::value(message),
             ErrorCode::Unauthenticated => Self::told(401, None, message),
-            ErrorCode::Forbidden => Self::told(403, None, message),
+            ErrorCode::Forbidden | ErrorCode::Reauthenticate => Self::told(403, None, message),
             ErrorCode::NotFound => Self::told(404, None, message),
             ErrorCode::Conflict => Self::told(409, None, message),
             ErrorCode::TooLarge => Self::told(413, None, message),

@@ -18,6 +18,7 @@ mod policies;
 mod principals;
 mod reviews;
 mod scan;
+mod scim;
 mod sessions;
 mod slack;
 mod tokens;
@@ -76,6 +77,7 @@ pub fn router(core: Arc<Core>) -> Router {
         .merge(health::routes())
         .merge(oauth::routes())
         .merge(people::routes())
+        .merge(scim::routes())
         .fallback(console::serve)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(no_store)

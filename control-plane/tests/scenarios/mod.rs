@@ -10,4 +10,5 @@ pub mod notifications;
 pub mod policies;
 pub mod requests;
 pub mod reviews;
+pub mod scim;
 pub mod stops;

@@ -10,7 +10,7 @@ use crate::{
     store::{
         StoreError, Tx, access, external_identities,
         principals::{self, PrincipalRow},
-        requests,
+        requests, scim,
     },
 };
 use postern_api::{
@@ -140,7 +140,7 @@ async fn create(tx: &mut Tx, verified: &Verified<'_>, now: Micros) -> Result<Pri
     Ok(principal)
 }
 
-/// Puts a user into exactly these groups.
+/// Puts a user into exactly these groups, but for those of a directory, which says alone who is in them.
 async fn regroup(
     tx: &mut Tx,
     user: &PrincipalRef,
@@ -149,11 +149,19 @@ async fn regroup(
     now: Micros,
 ) -> Result<(), StoreError> {
     let before = principals::groups_of(tx, &user.id).await?;
-    if before == groups {
+    let mut wanted = BTreeSet::new();
+    for group in before.iter().chain(groups) {
+        let (is_in, is_named) = (before.contains(group), groups.contains(group));
+        if is_in && is_named || (is_in != is_named && is_in == scim::keeper_of(tx, group).await?.is_some()) {
+            wanted.insert(group.clone());
+        }
+    }
+    let wanted: Vec<String> = wanted.into_iter().collect();
+    if before == wanted {
         return Ok(());
     }
-    principals::set_groups(tx, &user.id, groups, now).await?;
-    let detail = json!({ "provider": provider, "from": before, "to": groups });
+    principals::set_groups(tx, &user.id, &wanted, now).await?;
+    let detail = json!({ "provider": provider, "from": before, "to": wanted });
     audit::append_control(tx, Event::new(now, "user.regrouped", None, &format!("user/{}", user.name), &detail)).await
 }
 

@@ -121,6 +121,16 @@ pub async fn revoke(tx: &mut Tx, id: &TokenId, now: Micros) -> Result<bool, Stor
     Ok(changed > 0)
 }
 
+/// Revokes all tokens of a principal.
+pub async fn revoke_of(tx: &mut Tx, principal: &PrincipalId, now: Micros) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE tokens SET revoked_at = $2 WHERE principal_id = $1 AND revoked_at IS NULL",
+        values![principal, now],
+    )
+    .await?;
+    Ok(())
+}
+
 /// Revokes all tokens that were given by a sign-in.
 pub async fn revoke_of_sign_in(tx: &mut Tx, sign_in: &SignInId, now: Micros) -> Result<(), StoreError> {
     tx.execute("UPDATE tokens SET revoked_at = $2 WHERE sign_in = $1 AND revoked_at IS NULL", values![sign_in, now])

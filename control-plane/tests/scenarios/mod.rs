@@ -11,4 +11,5 @@ pub mod overview;
 pub mod policies;
 pub mod requests;
 pub mod reviews;
+pub mod scim;
 pub mod stops;

@@ -11,8 +11,10 @@ mod events;
 mod extract;
 mod fleet;
 mod health;
+mod masking;
 mod notifications;
 mod oauth;
+mod overview;
 mod people;
 mod policies;
 mod principals;
@@ -106,9 +108,12 @@ fn parts() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
         .routes(routes!(policies::unfreeze))
         .routes(routes!(policies::list))
         .routes(routes!(policies::show))
+        .routes(routes!(policies::versions))
         .routes(routes!(policies::test))
         .routes(routes!(policies::replay))
         .routes(routes!(scan::scan))
+        .routes(routes!(masking::show))
+        .routes(routes!(masking::sample))
         .routes(routes!(credentials::list))
         .routes(routes!(credentials::set, credentials::remove))
         .routes(routes!(access::requests, access::create_request))
@@ -136,6 +141,7 @@ fn parts() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
         .routes(routes!(sessions::show))
         .routes(routes!(sessions::kill))
         .routes(routes!(audit::events))
+        .routes(routes!(overview::show))
         .routes(routes!(documents::plan))
         .routes(routes!(documents::apply))
         .routes(routes!(principals::users, principals::put_user))
@@ -227,7 +233,11 @@ mod tests {
             "policies/{name}",
             "policies/test",
             "policies/replay",
+            "policies/{name}/versions",
             "connections/{name}/scan",
+            "connections/{name}/masking",
+            "masks/try",
+            "overview",
             "connections/{name}/credentials",
             "connections/{name}/credentials/{login}",
             "notifications",

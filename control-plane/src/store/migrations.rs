@@ -28,6 +28,7 @@ migrations! {
     10 "0010_issuers",
     11 "0011_people",
     12 "0012_scim",
+    14 "0014_overview",
 }
 
 /// Brings the schema up to date. Replicas that start together wait for each other.

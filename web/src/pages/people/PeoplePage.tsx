@@ -1,16 +1,16 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState, type ReactNode } from "react";
-import { api, ask } from "../../api/client";
+import { api, ask, type Schemas } from "../../api/client";
 import { agents, groups, tokens, users, whoami } from "../../api/queries";
 import type { Whoami } from "../../api/types";
 import { Empty, Loading, ProblemNotice } from "../../ui/Notice";
 import { SureButton } from "../../ui/SureButton";
+import { Table } from "../../ui/Table";
 import { Text } from "../../ui/Text";
 import { Time } from "../../ui/Time";
 import { toast } from "../../ui/toasts";
 import { Who } from "../../ui/Who";
 import { NewToken } from "./NewToken";
-import { Table } from "./Table";
 import { WebSessions } from "./WebSessions";
 
 export function PeoplePage(): ReactNode {
@@ -41,6 +41,7 @@ function Principals(): ReactNode {
   const people = useQuery(users);
   const bots = useQuery(agents);
   const all = useQuery(groups);
+  const used = lastUses(useQuery(tokens).data ?? []);
   const error = people.error ?? bots.error ?? all.error;
   if (error) return <ProblemNotice error={error} />;
   if (!people.data || !bots.data || !all.data) return <Loading what="people and agents" />;
@@ -57,11 +58,12 @@ function Principals(): ReactNode {
     <>
       <Table
         label="People and agents"
-        columns={["Who", "Groups", ""]}
+        columns={["Who", "Groups", "Last here", ""]}
         rows={rows.map((row) => [
           row.id,
           <Who key="who" who={row} />,
           <Text key="groups">{row.groups.join(", ")}</Text>,
+          <LastUse key="used" at={used.get(row.id)} />,
           <span key="remarks" className="badges">
             {row.remarks.map((remark) => (
               <span key={remark} className="badge">
@@ -85,6 +87,19 @@ function Principals(): ReactNode {
       </section>
     </>
   );
+}
+
+/** When somebody last came with any of their tokens, by whose they are. */
+function lastUses(all: Schemas["Token"][]): Map<string, string> {
+  const uses = new Map<string, string>();
+  for (const { principal, last_used_at: at } of all) {
+    if (at && at > (uses.get(principal.id) ?? "")) uses.set(principal.id, at);
+  }
+  return uses;
+}
+
+function LastUse({ at }: { at: string | undefined }): ReactNode {
+  return at ? <Time at={at} /> : <span className="muted">never</span>;
 }
 
 function Tokens({ me }: { me: Whoami }): ReactNode {
@@ -141,5 +156,3 @@ function Tokens({ me }: { me: Whoami }): ReactNode {
     </section>
   );
 }
-
-/** Rows, each with its key before its cells; the first cell names it. */

@@ -4,10 +4,10 @@ import { api, ask } from "../../api/client";
 import { webSessions } from "../../api/queries";
 import { Loading, ProblemNotice } from "../../ui/Notice";
 import { SureButton } from "../../ui/SureButton";
+import { Table } from "../../ui/Table";
 import { Text } from "../../ui/Text";
 import { Time } from "../../ui/Time";
 import { toast } from "../../ui/toasts";
-import { Table } from "./Table";
 
 /** The browsers in which whoever looks is signed in. */
 export function WebSessions(): ReactNode {

@@ -1,15 +1,24 @@
 import type { ReactNode } from "react";
 
-/** Rows begin with their key. */
-export function Table({ label, columns, rows }: { label: string; columns: string[]; rows: [string, ...ReactNode[]][] }): ReactNode {
+interface Props {
+  label: string;
+  columns: string[];
+  /** Which of the columns are numbers. */
+  numbers?: string[];
+  /** Each with its key before its cells; the first cell names it. */
+  rows: [string, ...ReactNode[]][];
+}
+
+export function Table({ label, columns, numbers = [], rows }: Props): ReactNode {
+  const look = (at: number): string | undefined => (numbers.includes(columns[at] ?? "") ? "num" : undefined);
   return (
     // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- it scrolls, which keys have to reach
     <div className="table" tabIndex={0} role="group" aria-label={label}>
       <table>
         <thead>
           <tr>
-            {columns.map((column) => (
-              <th key={column} scope="col">
+            {columns.map((column, at) => (
+              <th key={column} scope="col" className={look(at)}>
                 {column || <span className="hidden">More</span>}
               </th>
             ))}
@@ -20,7 +29,9 @@ export function Table({ label, columns, rows }: { label: string; columns: string
             <tr key={key}>
               <th scope="row">{first}</th>
               {cells.map((cell, at) => (
-                <td key={at}>{cell}</td>
+                <td key={at} className={look(at + 1)}>
+                  {cell}
+                </td>
               ))}
             </tr>
           ))}

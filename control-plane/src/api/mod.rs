@@ -91,6 +91,7 @@ fn parts() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
         .routes(routes!(principals::whoami))
         .routes(routes!(web::begin, web::end))
         .routes(routes!(access::connections))
+        .routes(routes!(access::ways_in))
         .routes(routes!(policies::freeze))
         .routes(routes!(policies::unfreeze))
         .routes(routes!(policies::list))
@@ -165,6 +166,7 @@ mod tests {
             "whoami",
             "web/session",
             "connections",
+            "connections/{name}/access",
             "requests",
             "requests/{id}",
             "requests/{id}/approve",

@@ -182,7 +182,7 @@ pub(super) fn needed_reason(text: &str) -> Result<&str, Problem> {
 }
 
 /// The user for whom an agent acts.
-async fn represented(tx: &mut Tx, actor: &Actor, name: &str) -> Result<PrincipalRef, Problem> {
+pub(super) async fn represented(tx: &mut Tx, actor: &Actor, name: &str) -> Result<PrincipalRef, Problem> {
     if actor.principal.kind != PrincipalKind::Agent {
         return Err(Problem::invalid("on_behalf_of", "only an agent acts on behalf of somebody"));
     }

@@ -5,7 +5,8 @@
 //!
 //! In reading order: this module (made, taken back, expired, listed), [`ask`] (what may be asked for), [`rule`] (what
 //! becomes of it before anybody looks), [`mod@review`] (what reviewers say, and the grant), [`mod@extend`], [`standing`] with
-//! [`windows`] (needs that come again and again), [`closing`] (comments; the review after break-glass).
+//! [`windows`] (needs that come again and again), [`closing`] (comments; the review after break-glass), [`ways`] (what
+//! would become of requests).
 
 mod ask;
 mod closing;
@@ -13,6 +14,7 @@ mod extend;
 mod review;
 mod rule;
 mod standing;
+pub mod ways;
 pub mod windows;
 
 pub use closing::{close, comment};

@@ -11,3 +11,4 @@ pub mod policies;
 pub mod requests;
 pub mod reviews;
 pub mod stops;
+pub mod ways;

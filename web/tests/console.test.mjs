@@ -109,6 +109,20 @@ describe("the console", () => {
     await page.context().close();
   });
 
+  it("approves for less time by keys alone", async () => {
+    const { id } = await stack.request("read", "Which orders are early?", "1h");
+    const page = await stack.signedIn("/inbox");
+    await page.getByRole("button", { name: "Approve for 1 h" }).waitFor();
+    await page.waitForTimeout(500);
+    await page.keyboard.press("s");
+    await page.keyboard.press("s");
+    await page.getByRole("button", { name: "Approve for 15 min" }).waitFor();
+    await page.keyboard.press("a");
+    await page.getByText("Approved: read on demo for 15 min.", { exact: true }).waitFor();
+    assert.equal((await stack.admin("GET", `/requests/${id}`)).duration, "15m");
+    await page.context().close();
+  });
+
   // Promised is one second; beside whatever else a machine that tests has to do, an unoptimised build gets three.
   it("is there at once", async () => {
     const page = await stack.signedIn("/inbox");

@@ -132,6 +132,74 @@ describe("a held statement", () => {
     await page.context().close();
   });
 
+  it("is approved as it was edited, by keys alone", async () => {
+    const statement = { ...review({}).statement, sql: "delete from orders where status = 'stale'", editable: true };
+    const { page, sent } = await held([review({ statement })]);
+    await page.getByText("What they did recently").waitFor();
+    await page.waitForTimeout(500);
+    await page.keyboard.press("e");
+    const text = page.getByLabel("Run this instead");
+    await text.fill("");
+    assert.ok(await page.getByRole("button", { name: /^Approve/ }).isDisabled(), "nothing is no statement");
+    await text.fill("delete from orders where status = 'stale' and id < 9");
+    await accessible(page, "a statement that is edited");
+    await page.keyboard.press("Control+Enter");
+    await page.keyboard.press("b");
+    await page.keyboard.type("3");
+    await page.keyboard.press("Enter");
+    await page.getByRole("button", { name: "Approve as edited, 3 rows, once" }).waitFor();
+    await page.keyboard.press("a");
+    await page.getByText("Approved. It runs now, or when it is sent again.", { exact: true }).waitFor();
+    assert.deepEqual(sent, [["rev_1/approve", { ...ONCE, max_rows: 3, edited_sql: "delete from orders where status = 'stale' and id < 9" }]]);
+    assert.deepEqual(page.complaints, []);
+    await page.context().close();
+  });
+
+  it("shows the other reviewer's text, and is left as it was sent", async () => {
+    const statement = { ...review({}).statement, sql: "delete from orders", editable: true };
+    const approves = { max_rows: 5, edited_sql: `delete from orders where note = '</pre><img src=x onerror="window.hit=1">'`, for_grant: false, free: [] };
+    const vote = { reviewer: { kind: "user", id: "usr_9", name: "rui" }, approves, reason: null, at: new Date().toISOString() };
+    const { page, sent } = await held([review({ statement, votes: [vote] })], PHONE);
+    await page.getByRole("button", { name: /DELETE on demo/ }).tap();
+    await page.getByText("at most 5 rows, once, with another text").waitFor();
+    assert.equal(await page.evaluate("window.hit"), undefined);
+    await page.getByRole("button", { name: "Edit…" }).tap();
+    assert.equal(await page.getByLabel("Run this instead").inputValue(), approves.edited_sql);
+    assert.ok(await page.evaluate("document.documentElement.scrollWidth <= 360"), "nothing is wider than the screen");
+    await accessible(page, "a statement that somebody else has edited, on a phone");
+    await page.getByRole("button", { name: "Edit…" }).tap();
+    await page.getByRole("button", { name: "Approve 41 rows, once" }).tap();
+    await page.getByText("Approved. It runs now, or when it is sent again.", { exact: true }).waitFor();
+    assert.deepEqual(sent, [["rev_1/approve", { ...ONCE, max_rows: 41 }]]);
+    await page.context().close();
+  });
+
+  it("asks for messages of the system only when that is pressed", async () => {
+    const page = await stack.open();
+    await page.addInitScript(() => {
+      window.asked = 0;
+      class Notification extends EventTarget {
+        static permission = "default";
+        static requestPermission() {
+          window.asked += 1;
+          Notification.permission = "granted";
+          return Promise.resolve("granted");
+        }
+      }
+      window.Notification = Notification;
+    });
+    await page.goto(`${stack.url}/inbox`);
+    await page.getByLabel("API token").fill(stack.dev.admin_token);
+    await page.getByRole("button", { name: "Sign in" }).click();
+    const button = page.getByRole("button", { name: "Notify me" });
+    await button.waitFor();
+    assert.equal(await page.evaluate("window.asked"), 0);
+    await button.click();
+    await button.waitFor({ state: "detached" });
+    assert.equal(await page.evaluate("window.asked"), 1);
+    await page.context().close();
+  });
+
   it("says why its effect is not known", async () => {
     const preview = { effect: null, not_made: "DDL is never run for show", fails: null, notes: [], plan: [], at: null, duration_ms: 0 };
     const statement = { ...review({}).statement, sql: "DROP TABLE orders", tag: "DROP TABLE", not_boundable_because: "it changes no rows" };

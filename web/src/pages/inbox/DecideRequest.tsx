@@ -50,14 +50,16 @@ export function DecideRequest({ request, onDecided }: { request: Request; onDeci
     busy.current = true;
     approve.mutate();
   };
-  useKeys({ a: yes, d: () => setDenying(true) });
   const options = choices(request.duration).map((value) => ({ value, label: spelled(value) }));
+  useKeys({ a: yes, d: () => setDenying(true), s: () => setDuration(shorter(request.duration, duration)) });
   return (
     <div className="decide">
       {approve.error && <ProblemNotice error={approve.error} />}
       {options.length > 1 && (
         <div className="line">
-          <span className="muted">For</span>
+          <span className="muted">
+            For <kbd>s</kbd>
+          </span>
           <Chips label="For how long" value={duration} options={options} onChange={setDuration} />
         </div>
       )}
@@ -72,4 +74,11 @@ export function DecideRequest({ request, onDecided }: { request: Request; onDeci
       <Deny open={denying} onClose={() => setDenying(false)} what="the request" error={deny.error} busy={deny.isPending} onDeny={deny.mutate} />
     </div>
   );
+}
+
+/** The next shorter choice; after the shortest, all that is asked for. */
+function shorter(most: string, than: string): string {
+  const all = choices(most);
+  const at = all.indexOf(than);
+  return all[at > 0 ? at - 1 : all.length - 1] ?? most;
 }

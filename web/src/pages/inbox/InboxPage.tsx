@@ -9,6 +9,7 @@ import { useKeys } from "../../ui/keys";
 import { useWide } from "../../ui/media";
 import { Empty, Loading, ProblemNotice } from "../../ui/Notice";
 import { useInbox, type Inbox, type Item } from "./items";
+import { Notify, tell } from "./Notify";
 import { Rows } from "./Rows";
 import { RequestDetail } from "./RequestDetail";
 import { ReviewDetail } from "./ReviewDetail";
@@ -56,7 +57,10 @@ function OfMe({ me }: { me: Whoami }): ReactNode {
     <div className={chosen && !wide ? "split open" : "split"}>
       <section className="list" aria-label="Inbox">
         <header>
-          <h1>Inbox</h1>
+          <div className="with-buttons">
+            <h1>Inbox</h1>
+            <Notify />
+          </div>
           <Chips
             label="Which"
             value={view}
@@ -70,7 +74,7 @@ function OfMe({ me }: { me: Whoami }): ReactNode {
         {list.length === 0 ? <Nothing view={view} /> : <Rows items={list} chosen={chosen?.id} onChoose={choose} />}
         {wide && list.length > 0 && (
           <p className="keys muted">
-            <kbd>j</kbd> <kbd>k</kbd> move · <kbd>a</kbd> approve · <kbd>d</kbd> deny
+            <kbd>j</kbd> <kbd>k</kbd> move · <kbd>a</kbd> approve · <kbd>d</kbd> deny · <kbd>s</kbd> shorter · <kbd>b</kbd> bound · <kbd>e</kbd> edit
           </p>
         )}
       </section>
@@ -85,7 +89,7 @@ function OfMe({ me }: { me: Whoami }): ReactNode {
           {chosen.kind === "request" ? (
             <RequestDetail key={chosen.id} me={me} request={chosen.of} all={all} onDecided={() => decided(chosen)} />
           ) : (
-            <ReviewDetail key={chosen.id} me={me} review={chosen.of} onDecided={() => decided(chosen)} />
+            <ReviewDetail key={chosen.id} me={me} review={chosen.of} all={all} onDecided={() => decided(chosen)} />
           )}
         </section>
       )}
@@ -122,9 +126,7 @@ function useTitle(waiting: number): void {
   const before = useRef(waiting);
   useEffect(() => {
     document.title = waiting > 0 ? `(${waiting}) Inbox · Postern` : "Inbox · Postern";
-    if (waiting > before.current && document.hidden && "Notification" in window && Notification.permission === "granted") {
-      new Notification("Postern", { body: "Somebody waits for your decision.", tag: "postern-inbox" });
-    }
+    if (waiting > before.current && document.hidden) tell("Somebody waits for your decision.");
     before.current = waiting;
   }, [waiting]);
 }

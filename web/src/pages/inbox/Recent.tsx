@@ -1,56 +1,72 @@
 import { useQuery } from "@tanstack/react-query";
 import { useState, type ReactNode } from "react";
 import { api, ask } from "../../api/client";
-import type { Request, Whoami } from "../../api/types";
+import type { Whoami } from "../../api/types";
 import { spelled } from "../../ui/duration";
 import { Loading, ProblemNotice } from "../../ui/Notice";
 import { Sql } from "../../ui/Sql";
+import { Text } from "../../ui/Text";
 import { Time } from "../../ui/Time";
 import { Status } from "./Status";
-import { isPending, type Item } from "./items";
+import { asker, isPending, type Item } from "./items";
 
-const SHOWN = 3;
+const SHOWN = 4;
 const STATEMENTS = 10;
 
 /** What whoever asks has asked before, and what they ran. */
-export function Recent({ me, request, all }: { me: Whoami; request: Request; all: Item[] }): ReactNode {
-  const before = all.flatMap((item) =>
-    item.kind === "request" && item.of.requester.id === request.requester.id && item.id !== request.id && !isPending(item) ? [item.of] : [],
-  );
-  const approved = before.filter((earlier) => earlier.status === "approved").length;
-  const denied = before.filter((earlier) => earlier.status === "denied").length;
+export function Recent({ me, item, all }: { me: Whoami; item: Item; all: Item[] }): ReactNode {
+  const who = asker(item).id;
+  const before = all
+    .filter((other) => other.id !== item.id && asker(other).id === who && !isPending(other))
+    .sort((a, b) => b.of.created_at.localeCompare(a.of.created_at));
+  const approved = before.filter((earlier) => YES.includes(earlier.of.status)).length;
+  const denied = before.filter((earlier) => earlier.of.status === "denied").length;
   return (
     <section>
-      <h3>Before</h3>
+      <h3>What they did recently</h3>
       {before.length === 0 ? (
-        <p className="muted">Nothing that you can see: this is their first request.</p>
+        <p className="muted">Nothing that you can see: they ask for the first time.</p>
       ) : (
         <>
           <p>
-            {before.length} earlier {before.length === 1 ? "request" : "requests"}: {approved} approved, {denied} denied.
+            Asked {before.length} {before.length === 1 ? "time" : "times"} before: {approved} approved, {denied} denied.
           </p>
           <ul className="before">
             {before.slice(0, SHOWN).map((earlier) => (
               <li key={earlier.id}>
-                <Time at={earlier.created_at} /> · {earlier.role} on {earlier.connection} for {spelled(earlier.duration)}
-                <Status of={earlier.status} />
+                <Time at={earlier.of.created_at} /> · <Asked item={earlier} />
+                <Status of={earlier.of.status} />
               </li>
             ))}
           </ul>
         </>
       )}
-      {me.roles.some((role) => role === "admin" || role === "auditor") && <Statements of={request} />}
+      {me.roles.some((role) => role === "admin" || role === "auditor") && <Statements of={who} />}
     </section>
   );
 }
 
+/** What counts as a yes. */
+const YES = ["approved", "claimed"];
+
+function Asked({ item }: { item: Item }): ReactNode {
+  const { connection, role } = item.of;
+  if (item.kind === "request") return `${role} on ${connection} for ${spelled(item.of.duration)}`;
+  const { tag, relations } = item.of.statement;
+  return (
+    <>
+      {tag} <Text>{relations.slice(0, 3).join(", ")}</Text> on {connection}
+    </>
+  );
+}
+
 /** Asked for only when somebody wants to see it: a search of the audit is itself recorded. */
-function Statements({ of }: { of: Request }): ReactNode {
+function Statements({ of }: { of: string }): ReactNode {
   const [wanted, setWanted] = useState(false);
   const found = useQuery({
-    queryKey: ["audit", "recent", of.requester.id],
+    queryKey: ["audit", "recent", of],
     queryFn: () =>
-      ask(api.GET("/api/v1/audit/events", { params: { query: { principal: of.requester.id, limit: STATEMENTS, type: "statement" } } })),
+      ask(api.GET("/api/v1/audit/events", { params: { query: { principal: of, limit: STATEMENTS, type: "statement" } } })),
     enabled: wanted,
   });
   if (!wanted) {

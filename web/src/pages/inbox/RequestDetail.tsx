@@ -1,6 +1,4 @@
-import { useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
-import { connections } from "../../api/queries";
 import type { Schemas } from "../../api/client";
 import type { Request, Whoami } from "../../api/types";
 import { spelled } from "../../ui/duration";
@@ -16,6 +14,7 @@ import { whyNot, type Item } from "./items";
 import { Kind } from "./Kind";
 import { spellNeeds } from "./needs";
 import { Recent } from "./Recent";
+import { Risk } from "./Risk";
 import { Status } from "./Status";
 import { Votes } from "./Votes";
 
@@ -28,7 +27,8 @@ interface Props {
 }
 
 export function RequestDetail({ me, request, all, onDecided }: Props): ReactNode {
-  const obstacle = whyNot(me, { kind: "request", id: request.id, of: request });
+  const item: Item = { kind: "request", id: request.id, of: request };
+  const obstacle = whyNot(me, item);
   const pending = request.status === "pending";
   return (
     <article>
@@ -48,7 +48,7 @@ export function RequestDetail({ me, request, all, onDecided }: Props): ReactNode
           asks for <strong>{request.role}</strong> on <strong>{request.connection}</strong> for{" "}
           <strong>{spelled(request.duration)}</strong>
         </p>
-        <Risk request={request} />
+        <Risk connection={request.connection} role={request.role} />
       </header>
       <blockquote>
         <Text>{request.reason}</Text>
@@ -72,7 +72,7 @@ export function RequestDetail({ me, request, all, onDecided }: Props): ReactNode
         votes={request.votes.map((vote) => ({ ...vote, approves: vote.verdict === "approve" }))}
       />
       <Comments of={request.comments ?? []} />
-      <Recent me={me} request={request} all={all} />
+      <Recent me={me} item={item} all={all} />
       {pending && obstacle === null && <DecideRequest request={request} onDecided={onDecided} />}
       {!pending && request.to_review && obstacle === null && <CloseRequest request={request} onDecided={onDecided} />}
       {request.closed?.reason && (
@@ -87,23 +87,4 @@ export function RequestDetail({ me, request, all, onDecided }: Props): ReactNode
 
 function spellWindows(windows: Schemas["Window"][]): string {
   return windows.map(({ days, from, to, time_zone }) => `${days.join(", ")} ${from}–${to} ${time_zone}`).join("; ");
-}
-
-/** How much could go wrong, as far as it is known. */
-function Risk({ request }: { request: Request }): ReactNode {
-  const known = useQuery(connections).data?.find((one) => one.name === request.connection);
-  const role = known?.roles.find((one) => one.name === request.role);
-  if (!known || !role) return null;
-  return (
-    <p className="badges">
-      {role.read_only ? (
-        <span className="badge good">only reads</span>
-      ) : (
-        <span className="badge danger">can change data</span>
-      )}
-      {role.mode === "shared" && <span className="badge warn">shared login</span>}
-      {known.freeze && <span className="badge warn">frozen: nothing is changed there</span>}
-      {known.status !== "up" && <span className="badge warn">not reachable now</span>}
-    </p>
-  );
 }

@@ -1,6 +1,5 @@
 import { Link } from "@tanstack/react-router";
 import type { ReactNode } from "react";
-import type { Schemas } from "../../api/client";
 import type { Review, Whoami } from "../../api/types";
 import { Facts } from "../../ui/Facts";
 import { Sql } from "../../ui/Sql";
@@ -10,14 +9,25 @@ import { Who } from "../../ui/Who";
 import { Comments } from "./Comments";
 import { DecideReview } from "./DecideReview";
 import { Effect } from "./Effect";
-import { whyNot } from "./items";
-import { spellNeeds } from "./needs";
+import { whyNot, type Item } from "./items";
+import { spellDecision, spellNeeds } from "./needs";
+import { Recent } from "./Recent";
+import { Risk } from "./Risk";
 import { Status } from "./Status";
 import { Votes } from "./Votes";
 
+interface Props {
+  me: Whoami;
+  review: Review;
+  /** Everything that is known of, for what they asked before. */
+  all: Item[];
+  onDecided: () => void;
+}
+
 /** A statement that waits: who, what, and what it would do. */
-export function ReviewDetail({ me, review, onDecided }: { me: Whoami; review: Review; onDecided: () => void }): ReactNode {
-  const obstacle = whyNot(me, { kind: "review", id: review.id, of: review });
+export function ReviewDetail({ me, review, all, onDecided }: Props): ReactNode {
+  const item: Item = { kind: "review", id: review.id, of: review };
+  const obstacle = whyNot(me, item);
   const pending = review.status === "pending";
   const { statement } = review;
   return (
@@ -37,6 +47,7 @@ export function ReviewDetail({ me, review, onDecided }: { me: Whoami; review: Re
         <p className="lead">
           wants to run <strong>{statement.tag}</strong> on <strong>{review.connection}</strong> as <strong>{review.role}</strong>
         </p>
+        <Risk connection={review.connection} role={review.role} />
       </header>
       {statement.message && (
         <p className="notice">
@@ -46,6 +57,12 @@ export function ReviewDetail({ me, review, onDecided }: { me: Whoami; review: Re
       <Sql text={statement.sql} />
       {statement.sql_bytes && (
         <p className="notice bad">Only the beginning is shown: the whole has {statement.sql_bytes.toLocaleString()} bytes.</p>
+      )}
+      {review.decision?.edited_sql && (
+        <section>
+          <h3>Approved in its place</h3>
+          <Sql text={review.decision.edited_sql} />
+        </section>
       )}
       <Effect preview={review.preview} />
       <section>
@@ -57,7 +74,7 @@ export function ReviewDetail({ me, review, onDecided }: { me: Whoami; review: Re
       <Facts
         of={[
           ["Ticket", review.ticket && <Text>{review.ticket}</Text>],
-          ["Held by", <Text key="policies">{statement.policies.join(", ")}</Text>],
+          ["Held by", <HeldBy key="policies" me={me} policies={statement.policies} />],
           ["Needs", spellNeeds(review.needed)],
           ["Answer within", pending && <Countdown until={review.expires_at} />],
           ["Passed on", review.escalated_at ? `to ${review.escalate_to.join(", ")}, since nobody had answered` : null],
@@ -75,15 +92,17 @@ export function ReviewDetail({ me, review, onDecided }: { me: Whoami; review: Re
           ],
         ]}
       />
-      <Votes title="Answers" votes={review.votes.map((vote) => ({ ...vote, approves: Boolean(vote.approves) }))} />
+      <Votes title="Answers" votes={review.votes.map((vote) => ({ ...vote, approves: Boolean(vote.approves), proposal: vote.approves }))} />
       <Comments of={review.comments} />
+      <Recent me={me} item={item} all={all} />
       {pending && obstacle === null && <DecideReview review={review} onDecided={onDecided} />}
       {obstacle !== null && <p className="notice">{obstacle}</p>}
     </article>
   );
 }
 
-function spellDecision({ max_rows, for_grant, edited_sql }: Schemas["Proposal"]): string {
-  const rows = typeof max_rows === "number" ? `at most ${max_rows.toLocaleString()} rows` : "any number of rows";
-  return [rows, for_grant ? "for the whole grant" : "once", edited_sql ? "with another text" : ""].filter(Boolean).join(", ");
+/** The policies that asked for people; those who may read policies get to their files. */
+function HeldBy({ me, policies }: { me: Whoami; policies: string[] }): ReactNode {
+  const names = <Text>{policies.join(", ")}</Text>;
+  return me.roles.some((role) => role === "admin" || role === "auditor") ? <Link to="/policies">{names}</Link> : names;
 }

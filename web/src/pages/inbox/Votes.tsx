@@ -1,8 +1,11 @@
 import type { ReactNode } from "react";
+import type { Schemas } from "../../api/client";
 import type { PrincipalRef } from "../../api/types";
+import { Sql } from "../../ui/Sql";
 import { Text } from "../../ui/Text";
 import { Time } from "../../ui/Time";
 import { Who } from "../../ui/Who";
+import { spellDecision } from "./needs";
 import { Status } from "./Status";
 
 interface Answer {
@@ -10,6 +13,8 @@ interface Answer {
   approves: boolean;
   reason?: string | null | undefined;
   at: string;
+  /** Of a statement: what a yes is for. */
+  proposal?: Schemas["Proposal"] | null | undefined;
 }
 
 /** What reviewers have said. */
@@ -24,6 +29,8 @@ export function Votes({ title, votes }: { title: string; votes: Answer[] }): Rea
             <Who who={vote.reviewer} />
             <Status of={vote.approves ? "approved" : "denied"} />
             <Time at={vote.at} />
+            {vote.proposal && <span className="muted">{spellDecision(vote.proposal)}</span>}
+            {vote.proposal?.edited_sql && <Sql text={vote.proposal.edited_sql} bare />}
             {vote.reason && (
               <p>
                 <Text>{vote.reason}</Text>

@@ -5,7 +5,7 @@ use crate::{
     config::{Config, ConfigError},
     effects::Effect,
     hub::Hub,
-    identity::issuers::Exchange,
+    identity::{issuers::Exchange, refusals::Refusals},
     outward,
     seal::{SealError, Sealer},
     store::{Store, StoreError},
@@ -58,6 +58,8 @@ pub struct Core {
     pub audit_signer: Signer,
     /// Exchanges tokens of identity providers.
     pub exchange: Exchange,
+    /// Records refusals of tokens at the gateways.
+    pub(crate) refused_tokens: Refusals,
     /// As it was read.
     pub config: Config,
     /// Speaks to receivers of notifications and to issuers.
@@ -92,6 +94,7 @@ impl Core {
             tickets,
             audit_signer,
             exchange: Exchange::new(outward.clone()),
+            refused_tokens: Refusals::new("token.refused", "postern_token_logins_refused_total"),
             config,
             outward,
             event_streams: Arc::new(Semaphore::new(crate::api::MAX_EVENT_STREAMS)),

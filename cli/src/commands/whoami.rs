@@ -91,6 +91,9 @@ fn answer(way: &WayIn) -> String {
 
 fn sentence(base: &str, whoami: &Whoami) -> String {
     let mut text = format!("{} {} at {base}", whoami.kind, output::printable(&whoami.name));
+    if let Some(user) = &whoami.on_behalf_of {
+        text.push_str(&format!("\non behalf of {}, proved", output::printable(&user.name)));
+    }
     if !whoami.groups.is_empty() {
         text.push_str(&format!("\ngroups: {}", output::printable(&whoami.groups.join(", "))));
     }

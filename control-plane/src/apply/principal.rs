@@ -10,7 +10,7 @@ use crate::{
     },
 };
 use postern_api::{
-    document::{AgentDocument, GroupDocument, UserDocument},
+    document::{AgentDocument, BehalfOf, GroupDocument, UserDocument},
     identity::{PrincipalKind, PrincipalRef},
 };
 use postern_types::id::PrincipalId;
@@ -23,6 +23,7 @@ struct Wanted {
     auditor: bool,
     disabled: bool,
     owner: Option<String>,
+    on_behalf_of: BehalfOf,
 }
 
 impl Run<'_> {
@@ -83,6 +84,7 @@ impl Run<'_> {
             auditor: wanted.auditor,
             disabled: wanted.disabled,
             owner: wanted.owner.clone(),
+            proves_behalf: wanted.on_behalf_of == BehalfOf::Proved,
             created_at,
         };
         match &stored {
@@ -145,10 +147,10 @@ impl Run<'_> {
 fn wanted(kind: &str, base: Option<Value>, fields: Map<String, Value>) -> Result<Wanted, Problem> {
     Ok(if kind == "User" {
         let UserDocument { groups, admin, auditor, disabled, .. } = typed(base, fields)?;
-        Wanted { groups, admin, auditor, disabled, owner: None }
+        Wanted { groups, admin, auditor, disabled, owner: None, on_behalf_of: BehalfOf::default() }
     } else {
-        let AgentDocument { groups, owner, disabled, .. } = typed(base, fields)?;
-        Wanted { groups, admin: false, auditor: false, disabled, owner }
+        let AgentDocument { groups, owner, on_behalf_of, disabled, .. } = typed(base, fields)?;
+        Wanted { groups, admin: false, auditor: false, disabled, owner, on_behalf_of }
     })
 }
 
@@ -160,13 +162,15 @@ fn normalize(groups: &mut Vec<String>) -> Result<(), Problem> {
 
 /// What is stored, as a document of the same kind.
 fn document(row: &PrincipalRow, groups: &[String]) -> Value {
-    let PrincipalRow { principal, admin, auditor, disabled, owner, .. } = row;
+    let PrincipalRow { principal, admin, auditor, disabled, owner, proves_behalf, .. } = row;
     match principal.kind {
         PrincipalKind::User => {
             json!({ "name": principal.name, "groups": groups, "admin": admin, "auditor": auditor, "disabled": disabled })
         }
         PrincipalKind::Agent => {
-            json!({ "name": principal.name, "groups": groups, "owner": owner, "disabled": disabled })
+            let on_behalf_of = if *proves_behalf { BehalfOf::Proved } else { BehalfOf::Asserted };
+            json!({ "name": principal.name, "groups": groups, "owner": owner, "on_behalf_of": on_behalf_of,
+                "disabled": disabled })
         }
     }
 }

@@ -111,6 +111,7 @@ pub async fn found(
                 auditor: auditor && is_user,
                 disabled: false,
                 owner: None,
+                proves_behalf: false,
                 created_at: now,
             };
             principals::insert(&mut tx, &row, None).await?;

@@ -26,7 +26,7 @@ use std::{
 };
 
 /// What is asked for in thought: as little as can be, so that whatever gives any time at all gives it.
-const SHORTEST: Duration = Duration::from_secs(1);
+pub(super) const SHORTEST: Duration = Duration::from_secs(1);
 
 /// Explains what the actor gets of a connection.
 ///
@@ -47,10 +47,7 @@ pub async fn to(
     if roles.is_empty() && !actor.admin {
         return Err(missing());
     }
-    let on_behalf_of = match on_behalf_of {
-        Some(user) => Some(represented(&mut tx, actor, user).await?),
-        None => None,
-    };
+    let on_behalf_of = represented(&mut tx, actor, on_behalf_of).await?;
     let mut stopped = None;
     for principal in [Some(&actor.principal), on_behalf_of.as_ref()].into_iter().flatten() {
         stopped = stopped.or(stops::check(&mut tx, principal).await.err());

@@ -26,6 +26,7 @@ migrations! {
     8 "0008_notifications",
     9 "0009_web_sessions",
     10 "0010_issuers",
+    13 "0013_door",
 }
 
 /// Brings the schema up to date. Replicas that start together wait for each other.

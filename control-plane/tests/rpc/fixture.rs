@@ -133,6 +133,7 @@ impl Plane {
             auditor: false,
             disabled: false,
             owner: None,
+            proves_behalf: false,
             created_at: now,
         };
         let request = requests::RequestRow {

@@ -132,6 +132,9 @@ pub struct Whoami {
     pub roles: Vec<Role>,
     /// The token with which this was asked.
     pub token: WhoamiToken,
+    /// For whom an agent acts, as that person's token has proved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<PrincipalRef>,
 }
 
 /// The token with which a caller came.

@@ -7,13 +7,12 @@ mod keys;
 mod verify;
 
 use self::keys::Keys;
-use super::tokens;
+use super::{refusals::Refusals, tokens};
 use crate::{
     audit::{self, Event},
     problem::{Problem, shorten},
     store::{Store, StoreError, issuers, principals},
 };
-use parking_lot::Mutex;
 use postern_api::{
     identity::PrincipalKind,
     issuer::{ClaimIs, ExchangedToken, IssuerAgent, IssuerDocument},
@@ -28,9 +27,6 @@ use verify::{Claims, Refused};
 
 /// What [RFC 8693, section 3](https://www.rfc-editor.org/rfc/rfc8693#section-3) calls the token that is given.
 pub const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
-
-/// Refusals that are recorded within a minute: anybody can call for more, and the audit is kept for ever.
-const RECORDED_IN_A_MINUTE: u32 = 60;
 
 /// The longest token that is given.
 const MAX_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
@@ -50,6 +46,9 @@ pub enum NotExchanged {
     /// Its agent may do nothing.
     #[error("the token is the agent `{0}`'s, which is disabled or gone")]
     Disabled(String),
+    /// Two tokens do not make one for an agent on behalf of a person.
+    #[error("the tokens are refused: {0}")]
+    OnBehalf(&'static str),
     /// The issuer's keys cannot be had.
     #[error("the issuer's keys cannot be had; try again shortly")]
     Keys(#[source] keys::KeysError),
@@ -67,14 +66,15 @@ impl From<StoreError> for NotExchanged {
 /// Exchanges tokens.
 pub struct Exchange {
     keys: Keys,
-    recorded: Mutex<(Micros, u32)>,
+    pub(super) refusals: Refusals,
 }
 
 impl Exchange {
     /// One that knows no keys yet, and fetches them by this client.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        Self { keys: Keys::new(client), recorded: Mutex::new((Micros(0), 0)) }
+        let refusals = Refusals::new("token.refused", "postern_token_exchanges_refused_total");
+        Self { keys: Keys::new(client), refusals }
     }
 
     /// A token of Postern's for a machine that comes with its platform's.
@@ -91,13 +91,10 @@ impl Exchange {
         let done = self.attempt(store, subject_token.expose_secret(), &mut seen, now).await;
         if let Err(error) = &done
             && !matches!(error, NotExchanged::Fault(_))
-            && self.is_recorded(now)
         {
             let Seen { issuer, subject } = seen;
             let detail = json!({ "issuer": issuer, "subject": subject, "why": error.to_string() });
-            let mut tx = store.begin().await?;
-            audit::append_control(&mut tx, Event::new(now, "token.refused", None, "exchange", &detail)).await?;
-            tx.commit().await?;
+            self.refusals.record(store, "exchange", &detail, now).await?;
         }
         done
     }
@@ -159,16 +156,6 @@ impl Exchange {
             token_type: "Bearer".to_owned(),
             expires_in: lifetime.as_secs(),
         })
-    }
-
-    fn is_recorded(&self, now: Micros) -> bool {
-        metrics::counter!("postern_token_exchanges_refused_total").increment(1);
-        let mut recorded = self.recorded.lock();
-        if now.since(recorded.0) >= Duration::from_secs(60) {
-            *recorded = (now, 0);
-        }
-        recorded.1 += 1;
-        recorded.1 <= RECORDED_IN_A_MINUTE
     }
 }
 

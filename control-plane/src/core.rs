@@ -14,7 +14,7 @@ use crate::{
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use std::sync::Arc;
 use thiserror::Error;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 
 /// The control plane's own things cannot be made or read.
 #[derive(Debug, Error)]
@@ -66,8 +66,6 @@ pub struct Core {
     pub(crate) outward: reqwest::Client,
     /// Callers that follow the events.
     pub(crate) event_streams: Arc<Semaphore>,
-    /// Wakes those who wait for a request to be decided.
-    pub(crate) requests_changed: watch::Sender<()>,
 }
 
 impl Core {
@@ -98,11 +96,10 @@ impl Core {
             config,
             outward,
             event_streams: Arc::new(Semaphore::new(crate::api::MAX_EVENT_STREAMS)),
-            requests_changed: watch::Sender::new(()),
         }))
     }
 
-    /// Tells connectors, gateways and waiting callers what was changed, after it was committed.
+    /// Tells connectors and gateways what was changed, after it was committed.
     pub fn perform(&self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
@@ -111,14 +108,8 @@ impl Core {
                 Effect::EndSession(session, error) => self.hub.end_session(&session, error),
                 Effect::ConnectionsChanged | Effect::PoliciesChanged => self.hub.connections_changed(),
                 Effect::IdentityRevoked(id) => self.hub.identity_revoked(&id),
-                Effect::RequestsChanged => self.requests_changed.send_replace(()),
             }
         }
-    }
-
-    /// Wakes at each change of a request that is made here.
-    pub(crate) fn requests_changed(&self) -> watch::Receiver<()> {
-        self.requests_changed.subscribe()
     }
 
     /// The public key of the audit's signatures, in base64.

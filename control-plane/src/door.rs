@@ -5,7 +5,6 @@
 
 use crate::{
     Core,
-    effects::Effect,
     grants::{self, LoginGrant, ask_again},
     identity::Actor,
     problem::{Problem, shorten},
@@ -110,10 +109,7 @@ async fn at_once(
     let client = (!client.is_unspecified()).then_some(client);
     let need = Need { connection, role, client, reason: REASON };
     match requests::at_once(&core.store, actor, need, core.config.request_lifetime, now).await {
-        Ok(AtOnce::Granted(id)) => {
-            core.perform(vec![Effect::RequestsChanged]);
-            Ok(Ok(id))
-        }
+        Ok(AtOnce::Granted(id)) => Ok(Ok(id)),
         Ok(AtOnce::Asks(rule)) => {
             let message = format!("{} {} has no open grant for `{role}` of `{connection}`", who.kind, who.name);
             Ok(Err(refusal(message, format!("There is none at once: {rule}."), ask_again(connection, role))))

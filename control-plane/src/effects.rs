@@ -1,4 +1,4 @@
-//! What has to be told to connectors, gateways and waiting callers once a change is committed.
+//! What has to be told to connectors and gateways once a change is committed.
 //!
 //! State changes return effects instead of acting: a change that is rolled back must tell nobody anything.
 
@@ -23,6 +23,4 @@ pub enum Effect {
     PoliciesChanged,
     /// A connector or gateway is refused from now on.
     IdentityRevoked(String),
-    /// Whoever waits for a request may look again.
-    RequestsChanged,
 }

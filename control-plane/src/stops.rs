@@ -63,9 +63,6 @@ pub async fn stop(
         record(&mut tx, actor, "stopped", &principal, &detail, now).await?;
     }
     tx.commit().await?;
-    if requests > 0 {
-        effects.push(Effect::RequestsChanged);
-    }
     let stop = Stop { by: Some(actor.principal.clone()), at: now, reason: reason.map(str::to_owned) };
     Ok((Stopped { principal, stop: Some(before.unwrap_or(stop)), grants, requests }, effects))
 }

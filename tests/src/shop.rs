@@ -43,7 +43,13 @@ pub struct Shop {
 impl Shop {
     /// Makes one.
     pub async fn start() -> Self {
-        let cluster = Cluster::start_with(&["log_statement=all", "max_prepared_transactions=2"]).await;
+        Self::start_with(&[]).await
+    }
+
+    /// Makes one whose server has these settings.
+    pub async fn start_with(settings: &[&str]) -> Self {
+        let settings = [&["log_statement=all", "max_prepared_transactions=2"], settings].concat();
+        let cluster = Cluster::start_with(&settings).await;
         let url = cluster.url("postgres", SUPERUSER_PASSWORD, "app");
         client::connect(&url).await.batch_execute(SCHEMA).await.unwrap();
         let config = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();

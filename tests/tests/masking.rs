@@ -128,6 +128,49 @@ async fn no_form_of_the_protocol_shows_a_masked_value() {
     assert_eq!(masked["columns"].as_array().unwrap().len(), 2, "{event}");
 }
 
+/// Whoever may see values only if a reviewer agrees.
+const SHOWN_IF_AGREED: &str = r#"
+@id("reads")
+permit (principal, action in [Action::"connect", Action::"read"], resource);
+
+@id("shown-if-agreed")
+@review("group:dba")
+permit (principal, action == Action::"unmask", resource);
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_are_shown_once_if_a_reviewer_agrees() {
+    let fixture = Fixture::start().await;
+    let admin = fixture.dev.admin();
+    let file = fixture.dev.data().join("shown.cedar");
+    std::fs::write(&file, SHOWN_IF_AGREED).unwrap();
+    let _ = admin.run(&["apply", file.to_str().unwrap()]).ok();
+    let mut raw = fixture.raw("read").await;
+    let decided = async |answer: &[&str]| {
+        let review = wait::until("a review waits", SOON, || async {
+            let reviews = admin.run(&["reviews", "--status", "pending", "--json"]).json();
+            let review = reviews.as_array().unwrap().first().cloned()?;
+            Some(review["id"].as_str().unwrap().to_owned())
+        })
+        .await;
+        let _ = admin.run(&[&[answer[0], &review], &answer[1..]].concat()).ok();
+    };
+    let sql = "select email from customers where id = 1";
+    for message in [raw::query(sql), [undescribed(sql, 0)].concat()] {
+        raw.send(&message).await;
+        let (messages, ()) = tokio::join!(raw.until_ready(), decided(&["approve"]));
+        assert_eq!(rows(&messages), [[Some(fixture.secrets[1].clone())]], "{messages:?}");
+    }
+    // Each time anew; and who does not agree shows nothing.
+    raw.send(&raw::query(sql)).await;
+    let (messages, ()) = tokio::join!(raw.until_ready(), decided(&["deny", "--reason", "no need"]));
+    assert_eq!(code(&messages).as_deref(), Some("42501"));
+    fixture.clean(sql, &messages);
+    // What shows nothing of it waits for nobody.
+    let city = raw.query("select city from customers where id = 1").await;
+    assert_eq!((rows(&city).len(), code(&city)), (1, None));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn cursors_portals_and_prepared_statements_show_the_same() {
     let fixture = Fixture::start().await;

@@ -7,6 +7,7 @@ use postern_e2e::{
     client::{self, Client, sqlstate},
     cluster::{Cluster, SUPERUSER_PASSWORD},
     dev::{self, Caller},
+    packages,
     parts::{Part, Parts},
     raw::{self, Message},
     scenario::Scenarios,
@@ -140,7 +141,7 @@ async fn approved(shop: Arc<Shop>) {
     client.batch_execute("update orders set note = 'x' where id = 2").await.unwrap();
 }
 
-/// psql and tokio-postgres, each by the messages that it sends.
+/// psql, tokio-postgres and psycopg, each by the messages that it sends.
 async fn drivers(shop: Arc<Shop>) {
     add(&shop, 101..120).await;
     let url = shop.grant("write").url;
@@ -166,6 +167,19 @@ async fn drivers(shop: Arc<Shop>) {
         assert_eq!(rows.iter().map(|row| row.get::<_, i32>(0)).collect::<Vec<_>>(), [value]);
     }
     assert_eq!(orders(&shop).await, count - 3);
+    // Each way in which psycopg sends one.
+    let python = packages::python("python", "requirements.txt").join("bin/python");
+    let mut psycopg = tokio::process::Command::new(python);
+    psycopg.arg(packages::script("psycopg_held.py")).arg(&url).stdin(Stdio::null());
+    let psycopg = psycopg.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    for text in ["id = $1", "id = $1", "id = $1", "id = 114", "id = $1", "id = $1"] {
+        approve(&shop, text, &[]).await;
+    }
+    let review = id(&pending(&shop.dev.admin(), "id = $1").await);
+    let _ = shop.dev.admin().run(&["deny", &review, "--reason", "not this one"]).ok();
+    let output = psycopg.wait_with_output().await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(orders(&shop).await, count - 9);
 }
 
 fn error(messages: &[Message]) -> Option<String> {
@@ -414,7 +428,7 @@ async fn a_part_is_lost_while_a_statement_waits() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a minute: `make test-long` runs it"]
-async fn a_thousand_reviews_wait_at_once() {
+async fn a_thousand_reviews_wait_with_tickets() {
     const SESSIONS: usize = 50;
     const EACH: usize = 20;
     let shop = Shop::start().await;
@@ -441,4 +455,56 @@ async fn a_thousand_reviews_wait_at_once() {
     let reviews = shop.dev.admin().run(&["reviews", "--status", "pending", "--json"]).json();
     assert_eq!(reviews.as_array().unwrap().len(), SESSIONS * EACH);
     assert_eq!(orders(&shop).await, 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "two minutes: `make test-long` runs it"]
+async fn a_thousand_sessions_are_held_at_once() {
+    const SESSIONS: usize = 1000;
+    /// More than a session costs, and far less than what would grow with time or with what is sent.
+    const EACH_KIB: u64 = 256;
+    let mut shop = Shop::start_with(&["max_connections=1100"]).await;
+    shop.apply(&(CONNECT.to_owned() + POLICIES));
+    until(&shop.client("write").await, "truncate orders", true).await;
+    terms(&shop, "hold: 10m").await;
+    let url = shop.grant("write").url;
+    let mut clients = Vec::new();
+    for _ in 0..SESSIONS {
+        clients.push(Arc::new(client::connect(&url).await));
+    }
+    let idle = shop.dev.process().resident_bytes() / 1024;
+    let waiting: Vec<_> = (0..SESSIONS)
+        .map(|number| sends(&clients[number], &format!("delete from orders where id = {}", number + 1)))
+        .collect();
+    let admin = shop.dev.admin();
+    let reviews = wait::until("all wait", SOON * 10, || async {
+        let reviews = admin.run(&["reviews", "--status", "pending", "--json"]).json().as_array().unwrap().clone();
+        (reviews.len() == SESSIONS && reviews.iter().all(|review| review["waiting"] == true)).then_some(reviews)
+    })
+    .await;
+    assert!(waiting.iter().all(|waiting| !waiting.is_finished()));
+    let held = shop.dev.process().resident_bytes() / 1024;
+    assert!(held < idle + EACH_KIB * SESSIONS as u64, "{idle} KiB before, {held} KiB while they are held");
+    let owner = shop.owner().await;
+    let others = "from pg_locks where pid <> pg_backend_pid()";
+    assert_eq!(owner.query_one(&format!("select count(*) {others}"), &[]).await.unwrap().get::<_, i64>(0), 0);
+    // Somebody else is served all the while, and each of those held can still be decided by itself.
+    let rows = shop.client("read").await.query("select id from orders", &[]).await.unwrap();
+    assert_eq!(rows.len(), 10);
+    for number in 1..=10 {
+        let text = format!("id = {number}");
+        let review = reviews.iter().find(|review| review["statement"]["sql"].as_str().unwrap().ends_with(&text));
+        let _ = admin.run(&["approve", &id(review.unwrap())]).ok();
+    }
+    for waiting in waiting.into_iter().take(10) {
+        wait::within("it runs", SOON, waiting).await.unwrap().unwrap();
+    }
+    assert_eq!(orders(&shop).await, 0);
+    // With its clients gone nothing waits any more.
+    drop(clients);
+    wait::until("all are withdrawn", SOON * 10, || async {
+        let reviews = admin.run(&["reviews", "--status", "pending", "--json"]).json();
+        reviews.as_array().unwrap().is_empty().then_some(())
+    })
+    .await;
 }

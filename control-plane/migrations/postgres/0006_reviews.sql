@@ -27,6 +27,7 @@ CREATE TABLE reviews (
     decision        TEXT,
     claimed_at      BIGINT,
     uses            BIGINT  NOT NULL,
+    has_ticket      BOOLEAN NOT NULL,
     because         TEXT,
     version         BIGINT  NOT NULL
 );

@@ -27,6 +27,7 @@ CREATE TABLE reviews (
     decision        TEXT,
     claimed_at      INTEGER,
     uses            INTEGER NOT NULL,
+    has_ticket      BOOLEAN NOT NULL,
     because         TEXT,
     version         INTEGER NOT NULL
 );

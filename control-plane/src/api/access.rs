@@ -1,7 +1,13 @@
 //! Connections, requests, grants.
 
 use super::extract::{Answer, Body, Parameters};
-use crate::{Core, connections, grants, identity::Caller, problem::Problem, requests};
+use crate::{
+    Core, connections, grants,
+    hub::changes::{Waited::Ended, until_changed},
+    identity::Caller,
+    problem::Problem,
+    requests,
+};
 use axum::{
     Json,
     extract::{Path, State},
@@ -12,6 +18,7 @@ use postern_api::{
         Extend, Grant, GrantsQuery, Request, RequestStatus, RequestsQuery, RevokeAll, Verdict, WaitQuery,
     },
     error::ErrorBody,
+    event::Subject,
     standing::CreateStanding,
     ways::{WaysIn, WaysInQuery},
 };
@@ -21,9 +28,6 @@ use tokio::time::{Instant, timeout_at};
 
 /// The longest that one call waits for something to be decided.
 pub(super) const MAX_WAIT: Duration = Duration::from_secs(60);
-
-/// How often a waiting call looks for itself: another replica may have decided.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What the caller can ask for. Admins see every connection.
 #[utoipa::path(get, path = "/connections", tag = "access", security(("token" = [])),
@@ -83,16 +87,16 @@ pub(super) async fn request(
     let id = requests::id(&id)?;
     let wait = Duration::from_secs(query.wait.unwrap_or(0).into()).min(MAX_WAIT);
     let deadline = Instant::now() + wait;
-    let mut changes = core.requests_changed();
+    let mut changes = core.hub.changes();
     loop {
-        changes.mark_unchanged();
         let request = requests::get(&core.store, &caller.actor, &id).await?;
-        let now = Instant::now();
-        if request.status != RequestStatus::Pending || now >= deadline {
+        if request.status != RequestStatus::Pending || Instant::now() >= deadline {
             return Ok(Json(request));
         }
-        // Either is a reason to look again, and so is that the process stops.
-        let _ = timeout_at(deadline.min(now + LOOK_AGAIN), changes.changed()).await;
+        let changed = until_changed(&mut changes, Subject::Request, id.as_str());
+        if timeout_at(deadline, changed).await == Ok(Ended) {
+            return Ok(Json(request));
+        }
     }
 }
 
@@ -142,9 +146,7 @@ async fn review(core: &Core, caller: &Caller, id: &str, answer: requests::Answer
     responses((status = 200, body = Request), (status = "default", body = ErrorBody)))]
 pub(super) async fn withdraw(State(core): State<Arc<Core>>, caller: Caller, Path(id): Path<String>) -> Answer<Request> {
     let id = requests::id(&id)?;
-    let (request, effects) = requests::withdraw(&core.store, &caller.actor, &id, Micros::now()).await?;
-    core.perform(effects);
-    Ok(Json(request))
+    Ok(Json(requests::withdraw(&core.store, &caller.actor, &id, Micros::now()).await?))
 }
 
 /// Says something about a request.
@@ -157,9 +159,7 @@ pub(super) async fn comment(
     Body(body): Body<CreateComment>,
 ) -> Answer<Request> {
     let id = requests::id(&id)?;
-    let (request, effects) = requests::comment(&core.store, &caller.actor, &id, &body.text, Micros::now()).await?;
-    core.perform(effects);
-    Ok(Json(request))
+    Ok(Json(requests::comment(&core.store, &caller.actor, &id, &body.text, Micros::now()).await?))
 }
 
 /// Closes the review of break-glass.
@@ -172,9 +172,7 @@ pub(super) async fn close(
     Body(body): Body<Close>,
 ) -> Answer<Request> {
     let id = requests::id(&id)?;
-    let (request, effects) = requests::close(&core.store, &caller.actor, &id, &body.reason, Micros::now()).await?;
-    core.perform(effects);
-    Ok(Json(request))
+    Ok(Json(requests::close(&core.store, &caller.actor, &id, &body.reason, Micros::now()).await?))
 }
 
 /// Asks for a standing approval: once reviewers have agreed, each request that it covers is granted by rule.
@@ -186,9 +184,7 @@ pub(super) async fn create_standing(
     Body(body): Body<CreateStanding>,
 ) -> Answer<Request> {
     let lifetime = core.config.request_lifetime;
-    let (request, effects) = requests::ask_standing(&core.store, &caller.actor, &body, lifetime, Micros::now()).await?;
-    core.perform(effects);
-    Ok(Json(request))
+    Ok(Json(requests::ask_standing(&core.store, &caller.actor, &body, lifetime, Micros::now()).await?))
 }
 
 /// Ends a standing approval; grants that it gave stay.
@@ -201,9 +197,7 @@ pub(super) async fn end_standing(
     Body(body): Body<BecauseOf>,
 ) -> Answer<Request> {
     let (id, reason) = (requests::id(&id)?, body.reason.as_deref());
-    let (request, effects) = requests::end_standing(&core.store, &caller.actor, &id, reason, Micros::now()).await?;
-    core.perform(effects);
-    Ok(Json(request))
+    Ok(Json(requests::end_standing(&core.store, &caller.actor, &id, reason, Micros::now()).await?))
 }
 
 /// The caller's open grants.

@@ -3,7 +3,6 @@
 use super::{ask, locked, shown};
 use crate::{
     audit::{self, Event},
-    effects::Effect,
     identity::Actor,
     problem::Problem,
     rights::{Action, authorize},
@@ -27,7 +26,7 @@ pub async fn comment(
     id: &RequestId,
     text: &str,
     now: Micros,
-) -> Result<(Request, Vec<Effect>), Problem> {
+) -> Result<Request, Problem> {
     let text = text.trim();
     if text.is_empty() || text.chars().count() > crate::grants::MAX_REASON {
         let message = format!("a comment has 1 to {} characters", crate::grants::MAX_REASON);
@@ -46,7 +45,7 @@ pub async fn comment(
     audit::append_control(&mut tx, event).await?;
     let request = shown(&mut tx, row).await?;
     tx.commit().await?;
-    Ok((request, vec![Effect::RequestsChanged]))
+    Ok(request)
 }
 
 /// Closes the review of break-glass: somebody else has looked at it.
@@ -59,7 +58,7 @@ pub async fn close(
     id: &RequestId,
     reason: &str,
     now: Micros,
-) -> Result<(Request, Vec<Effect>), Problem> {
+) -> Result<Request, Problem> {
     let reason = ask::needed_reason(reason)?;
     let mut tx = store.begin().await?;
     let row = locked(&mut tx, actor, id).await?;
@@ -82,5 +81,5 @@ pub async fn close(
     let row = requests::request(&mut tx, id).await?.ok_or_else(|| super::missing(id))?;
     let request = shown(&mut tx, row).await?;
     tx.commit().await?;
-    Ok((request, vec![Effect::RequestsChanged]))
+    Ok(request)
 }

@@ -85,10 +85,7 @@ pub async fn extend(
     };
     requests::insert_request(&mut tx, &row).await?;
     record(&mut tx, "request.created", Some(&actor.principal), &row, None, now).await?;
-    let mut effects = vec![Effect::RequestsChanged];
-    if row.approvals_needed == 0 {
-        effects.extend(review::approve(&mut tx, None, &row, now).await?);
-    }
+    let effects = if row.approvals_needed == 0 { review::approve(&mut tx, None, &row, now).await? } else { Vec::new() };
     let row = requests::request(&mut tx, &row.id).await?.ok_or_else(|| super::missing(&row.id))?;
     let request = shown(&mut tx, row).await?;
     tx.commit().await?;

@@ -70,6 +70,8 @@ pub async fn submit(
     let kind = if body.break_glass { RequestKind::BreakGlass } else { RequestKind::Access };
     let mut tx = store.begin().await?;
     let mut asked = Ask::read(&mut tx, actor, body, kind).await?;
+    // Of two that ask for the same at the same moment the second finds what the first has got.
+    principals::lock(&mut tx, &actor.principal.id).await?;
     if let Some((row, grant)) = rule::reusable(&mut tx, actor, &asked, now).await? {
         let detail = json!({ "request": row.id, "reason": asked.reason, "expires_at": grant.ends_at });
         let event = Event::new(now, "grant.reused", Some(&actor.principal), grant.id.as_str(), &detail);
@@ -95,10 +97,7 @@ pub async fn submit(
 async fn put(tx: &mut Tx, row: RequestRow, at_once: bool, now: Micros) -> Result<(RequestRow, Vec<Effect>), Problem> {
     requests::insert_request(tx, &row).await?;
     record(tx, "request.created", Some(&row.requester), &row, None, now).await?;
-    let mut effects = vec![Effect::RequestsChanged];
-    if at_once {
-        effects.extend(review::approve(tx, None, &row, now).await?);
-    }
+    let effects = if at_once { review::approve(tx, None, &row, now).await? } else { Vec::new() };
     let row = requests::request(tx, &row.id).await?.ok_or_else(|| missing(&row.id))?;
     Ok((row, effects))
 }
@@ -146,7 +145,8 @@ pub async fn at_once(
     };
     let mut tx = store.begin().await?;
     let mut asked = Ask::read(&mut tx, actor, &body, RequestKind::Access).await?;
-    // Another client of theirs may have been faster.
+    // Of two clients of theirs the second finds what the first has got.
+    principals::lock(&mut tx, &actor.principal.id).await?;
     let open = access::open_grants_for(&mut tx, &actor.principal.id, need.connection, need.role, now).await?;
     if let Some(grant) = open
         .into_iter()
@@ -181,12 +181,7 @@ async fn with_room(tx: &mut Tx, actor: &Actor) -> Result<(), Problem> {
 ///
 /// # Errors
 /// When it is not the caller's, or waits no more.
-pub async fn withdraw(
-    store: &Store,
-    actor: &Actor,
-    id: &RequestId,
-    now: Micros,
-) -> Result<(Request, Vec<Effect>), Problem> {
+pub async fn withdraw(store: &Store, actor: &Actor, id: &RequestId, now: Micros) -> Result<Request, Problem> {
     let mut tx = store.begin().await?;
     let row = locked(&mut tx, actor, id).await?;
     authorize(actor, Action::Withdraw, &row.resource())?;
@@ -197,7 +192,7 @@ pub async fn withdraw(
     let row = requests::request(&mut tx, id).await?.ok_or_else(|| missing(id))?;
     let request = shown(&mut tx, row).await?;
     tx.commit().await?;
-    Ok((request, vec![Effect::RequestsChanged]))
+    Ok(request)
 }
 
 /// Takes a request back that waits, inside a larger change.
@@ -212,18 +207,18 @@ pub(crate) async fn withdraw_in(
     record(tx, "request.withdrawn", by, row, why, now).await
 }
 
-/// Records the end of each request that nobody answered in time.
+/// Records the end of requests that nobody answered in time, some at a time: how many were due.
 ///
 /// # Errors
 /// When the store fails.
-pub async fn expire_due(store: &Store, now: Micros) -> Result<Vec<Effect>, StoreError> {
+pub async fn expire_due(store: &Store, now: Micros) -> Result<usize, StoreError> {
     let mut read = store.read().await?;
     let mut due = requests::overdue_requests(&mut read, now, END_BATCH).await?;
     drop(read);
     // Whoever locks several locks them in this order.
     due.sort();
     if due.is_empty() {
-        return Ok(Vec::new());
+        return Ok(0);
     }
     let mut tx = store.begin().await?;
     for id in &due {
@@ -235,7 +230,7 @@ pub async fn expire_due(store: &Store, now: Micros) -> Result<Vec<Effect>, Store
         record(&mut tx, "request.expired", None, &row, None, now).await?;
     }
     tx.commit().await?;
-    Ok(vec![Effect::RequestsChanged])
+    Ok(due.len())
 }
 
 /// Requests that the caller may see, newest first.

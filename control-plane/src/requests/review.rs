@@ -76,7 +76,7 @@ pub async fn review(
         Vote { reviewer: actor.principal.clone(), verdict: answer.verdict, reason: reason.map(str::to_owned), at: now };
     requests::insert_vote(&mut tx, id, &vote).await?;
 
-    let mut effects = vec![Effect::RequestsChanged];
+    let mut effects = Vec::new();
     if answer.verdict == Verdict::Deny {
         requests::decide_request(&mut tx, id, RequestStatus::Denied, now, None).await?;
         record(&mut tx, "request.denied", Some(&actor.principal), &row, reason, now).await?;

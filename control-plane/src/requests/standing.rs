@@ -4,7 +4,6 @@
 use super::{ask::Ask, locked, record, rule, shown, windows, with_room};
 use crate::{
     audit::{self, Event},
-    effects::Effect,
     grants::checked_reason,
     identity::Actor,
     problem::Problem,
@@ -36,7 +35,7 @@ pub async fn ask_standing(
     body: &CreateStanding,
     lifetime: Duration,
     now: Micros,
-) -> Result<(Request, Vec<Effect>), Problem> {
+) -> Result<Request, Problem> {
     if body.until <= now || body.until > now.plus(MAX_LIFE) {
         return Err(Problem::invalid("until", "must be in the future, within a year"));
     }
@@ -67,7 +66,7 @@ pub async fn ask_standing(
     record(&mut tx, "request.created", Some(&actor.principal), &row, None, now).await?;
     let request = shown(&mut tx, row).await?;
     tx.commit().await?;
-    Ok((request, vec![Effect::RequestsChanged]))
+    Ok(request)
 }
 
 /// Ends one. Grants that it has given last as long as they do.
@@ -80,7 +79,7 @@ pub async fn end_standing(
     id: &RequestId,
     reason: Option<&str>,
     now: Micros,
-) -> Result<(Request, Vec<Effect>), Problem> {
+) -> Result<Request, Problem> {
     let reason = checked_reason(reason)?;
     let mut tx = store.begin().await?;
     let row = locked(&mut tx, actor, id).await?;
@@ -95,7 +94,7 @@ pub async fn end_standing(
     let row = requests::request(&mut tx, id).await?.ok_or_else(|| super::missing(id))?;
     let request = shown(&mut tx, row).await?;
     tx.commit().await?;
-    Ok((request, vec![Effect::RequestsChanged]))
+    Ok(request)
 }
 
 /// Ends one inside a larger change.

@@ -217,6 +217,7 @@ async fn opened(
         decision: by_rule.map(|rows| Proposal { max_rows: Some(rows), ..Proposal::default() }),
         claimed_at: None,
         uses: 0,
+        has_ticket: false,
         because: by_rule.map(|rows| format!("the policies let effects of up to {rows} rows pass")),
     };
     rows::insert(tx, &row).await?;
@@ -335,7 +336,7 @@ fn lost(why: &str) -> ClientError {
     }
 }
 
-/// A session waits no more. Where its client gave up, and nobody else waits, the review is withdrawn.
+/// A session waits no more. Where its client gave up, and nobody else waits or has a ticket, the review is withdrawn.
 ///
 /// # Errors
 /// When the store fails.
@@ -361,7 +362,7 @@ pub async fn left(store: &Store, key: &ConnectorKey, left: &ReviewLeft, now: Mic
 /// Why a review is withdrawn whose session is over.
 pub(super) const SESSION_ENDED: &str = "its session ended";
 
-/// A session waits no more for a review; `because`: its client gave up.
+/// A session waits no more for a review; `because`: its client gave up, and else it has a ticket.
 pub(super) async fn leave(
     tx: &mut Tx,
     session: &SessionId,
@@ -373,13 +374,10 @@ pub(super) async fn leave(
     if !rows::end_wait(tx, session, review).await? {
         return Ok(());
     }
+    let Some(because) = because else { return rows::give_ticket(tx, review).await };
     let is_for_grant = row.decision.as_ref().is_some_and(|decision| decision.for_grant);
     let is_open = matches!(row.status, ReviewStatus::Pending | ReviewStatus::Approved);
-    if let Some(because) = because
-        && is_open
-        && !is_for_grant
-        && rows::waits(tx, review).await?.is_empty()
-    {
+    if is_open && !is_for_grant && !row.has_ticket && rows::waits(tx, review).await?.is_empty() {
         close(tx, &row, ReviewStatus::Withdrawn, Some(because), None, now).await?;
     }
     Ok(())

@@ -67,6 +67,8 @@ pub struct ReviewRow {
     pub claimed_at: Option<Micros>,
     /// How many times.
     pub uses: i64,
+    /// Whether a client left with its ticket, and may come back.
+    pub has_ticket: bool,
     /// Why it was closed where no reviewer did it; by which rule it was approved.
     pub because: Option<String>,
 }
@@ -91,7 +93,7 @@ macro_rules! select {
         concat!(
             "SELECT r.id, r.grant_id, r.session_id, r.connection, r.access_role, r.key, r.shape, r.literals, ",
             "r.statement, r.status, r.escalate_at, r.escalate_to, r.escalated_at, r.created_at, r.expires_at, ",
-            "r.decided_at, r.decision, r.claimed_at, r.uses, r.because, g.reason, q.ticket, ",
+            "r.decided_at, r.decision, r.claimed_at, r.uses, r.has_ticket, r.because, g.reason, q.ticket, ",
             "p.id AS p_id, p.kind AS p_kind, p.name AS p_name, o.id AS o_id, o.kind AS o_kind, o.name AS o_name ",
             "FROM reviews r JOIN grants g ON g.id = r.grant_id JOIN requests q ON q.id = g.request_id ",
             "JOIN principals p ON p.id = r.principal_id LEFT JOIN principals o ON o.id = r.on_behalf_of_id ",
@@ -141,6 +143,7 @@ fn read(row: &Row) -> Result<ReviewRow, StoreError> {
         decision: row.get::<Option<String>>("decision")?.map(|text| from_json("decision", &text)).transpose()?,
         claimed_at: row.time_opt("claimed_at")?,
         uses: row.get("uses")?,
+        has_ticket: row.get("has_ticket")?,
         because: row.get("because")?,
     })
 }
@@ -168,8 +171,8 @@ pub async fn insert(tx: &mut Tx, row: &ReviewRow) -> Result<(), StoreError> {
     tx.execute(
         "INSERT INTO reviews (id, grant_id, session_id, principal_id, on_behalf_of_id, connection, access_role, key, \
          shape, literals, statement, status, escalate_at, escalate_to, created_at, expires_at, decided_at, for_grant, \
-         decision, uses, because, version) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, 0, $20, 0)",
+         decision, uses, has_ticket, because, version) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, 0, FALSE, $20, 0)",
         values![
             &row.id,
             &row.grant_id,
@@ -428,6 +431,12 @@ pub async fn put_wait(tx: &mut Tx, session: &SessionId, review: &ReviewId, key: 
         values![session, review, key],
     )
     .await?;
+    Ok(())
+}
+
+/// A client left with its ticket, and may come back.
+pub async fn give_ticket(tx: &mut Tx, id: &ReviewId) -> Result<(), StoreError> {
+    tx.execute("UPDATE reviews SET has_ticket = TRUE WHERE id = $1", values![id]).await?;
     Ok(())
 }
 

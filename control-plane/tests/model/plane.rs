@@ -301,7 +301,7 @@ impl<'a> Plane<'a> {
     }
 
     async fn sweep_requests(&self, store: &Store, now: Micros) -> Result<(), String> {
-        while !requests::expire_due(store, now).await.map_err(|error| error.to_string())?.is_empty() {}
+        while requests::expire_due(store, now).await.map_err(|error| error.to_string())? > 0 {}
         Ok(())
     }
 

@@ -39,7 +39,7 @@ pub async fn nothing_goes_on_and_nothing_begins(store: &Store) {
         ticket: None,
         relations: Vec::new(),
     };
-    let (standing, _) = requests::ask_standing(store, &cast.agent, &standing, LIFETIME, START).await.unwrap();
+    let standing = requests::ask_standing(store, &cast.agent, &standing, LIFETIME, START).await.unwrap();
     requests::review(store, &cast.dba, &standing.id, yes, at(1)).await.unwrap();
     let others = requests::submit(store, &cast.dba2, &ask("open"), LIFETIME, START).await.unwrap().0.grant_id.unwrap();
 

@@ -204,10 +204,12 @@ pub enum Rule {
     ReviewEnds,
     /// What was asked for in a session that was killed does not run.
     Killed,
+    /// Who left with a ticket may come back, whoever else gives up.
+    Ticket,
 }
 
 impl Rule {
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::OneVoteEach,
         Self::Threshold,
         Self::NotOneself,
@@ -231,6 +233,7 @@ impl Rule {
         Self::Literals,
         Self::ReviewEnds,
         Self::Killed,
+        Self::Ticket,
     ];
 }
 

@@ -50,6 +50,7 @@ pub struct Review {
     again: usize,
     decision: Option<Proposal>,
     uses: u64,
+    has_ticket: bool,
 }
 
 impl Review {
@@ -134,6 +135,7 @@ impl Model {
             again: 0,
             decision: None,
             uses: 0,
+            has_ticket: false,
         };
         self.reviews.insert(key, review);
         key
@@ -194,7 +196,9 @@ impl Model {
     pub(super) fn give_up(&mut self, session: Key, key: Key, ticket: bool) {
         if self.waits.get(&session).is_some_and(|(review, _)| *review == key) {
             self.waits.remove(&session);
-            if !ticket {
+            if ticket {
+                self.reviews.get_mut(&key).unwrap().has_ticket = true;
+            } else {
                 self.nobody_waits(key);
             }
         }
@@ -202,8 +206,10 @@ impl Model {
 
     fn nobody_waits(&mut self, key: Key) {
         let waited_for = self.waits.values().any(|(review, _)| *review == key);
+        let keeps = self.keeps(Rule::Ticket);
         let review = self.reviews.get_mut(&key).unwrap();
-        if !waited_for && review.is_open() && !review.is_for_grant() {
+        let given_up = !waited_for && !(review.has_ticket && keeps);
+        if given_up && review.is_open() && !review.is_for_grant() {
             review.standing = Standing::Withdrawn;
         }
     }

@@ -59,6 +59,7 @@ on_both! {
     requests::what_is_said_stays_with_it,
     requests::tables_are_named_and_narrowed,
     requests::an_open_grant_is_the_answer,
+    requests::two_that_ask_at_once_get_one_grant,
     requests::a_grant_ends_later_by_a_decision,
     requests::standing_approvals_hold_until_they_do_not,
     requests::standing_approvals_have_times,

@@ -195,6 +195,15 @@ pub async fn an_open_grant_is_the_answer(store: &Store) {
     assert!(!submit(store, &cast.agent, &shorter("read"), at(1)).await.unwrap().reused);
 }
 
+pub async fn two_that_ask_at_once_get_one_grant(store: &Store) {
+    let cast = world(store).await;
+    let body = ask("open");
+    let (one, two) = tokio::join!(submit(store, &cast.agent, &body, START), submit(store, &cast.agent, &body, START));
+    let (one, two) = (one.unwrap(), two.unwrap());
+    assert_eq!(one.grant_id, two.grant_id);
+    assert_ne!(one.reused, two.reused);
+}
+
 pub async fn a_grant_ends_later_by_a_decision(store: &Store) {
     let cast = world(store).await;
     let request = submit(store, &cast.agent, &ask("read"), START).await.unwrap();

@@ -70,10 +70,16 @@ pub(crate) fn read(policy: &Policy) -> Result<Duties, Vec<Wrong>> {
                 format!("`@{name}` on a forbid: a forbid has nothing to ask for"),
                 "put it on the permit whose statements it is for".to_owned(),
             )));
-        } else if matches!(name, "review" | "review_above" | "preview") && holds_nothing(policy) {
+        } else if name == "review" && !speaks_of(policy, |action| action.is_of_statements() || action == Action::Unmask)
+        {
             wrongs.push(wrong((
-                format!("`@{name}` on a policy for `connect`, `unmask` or `overwrite`: only statements can be held"),
+                "`@review` on a policy for `connect` or `overwrite`: only statements can be held".to_owned(),
                 "an access role's `reviewers` decide who may connect".to_owned(),
+            )));
+        } else if matches!(name, "review_above" | "preview") && !speaks_of(policy, Action::is_of_statements) {
+            wrongs.push(wrong((
+                format!("`@{name}` on a policy for `connect`, `unmask` or `overwrite`: none of them changes rows"),
+                "put it on the permit of what does".to_owned(),
             )));
         } else if let Err(trouble) = duty(&mut duties, &mut preview, name, value) {
             wrongs.push(wrong(trouble));
@@ -174,16 +180,16 @@ fn text(name: &str, value: &str) -> Result<Arc<str>, (String, String)> {
     ))
 }
 
-/// Whether a policy speaks only of what cannot be held.
-fn holds_nothing(policy: &Policy) -> bool {
-    let of_statements = |action: &EntityUid| {
+/// Whether a policy speaks of any action that is one of these, or of a group of actions.
+fn speaks_of(policy: &Policy, is_one: fn(Action) -> bool) -> bool {
+    let any = |action: &EntityUid| {
         let id: &str = action.id().as_ref();
-        Action::ALL.iter().find(|action| action.as_str() == id).is_none_or(|action| action.is_of_statements())
+        Action::ALL.into_iter().find(|action| action.as_str() == id).is_none_or(is_one)
     };
     match policy.action_constraint() {
-        ActionConstraint::Any => false,
-        ActionConstraint::Eq(action) => !of_statements(&action),
-        ActionConstraint::In(actions) => !actions.iter().any(of_statements),
+        ActionConstraint::Any => true,
+        ActionConstraint::Eq(action) => any(&action),
+        ActionConstraint::In(actions) => actions.iter().any(any),
     }
 }
 
@@ -302,7 +308,15 @@ mod tests {
         let scoped =
             |action: &str| read_text(&format!("@review(\"group:dba\") permit(principal, {action}, resource);"));
         assert!(scoped(r#"action == Action::"connect""#).is_err());
-        assert!(scoped(r#"action in [Action::"connect", Action::"unmask"]"#).is_err());
+        assert!(scoped(r#"action in [Action::"connect", Action::"overwrite"]"#).is_err());
+        assert!(scoped(r#"action == Action::"unmask""#).is_ok());
+        for name in ["@preview", "@review_above(\"5\")"] {
+            let of = |action: &str| {
+                let text = format!("@review(\"group:dba\") {name} permit(principal, {action}, resource);");
+                read_text(&text).is_ok()
+            };
+            assert!(!of(r#"action == Action::"unmask""#) && of(r#"action == Action::"update""#), "{name}");
+        }
         assert!(scoped(r#"action in [Action::"connect", Action::"read"]"#).is_ok());
         assert!(scoped(r#"action in Action::"write""#).is_ok());
         assert!(read_text(r#"@max_rows("1") forbid(principal, action, resource);"#).is_err());

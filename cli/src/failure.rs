@@ -111,7 +111,7 @@ impl Failure {
 impl From<ApiError> for Failure {
     fn from(error: ApiError) -> Self {
         let exit = match error.code {
-            ErrorCode::Forbidden => Exit::Denied,
+            ErrorCode::Forbidden | ErrorCode::Reauthenticate => Exit::Denied,
             _ => Exit::Failed,
         };
         let code =

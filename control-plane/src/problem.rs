@@ -30,6 +30,7 @@ impl Problem {
             hint: None,
             field: None,
             document: None,
+            continue_at: None,
             problems: Vec::new(),
         }))
     }
@@ -45,6 +46,12 @@ impl Problem {
     #[must_use]
     pub fn forbidden(message: impl Into<String>) -> Self {
         Self::told(ErrorCode::Forbidden, message)
+    }
+
+    /// Known, and allowed to whoever has just signed in.
+    #[must_use]
+    pub fn reauthenticate(message: impl Into<String>) -> Self {
+        Self::told(ErrorCode::Reauthenticate, message)
     }
 
     /// No such thing, or none that the caller may know of.
@@ -108,6 +115,12 @@ impl Problem {
         let left = problems.len().saturating_sub(told.len());
         let problem = Self::told(ErrorCode::Invalid, message).with(|error| error.problems = told);
         if left == 0 { problem } else { problem.detail(format!("{left} more are not told")) }
+    }
+
+    /// Adds where a browser goes to make it possible.
+    #[must_use]
+    pub fn continue_at(self, path: String) -> Self {
+        self.with(|error| error.continue_at = Some(path))
     }
 
     /// Adds the next step.

@@ -40,6 +40,7 @@ impl IntoResponse for Failure {
                     hint: Some("try again; if it stays so, tell whoever runs Postern".to_owned()),
                     field: None,
                     document: None,
+                    continue_at: None,
                     problems: Vec::new(),
                 }
             }
@@ -56,7 +57,7 @@ impl IntoResponse for Failure {
 fn status(code: ErrorCode) -> StatusCode {
     match code {
         ErrorCode::Unauthenticated => StatusCode::UNAUTHORIZED,
-        ErrorCode::Forbidden => StatusCode::FORBIDDEN,
+        ErrorCode::Forbidden | ErrorCode::Reauthenticate => StatusCode::FORBIDDEN,
         ErrorCode::NotFound => StatusCode::NOT_FOUND,
         ErrorCode::Invalid => StatusCode::BAD_REQUEST,
         ErrorCode::Conflict => StatusCode::CONFLICT,

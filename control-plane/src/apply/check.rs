@@ -35,7 +35,7 @@ pub(super) fn name(value: Option<&Value>) -> Result<String, Problem> {
 }
 
 /// A name of anything: letters, digits, `-`, `_`, `.`, and `@` for people.
-pub(super) fn named(field: &str, name: &str) -> Result<(), Problem> {
+pub(crate) fn named(field: &str, name: &str) -> Result<(), Problem> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
     let starts = name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
     if starts && name.len() <= MAX_NAME && name.chars().all(good) {

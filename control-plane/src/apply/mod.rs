@@ -4,7 +4,7 @@
 //! its transaction up at the end, so that it shows exactly what apply would do. Policies go first: they are checked as
 //! a whole before anything is changed.
 
-mod check;
+pub(crate) mod check;
 mod connection;
 mod diff;
 mod issuer;
@@ -12,6 +12,7 @@ mod masks;
 mod notification;
 pub(crate) mod policies;
 mod principal;
+mod provider;
 mod reviews;
 
 use crate::{
@@ -29,7 +30,8 @@ use postern_types::time::Micros;
 use serde_json::{Map, Value, json};
 
 /// What documents are.
-const KINDS: [&str; 7] = ["User", "Agent", "Group", "Issuer", "Connection", "Policy", "Notification"];
+const KINDS: [&str; 8] =
+    ["IdentityProvider", "User", "Agent", "Group", "Issuer", "Connection", "Policy", "Notification"];
 
 /// The most documents, and the most files of policies, of one call.
 const MAX_DOCUMENTS: usize = 1000;
@@ -151,7 +153,7 @@ impl<'a> Run<'a> {
             store::policies::lock(&mut self.tx).await?;
         }
         let policies::Outcome { removed: mut changes, files, warnings } = self.policies(policies, documents).await?;
-        // Users before agents, which name them as owners; both before groups, which name them as members, and issuers.
+        // Providers before users, which sign in there; users before agents, which name them as owners; both before groups, which name them as members, and issuers.
         for kind in KINDS.into_iter().filter(|kind| *kind != "Policy") {
             for (position, sourced) in documents.iter().enumerate() {
                 if kind_of(sourced)? == kind {
@@ -173,6 +175,7 @@ impl<'a> Run<'a> {
         let difference = match kind {
             "User" | "Agent" => self.principal(kind, &name, fields, delete).await?,
             "Group" => self.group(&name, fields, delete).await?,
+            "IdentityProvider" => self.provider(&name, fields, delete).await?,
             "Issuer" => self.issuer(&name, fields, delete).await?,
             "Notification" => self.notification(&name, fields, delete).await?,
             _ => self.connection(&name, fields, delete, &sourced.source).await?,
@@ -191,8 +194,9 @@ impl<'a> Run<'a> {
         };
         let fields: Vec<FieldChange> = diff::fields(from.as_ref(), to.as_ref());
         if action != ChangeAction::Unchanged {
-            let event = format!("{}.{}", kind.to_lowercase(), past(action));
-            let subject = format!("{}/{name}", kind.to_lowercase());
+            let kind = if kind == "IdentityProvider" { "identity_provider".to_owned() } else { kind.to_lowercase() };
+            let event = format!("{kind}.{}", past(action));
+            let subject = format!("{kind}/{name}");
             diff::merge(&mut more, json!({ "fields": fields }));
             let event = Event::new(self.now, &event, self.actor, &subject, &more);
             audit::append_control(&mut self.tx, event).await?;

@@ -3,10 +3,12 @@
 use super::{Difference, Run, check, typed};
 use crate::{
     grants,
+    identity::people,
     problem::{Problem, shorten},
     store::{
-        access,
+        access, external_identities,
         principals::{self, PrincipalRow},
+        providers,
     },
 };
 use postern_api::{
@@ -24,6 +26,7 @@ struct Wanted {
     disabled: bool,
     owner: Option<String>,
     on_behalf_of: BehalfOf,
+    sign_in: Option<String>,
 }
 
 impl Run<'_> {
@@ -40,7 +43,7 @@ impl Run<'_> {
         }
         let principal_kind = if kind == "User" { PrincipalKind::User } else { PrincipalKind::Agent };
         let stored = principals::by_name(&mut self.tx, principal_kind, name).await?;
-        let names_groups = fields.contains_key("groups");
+        let (names_groups, names_sign_in) = (fields.contains_key("groups"), fields.contains_key("sign_in"));
         let from = match &stored {
             None => None,
             Some(row) => {
@@ -53,6 +56,17 @@ impl Run<'_> {
         // Groups can be given from either side: who does not mention them leaves them as they are.
         if !names_groups && let Some((_, groups)) = &from {
             wanted.groups.clone_from(groups);
+        }
+        // A user whom a provider has made stays theirs when a document says something else of them.
+        if !names_sign_in && let Some(row) = &stored {
+            wanted.sign_in.clone_from(&row.sign_in);
+        }
+        if let Some(provider) = &wanted.sign_in
+            && stored.as_ref().is_none_or(|row| row.sign_in != wanted.sign_in)
+            && providers::by_name(&mut self.tx, provider).await?.is_none()
+        {
+            let message = format!("there is no identity provider `{}`", shorten(provider));
+            return Err(Problem::invalid("sign_in", message).hint("apply a document of `kind: IdentityProvider` first"));
         }
         normalize(&mut wanted.groups)?;
         let row = self.put_principal(principal_kind, name, stored, &wanted).await?;
@@ -85,6 +99,7 @@ impl Run<'_> {
             disabled: wanted.disabled,
             owner: wanted.owner.clone(),
             proves_behalf: wanted.on_behalf_of == BehalfOf::Proved,
+            sign_in: wanted.sign_in.clone(),
             created_at,
         };
         match &stored {
@@ -92,6 +107,14 @@ impl Run<'_> {
             Some(_) => principals::update(&mut self.tx, &row, owner.as_ref()).await?,
         }
         principals::set_groups(&mut self.tx, &row.principal.id, &wanted.groups, self.now).await?;
+        if row.disabled {
+            // Said by a document: that they sign in again does not lift it.
+            external_identities::set_removed(&mut self.tx, &row.principal.id, None).await?;
+        }
+        let elsewhere = stored.as_ref().is_some_and(|before| before.sign_in != row.sign_in);
+        if row.disabled || elsewhere {
+            people::end_all(&mut self.tx, &row.principal.id, "a document was applied", self.now).await?;
+        }
         if row.disabled && stored.is_some_and(|row| !row.disabled) {
             for grant in access::unended_grants_of(&mut self.tx, &row.principal.id).await? {
                 let reason = format!("{kind} {name} was disabled");
@@ -146,11 +169,11 @@ impl Run<'_> {
 
 fn wanted(kind: &str, base: Option<Value>, fields: Map<String, Value>) -> Result<Wanted, Problem> {
     Ok(if kind == "User" {
-        let UserDocument { groups, admin, auditor, disabled, .. } = typed(base, fields)?;
-        Wanted { groups, admin, auditor, disabled, owner: None, on_behalf_of: BehalfOf::default() }
+        let UserDocument { groups, admin, auditor, disabled, sign_in, .. } = typed(base, fields)?;
+        Wanted { groups, admin, auditor, disabled, owner: None, on_behalf_of: BehalfOf::default(), sign_in }
     } else {
         let AgentDocument { groups, owner, on_behalf_of, disabled, .. } = typed(base, fields)?;
-        Wanted { groups, admin: false, auditor: false, disabled, owner, on_behalf_of }
+        Wanted { groups, admin: false, auditor: false, disabled, owner, on_behalf_of, sign_in: None }
     })
 }
 
@@ -162,10 +185,11 @@ fn normalize(groups: &mut Vec<String>) -> Result<(), Problem> {
 
 /// What is stored, as a document of the same kind.
 fn document(row: &PrincipalRow, groups: &[String]) -> Value {
-    let PrincipalRow { principal, admin, auditor, disabled, owner, proves_behalf, .. } = row;
+    let PrincipalRow { principal, admin, auditor, disabled, owner, proves_behalf, sign_in, .. } = row;
     match principal.kind {
         PrincipalKind::User => {
-            json!({ "name": principal.name, "groups": groups, "admin": admin, "auditor": auditor, "disabled": disabled })
+            json!({ "name": principal.name, "groups": groups, "admin": admin, "auditor": auditor, "disabled": disabled,
+                "sign_in": sign_in })
         }
         PrincipalKind::Agent => {
             let on_behalf_of = if *proves_behalf { BehalfOf::Proved } else { BehalfOf::Asserted };

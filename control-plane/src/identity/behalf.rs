@@ -71,9 +71,9 @@ async fn attempt(
     let new = tokens::New {
         principal,
         name: &format!("on behalf of {}", user.name),
-        lifetime: Some(lifetime),
+        expires_at: Some(now.plus(lifetime)),
         may: may.as_deref(),
-        issuer: None,
+        given: rows::GivenFor::Nothing,
     };
     let fault = |problem: Problem| NotExchanged::Fault(Box::new(problem));
     let (token, secret) = tokens::insert(&mut tx, &new, now).await.map_err(fault)?;

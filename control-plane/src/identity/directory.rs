@@ -23,8 +23,16 @@ use serde_json::json;
 pub async fn users(store: &Store, caller: &Actor) -> Result<Vec<User>, Problem> {
     let mut users = Vec::new();
     for (row, groups, stopped) in rows(store, caller, PrincipalKind::User).await? {
-        let PrincipalRow { principal: PrincipalRef { id, name, .. }, admin, auditor, disabled, created_at, .. } = row;
-        users.push(User { id, name, groups, admin, auditor, disabled, stopped, created_at });
+        let PrincipalRow {
+            principal: PrincipalRef { id, name, .. },
+            admin,
+            auditor,
+            disabled,
+            sign_in,
+            created_at,
+            ..
+        } = row;
+        users.push(User { id, name, groups, admin, auditor, disabled, sign_in, stopped, created_at });
     }
     Ok(users)
 }
@@ -112,6 +120,7 @@ pub async fn found(
                 disabled: false,
                 owner: None,
                 proves_behalf: false,
+                sign_in: None,
                 created_at: now,
             };
             principals::insert(&mut tx, &row, None).await?;

@@ -1,13 +1,15 @@
 //! Who acts. A caller comes with a bearer token; what kind of token it is, is decided here and nowhere else. A browser
 //! comes with a cookie in a token's place ([`web`]).
 //!
-//! There are Postern's own API tokens ([`tokens`]), for which machines exchange those of their platform ([`issuers`]). A
-//! further source is one more in [`authenticate`]: it gives the same [`Caller`], whose principal has a row in the store.
+//! There are Postern's own API tokens ([`tokens`]), for which machines exchange those of their platform ([`issuers`]), and
+//! which people get who sign in at an identity provider ([`people`]). An agent gets one on [`behalf`] of a person. A further source is
+//! one more in [`authenticate`]: it gives the same [`Caller`], whose principal has a row in the store.
 
 pub mod bearer;
 pub mod behalf;
 pub mod directory;
 pub mod issuers;
+pub mod people;
 pub(crate) mod refusals;
 pub mod scram;
 pub mod tokens;
@@ -15,7 +17,10 @@ pub mod web;
 
 use crate::store::{Store, StoreError};
 use issuers::{Exchange, NotExchanged};
-use postern_api::identity::{PrincipalRef, Whoami, WhoamiToken};
+use postern_api::{
+    identity::{PrincipalRef, Whoami, WhoamiToken},
+    provider::SignedIn,
+};
 use postern_types::time::Micros;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -36,6 +41,8 @@ pub struct Actor {
     pub on_behalf_of: Option<PrincipalRef>,
     /// Whether it acts for those alone of whom that is proved.
     pub must_prove: bool,
+    /// How they have signed in at an identity provider; None: they have not.
+    pub signed_in: Option<SignedIn>,
 }
 
 impl Actor {
@@ -101,7 +108,7 @@ impl Caller {
     #[must_use]
     pub fn whoami(&self, reviewer: bool) -> Whoami {
         use postern_api::identity::Role;
-        let Actor { principal, groups, admin, auditor, on_behalf_of, .. } = self.actor.clone();
+        let Actor { principal, groups, admin, auditor, on_behalf_of, signed_in, .. } = self.actor.clone();
         let roles = [(admin, Role::Admin), (reviewer, Role::Reviewer), (auditor, Role::Auditor)];
         Whoami {
             kind: principal.kind,
@@ -111,6 +118,7 @@ impl Caller {
             roles: roles.into_iter().filter_map(|(has, role)| has.then_some(role)).collect(),
             token: self.token.clone(),
             on_behalf_of,
+            signed_in,
         }
     }
 }

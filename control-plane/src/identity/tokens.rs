@@ -5,7 +5,10 @@ use crate::{
     audit::{self, Event},
     problem::{Problem, shorten},
     rights::{Action, Resource, authorize},
-    store::{Store, StoreError, Tx, principals, tokens},
+    store::{
+        Store, StoreError, Tx, principals, sign_ins,
+        tokens::{self, GivenFor},
+    },
 };
 use postern_api::identity::{CreateToken, CreatedToken, PrincipalKind, PrincipalRef, Token, WhoamiToken};
 use postern_types::{
@@ -60,7 +63,11 @@ pub(super) async fn caller(store: &Store, mut tx: Tx, token: Token, now: Micros)
             None => return Ok(None),
         },
     };
-    let actor = Actor { may: token.may.clone(), on_behalf_of, ..actor };
+    let (by_sign_in, signed_in) = sign_ins::of_token(&mut tx, &token.id, now).await?;
+    if by_sign_in && signed_in.is_none() {
+        return Ok(None);
+    }
+    let actor = Actor { may: token.may.clone(), on_behalf_of, signed_in, ..actor };
     drop(tx);
     if token.last_used_at.is_none_or(|last| now.since(last) >= TOUCH_EVERY) {
         let mut tx = store.begin().await?;
@@ -77,6 +84,10 @@ async fn proved(tx: &mut Tx, both: &[TokenId; 2], now: Micros) -> Result<Option<
     for id in both {
         let token = tokens::by_id(tx, id).await?.filter(|token| token.expires_at.is_none_or(|end| now < end));
         let Some(token) = token else { return Ok(None) };
+        let (by_sign_in, signed_in) = sign_ins::of_token(tx, id, now).await?;
+        if by_sign_in && signed_in.is_none() {
+            return Ok(None);
+        }
         if actor(tx, &token.principal).await?.is_none() {
             return Ok(None);
         }
@@ -103,6 +114,7 @@ pub async fn actor(tx: &mut Tx, principal: &PrincipalRef) -> Result<Option<Actor
         may: None,
         on_behalf_of: None,
         must_prove: row.proves_behalf,
+        signed_in: None,
     }))
 }
 
@@ -136,7 +148,8 @@ pub async fn create(store: &Store, caller: &Actor, body: &CreateToken, now: Micr
     if let Some(may) = &body.may {
         checked_places("may", may)?;
     }
-    let new = New { principal: &principal, name, lifetime, may: body.may.as_deref(), issuer: None };
+    let expires_at = lifetime.map(|lifetime| now.plus(lifetime));
+    let new = New { principal: &principal, name, expires_at, may: body.may.as_deref(), given: GivenFor::Nothing };
     let (token, secret) = insert(&mut tx, &new, now).await?;
     record(&mut tx, "token.created", Some(&caller.principal), &token, now).await?;
     tx.commit().await?;
@@ -155,12 +168,12 @@ pub struct New<'a> {
     pub principal: &'a PrincipalRef,
     /// What it is for.
     pub name: &'a str,
-    /// How long it lives; None: until it is deleted.
-    pub lifetime: Option<Duration>,
+    /// When it ends; None: when it is deleted.
+    pub expires_at: Option<Micros>,
     /// What it is narrowed to, as `connection/role`.
     pub may: Option<&'a [String]>,
-    /// For whose tokens it was exchanged.
-    pub issuer: Option<&'a str>,
+    /// For what it is given.
+    pub given: GivenFor<'a>,
 }
 
 /// Makes and stores a token, and gives its secret, which is kept nowhere.
@@ -174,11 +187,11 @@ pub async fn insert(tx: &mut Tx, new: &New<'_>, now: Micros) -> Result<(Token, S
         principal: new.principal.clone(),
         name: new.name.to_owned(),
         created_at: now,
-        expires_at: new.lifetime.map(|lifetime| now.plus(lifetime)),
+        expires_at: new.expires_at,
         last_used_at: None,
         may: new.may.map(<[String]>::to_vec),
     };
-    tokens::insert(tx, &token, &token::fingerprint(&secret), new.issuer).await?;
+    tokens::insert(tx, &token, &token::fingerprint(&secret), new.given).await?;
     Ok((token, secret))
 }
 
@@ -247,7 +260,7 @@ pub async fn store_given(
         last_used_at: None,
         may: None,
     };
-    tokens::insert(tx, &token, &fingerprint, None).await?;
+    tokens::insert(tx, &token, &fingerprint, GivenFor::Nothing).await?;
     record(tx, "token.created", None, &token, now).await
 }
 

@@ -5,9 +5,9 @@ use super::{Caller, tokens};
 use crate::{
     audit::{self, Event},
     problem::Problem,
-    store::{Store, StoreError, tokens as token_rows, web_sessions},
+    store::{Store, StoreError, Tx, tokens as token_rows, web_sessions},
 };
-use postern_types::{time::Micros, token};
+use postern_types::{id::TokenId, time::Micros, token};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use std::time::Duration;
@@ -37,14 +37,23 @@ pub async fn begin(store: &Store, bearer: &SecretString, now: Micros) -> Result<
             "paste a token as `postern tokens create` or your admin gave it; `postern dev env admin` shows the demo's",
         )
     })?;
-    let secret = token::generate(PREFIX).map_err(Problem::fault)?;
     let mut tx = store.begin().await?;
-    web_sessions::remove_begun_before(&mut tx, now.minus(LONGEST)).await?;
-    web_sessions::insert(&mut tx, &token::fingerprint(&secret), &caller.token.id, now).await?;
+    let secret = insert(&mut tx, &caller.token.id, now).await?;
     let event = Event::new(now, "web.login", Some(&caller.actor.principal), caller.token.id.as_str(), &json!({}));
     audit::append_control(&mut tx, event).await?;
     tx.commit().await?;
     Ok((caller, secret))
+}
+
+/// A new session for a token; gives the cookie's value, which no browser had before.
+///
+/// # Errors
+/// When the store or the system's random generator fails.
+pub(super) async fn insert(tx: &mut Tx, token: &TokenId, now: Micros) -> Result<SecretString, Problem> {
+    let secret = token::generate(PREFIX).map_err(Problem::fault)?;
+    web_sessions::remove_begun_before(tx, now.minus(LONGEST)).await?;
+    web_sessions::insert(tx, &token::fingerprint(&secret), token, now).await?;
+    Ok(secret)
 }
 
 /// Who comes with this cookie; none when the session or its token is over.

@@ -26,6 +26,7 @@ migrations! {
     8 "0008_notifications",
     9 "0009_web_sessions",
     10 "0010_issuers",
+    11 "0011_people",
     13 "0013_door",
 }
 

@@ -21,8 +21,8 @@ pub enum Value {
     Int(Option<i64>),
     /// A truth value.
     Bool(bool),
-    /// Bytes.
-    Blob(Vec<u8>),
+    /// Bytes or NULL.
+    Blob(Option<Vec<u8>>),
 }
 
 macro_rules! value_from {
@@ -49,8 +49,9 @@ value_from! {
     bool => |value| Self::Bool(value);
     Micros => |value| Self::Int(Some(value.0));
     Option<Micros> => |value| Self::Int(value.map(|at| at.0));
-    Vec<u8> => |value| Self::Blob(value);
-    &[u8] => |value| Self::Blob(value.to_vec());
+    Vec<u8> => |value| Self::Blob(Some(value));
+    &[u8] => |value| Self::Blob(Some(value.to_vec()));
+    Option<Vec<u8>> => |value| Self::Blob(value);
 }
 
 macro_rules! value_from_id {
@@ -70,7 +71,7 @@ macro_rules! value_from_id {
 }
 
 value_from_id! {
-    PrincipalId RequestId ReviewId GrantId CredentialId SessionId TokenId ConnectorId GatewayId JoinTokenId SegmentId DeliveryId
+    PrincipalId RequestId ReviewId GrantId CredentialId SessionId TokenId ConnectorId GatewayId JoinTokenId SegmentId DeliveryId SignInId WebSessionId
 }
 
 /// A row of a result.

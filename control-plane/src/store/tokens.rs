@@ -4,7 +4,7 @@ use super::{Row, StoreError, Tx};
 use crate::values;
 use postern_api::identity::{PrincipalRef, Token};
 use postern_types::{
-    id::{PrincipalId, TokenId},
+    id::{PrincipalId, SignInId, TokenId},
     time::Micros,
 };
 
@@ -40,13 +40,29 @@ fn read(row: &Row) -> Result<Token, StoreError> {
     })
 }
 
-/// Writes a new token, and for which issuer's it was exchanged.
-pub async fn insert(tx: &mut Tx, token: &Token, fingerprint: &str, issuer: Option<&str>) -> Result<(), StoreError> {
+/// For what a token was given, whose end is its own.
+#[derive(Clone, Copy, Debug)]
+pub enum GivenFor<'a> {
+    /// Nothing: somebody has made it.
+    Nothing,
+    /// A token of this issuer.
+    IssuersToken(&'a str),
+    /// That somebody has signed in.
+    SignIn(&'a SignInId),
+}
+
+/// Writes a new token, and for what it was given.
+pub async fn insert(tx: &mut Tx, token: &Token, fingerprint: &str, given: GivenFor<'_>) -> Result<(), StoreError> {
+    let (issuer, sign_in) = match given {
+        GivenFor::Nothing => (None, None),
+        GivenFor::IssuersToken(issuer) => (Some(issuer), None),
+        GivenFor::SignIn(id) => (None, Some(id)),
+    };
     let may = token.may.as_ref().map(serde_json::to_string).transpose();
     let may = may.map_err(|error| StoreError::corrupt("token", error))?;
     tx.execute(
-        "INSERT INTO tokens (id, principal_id, name, fingerprint, created_at, expires_at, may, issuer) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO tokens (id, principal_id, name, fingerprint, created_at, expires_at, may, issuer, sign_in) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         values![
             &token.id,
             &token.principal.id,
@@ -55,7 +71,8 @@ pub async fn insert(tx: &mut Tx, token: &Token, fingerprint: &str, issuer: Optio
             token.created_at,
             token.expires_at,
             may,
-            issuer
+            issuer,
+            sign_in
         ],
     )
     .await?;
@@ -119,6 +136,13 @@ pub async fn behalf(tx: &mut Tx, id: &TokenId) -> Result<Option<[TokenId; 2]>, S
     let sql = "SELECT subject_token_id, actor_token_id FROM tokens WHERE id = $1 AND subject_token_id IS NOT NULL";
     let row = tx.row(sql, values![id]).await?;
     row.map(|row| Ok([row.parse("subject_token_id")?, row.parse("actor_token_id")?])).transpose()
+}
+
+/// Revokes all tokens that were given by a sign-in.
+pub async fn revoke_of_sign_in(tx: &mut Tx, sign_in: &SignInId, now: Micros) -> Result<(), StoreError> {
+    tx.execute("UPDATE tokens SET revoked_at = $2 WHERE sign_in = $1 AND revoked_at IS NULL", values![sign_in, now])
+        .await?;
+    Ok(())
 }
 
 /// Revokes all tokens for which an issuer's were exchanged.

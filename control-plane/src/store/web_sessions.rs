@@ -2,11 +2,18 @@
 
 use super::{Row, StoreError, Tx};
 use crate::values;
-use postern_types::{id::TokenId, time::Micros};
+use postern_types::{
+    id::{PrincipalId, TokenId, WebSessionId},
+    time::Micros,
+};
 
 /// A browser's session.
 #[derive(Debug)]
 pub struct WebSessionRow {
+    /// What it is listed and ended by.
+    pub id: WebSessionId,
+    /// Of its cookie.
+    pub fingerprint: String,
     /// The token that it was begun with.
     pub token_id: TokenId,
     /// When it was begun.
@@ -15,8 +22,16 @@ pub struct WebSessionRow {
     pub last_used_at: Micros,
 }
 
+macro_rules! select {
+    ($rest:literal) => {
+        concat!("SELECT w.id, w.fingerprint, w.token_id, w.created_at, w.last_used_at FROM web_sessions w ", $rest)
+    };
+}
+
 fn read(row: &Row) -> Result<WebSessionRow, StoreError> {
     Ok(WebSessionRow {
+        id: row.parse("id")?,
+        fingerprint: row.get("fingerprint")?,
         token_id: row.parse("token_id")?,
         created_at: row.time("created_at")?,
         last_used_at: row.time("last_used_at")?,
@@ -26,8 +41,8 @@ fn read(row: &Row) -> Result<WebSessionRow, StoreError> {
 /// Writes a new session.
 pub async fn insert(tx: &mut Tx, fingerprint: &str, token: &TokenId, now: Micros) -> Result<(), StoreError> {
     tx.execute(
-        "INSERT INTO web_sessions (fingerprint, token_id, created_at, last_used_at) VALUES ($1, $2, $3, $3)",
-        values![fingerprint, token, now],
+        "INSERT INTO web_sessions (id, fingerprint, token_id, created_at, last_used_at) VALUES ($1, $2, $3, $4, $4)",
+        values![&WebSessionId::new(), fingerprint, token, now],
     )
     .await?;
     Ok(())
@@ -35,8 +50,26 @@ pub async fn insert(tx: &mut Tx, fingerprint: &str, token: &TokenId, now: Micros
 
 /// The session of that fingerprint.
 pub async fn by_fingerprint(tx: &mut Tx, fingerprint: &str) -> Result<Option<WebSessionRow>, StoreError> {
-    let sql = "SELECT token_id, created_at, last_used_at FROM web_sessions WHERE fingerprint = $1";
-    tx.row(sql, values![fingerprint]).await?.as_ref().map(read).transpose()
+    tx.row(select!("WHERE w.fingerprint = $1"), values![fingerprint]).await?.as_ref().map(read).transpose()
+}
+
+/// The sessions of a principal that are used and whose tokens are good, newest first.
+pub async fn of(
+    tx: &mut Tx,
+    principal: &PrincipalId,
+    begun_after: Micros,
+    used_after: Micros,
+) -> Result<Vec<WebSessionRow>, StoreError> {
+    let rows = tx
+        .rows(
+            select!(
+                "JOIN tokens t ON t.id = w.token_id WHERE t.principal_id = $1 AND t.revoked_at IS NULL \
+                 AND w.created_at > $2 AND w.last_used_at > $3 ORDER BY w.created_at DESC, w.id DESC"
+            ),
+            values![principal, begun_after, used_after],
+        )
+        .await?;
+    rows.iter().map(read).collect()
 }
 
 /// Notes that a session was used.

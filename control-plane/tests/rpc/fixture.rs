@@ -134,6 +134,7 @@ impl Plane {
             disabled: false,
             owner: None,
             proves_behalf: false,
+            sign_in: None,
             created_at: now,
         };
         let request = requests::RequestRow {

@@ -460,6 +460,12 @@ pub struct ReviewTerms {
     /// Who else may answer when nobody has decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub escalate: Option<Escalation>,
+    /// How long ago, at most, whoever approves has proved at their identity provider who they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fresh: Option<String>,
+    /// Ways of signing in there of which whoever approves has used one (`acr`); empty: any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acr: Vec<String>,
 }
 
 /// Who else may answer when nobody has decided.
@@ -529,6 +535,9 @@ pub struct UserDocument {
     /// May do nothing at all.
     #[serde(default)]
     pub disabled: bool,
+    /// The identity provider at which they sign in under this name; null: at none.
+    #[serde(default)]
+    pub sign_in: Option<String>,
 }
 
 /// An AI agent, a CI job, a service account.

@@ -29,6 +29,9 @@ pub struct ApiError {
     /// The document that is wrong, for `plan` and `apply`.
     #[serde(default)]
     pub document: Option<crate::document::Source>,
+    /// Where a browser goes to make it possible. It takes `return_to`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continue_at: Option<String>,
     /// What is wrong with policies, each with its place.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<crate::policy::PolicyProblem>,
@@ -42,6 +45,8 @@ pub enum ErrorCode {
     Unauthenticated,
     /// 403: known, and not allowed.
     Forbidden,
+    /// 403: allowed to whoever has just signed in, in the way that is asked for.
+    Reauthenticate,
     /// 404: no such thing, or none that the caller may know of.
     NotFound,
     /// 400: the request or a field of it is wrong.

@@ -1,5 +1,6 @@
 //! Who acts: people, agents, their groups and their tokens.
 
+use crate::provider::SignedIn;
 use postern_types::{
     id::{PrincipalId, TokenId},
     time::Micros,
@@ -135,6 +136,9 @@ pub struct Whoami {
     /// For whom an agent acts, as that person's token has proved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_behalf_of: Option<PrincipalRef>,
+    /// How the caller has signed in; absent: by a token that was made for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_in: Option<SignedIn>,
 }
 
 /// The token with which a caller came.
@@ -170,6 +174,9 @@ pub struct User {
     pub auditor: bool,
     /// May do nothing at all.
     pub disabled: bool,
+    /// The identity provider at which they sign in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sign_in: Option<String>,
     /// Set while nobody may get or use access as it, or on its behalf.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<Stop>,

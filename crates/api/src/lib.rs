@@ -5,7 +5,7 @@
 //! groups, tokens), [`access`] (connections, requests, grants, credentials), [`ways`] (what somebody gets of a connection), [`quorum`] (whose consent is needed), [`standing`] (needs that come again and again),
 //! [`review`] (statements that wait for people), [`session`], [`audit`], [`event`] (what happens, as it happens),
 //! [`document`] (the files that `plan` and `apply` take), [`policy`] (policies, freezes), [`scan`] (proposed tags), [`database`] (passwords for connectors), [`fleet`]
-//! (connectors, gateways, join tokens), [`notification`] (who is told what), [`web`] (a browser's session).
+//! (connectors, gateways, join tokens), [`notification`] (who is told what), [`provider`] (where people sign in), [`web`] (a browser's session).
 //!
 //! Lists are bare arrays, newest first. Times are RFC 3339 in UTC; durations are written `10m`, `1h30m`. All
 //! paths begin with [`PREFIX`].
@@ -21,6 +21,7 @@ pub mod identity;
 pub mod issuer;
 pub mod notification;
 pub mod policy;
+pub mod provider;
 pub mod quorum;
 pub mod review;
 pub mod scan;

@@ -91,6 +91,8 @@ id!(/** A grant; also the PostgreSQL user name of its URL. */ GrantId, "grt", "a
 id!(/** One secret of a grant. */ CredentialId, "crd", "a credential's id");
 id!(/** A client's session. */ SessionId, "ses", "a session's id");
 id!(/** An API token, not its secret. */ TokenId, "tok", "a token's id");
+id!(/** That somebody has signed in at an identity provider. */ SignInId, "sgn", "a sign-in's id");
+id!(/** A browser's session, not its cookie. */ WebSessionId, "web", "a browser session's id");
 id!(/** A connector's identity. */ ConnectorId, "con", "a connector's id");
 id!(/** A gateway's identity. */ GatewayId, "gwy", "a gateway's id");
 id!(/** A join token, not its secret. */ JoinTokenId, "jtk", "a join token's id");

@@ -3,15 +3,15 @@
 //!
 //! `keys`: the public keys of issuers; `verify`: whether a token is one of theirs.
 
-mod keys;
-mod verify;
+pub(super) mod keys;
+pub(super) mod verify;
 
 use self::keys::Keys;
 use super::{refusals::Refusals, tokens};
 use crate::{
     audit::{self, Event},
     problem::{Problem, shorten},
-    store::{Store, StoreError, issuers, principals},
+    store::{Store, StoreError, issuers, principals, tokens::GivenFor},
 };
 use postern_api::{
     identity::PrincipalKind,
@@ -138,9 +138,9 @@ impl Exchange {
         let new = tokens::New {
             principal: &agent,
             name: &format!("{}: {subject}", issuer.name),
-            lifetime: Some(lifetime),
+            expires_at: Some(now.plus(lifetime)),
             may: entry.may.as_deref(),
-            issuer: Some(&issuer.name),
+            given: GivenFor::IssuersToken(&issuer.name),
         };
         let (token, secret) = tokens::insert(&mut tx, &new, now).await.map_err(fault)?;
         let detail = json!({
@@ -184,9 +184,9 @@ pub fn lifetime(entry: &IssuerAgent) -> Result<Duration, String> {
     Ok(lifetime)
 }
 
-fn claim<'a>(claims: &'a Claims, name: &str) -> Option<&'a Value> {
+/// A claim; one that begins with a slash is within others (RFC 6901).
+pub(super) fn claim<'a>(claims: &'a Claims, name: &str) -> Option<&'a Value> {
     let Some(pointer) = name.strip_prefix('/') else { return claims.get(name) };
-    // RFC 6901.
     let mut parts = pointer.split('/').map(|part| part.replace("~1", "/").replace("~0", "~"));
     let first = claims.get(&parts.next()?)?;
     parts.try_fold(first, |value, part| value.as_object()?.get(&part))

@@ -1,0 +1,8 @@
+//! People who sign in at an identity provider: who they are here, and when they are nobody any more.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod admitted;

@@ -3,7 +3,7 @@
 //!
 //! In reading order: [`config`]; [`store`] (the database; only it speaks SQL); [`identity`] (who acts) and
 //! [`rights`] (who may do what); [`quorum`] (whether enough of them agree); [`requests`] and [`grants`] (how access begins and ends), [`stops`], [`reviews`] (statements that wait for people), [`budgets`], [`connections`],
-//! [`door`] (with which grant a token connects), [`credentials`], [`sessions`], [`fleet`], [`policies`] and [`freezes`], [`apply`], [`scan`]; [`audit`]; [`notify`] (telling people); [`effects`] (what is told after a change); [`hub`], [`rpc`]
+//! [`door`] (with which grant a token connects), [`credentials`], [`sessions`], [`fleet`], [`policies`] and [`freezes`], [`apply`], [`scim`] (what directories say of people), [`scan`]; [`audit`]; [`notify`] (telling people); [`effects`] (what is told after a change); [`hub`], [`rpc`]
 //! (connectors and gateways) with [`ca`], [`seal`], [`ticket`]; [`api`] (REST); [`start()`].
 
 pub mod api;
@@ -34,6 +34,7 @@ pub mod reviews;
 pub mod rights;
 pub mod rpc;
 pub mod scan;
+pub mod scim;
 pub mod seal;
 pub mod sessions;
 mod start;

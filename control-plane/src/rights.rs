@@ -120,6 +120,8 @@ pub enum Resource<'a> {
     Freeze,
     /// What the columns of a connection hold: `Create` is to have samples of their values looked at.
     Scan,
+    /// Users and groups of a directory, over SCIM.
+    Directory,
     /// Connectors, gateways and their join tokens.
     Fleet,
     /// What everybody did.
@@ -143,6 +145,11 @@ pub fn authorize(actor: &Actor, action: Action, resource: &Resource<'_>) -> Resu
 /// The rule itself.
 #[must_use]
 pub fn is_allowed(actor: &Actor, action: Action, resource: &Resource<'_>) -> bool {
+    // A directory says who there is, and does nothing else; nobody else does.
+    if actor.is_directory() || matches!(resource, Resource::Directory) {
+        let says = matches!(action, Action::See | Action::Create | Action::Change | Action::Delete);
+        return says && actor.is_directory() && matches!(resource, Resource::Directory);
+    }
     // A narrowed token is for getting access and giving it back, whoever has it.
     if actor.may.is_some() && !is_about_access(action, resource) {
         return false;
@@ -218,6 +225,8 @@ pub fn is_allowed(actor: &Actor, action: Action, resource: &Resource<'_>) -> boo
         Resource::Scan => action == Action::Create && actor.admin,
         Resource::WholeAudit => action == Action::See && (actor.admin || actor.auditor),
         Resource::OwnAudit => action == Action::See,
+        // Decided above.
+        Resource::Directory => false,
     }
 }
 
@@ -267,6 +276,9 @@ fn is_concerned(actor: &Actor, principal: &PrincipalRef, on_behalf_of: Option<&P
 }
 
 fn refusal(actor: &Actor, action: Action, resource: &Resource<'_>) -> Problem {
+    if actor.is_directory() {
+        return Problem::forbidden("a token for SCIM is good for SCIM alone");
+    }
     if actor.may.is_some() && !is_about_access(action, resource) {
         return Problem::forbidden("your token is narrowed to some access roles: it is for getting access alone")
             .hint("`postern whoami` shows what it is narrowed to");
@@ -333,6 +345,8 @@ fn refusal(actor: &Actor, action: Action, resource: &Resource<'_>) -> Problem {
         }
         (Action::Create, Resource::Token { .. }) => Problem::forbidden("only an admin makes tokens for others"),
         (Action::See, Resource::Policies) => Problem::forbidden("only admins and auditors read policies"),
+        (_, Resource::Directory) => Problem::forbidden("only a directory says over SCIM who there is")
+            .hint("an admin makes its token: `postern tokens create --for agent:NAME --may scim`"),
         (_, Resource::Scan) => Problem::forbidden("only an admin scans a connection"),
         (_, Resource::WholeAudit) => Problem::forbidden("only auditors and admins read everybody's audit"),
         _ => Problem::forbidden("only an admin may do this"),

@@ -206,6 +206,35 @@ fn tokens_configuration_audit() {
 }
 
 #[test]
+fn a_directory_says_who_there_is_and_does_nothing_else() {
+    let world = world();
+    check(&world, &Resource::Directory, &[]);
+    let for_scim = |actor: &Actor| Actor { may: Some(vec!["scim".to_owned()]), ..actor.clone() };
+    let directory = for_scim(&world.agent);
+    let agent = &directory.principal;
+    let allowed: Vec<_> =
+        Action::ALL.into_iter().filter(|action| is_allowed(&directory, *action, &Resource::Directory)).collect();
+    assert_eq!(allowed, [See, Create, Delete, Change]);
+    for resource in [
+        Resource::Configuration,
+        Resource::OwnAudit,
+        Resource::AccessRole { groups: &[], break_glass: &[] },
+        Resource::Grant { principal: agent, on_behalf_of: None },
+        Resource::Session { principal: agent, on_behalf_of: None },
+        Resource::Request { requester: agent, on_behalf_of: None, reviewer_groups: &[] },
+        Resource::Token { owner: agent },
+    ] {
+        assert!(!Action::ALL.iter().any(|action| is_allowed(&directory, *action, &resource)), "{resource:?}");
+        assert!(Action::ALL.iter().all(|action| authorize(&directory, *action, &resource).is_err()), "{resource:?}");
+    }
+    // A person is none, whatever their token says; nor is whose token names an access role.
+    let narrowed = Actor { may: Some(vec!["demo/read".to_owned()]), ..world.agent.clone() };
+    for actor in [&for_scim(&world.admin), &narrowed] {
+        assert!(!Action::ALL.iter().any(|action| is_allowed(actor, *action, &Resource::Directory)));
+    }
+}
+
+#[test]
 fn a_narrowed_token_gets_access_and_does_nothing_else() {
     let world = world();
     let places = || Some(vec!["demo/read".to_owned()]);

@@ -5,14 +5,14 @@ use crate::{
     audit::{self, Event},
     effects::Effect,
     grants::{self, checked_reason},
-    identity::Actor,
+    identity::{Actor, people},
     problem::{Problem, shorten},
     requests::end_in,
     rights::{Action, Resource, authorize},
     store::{
-        Store, Tx, access,
+        Store, StoreError, Tx, access,
         principals::{self, PrincipalRow},
-        requests, stops,
+        requests, stops, tokens,
     },
 };
 use postern_api::{
@@ -40,23 +40,8 @@ pub async fn stop(
     if before.is_none() {
         stops::put(&mut tx, &principal.id, reason, &actor.principal.id, now).await?;
     }
-    let by = Some(&actor.principal);
     let said = format!("{} {} was stopped{}", principal.kind, principal.name, because(reason));
-    let mut effects = Vec::new();
-    for grant in access::unended_grants_of(&mut tx, &principal.id).await? {
-        effects.extend(grants::revoke_in(&mut tx, &grant, by, Some(&said), now).await?);
-    }
-    let ended = effects.len();
-    let live = requests::live_of(&mut tx, &principal.id).await?;
-    for row in &live {
-        if row.status == RequestStatus::Pending {
-            crate::requests::withdraw_in(&mut tx, row, by, Some(&said), now).await?;
-        } else {
-            end_in(&mut tx, row, by, Some(&said), now).await?;
-        }
-    }
-    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-    let (grants, requests) = (number(ended), number(live.len()));
+    let Ended { grants, requests, effects } = end_all(&mut tx, &principal, Some(&actor.principal), &said, now).await?;
     // Stopped again, what came since, if anything, has ended.
     if before.is_none() || grants > 0 || requests > 0 {
         let detail = json!({ "reason": reason, "grants": grants, "requests": requests });
@@ -65,6 +50,56 @@ pub async fn stop(
     tx.commit().await?;
     let stop = Stop { by: Some(actor.principal.clone()), at: now, reason: reason.map(str::to_owned) };
     Ok((Stopped { principal, stop: Some(before.unwrap_or(stop)), grants, requests }, effects))
+}
+
+/// What a principal had, and has no more.
+struct Ended {
+    grants: u32,
+    requests: u32,
+    effects: Vec<Effect>,
+}
+
+/// Ends all that a principal has, and what others have on its behalf.
+async fn end_all(
+    tx: &mut Tx,
+    principal: &PrincipalRef,
+    by: Option<&PrincipalRef>,
+    said: &str,
+    now: Micros,
+) -> Result<Ended, StoreError> {
+    let mut effects = Vec::new();
+    for grant in access::unended_grants_of(tx, &principal.id).await? {
+        effects.extend(grants::revoke_in(tx, &grant, by, Some(said), now).await?);
+    }
+    let ended = effects.len();
+    let live = requests::live_of(tx, &principal.id).await?;
+    for row in &live {
+        if row.status == RequestStatus::Pending {
+            crate::requests::withdraw_in(tx, row, by, Some(said), now).await?;
+        } else {
+            end_in(tx, row, by, Some(said), now).await?;
+        }
+    }
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    Ok(Ended { grants: number(ended), requests: number(live.len()), effects })
+}
+
+/// Ends all that a principal has which is disabled from now on, its tokens and with them its browsers' sessions: whoever
+/// is let in again begins with nothing.
+///
+/// # Errors
+/// When the store fails.
+pub(crate) async fn disabled_in(
+    tx: &mut Tx,
+    principal: &PrincipalRef,
+    by: Option<&PrincipalRef>,
+    now: Micros,
+) -> Result<Vec<Effect>, StoreError> {
+    principals::lock(tx, &principal.id).await?;
+    let said = format!("{} {} was disabled", principal.kind, principal.name);
+    people::end_all(tx, &principal.id, &said, now).await?;
+    tokens::revoke_of(tx, &principal.id, now).await?;
+    Ok(end_all(tx, principal, by, &said, now).await?.effects)
 }
 
 /// Lets a principal ask again. What it had stays ended.

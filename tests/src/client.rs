@@ -24,7 +24,7 @@ pub struct Client {
 /// What came outside of queries.
 #[derive(Default)]
 pub struct Events {
-    /// Texts of notices.
+    /// Texts of notices, each with its detail on a line of its own.
     pub notices: Vec<String>,
     /// Channel, payload and sender.
     pub notifications: Vec<(String, String, i32)>,
@@ -111,7 +111,10 @@ pub async fn connect_with(config: Config) -> Result<Client, Error> {
             let next = std::future::poll_fn(|cx| connection.poll_message(cx)).await;
             let mut events = shared.lock().unwrap();
             match next {
-                Some(Ok(AsyncMessage::Notice(notice))) => events.notices.push(notice.message().to_owned()),
+                Some(Ok(AsyncMessage::Notice(notice))) => {
+                    let detail = notice.detail().map(|detail| format!("\n{detail}")).unwrap_or_default();
+                    events.notices.push(format!("{}{detail}", notice.message()));
+                }
                 Some(Ok(AsyncMessage::Notification(note))) => {
                     events.notifications.push((note.channel().to_owned(), note.payload().to_owned(), note.process_id()))
                 }

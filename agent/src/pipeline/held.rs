@@ -1,6 +1,7 @@
 //! Which message has to wait until it can be judged, and what gets it on.
 
 use super::{Asked, Fatal, Pipeline, inspect, judge::Obstacle};
+use postern_proto::v1::OwnQuery;
 use postern_wire::{
     ProtocolError,
     frame::{self, HEADER_BYTES, Header},
@@ -98,6 +99,7 @@ impl Pipeline {
                     }
                 }
                 Some(Obstacle::Ask) if self.tracker.is_idle() && !self.in_batch => {
+                    self.journal.asks(OwnQuery::Names);
                     self.question = Some(Asked::OfNames(self.judge.ask(to_server)));
                     return Poll::Ready(Ok(()));
                 }

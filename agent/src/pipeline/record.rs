@@ -12,8 +12,8 @@ use super::{
 use crate::outbox::recorder::{OutboxError, Recorder, Refers};
 use postern_mask::{Done, Mask};
 use postern_proto::v1::{
-    self as proto, Detected, EffectPreview, MaskedColumn, Masking, Outcome, SessionEnded, SessionFacts, ShownColumn,
-    StatementBound, StatementDecided, StatementEnded, StatementKind, Usage, audit_record::Record,
+    self as proto, Detected, EffectPreview, MaskedColumn, Masking, Outcome, OwnQuery, SessionEnded, SessionFacts,
+    ShownColumn, StatementBound, StatementDecided, StatementEnded, StatementKind, Usage, audit_record::Record,
     effect_preview::Result as Told,
 };
 use postern_types::time::Micros;
@@ -36,6 +36,8 @@ pub struct Journal {
     open: VecDeque<Open>,
     /// How many records have to be written before what was decided may run.
     unflushed: Option<u64>,
+    /// What was asked of the server for the statement that is decided next.
+    asked: BTreeSet<OwnQuery>,
 }
 
 struct Open {
@@ -47,6 +49,8 @@ struct Open {
     basis: Option<Rc<Kept>>,
     /// What of its results is masked.
     masks: Option<Rc<Masks>>,
+    /// What was asked of the server for it.
+    asked: BTreeSet<OwnQuery>,
 }
 
 /// How a statement ended.
@@ -59,13 +63,18 @@ struct End {
     sqlstate: String,
     used: Option<Usage>,
     masking: Option<Masking>,
+    asked: BTreeSet<OwnQuery>,
+}
+
+fn numbers(asked: BTreeSet<OwnQuery>) -> Vec<i32> {
+    asked.into_iter().map(i32::from).collect()
 }
 
 impl End {
     /// Without more than that.
     fn of(open: &Open, outcome: Outcome) -> Self {
-        let (seq, started) = (open.seq, open.started);
-        Self { seq, started, outcome, rows: 0, bytes: 0, sqlstate: String::new(), used: None, masking: None }
+        let (seq, started, asked) = (open.seq, open.started, open.asked.clone());
+        Self { seq, started, outcome, rows: 0, bytes: 0, sqlstate: String::new(), used: None, masking: None, asked }
     }
 }
 
@@ -74,7 +83,7 @@ impl Journal {
     #[must_use]
     pub fn new(recorder: Rc<Recorder>, facts: SessionFacts) -> Self {
         let session = recorder.next_session();
-        Self { recorder, facts, session, seq: 0, open: VecDeque::new(), unflushed: None }
+        Self { recorder, facts, session, seq: 0, open: VecDeque::new(), unflushed: None, asked: BTreeSet::new() }
     }
 
     /// Records a decision, or continues the record of the statement's Parse where that says the same, and gives its number.
@@ -97,6 +106,7 @@ impl Journal {
             open.kind = StatementKind::Execute;
             open.started = Instant::now();
             open.masks = masks;
+            open.asked.append(&mut self.asked);
             return Ok(seq);
         }
         self.seq += 1;
@@ -130,7 +140,8 @@ impl Journal {
                 review_id,
             })
         })?;
-        self.open.push_back(Open { seq, kind, started: Instant::now(), refused, basis: kept, masks });
+        let asked = std::mem::take(&mut self.asked);
+        self.open.push_back(Open { seq, kind, started: Instant::now(), refused, basis: kept, masks, asked });
         self.unflushed = Some(self.recorder.appended());
         Ok(seq)
     }
@@ -154,6 +165,11 @@ impl Journal {
             Some(Told::NotMade(_)) | None => (Outcome::Ok, 0, String::new()),
         };
         self.put_end(End { rows, sqlstate, ..End::of(&open, outcome) });
+    }
+
+    /// The server is asked something for the statement that is decided next: that is recorded with it.
+    pub fn asks(&mut self, query: OwnQuery) {
+        self.asked.insert(query);
     }
 
     /// Records the values with which a statement is run.
@@ -194,7 +210,8 @@ impl Journal {
         };
         let masking = open.masks.as_deref().and_then(|masks| masking(masks, &took.masked));
         let (rows, bytes, used) = (ended.rows, ended.bytes, took.used);
-        let end = End { rows, bytes, sqlstate, used, masking, ..End::of(&open, outcome) };
+        let mut end = End { rows, bytes, sqlstate, used, masking, ..End::of(&open, outcome) };
+        end.asked.extend(took.counted.then_some(OwnQuery::Counts));
         self.put_end(end);
     }
 
@@ -203,7 +220,9 @@ impl Journal {
         if let Some(open) = self.take(seq) {
             let Usage { rows_read: rows, bytes_out: bytes, .. } = took.used.unwrap_or_default();
             let masking = open.masks.as_deref().and_then(|masks| masking(masks, &took.masked));
-            self.put_end(End { rows, bytes, used: took.used, masking, ..End::of(&open, Outcome::Unknown) });
+            let mut end = End { rows, bytes, used: took.used, masking, ..End::of(&open, Outcome::Unknown) };
+            end.asked.extend(took.counted.then_some(OwnQuery::Counts));
+            self.put_end(end);
         }
     }
 
@@ -223,12 +242,14 @@ impl Journal {
     }
 
     fn put_end(&mut self, end: End) {
-        let End { seq, started, outcome, rows, bytes, sqlstate, used, masking } = end;
+        let End { seq, started, outcome, rows, bytes, sqlstate, used, masking, asked } = end;
         let duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let outcome = outcome.into();
         let recorded = self.recorder.record(self.session, &self.facts, Refers::default(), |references| {
             let session_ref = references.session;
-            let ended = StatementEnded { session_ref, seq, duration_us, outcome, rows, bytes, sqlstate, used, masking };
+            let asked = numbers(asked);
+            let ended =
+                StatementEnded { session_ref, seq, duration_us, outcome, rows, bytes, sqlstate, used, masking, asked };
             Record::Ended(ended)
         });
         if let Err(error) = recorded {
@@ -244,8 +265,9 @@ impl Journal {
             self.put_end(End::of(&open, outcome));
         }
         let (at_us, statements, reason) = (Micros::now().0, self.seq, reason.to_owned());
+        let asked = numbers(std::mem::take(&mut self.asked));
         let recorded = self.recorder.record(self.session, &self.facts, Refers::default(), |references| {
-            Record::SessionEnded(SessionEnded { session_ref: references.session, at_us, reason, statements })
+            Record::SessionEnded(SessionEnded { session_ref: references.session, at_us, reason, statements, asked })
         });
         if let Err(error) = recorded.and_then(|()| self.recorder.flush()) {
             tracing::error!(%error, session = self.facts.session_id, "a session's end could not be recorded");

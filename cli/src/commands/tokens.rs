@@ -13,6 +13,7 @@ use postern_types::id::TokenId;
 #[command(after_help = "Examples:
   postern tokens
   postern tokens create --for agent:ci --name \"CI runner\" --expires 90d
+  postern tokens create --for agent:okta --name \"Okta provisioning\" --may scim
   postern tokens delete tok_01k…")]
 pub struct TokensArgs {
     #[command(subcommand)]
@@ -32,8 +33,8 @@ enum TokensCommand {
         /// How long it lives [default: until it is deleted]
         #[arg(long, value_name = "DURATION", value_parser = duration_text)]
         expires: Option<String>,
-        /// What may be asked for with it, as CONNECTION/ROLE; may be given several times [default: whatever its owner may]
-        #[arg(long, value_name = "CONNECTION/ROLE")]
+        /// What may be asked for with it, as CONNECTION/ROLE; may be given several times. `scim` alone: to say, as a directory, who there is [default: whatever its owner may]
+        #[arg(long, value_name = "CONNECTION/ROLE|scim")]
         may: Vec<String>,
     },
     /// Delete a token: from then on it is refused

@@ -27,7 +27,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{
     sync::{
@@ -39,8 +39,11 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 
-/// How often a comment is sent where nothing happens, and how often it is asked whether the caller may still hear.
+/// How often a comment is sent where nothing happens, and it is asked whether the caller may still hear.
 const BEAT: Duration = Duration::from_secs(15);
+
+/// How long it is taken for granted that the caller may hear.
+const KNOWN_FOR: Duration = Duration::from_secs(1);
 
 /// Events that wait for one client to read them.
 const QUEUE: usize = 64;
@@ -88,19 +91,21 @@ async fn follow(
     if parts.headers.contains_key("last-event-id") && !send(&out, Event::default().event(RESYNC).data("{}")).await {
         return;
     }
+    let mut known = Instant::now();
     loop {
         let change = tokio::select! {
-            change = changes.recv() => change,
-            _ = beat.tick() => {
-                // The token may have ended, and the caller's groups be others.
-                match Caller::from_request_parts(&mut parts, &core).await {
-                    Ok(renewed) => caller = renewed,
-                    Err(_) => return,
-                }
-                continue;
-            }
+            change = changes.recv() => Some(change),
+            _ = beat.tick() => None,
             () = out.closed() => return,
         };
+        // The token may have ended, and the caller's groups be others.
+        if known.elapsed() >= KNOWN_FOR {
+            match Caller::from_request_parts(&mut parts, &core).await {
+                Ok(renewed) => (caller, known) = (renewed, Instant::now()),
+                Err(_) => return,
+            }
+        }
+        let Some(change) = change else { continue };
         let event = match change {
             Ok(Change::Of(subject, id)) => match seen(&core, &caller.actor, subject, id).await {
                 Some(changed) => written(&changed),

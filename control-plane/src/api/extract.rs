@@ -6,7 +6,7 @@ use axum::{
     Json,
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Query, Request, rejection::BytesRejection},
-    http::{StatusCode, header::AUTHORIZATION, request::Parts},
+    http::{HeaderMap, StatusCode, header::AUTHORIZATION, request::Parts},
     response::{IntoResponse, Response},
 };
 use postern_api::error::{ApiError, ErrorBody, ErrorCode};
@@ -73,20 +73,23 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
+/// The token that a call brings.
+pub(super) fn bearer(headers: &HeaderMap) -> Option<SecretString> {
+    let (scheme, bearer) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| SecretString::from(bearer.trim().to_owned()))
+}
+
 /// Every handler that takes a [`Caller`] is for those who have a token, or a browser's session in its place, and for
 /// nobody else.
 impl FromRequestParts<Arc<Core>> for Caller {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, core: &Arc<Core>) -> Result<Self, Failure> {
-        let header = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let bearer = header
-            .and_then(|header| header.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-        if let Some((_, bearer)) = bearer {
-            let bearer = SecretString::from(bearer.trim().to_owned());
+        if let Some(bearer) = bearer(&parts.headers) {
             let caller = identity::authenticate(&core.store, &bearer, Micros::now()).await?;
-            return caller.ok_or_else(|| Problem::unauthenticated("the token is unknown, expired or revoked").into());
+            return caller.ok_or_else(|| {
+                Problem::unauthenticated("the token is unknown, expired, revoked, or for SCIM alone").into()
+            });
         }
         let Some(cookie) = web::cookie(&parts.headers, &core.config) else {
             return Err(Problem::unauthenticated("this needs a token").into());

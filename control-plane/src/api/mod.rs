@@ -16,6 +16,7 @@ mod policies;
 mod principals;
 mod reviews;
 mod scan;
+mod scim;
 mod sessions;
 mod slack;
 mod tokens;
@@ -73,6 +74,7 @@ pub fn router(core: Arc<Core>) -> Router {
         .route(slack::PATH, post(slack::interact))
         .merge(health::routes())
         .merge(oauth::routes())
+        .merge(scim::routes())
         .fallback(console::serve)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(no_store)

@@ -21,7 +21,7 @@ pub(super) fn merge(base: &mut Value, over: Value) {
 }
 
 /// The fields that differ, by path.
-pub(super) fn fields(from: Option<&Value>, to: Option<&Value>) -> Vec<FieldChange> {
+pub(crate) fn fields(from: Option<&Value>, to: Option<&Value>) -> Vec<FieldChange> {
     let mut changes = Vec::new();
     compare("", from, to, &mut changes);
     changes

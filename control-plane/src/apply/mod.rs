@@ -7,6 +7,7 @@
 pub(crate) mod check;
 mod connection;
 mod diff;
+mod directory;
 mod issuer;
 mod masks;
 mod notification;
@@ -14,6 +15,9 @@ pub(crate) mod policies;
 mod principal;
 mod provider;
 mod reviews;
+
+pub(crate) use check::named;
+pub(crate) use diff::fields;
 
 use crate::{
     Core,

@@ -1,14 +1,14 @@
 //! Users, agents and groups.
 
-use super::{Difference, Run, check, typed};
+use super::{Difference, Run, check, directory, typed};
 use crate::{
-    grants,
     identity::people,
     problem::{Problem, shorten},
+    stops,
     store::{
-        access, external_identities,
+        external_identities,
         principals::{self, PrincipalRow},
-        providers,
+        providers, scim,
     },
 };
 use postern_api::{
@@ -44,14 +44,17 @@ impl Run<'_> {
         let principal_kind = if kind == "User" { PrincipalKind::User } else { PrincipalKind::Agent };
         let stored = principals::by_name(&mut self.tx, principal_kind, name).await?;
         let (names_groups, names_sign_in) = (fields.contains_key("groups"), fields.contains_key("sign_in"));
-        let from = match &stored {
-            None => None,
-            Some(row) => {
-                let groups = principals::groups_of(&mut self.tx, &row.principal.id).await?;
-                Some((document(row, &groups), groups))
-            }
-        };
-        let base = from.as_ref().map(|(document, _)| document.clone()).filter(|_| self.merge);
+        let (mut from, mut kept) = (None, None);
+        if let Some(row) = &stored {
+            let groups = principals::groups_of(&mut self.tx, &row.principal.id).await?;
+            kept = directory::kept(&mut self.tx, &row.principal.id).await?;
+            from = Some((document(row, &groups), groups));
+        }
+        let mut base = from.as_ref().map(|(document, _)| document.clone()).filter(|_| self.merge);
+        if let (Some(user), Some(Value::Object(base))) = (&kept, &mut base) {
+            // That they are disabled may be their directory's word, which is no document's.
+            base.insert("disabled".to_owned(), user.held.into());
+        }
         let mut wanted = wanted(kind, base, fields)?;
         // Groups can be given from either side: who does not mention them leaves them as they are.
         if !names_groups && let Some((_, groups)) = &from {
@@ -69,6 +72,14 @@ impl Run<'_> {
             return Err(Problem::invalid("sign_in", message).hint("apply a document of `kind: IdentityProvider` first"));
         }
         normalize(&mut wanted.groups)?;
+        if principal_kind == PrincipalKind::User {
+            let before = from.as_ref().map_or(&[] as &[String], |(_, groups)| groups);
+            directory::keep_groups(&mut self.tx, before, &mut wanted.groups).await?;
+        }
+        if let Some(user) = kept {
+            scim::hold(&mut self.tx, &user.principal.id, wanted.disabled).await?;
+            wanted.disabled |= !user.active;
+        }
         let row = self.put_principal(principal_kind, name, stored, &wanted).await?;
         let to = document(&row, &wanted.groups);
         Ok(Difference { kind, name: name.to_owned(), from: from.map(|(document, _)| document), to: Some(to) })
@@ -111,16 +122,12 @@ impl Run<'_> {
             // Said by a document: that they sign in again does not lift it.
             external_identities::set_removed(&mut self.tx, &row.principal.id, None).await?;
         }
-        let elsewhere = stored.as_ref().is_some_and(|before| before.sign_in != row.sign_in);
-        if row.disabled || elsewhere {
+        if stored.as_ref().is_some_and(|before| before.sign_in != row.sign_in) {
             people::end_all(&mut self.tx, &row.principal.id, "a document was applied", self.now).await?;
         }
         if row.disabled && stored.is_some_and(|row| !row.disabled) {
-            for grant in access::unended_grants_of(&mut self.tx, &row.principal.id).await? {
-                let reason = format!("{kind} {name} was disabled");
-                let effect = grants::revoke_in(&mut self.tx, &grant, self.actor, Some(&reason), self.now).await?;
-                self.effects.extend(effect);
-            }
+            let effects = stops::disabled_in(&mut self.tx, &row.principal, self.actor, self.now).await?;
+            self.effects.extend(effects);
         }
         Ok(row)
     }
@@ -136,10 +143,14 @@ impl Run<'_> {
         let from = is_there.then(|| json!({ "members": before }));
         let difference = |from, to| Difference { kind: "Group", name: name.to_owned(), from, to };
         if delete {
+            directory::may_delete(&mut self.tx, name).await?;
             principals::delete_group(&mut self.tx, name).await?;
             return Ok(difference(from, None));
         }
-        let document: GroupDocument = typed(None, fields)?;
+        let mut document: GroupDocument = typed(None, fields)?;
+        if let Some(members) = &mut document.members {
+            directory::keep_members(&mut self.tx, name, &before, members).await?;
+        }
         principals::ensure_group(&mut self.tx, name, self.now).await?;
         if let Some(members) = &document.members {
             principals::clear_members(&mut self.tx, name).await?;

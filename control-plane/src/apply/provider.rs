@@ -55,6 +55,12 @@ fn checked(document: &IdentityProviderDocument) -> Result<(), Problem> {
         Some(oidc) => self::oidc(oidc)?,
         None => return Err(Problem::invalid("oidc", "say by what people sign in there: `oidc`")),
     }
+    if let Some(agent) = &document.scim {
+        check::named("scim", agent)?;
+        if document.groups.is_some() {
+            return Err(Problem::invalid("groups", "who is in which group is said over SCIM: leave `groups` out"));
+        }
+    }
     document.groups.as_ref().map_or(Ok(()), groups)
 }
 

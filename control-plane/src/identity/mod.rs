@@ -18,7 +18,7 @@ pub mod web;
 use crate::store::{Store, StoreError};
 use issuers::{Exchange, NotExchanged};
 use postern_api::{
-    identity::{PrincipalRef, Whoami, WhoamiToken},
+    identity::{PrincipalKind, PrincipalRef, Whoami, WhoamiToken},
     provider::SignedIn,
 };
 use postern_types::time::Micros;
@@ -67,6 +67,12 @@ impl Actor {
     pub fn is_in_any(&self, groups: &[String]) -> bool {
         groups.iter().any(|group| self.groups.contains(group))
     }
+
+    /// Whether they are a directory, whose token is good for saying who there is, and for nothing else.
+    #[must_use]
+    pub fn is_directory(&self) -> bool {
+        self.principal.kind == PrincipalKind::Agent && self.may.as_deref().is_some_and(tokens::is_for_scim)
+    }
 }
 
 /// An actor and the token with which they came.
@@ -101,6 +107,14 @@ pub async fn whose(
     }
     let exchanged = exchange.exchange(store, token, now).await?;
     Ok(authenticate(store, &SecretString::from(exchanged.access_token), now).await?)
+}
+
+/// The directory that comes with this bearer token, if it is good for SCIM.
+///
+/// # Errors
+/// When the store fails.
+pub async fn directory_client(store: &Store, bearer: &SecretString, now: Micros) -> Result<Option<Actor>, StoreError> {
+    tokens::directory_client(store, bearer, now).await
 }
 
 impl Caller {

@@ -32,11 +32,39 @@ const MAX_PLACES: usize = 100;
 /// The longest bearer token that is looked up.
 const MAX_BEARER_BYTES: usize = 512;
 
-/// Who comes with this token.
+/// What a token is narrowed to that is good for SCIM. No access role is written so.
+const SCIM: &str = "scim";
+
+/// Whether a token that is narrowed to this is good for SCIM, and for nothing else.
+#[must_use]
+pub fn is_for_scim(may: &[String]) -> bool {
+    may.iter().any(|place| place == SCIM)
+}
+
+/// Who comes with this token. One for SCIM is nobody's anywhere else.
 pub(super) async fn authenticate(
     store: &Store,
     bearer: &SecretString,
     now: Micros,
+) -> Result<Option<Caller>, StoreError> {
+    of_bearer(store, bearer, now, false).await
+}
+
+/// The directory that comes with this token.
+pub(super) async fn directory_client(
+    store: &Store,
+    bearer: &SecretString,
+    now: Micros,
+) -> Result<Option<Actor>, StoreError> {
+    let caller = of_bearer(store, bearer, now, true).await?;
+    Ok(caller.map(|caller| caller.actor).filter(Actor::is_directory))
+}
+
+async fn of_bearer(
+    store: &Store,
+    bearer: &SecretString,
+    now: Micros,
+    for_scim: bool,
 ) -> Result<Option<Caller>, StoreError> {
     if bearer.expose_secret().len() > MAX_BEARER_BYTES {
         return Ok(None);
@@ -45,6 +73,9 @@ pub(super) async fn authenticate(
     let Some(token) = tokens::by_fingerprint(&mut tx, &token::fingerprint(bearer)).await? else {
         return Ok(None);
     };
+    if token.may.as_deref().is_some_and(is_for_scim) != for_scim {
+        return Ok(None);
+    }
     caller(store, tx, token, now).await
 }
 
@@ -145,8 +176,10 @@ pub async fn create(store: &Store, caller: &Actor, body: &CreateToken, now: Micr
     if caller.may.is_some() {
         return Err(Problem::forbidden("a token that is narrowed to some roles cannot make tokens"));
     }
-    if let Some(may) = &body.may {
-        checked_places("may", may)?;
+    match &body.may {
+        Some(may) if is_for_scim(may) => for_scim(caller, &principal, may)?,
+        Some(may) => checked_places("may", may)?,
+        None => {}
     }
     let expires_at = lifetime.map(|lifetime| now.plus(lifetime));
     let new = New { principal: &principal, name, expires_at, may: body.may.as_deref(), given: GivenFor::Nothing };
@@ -160,6 +193,23 @@ pub async fn create(store: &Store, caller: &Actor, body: &CreateToken, now: Micr
         name: token.name,
         expires_at: token.expires_at,
     })
+}
+
+/// Whoever has such a token says who there is: only admins give it away, and to nothing that does anything else.
+fn for_scim(caller: &Actor, principal: &PrincipalRef, may: &[String]) -> Result<(), Problem> {
+    if !caller.admin {
+        return Err(Problem::forbidden("only an admin makes tokens for SCIM"));
+    }
+    if may.len() > 1 {
+        return Err(Problem::invalid("may", "a token for SCIM is good for nothing else: leave the rest out"));
+    }
+    if principal.kind != PrincipalKind::Agent {
+        return Err(Problem::invalid(
+            "principal",
+            "a directory is an agent: make one, and name it by `--for agent:NAME`",
+        ));
+    }
+    Ok(())
 }
 
 /// A token that is to be.

@@ -341,9 +341,7 @@ fn lost(why: &str) -> ClientError {
 /// # Errors
 /// When the store fails.
 pub async fn left(store: &Store, key: &ConnectorKey, left: &ReviewLeft, now: Micros) -> Result<(), StoreError> {
-    let (Ok(session), Ok(review)) = (left.session_id.parse::<SessionId>(), left.review_id.parse::<ReviewId>()) else {
-        return Ok(());
-    };
+    let Ok(session) = left.session_id.parse::<SessionId>() else { return Ok(()) };
     let because = match left.why() {
         Why::Ticket => None,
         Why::Cancelled => Some("its client cancelled it"),
@@ -355,7 +353,14 @@ pub async fn left(store: &Store, key: &ConnectorKey, left: &ReviewLeft, now: Mic
     if !is_its {
         return Ok(());
     }
-    leave(&mut tx, &session, &review, because, now).await?;
+    // Whoever leaves before the answer does not know which review it is.
+    let review = match left.review_id.parse::<ReviewId>() {
+        Ok(review) => Some(review),
+        Err(_) => rows::waited_for(&mut tx, &session).await?,
+    };
+    if let Some(review) = review {
+        leave(&mut tx, &session, &review, because, now).await?;
+    }
     tx.commit().await
 }
 

@@ -27,6 +27,7 @@ migrations! {
     9 "0009_web_sessions",
     10 "0010_issuers",
     11 "0011_people",
+    12 "0012_scim",
     13 "0013_door",
 }
 

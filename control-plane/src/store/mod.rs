@@ -25,6 +25,7 @@ pub mod principals;
 pub mod providers;
 pub mod requests;
 pub mod reviews;
+pub mod scim;
 pub mod sessions;
 pub mod sign_ins;
 pub mod sql;

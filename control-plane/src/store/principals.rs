@@ -60,6 +60,12 @@ pub async fn by_name(tx: &mut Tx, kind: PrincipalKind, name: &str) -> Result<Opt
     row.as_ref().map(read).transpose()
 }
 
+/// A user of that name in lower case, however it is written.
+pub async fn user_by_folded_name(tx: &mut Tx, name: &str) -> Result<Option<PrincipalRow>, StoreError> {
+    let row = tx.row(select!("WHERE p.kind = 'user' AND LOWER(p.name) = $1 ORDER BY p.id"), values![name]).await?;
+    row.as_ref().map(read).transpose()
+}
+
 /// All principals of a kind, newest first.
 pub async fn list(tx: &mut Tx, kind: PrincipalKind) -> Result<Vec<PrincipalRow>, StoreError> {
     let rows =
@@ -115,6 +121,12 @@ pub async fn update(tx: &mut Tx, row: &PrincipalRow, owner: Option<&PrincipalId>
     Ok(())
 }
 
+/// Gives a principal another name.
+pub async fn rename(tx: &mut Tx, id: &PrincipalId, name: &str) -> Result<(), StoreError> {
+    tx.execute("UPDATE principals SET name = $2 WHERE id = $1", values![id, name]).await?;
+    Ok(())
+}
+
 /// Lets a principal do nothing, or what it may again.
 pub async fn set_disabled(tx: &mut Tx, id: &PrincipalId, disabled: bool) -> Result<(), StoreError> {
     tx.execute("UPDATE principals SET disabled = $2 WHERE id = $1", values![id, disabled]).await?;
@@ -156,6 +168,12 @@ pub async fn add_member(tx: &mut Tx, group: &str, id: &PrincipalId) -> Result<()
         values![group, id],
     )
     .await?;
+    Ok(())
+}
+
+/// Takes a principal out of a group.
+pub async fn remove_member(tx: &mut Tx, group: &str, id: &PrincipalId) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM group_members WHERE group_name = $1 AND principal_id = $2", values![group, id]).await?;
     Ok(())
 }
 

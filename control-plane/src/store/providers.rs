@@ -21,6 +21,11 @@ pub async fn list(tx: &mut Tx) -> Result<Vec<IdentityProviderDocument>, StoreErr
     tx.rows("SELECT document FROM identity_providers ORDER BY name", []).await?.iter().map(read).collect()
 }
 
+/// The provider whose directory comes over SCIM as this agent.
+pub async fn of_directory(tx: &mut Tx, agent: &str) -> Result<Option<IdentityProviderDocument>, StoreError> {
+    Ok(list(tx).await?.into_iter().find(|provider| provider.scim.as_deref() == Some(agent)))
+}
+
 /// Writes a provider, new or changed.
 pub async fn put(tx: &mut Tx, document: &IdentityProviderDocument, now: Micros) -> Result<(), StoreError> {
     let text = serde_json::to_string(document).map_err(|error| StoreError::corrupt("identity provider", error))?;

@@ -462,6 +462,12 @@ pub async fn claim_wait(tx: &mut Tx, session: &SessionId, review: &ReviewId, key
     Ok(ended > 0)
 }
 
+/// The review that a session waits for.
+pub async fn waited_for(tx: &mut Tx, session: &SessionId) -> Result<Option<ReviewId>, StoreError> {
+    let row = tx.row("SELECT review_id FROM review_waits WHERE session_id = $1", values![session]).await?;
+    row.as_ref().map(|row| row.parse("review_id")).transpose()
+}
+
 /// The sessions that wait for a review.
 pub async fn waits(tx: &mut Tx, review: &ReviewId) -> Result<Vec<Wait>, StoreError> {
     let rows = tx.rows(select_waits!("WHERE w.review_id = $1 ORDER BY w.session_id"), values![review]).await?;

@@ -138,6 +138,16 @@ pub async fn behalf(tx: &mut Tx, id: &TokenId) -> Result<Option<[TokenId; 2]>, S
     row.map(|row| Ok([row.parse("subject_token_id")?, row.parse("actor_token_id")?])).transpose()
 }
 
+/// Revokes all tokens of a principal.
+pub async fn revoke_of(tx: &mut Tx, principal: &PrincipalId, now: Micros) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE tokens SET revoked_at = $2 WHERE principal_id = $1 AND revoked_at IS NULL",
+        values![principal, now],
+    )
+    .await?;
+    Ok(())
+}
+
 /// Revokes all tokens that were given by a sign-in.
 pub async fn revoke_of_sign_in(tx: &mut Tx, sign_in: &SignInId, now: Micros) -> Result<(), StoreError> {
     tx.execute("UPDATE tokens SET revoked_at = $2 WHERE sign_in = $1 AND revoked_at IS NULL", values![sign_in, now])

@@ -66,6 +66,7 @@ fn ended(seq: u64, outcome: Outcome, sqlstate: &str) -> Record {
         sqlstate: sqlstate.to_owned(),
         used: None,
         masking: None,
+        asked: Vec::new(),
     })
 }
 
@@ -228,6 +229,7 @@ pub async fn filters(store: &Store) {
         at_us: at(50).0,
         reason: "client".to_owned(),
         statements: 40,
+        asked: Vec::new(),
     });
     append(store, "seg_end", vec![facts(&cast, "ses_1"), closed], 50).await;
     let with = |query: AuditQuery| find(store, &cast.admin, query);

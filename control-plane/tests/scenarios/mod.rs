@@ -10,5 +10,6 @@ pub mod notifications;
 pub mod policies;
 pub mod requests;
 pub mod reviews;
+pub mod scim;
 pub mod stops;
 pub mod ways;

@@ -76,6 +76,9 @@ pub struct AuditEvent {
     /// What became of masked columns in its results; where it uses any, and once it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub masking: Option<Masking>,
+    /// What the connector asked the session's backend by itself for its sake: `names`, `settings`, `counts`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asked: Vec<String>,
     /// `ok`, `error`, `skipped`, `prepared` or `unknown`; null while it runs.
     pub outcome: Option<String>,
     /// Rows returned or affected.

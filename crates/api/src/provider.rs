@@ -20,6 +20,9 @@ pub struct IdentityProviderDocument {
     /// Which groups people are in by what the provider says. Absent: they are in those that documents put them into.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub groups: Option<ProviderGroups>,
+    /// The agent as which its directory says over SCIM who there is: users that it makes sign in here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scim: Option<String>,
 }
 
 /// A provider that speaks OpenID Connect.

@@ -177,6 +177,8 @@ pub struct Took {
     pub used: Option<Usage>,
     /// What was done to each column of each of its results, where any is masked.
     pub masked: Vec<Vec<Done>>,
+    /// The server was asked how many rows were written.
+    pub counted: bool,
 }
 
 impl Guard {
@@ -317,8 +319,12 @@ impl Guard {
         if self.cancel == Cancel::Wanted {
             self.cancel = Cancel::No;
         }
-        let Watch { veil, used, .. } = *watch;
-        Took { used: self.ledger.as_ref().map(|_| used), masked: veil.map(Veil::done).unwrap_or_default() }
+        let Watch { veil, used, way, .. } = *watch;
+        Took {
+            used: self.ledger.as_ref().map(|_| used),
+            masked: veil.map(Veil::done).unwrap_or_default(),
+            counted: way.is_counted(),
+        }
     }
 
     /// What waits to be sent to the server.

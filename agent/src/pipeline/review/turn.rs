@@ -8,7 +8,7 @@ use crate::pipeline::{
     judge::reviewed::{RunWith, Subject, Wanted},
     preview::Preview,
 };
-use postern_proto::v1::{StatementKind, review_left::Why};
+use postern_proto::v1::{OwnQuery, StatementKind, review_left::Why};
 use postern_types::time::Micros;
 use postern_wire::{
     ProtocolError,
@@ -158,6 +158,7 @@ impl Pipeline {
         }
         let in_transaction = self.status == b'T';
         hold.asked(in_transaction);
+        self.journal.asks(OwnQuery::Settings);
         self.question = Some(Asked::OfHold(standing::ask(in_transaction, to_server)));
         Settled::Sent
     }

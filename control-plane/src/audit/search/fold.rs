@@ -8,8 +8,8 @@ use postern_api::{
 };
 use postern_policy::{Basis, Moment};
 use postern_proto::v1::{
-    self, AuditRecord, BoundValue, ControlEvent, Decision, DecisionBasis, Outcome, SessionEnded, SessionFacts,
-    StatementBound, StatementDecided, StatementEnded, StatementKind, StatementText, audit_record::Record,
+    self, AuditRecord, BoundValue, ControlEvent, Decision, DecisionBasis, Outcome, OwnQuery, SessionEnded,
+    SessionFacts, StatementBound, StatementDecided, StatementEnded, StatementKind, StatementText, audit_record::Record,
 };
 use postern_types::time::Micros;
 use std::collections::{HashMap, HashSet};
@@ -231,6 +231,7 @@ impl Fold {
         event.id = format!("{}-ended", facts.session_id);
         event.action = Some("session.ended".to_owned());
         event.detail = Some(serde_json::json!({ "reason": ended.reason, "statements": ended.statements }));
+        event.asked = asked(ended.asked());
         if self.is_wanted(&event, &ids) {
             self.keep(event);
         }
@@ -297,9 +298,20 @@ fn apply_end(event: &mut AuditEvent, end: &StatementEnded) {
     event.bytes = Some(end.bytes);
     event.duration_ms = Some(std::time::Duration::from_micros(end.duration_us).as_secs_f64() * 1000.0);
     event.masking = end.masking.as_ref().map(masking);
+    event.asked = asked(end.asked());
     if !end.sqlstate.is_empty() {
         event.sqlstate = Some(end.sqlstate.clone());
     }
+}
+
+fn asked(queries: impl Iterator<Item = OwnQuery>) -> Vec<String> {
+    let name = |query| match query {
+        OwnQuery::Names => Some("names"),
+        OwnQuery::Settings => Some("settings"),
+        OwnQuery::Counts => Some("counts"),
+        OwnQuery::Unspecified => None,
+    };
+    queries.filter_map(name).map(str::to_owned).collect()
 }
 
 fn masking(masking: &v1::Masking) -> Masking {
@@ -366,6 +378,7 @@ fn empty(r#type: EventType, at_us: i64) -> AuditEvent {
         facts: None,
         binds: None,
         masking: None,
+        asked: Vec::new(),
         outcome: None,
         rows: None,
         bytes: None,

@@ -3,7 +3,7 @@
 //!
 //! In reading order: [`config`]; [`store`] (the database; only it speaks SQL); [`identity`] (who acts) and
 //! [`rights`] (who may do what); [`quorum`] (whether enough of them agree); [`requests`] and [`grants`] (how access begins and ends), [`stops`], [`reviews`] (statements that wait for people), [`budgets`], [`connections`],
-//! [`door`] (with which grant a token connects), [`credentials`], [`sessions`], [`fleet`], [`policies`] and [`freezes`], [`apply`], [`scim`] (what directories say of people), [`scan`]; [`audit`]; [`notify`] (telling people); [`effects`] (what is told after a change); [`hub`], [`rpc`]
+//! [`door`] (with which grant a token connects), [`credentials`], [`sessions`], [`fleet`], [`policies`] and [`freezes`], [`apply`], [`scim`] (what directories say of people), [`scan`], [`masking`]; [`audit`], [`overview`]; [`notify`] (telling people); [`effects`] (what is told after a change); [`hub`], [`rpc`]
 //! (connectors and gateways) with [`ca`], [`seal`], [`ticket`]; [`api`] (REST); [`start()`].
 
 pub mod api;
@@ -24,8 +24,10 @@ pub mod grants;
 mod http;
 pub mod hub;
 pub mod identity;
+pub mod masking;
 pub mod notify;
 pub mod outward;
+pub mod overview;
 pub mod policies;
 pub mod problem;
 pub mod quorum;

@@ -15,7 +15,7 @@ use crate::{
 };
 use postern_api::{
     identity::{PrincipalKind, PrincipalRef},
-    policy::{Policy, PolicyFile},
+    policy::{Policy, PolicyFile, PolicyVersion},
 };
 use postern_policy::{Policies, builtin};
 use std::collections::BTreeMap;
@@ -37,6 +37,31 @@ pub async fn list(store: &Store, actor: &Actor) -> Result<Vec<Policy>, Problem> 
 pub async fn get(store: &Store, actor: &Actor, name: &str) -> Result<Policy, Problem> {
     let found = all(store, actor).await?.into_iter().find(|policy| policy.name == name);
     found.ok_or_else(|| Problem::not_found("policy file", name).hint("`postern policy list` shows which there are"))
+}
+
+/// The most versions of a file that are told.
+const MOST_VERSIONS: u32 = 100;
+
+/// A file as it stands and stood, the newest version first. A version is put in force again as any file is: by `apply`.
+///
+/// # Errors
+/// When no file of that name was ever applied, or the caller may not see policies.
+pub async fn versions(store: &Store, actor: &Actor, name: &str) -> Result<Vec<PolicyVersion>, Problem> {
+    authorize(actor, Action::See, &Resource::Policies)?;
+    let mut tx = store.read().await?;
+    let rows = policies::versions(&mut tx, name, MOST_VERSIONS).await?;
+    if rows.is_empty() && name != builtin::DEFAULT.0 {
+        return Err(Problem::not_found("policy file", name).hint("`postern policy list` shows which there are"));
+    }
+    let version = |version: i64| u64::try_from(version).unwrap_or(0);
+    let shown = |row: PolicyRow| PolicyVersion {
+        version: version(row.since_version),
+        until_version: row.until_version.map(version),
+        applied_by: row.applied_by,
+        applied_at: row.applied_at,
+        text: row.text,
+    };
+    Ok(rows.into_iter().map(shown).collect())
 }
 
 async fn all(store: &Store, actor: &Actor) -> Result<Vec<Policy>, Problem> {

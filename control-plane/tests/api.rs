@@ -118,6 +118,51 @@ async fn the_story_of_a_grant() {
 }
 
 #[tokio::test]
+async fn masks_are_tried_on_made_up_values() {
+    let api = api().await;
+    let tried = async |token: &str, mask: Value, r#type: &str, value: &str| {
+        let body = json!({ "mask": mask, "type": r#type, "value": value });
+        api.call("POST", "/api/v1/masks/try", token, Some(body)).await
+    };
+    for (mask, r#type, value, shown) in [
+        (json!("redact"), "text", "x", json!("[redacted]")),
+        (json!("null"), "text", "x", json!(null)),
+        (json!({ "partial": 4 }), "text", "4539148803436467", json!("****6467")),
+        (json!("date_year"), "date", "1984-05-17", json!("1984-01-01")),
+        (json!("redact"), "numeric", "12", json!(null)),
+        (json!("redact"), "text", &"x".repeat(1000), json!("[redacted]")),
+    ] {
+        assert_eq!(tried("admin", mask, r#type, value).await, (200, json!({ "value": shown })), "{value}");
+    }
+    for (mask, r#type, value) in [
+        (json!("date_year"), "text", "x"),
+        (json!({ "partial": 100_000 }), "text", "x"),
+        (json!("redact"), "text", &"x".repeat(1001)),
+        (json!("redact"), "json", "x"),
+    ] {
+        assert_eq!(tried("admin", mask, r#type, value).await.0, 400, "{value}");
+    }
+    let hash = tried("admin", json!("hash"), "text", "a@b.com").await.1;
+    assert_eq!(hash, tried("admin", json!("hash"), "text", "a@b.com").await.1);
+    assert_ne!(hash, tried("admin", json!("hash"), "text", "c@b.com").await.1);
+    assert_eq!(tried("ci", json!("redact"), "text", "x").await.0, 403);
+
+    let masking = "/api/v1/connections/demo/masking";
+    let document = json!({
+        "kind": "Connection", "name": "demo", "tags": { "public.a.b": "pii.email" },
+        "masks": { "pii.email": { "mask": "hash", "compare": "any" } },
+    });
+    let source = postern_api::document::Source::default();
+    api.running.core.apply(vec![SourcedDocument { source, document }], true, None).await.unwrap();
+    let (status, masked) = api.call("GET", masking, "admin", None).await;
+    assert_eq!((status, &masked["tags"]), (200, &json!({ "public.a.b": "pii.email" })));
+    assert_eq!(masked["masks"], json!({ "pii.email": { "mask": "hash", "compare": "any" } }));
+    assert_eq!(api.call("GET", masking, "ci", None).await.0, 403);
+    assert_eq!(api.call("GET", "/api/v1/connections/no/masking", "admin", None).await.0, 404);
+    api.running.shutdown().await;
+}
+
+#[tokio::test]
 async fn database_credentials_go_in_and_not_out() {
     let api = api().await;
     let (list, one) = ("/api/v1/connections/demo/credentials", "/api/v1/connections/demo/credentials/shop%2Freader");

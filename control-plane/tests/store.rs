@@ -115,4 +115,6 @@ on_both! {
     audit::filters,
     audit::everybody_sees_their_own,
     audit::decisions_can_be_made_again,
+    overview::what_is_asked_answered_and_run_is_counted,
+    overview::it_is_for_those_who_read_the_whole_audit,
 }

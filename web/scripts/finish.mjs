@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 
 const DIST = new URL("../dist/", import.meta.url).pathname;
-const SHRINKS = /\.(html|js|css|svg)$/;
+const SHRINKS = /\.(html|js|css|svg|txt)$/;
 
 /** The most JavaScript that is fetched before the inbox is there, compressed. */
 const MOST_BYTES = 250_000;

@@ -2,6 +2,7 @@ import { createRootRoute, createRoute, createRouter, lazyRouteComponent, redirec
 import { client } from "./api/cache";
 import { whoami } from "./api/queries";
 import { readSearch } from "./pages/audit/search";
+import { RANGES, type Range } from "./pages/overview/ranges";
 import { InboxPage } from "./pages/inbox/InboxPage";
 import { NotFound, Shell } from "./shell/Shell";
 
@@ -62,6 +63,23 @@ const audit = createRoute({
   component: lazyRouteComponent(() => import("./pages/audit/AuditPage"), "AuditPage"),
 });
 
+const overview = createRoute({
+  getParentRoute: () => root,
+  path: "/overview",
+  validateSearch: (search): { range?: Range } => {
+    const range = RANGES.find((one) => one === search["range"]);
+    return range ? { range } : {};
+  },
+  component: lazyRouteComponent(() => import("./pages/overview/OverviewPage"), "OverviewPage"),
+});
+
+const masking = createRoute({
+  getParentRoute: () => root,
+  path: "/masking",
+  validateSearch: (search): { connection?: string } => (typeof search["connection"] === "string" ? { connection: search["connection"] } : {}),
+  component: lazyRouteComponent(() => import("./pages/masking/MaskingPage"), "MaskingPage"),
+});
+
 const policies = createRoute({
   getParentRoute: () => root,
   path: "/policies",
@@ -82,7 +100,7 @@ const people = createRoute({
 });
 
 export const router = createRouter({
-  routeTree: root.addChildren([home, inbox, review, ask, sessions, session, audit, policies, connections, people]),
+  routeTree: root.addChildren([home, inbox, review, ask, sessions, session, audit, overview, policies, masking, connections, people]),
   defaultPreload: "intent",
 });
 

@@ -123,6 +123,13 @@ describe("the console", () => {
     await page.context().close();
   });
 
+  it("says what of others is in it", async () => {
+    const answer = await fetch(`${stack.url}/licences.txt`);
+    assert.match(answer.headers.get("content-type"), /^text\/plain/);
+    const text = await answer.text();
+    for (const name of ["react-dom ", "@codemirror/view ", "@fontsource-variable/inter ", "MIT License", "SIL OPEN FONT LICENSE"]) assert.ok(text.includes(name), name);
+  });
+
   // Promised is one second; beside whatever else a machine that tests has to do, an unoptimised build gets three.
   it("is there at once", async () => {
     const page = await stack.signedIn("/inbox");
@@ -132,6 +139,11 @@ describe("the console", () => {
     await fresh.getByRole("heading", { name: "Inbox" }).waitFor();
     const took = await fresh.evaluate("performance.now()");
     assert.ok(took < 3000, `it took ${took} ms`);
+    const scripts = await fresh.evaluate(() =>
+      window.performance.getEntriesByType("resource").filter(({ name }) => name.endsWith(".js")).map(({ encodedBodySize }) => encodedBodySize),
+    );
+    const bytes = scripts.reduce((sum, size) => sum + size, 0);
+    assert.ok(scripts.length > 0 && bytes > 0 && bytes < 250_000, `${scripts.length} scripts have ${bytes} bytes`);
     await cold.close();
     await page.context().close();
   });

@@ -31,6 +31,9 @@ describe("the pages", () => {
     await accessible(page, "asking");
     await page.getByRole("radio", { name: "15 min" }).click();
     await page.getByLabel("Why").fill("How many orders are late?");
+    await page.getByText("As commands", { exact: true }).click();
+    await page.getByLabel("Commands").getByText("postern request demo --role read --for 15m --reason 'How many orders are late?' --wait").waitFor();
+    await accessible(page, "asking, as commands");
     await page.getByRole("button", { name: "Ask", exact: true }).click();
     await page.getByRole("heading", { name: "read on demo for 15 min" }).waitFor();
     const [asked] = await stack.admin("GET", "/requests");
@@ -40,7 +43,7 @@ describe("the pages", () => {
     await page.getByRole("button", { name: "Make the secret" }).click();
     await accessible(page, "the secret");
     await page.getByRole("radio", { name: "DATABASE_URL" }).click();
-    const command = await page.getByLabel("Command").innerText();
+    const command = await page.getByLabel("Command", { exact: true }).innerText();
     const url = /'(.*)'/.exec(command)[1];
     const { stdout } = await run("psql", [url, "-Atc", "select count(*) > 0 from orders"]);
     assert.equal(stdout.trim(), "t");
@@ -159,6 +162,22 @@ describe("the pages", () => {
     await page.getByText("default.cedar is in force.", { exact: true }).waitFor();
     const { text, version } = await stack.admin("GET", "/policies/default.cedar");
     assert.ok(text.includes("no-payments") && version > 0);
+    // And back: what was before is applied as any change is.
+    const versions = page.getByRole("list", { name: "Versions" });
+    await versions.getByText(`Version ${version}`, { exact: true }).waitFor();
+    await page.getByRole("button", { name: `What it changed in version ${version}` }).click();
+    await page.getByLabel(`What version ${version} changed`).getByText('+ @id("no-payments")').waitFor();
+    await accessible(page, "the history of a file");
+    await stack.admin("POST", "/apply", { policies: [{ name: "default.cedar", text: `${text}\n// a second change` }], merge: true });
+    await page.reload();
+    await page.getByRole("button", { name: `Go back to it… to version ${version}` }).click();
+    await page.getByText("valid with all the others").waitFor();
+    await page.getByRole("button", { name: "Apply…" }).click();
+    await page.getByLabel("What changes").getByText("- // a second change").waitFor();
+    await page.getByRole("button", { name: "Apply", exact: true }).click();
+    await page.getByText("default.cedar is in force.", { exact: true }).waitFor();
+    const back = await stack.admin("GET", "/policies/default.cedar");
+    assert.deepEqual([back.text, back.version], [text, version + 2]);
     assert.deepEqual(page.complaints, []);
     await page.context().close();
   });
@@ -168,6 +187,10 @@ describe("the pages", () => {
     await page.getByRole("heading", { name: "demo" }).waitFor();
     await page.getByRole("row", { name: /connector attached/ }).waitFor();
     await accessible(page, "connections");
+    await page.getByRole("button", { name: "Test demo" }).click();
+    await page.getByText(/reaches the database: it has answered within [\d,.]+ ms/).first().waitFor();
+    assert.equal(await page.getByText("reaches the database").count(), 3, "by each of the access roles");
+    await accessible(page, "a connection that was tested");
     await page.getByRole("button", { name: "Freeze changes" }).click();
     await page.getByText("reading goes on, nothing is changed").waitFor();
     assert.ok((await stack.admin("GET", "/connections"))[0].freeze);
@@ -177,7 +200,7 @@ describe("the pages", () => {
     await page.getByRole("button", { name: "Enrol a connector…" }).click();
     await page.getByLabel("Name").fill("orders");
     await page.getByRole("button", { name: "Make a join token" }).click();
-    await page.getByLabel("Command").getByText("agent-join-token").waitFor();
+    await page.getByLabel("Command").getByText(/gateways: \["127\.0\.0\.1:\d+"\][^]*systemctl enable --now postern-agent\)$/).waitFor();
     await accessible(page, "a join token");
     assert.deepEqual(page.complaints, []);
     await page.context().close();

@@ -178,7 +178,7 @@ describe("a held statement", () => {
     const page = await stack.open();
     await page.addInitScript(() => {
       window.asked = 0;
-      class Notification extends EventTarget {
+      class Notification {
         static permission = "default";
         static requestPermission() {
           window.asked += 1;

@@ -10,8 +10,10 @@ mod events;
 mod extract;
 mod fleet;
 mod health;
+mod masking;
 mod notifications;
 mod oauth;
+mod overview;
 mod policies;
 mod principals;
 mod reviews;
@@ -98,9 +100,12 @@ fn parts() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
         .routes(routes!(policies::unfreeze))
         .routes(routes!(policies::list))
         .routes(routes!(policies::show))
+        .routes(routes!(policies::versions))
         .routes(routes!(policies::test))
         .routes(routes!(policies::replay))
         .routes(routes!(scan::scan))
+        .routes(routes!(masking::show))
+        .routes(routes!(masking::sample))
         .routes(routes!(credentials::list))
         .routes(routes!(credentials::set, credentials::remove))
         .routes(routes!(access::requests, access::create_request))
@@ -128,6 +133,7 @@ fn parts() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
         .routes(routes!(sessions::show))
         .routes(routes!(sessions::kill))
         .routes(routes!(audit::events))
+        .routes(routes!(overview::show))
         .routes(routes!(documents::plan))
         .routes(routes!(documents::apply))
         .routes(routes!(principals::users, principals::put_user))
@@ -214,7 +220,11 @@ mod tests {
             "policies/{name}",
             "policies/test",
             "policies/replay",
+            "policies/{name}/versions",
             "connections/{name}/scan",
+            "connections/{name}/masking",
+            "masks/try",
+            "overview",
             "connections/{name}/credentials",
             "connections/{name}/credentials/{login}",
             "notifications",

@@ -9,7 +9,7 @@ use axum::{
 use postern_api::{
     access::BecauseOf,
     error::ErrorBody,
-    policy::{Frozen, Policy, PolicyReplay, PolicyReplayed, PolicyTest, PolicyTested},
+    policy::{Frozen, Policy, PolicyReplay, PolicyReplayed, PolicyTest, PolicyTested, PolicyVersion},
 };
 use postern_types::time::Micros;
 use std::sync::Arc;
@@ -27,6 +27,18 @@ pub(super) async fn list(State(core): State<Arc<Core>>, caller: Caller) -> Answe
     responses((status = 200, body = Policy), (status = "default", body = ErrorBody)))]
 pub(super) async fn show(State(core): State<Arc<Core>>, caller: Caller, Path(name): Path<String>) -> Answer<Policy> {
     Ok(Json(policies::get(&core.store, &caller.actor, &name).await?))
+}
+
+/// A file of policies as it stands and stood, the newest 100 versions; none of one that comes with Postern.
+#[utoipa::path(get, path = "/policies/{name}/versions", tag = "policies", security(("token" = [])),
+    params(("name" = String, Path)),
+    responses((status = 200, body = Vec<PolicyVersion>), (status = "default", body = ErrorBody)))]
+pub(super) async fn versions(
+    State(core): State<Arc<Core>>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Answer<Vec<PolicyVersion>> {
+    Ok(Json(policies::versions(&core.store, &caller.actor, &name).await?))
 }
 
 /// What policies would say of a statement, and why. It is not run, and nothing is changed.

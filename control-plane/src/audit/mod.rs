@@ -7,14 +7,17 @@ pub mod search;
 
 use crate::{
     notify,
-    store::{self, Store, StoreError, Tx},
+    store::{
+        self, Store, StoreError, Tx,
+        overview::{Count, Counted},
+    },
 };
 use postern_api::{
     event::Subject,
     identity::{PrincipalKind, PrincipalRef},
 };
 use postern_audit::segment;
-use postern_proto::v1::{self, AuditRecord, ControlEvent, Usage, audit_record::Record};
+use postern_proto::v1::{self, AuditRecord, ControlEvent, Decision, StatementKind, Usage, audit_record::Record};
 use postern_types::{id::SegmentId, time::Micros};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -147,9 +150,11 @@ pub async fn append_segment(
         if records.iter().any(|record| matches!(record.record, Some(Record::Control(_)))) {
             return Err(StoreError::corrupt("audit segment", "it holds an event of the control plane"));
         }
-        Ok((span(&records, now), usage(&records), sessions(records), payload))
+        let span = span(&records, now);
+        let counts = counts(&records, span.last_at);
+        Ok((span, counts, usage(&records), sessions(records), payload))
     });
-    let (span, usage, sessions, payload) =
+    let (span, counts, usage, sessions, payload) =
         checked.await.map_err(|error| StoreError::corrupt("audit segment", error))??;
     let mut tx = store.begin().await?;
     source.check(&mut tx, &sessions).await?;
@@ -165,6 +170,9 @@ pub async fn append_segment(
     if stored {
         for (session, used) in usage {
             store::access::use_up(&mut tx, &session, &used).await?;
+        }
+        for (of, count) in counts {
+            store::overview::add(&mut tx, &of, count).await?;
         }
     }
     tx.commit().await?;
@@ -200,6 +208,44 @@ fn usage(records: &[AuditRecord]) -> BTreeMap<String, Usage> {
         }
     }
     usage
+}
+
+/// What a segment's statements add to the overview, by the hour. The end of a statement carries no time of its own: it counts
+/// with the segment.
+fn counts(records: &[AuditRecord], last_at: Micros) -> BTreeMap<Counted, Count> {
+    const HOUR_US: i64 = 3_600_000_000;
+    let mut sessions = HashMap::new();
+    let mut counts: BTreeMap<Counted, Count> = BTreeMap::new();
+    let mut add = |of: Option<&(String, String)>, at: i64, more: Count| {
+        let Some((principal_id, connection)) = of.cloned() else { return };
+        let hour = Micros(at.saturating_sub(at.rem_euclid(HOUR_US)));
+        let sum = counts.entry(Counted { hour, principal_id, connection }).or_default();
+        sum.statements = sum.statements.saturating_add(more.statements);
+        sum.denied = sum.denied.saturating_add(more.denied);
+        sum.masked = sum.masked.saturating_add(more.masked);
+    };
+    for record in records.iter().filter_map(|record| record.record.as_ref()) {
+        match record {
+            Record::Session(facts) => {
+                let whose = facts.principal.as_ref().map(|principal| principal.id.clone()).unwrap_or_default();
+                sessions.insert(facts.r#ref, (whose, facts.connection.clone()));
+            }
+            // What is tried for reviewers is not the client's.
+            Record::Decided(decided) if decided.kind() != StatementKind::Preview => {
+                let denied = u64::from(decided.decision() == Decision::Deny);
+                let of = sessions.get(&decided.session_ref);
+                add(of, decided.at_us, Count { statements: 1, denied, masked: 0 });
+            }
+            Record::Ended(ended) => {
+                let masked = ended.masking.as_ref().map_or(0, |masking| masking.values);
+                if masked > 0 {
+                    add(sessions.get(&ended.session_ref), last_at.0, Count { masked, ..Count::default() });
+                }
+            }
+            _ => {}
+        }
+    }
+    counts
 }
 
 struct Span {

@@ -50,12 +50,14 @@ impl IdentityRow {
     pub fn into_part(self, now: Micros) -> Part {
         Part {
             attached: self.is_attached(now),
+            seen_at: self.attached_seen_at,
             id: self.id,
             kind: self.kind,
             name: self.name,
             version: self.version,
             region: self.region,
             client_address: self.client_address,
+            connector_address: self.connector_address,
             enrolled_at: self.enrolled_at,
             certificate_expires_at: Some(self.certificate_expires_at),
             revoked_at: self.revoked_at,

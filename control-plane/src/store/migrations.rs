@@ -29,6 +29,7 @@ migrations! {
     11 "0011_people",
     12 "0012_scim",
     13 "0013_door",
+    14 "0014_overview",
 }
 
 /// Brings the schema up to date. Replicas that start together wait for each other.

@@ -20,6 +20,7 @@ pub mod kv;
 mod migrations;
 pub mod notifications;
 pub mod one_time;
+pub mod overview;
 pub mod policies;
 pub mod principals;
 pub mod providers;

@@ -25,6 +25,8 @@ pub struct PolicyRow {
     pub text: String,
     /// Since which version.
     pub since_version: i64,
+    /// Since which it is so no more.
+    pub until_version: Option<i64>,
     /// Who applied it.
     pub applied_by: Option<PrincipalRef>,
     /// When.
@@ -59,6 +61,7 @@ fn read(row: &Row) -> Result<PolicyRow, StoreError> {
         name: row.get("name")?,
         text: row.get("text")?,
         since_version: row.get("since_version")?,
+        until_version: row.get("until_version")?,
         applied_by,
         applied_at: row.time("applied_at")?,
     })
@@ -67,7 +70,7 @@ fn read(row: &Row) -> Result<PolicyRow, StoreError> {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT f.name, f.text, f.since_version, f.applied_at, p.id, p.kind, p.name AS by_name ",
+            "SELECT f.name, f.text, f.since_version, f.until_version, f.applied_at, p.id, p.kind, p.name AS by_name ",
             "FROM policy_files f LEFT JOIN principals p ON p.id = f.applied_by_id ",
             $rest
         )
@@ -77,6 +80,13 @@ macro_rules! select {
 /// The files that are in force, by name.
 pub async fn files(tx: &mut Tx) -> Result<Vec<PolicyRow>, StoreError> {
     let rows = tx.rows(select!("WHERE f.until_version IS NULL ORDER BY f.name"), []).await?;
+    rows.iter().map(read).collect()
+}
+
+/// A file as it stood and stands, the newest first; at most so many.
+pub async fn versions(tx: &mut Tx, name: &str, most: u32) -> Result<Vec<PolicyRow>, StoreError> {
+    let rows =
+        tx.rows(select!("WHERE f.name = $1 ORDER BY f.since_version DESC LIMIT $2"), values![name, most]).await?;
     rows.iter().map(read).collect()
 }
 

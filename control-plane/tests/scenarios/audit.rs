@@ -24,7 +24,7 @@ use postern_proto::v1::{
 };
 use serde_json::json;
 
-fn facts(cast: &Cast, session: &str) -> Record {
+pub(super) fn facts(cast: &Cast, session: &str) -> Record {
     Record::Session(SessionFacts {
         r#ref: 1,
         session_id: session.to_owned(),
@@ -39,11 +39,11 @@ fn facts(cast: &Cast, session: &str) -> Record {
     })
 }
 
-fn text(reference: u32, sql: &str) -> Record {
+pub(super) fn text(reference: u32, sql: &str) -> Record {
     Record::Text(StatementText { r#ref: reference, text: sql.as_bytes().to_vec().into(), ..StatementText::default() })
 }
 
-fn decided(seq: u64, text_ref: u32, seconds: u64) -> Record {
+pub(super) fn decided(seq: u64, text_ref: u32, seconds: u64) -> Record {
     Record::Decided(StatementDecided {
         session_ref: 1,
         seq,
@@ -70,7 +70,7 @@ fn ended(seq: u64, outcome: Outcome, sqlstate: &str) -> Record {
     })
 }
 
-async fn append(store: &Store, id: &str, records: Vec<Record>, seconds: u64) -> Appended {
+pub(super) async fn append(store: &Store, id: &str, records: Vec<Record>, seconds: u64) -> Appended {
     let records: Vec<_> = records.into_iter().map(|record| AuditRecord { record: Some(record) }).collect();
     let payload = postern_audit::segment::encode(&records).unwrap();
     let mut source = audit::Source::new("con_1".to_owned());
@@ -79,7 +79,7 @@ async fn append(store: &Store, id: &str, records: Vec<Record>, seconds: u64) -> 
 
 /// The usual world with the connectors `con_1`, its successor `con_2` of the same name, and the stranger `con_3`,
 /// and the session `ses_N` at each `con_N`.
-async fn recorded(store: &Store) -> Cast {
+pub(super) async fn recorded(store: &Store) -> Cast {
     let cast = world(store).await;
     let (request, _) = requests::submit(store, &cast.agent, &ask("open"), LIFETIME, START).await.unwrap();
     let grant = request.grant_id.unwrap();

@@ -7,6 +7,7 @@ pub mod documents;
 pub mod grants;
 pub mod identity;
 pub mod notifications;
+pub mod overview;
 pub mod policies;
 pub mod requests;
 pub mod reviews;

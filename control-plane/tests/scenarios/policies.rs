@@ -118,6 +118,14 @@ pub async fn files_come_change_and_go(store: &Store) {
     assert!(recorded[2..].iter().all(|(action, _, version)| (*action, *version) == ("policy.created", Some(1))));
     assert_eq!(names(store, 2).await, ["r.cedar", "w.cedar"]);
     assert_eq!(names(store, 3).await, ["r.cedar"]);
+    let versions = policies::versions(store, &cast.admin, "r.cedar").await.unwrap();
+    let versions: Vec<_> = versions.iter().map(|it| (it.version, it.until_version, it.text.as_str())).collect();
+    assert_eq!(versions, [(2, None, stricter.as_str()), (1, Some(2), READ)]);
+    assert_eq!(policies::versions(store, &cast.admin, "w.cedar").await.unwrap()[0].until_version, Some(3));
+    assert_eq!(policies::versions(store, &cast.admin, "default.cedar").await.unwrap(), []);
+    let of_none = policies::versions(store, &cast.admin, "none.cedar").await.unwrap_err();
+    assert_eq!(told(of_none).code, ErrorCode::NotFound);
+    assert_eq!(told(policies::versions(store, &cast.dba, "r.cedar").await.unwrap_err()).code, ErrorCode::Forbidden);
 
     // Without any file nothing is permitted; Postern's own does not come back.
     let gone = json!({ "kind": "Policy", "name": "r.cedar", "delete": true });

@@ -66,12 +66,17 @@ pub struct Part {
     pub name: String,
     /// Whether its control stream is up.
     pub attached: bool,
+    /// When its control stream was last heard of, to the half minute; absent while none is up.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub seen_at: Option<Micros>,
     /// What it runs, as it said when it attached.
     pub version: Option<String>,
     /// A gateway's region.
     pub region: Option<String>,
     /// A gateway's address for clients.
     pub client_address: Option<String>,
+    /// A gateway's address for connectors.
+    pub connector_address: Option<String>,
     /// When it was enrolled.
     #[schema(value_type = String, format = DateTime)]
     pub enrolled_at: Micros,

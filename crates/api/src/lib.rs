@@ -4,7 +4,7 @@
 //! In reading order: [`error`] (what every failure looks like), [`identity`] (who acts: whoami, users, agents,
 //! groups, tokens), [`access`] (connections, requests, grants, credentials), [`ways`] (what somebody gets of a connection), [`quorum`] (whose consent is needed), [`standing`] (needs that come again and again),
 //! [`review`] (statements that wait for people), [`session`], [`audit`], [`event`] (what happens, as it happens),
-//! [`document`] (the files that `plan` and `apply` take), [`policy`] (policies, freezes), [`scan`] (proposed tags), [`database`] (passwords for connectors), [`fleet`]
+//! [`document`] (the files that `plan` and `apply` take), [`policy`] (policies, freezes), [`scan`] (proposed tags), [`masking`] (what is masked), [`overview`] (counts over time), [`database`] (passwords for connectors), [`fleet`]
 //! (connectors, gateways, join tokens), [`notification`] (who is told what), [`provider`] (where people sign in), [`web`] (a browser's session).
 //!
 //! Lists are bare arrays, newest first. Times are RFC 3339 in UTC; durations are written `10m`, `1h30m`. All
@@ -19,7 +19,9 @@ pub mod event;
 pub mod fleet;
 pub mod identity;
 pub mod issuer;
+pub mod masking;
 pub mod notification;
+pub mod overview;
 pub mod policy;
 pub mod provider;
 pub mod quorum;

@@ -33,6 +33,22 @@ pub struct Policy {
     pub text: Option<String>,
 }
 
+/// A file of policies as it stood from one version of all policies until another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PolicyVersion {
+    /// Since which version it stood so.
+    pub version: u64,
+    /// Since which it stands so no more; absent: it is in force.
+    pub until_version: Option<u64>,
+    /// Who applied it; absent: whoever started the control plane.
+    pub applied_by: Option<PrincipalRef>,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub applied_at: Micros,
+    /// What stood in it.
+    pub text: String,
+}
+
 /// What is wrong with a file of policies, or doubtful in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PolicyProblem {

@@ -2,8 +2,8 @@ import type { QueryClient } from "@tanstack/react-query";
 
 /** What each kind of event brings up to date. */
 const CONCERNS: Record<string, string[]> = {
-  request: ["requests"],
-  review: ["reviews"],
+  request: ["requests", "overview"],
+  review: ["reviews", "overview"],
   grant: ["grants", "requests"],
   session: ["sessions"],
 };

@@ -48,6 +48,13 @@ export const grants = queryOptions({
   ...LIVE,
 });
 
+/** Of everybody, as far as whoever looks may see them. */
+export const allGrants = queryOptions({
+  queryKey: ["grants", "all"],
+  queryFn: () => ask(api.GET("/api/v1/grants", { params: { query: { all: true } } })),
+  ...LIVE,
+});
+
 export const sessions = queryOptions({
   queryKey: ["sessions"],
   queryFn: () => ask(api.GET("/api/v1/sessions")),

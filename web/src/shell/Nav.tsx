@@ -92,6 +92,9 @@ function Account({ me }: { me: Whoami }): ReactNode {
           Sign out
         </button>
       </div>
+      <a className="licences muted" href="/licences.txt">
+        Licences
+      </a>
     </>
   );
 }

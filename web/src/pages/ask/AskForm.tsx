@@ -4,10 +4,13 @@ import { useState, type ReactNode, type SyntheticEvent } from "react";
 import { api, ask, problemOf } from "../../api/client";
 import type { Connection, ConnectionRole, Whoami } from "../../api/types";
 import { Chips } from "../../ui/Chips";
+import { Copy } from "../../ui/Copy";
 import { choices as durations, spelled } from "../../ui/duration";
 import { Field } from "../../ui/Field";
 import { ProblemNotice } from "../../ui/Notice";
+import { visible } from "../../ui/Text";
 import { toast } from "../../ui/toasts";
+import { askingCommand } from "./commands";
 
 interface Props {
   me: Whoami;
@@ -91,6 +94,7 @@ export function AskForm({ me, choices, connection, role }: Props): ReactNode {
         </Field>
       )}
       <Outlook connection={connection} role={role} />
+      <AsCommand text={askingCommand(connection.name, role.name, duration, reason.trim())} />
       {wrong && !["duration", "reason", "ticket", "on_behalf_of"].includes(wrong.field ?? "") && <ProblemNotice error={wrong} />}
       <div className="buttons">
         <button type="submit" className="primary big" disabled={send.isPending || !reason.trim()}>
@@ -98,6 +102,26 @@ export function AskForm({ me, choices, connection, role }: Props): ReactNode {
         </button>
       </div>
     </form>
+  );
+}
+
+/** The same for a terminal, or for whoever works there. */
+function AsCommand({ text }: { text: string }): ReactNode {
+  return (
+    <details>
+      <summary>As commands</summary>
+      <figure className="sql">
+        {/* eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- it scrolls, which keys have to reach */}
+        <pre tabIndex={0} aria-label="Commands">
+          <code>{visible(text)}</code>
+        </pre>
+        <figcaption>
+          <span className="grow" />
+          <Copy text={text} />
+        </figcaption>
+      </figure>
+      <p className="muted">They need a token of their own, in POSTERN_TOKEN or by <code>postern login</code>.</p>
+    </details>
   );
 }
 

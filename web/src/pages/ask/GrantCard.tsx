@@ -1,7 +1,8 @@
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useState, type ReactNode } from "react";
-import { api, ask, type Schemas } from "../../api/client";
+import { api, ask } from "../../api/client";
 import type { Grant } from "../../api/types";
+import { Budget } from "../../ui/Budget";
 import { ProblemNotice } from "../../ui/Notice";
 import { SureButton } from "../../ui/SureButton";
 import { Text } from "../../ui/Text";
@@ -44,32 +45,5 @@ export function GrantCard({ grant }: { grant: Grant }): ReactNode {
       </div>
       {connecting && <Connect grant={grant} onClose={() => setConnecting(false)} />}
     </article>
-  );
-}
-
-const ACCOUNTS = [
-  ["statements", "Statements"],
-  ["rows_read", "Rows read"],
-  ["rows_written", "Rows written"],
-  ["bytes_out", "Bytes"],
-] as const;
-
-function Budget({ budget }: { budget: Schemas["GrantBudget"] }): ReactNode {
-  return (
-    <ul className="budget">
-      {ACCOUNTS.map(([key, label]) => {
-        const account = budget[key];
-        return (
-          account && (
-            <li key={key}>
-              <span>
-                {label}: {account.left.toLocaleString()} of {account.total.toLocaleString()} left
-              </span>
-              <progress aria-label={`${label} used`} max={account.total} value={account.used} />
-            </li>
-          )
-        );
-      })}
-    </ul>
   );
 }

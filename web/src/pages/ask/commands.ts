@@ -9,6 +9,21 @@ export interface Command {
   text: string;
 }
 
+/** A word of a shell, whatever is in it. */
+function quoted(text: string): string {
+  return /^[\w./:-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+/** What is asked for, as an agent or a script asks for it: it waits for the answer, and then connects. */
+export function askingCommand(connection: string, role: string, duration: string, reason: string): string {
+  const what = `${quoted(connection)} --role ${quoted(role)}`;
+  return [
+    `export POSTERN_URL=${window.location.origin}`,
+    `postern request ${what} --for ${duration} --reason ${quoted(reason || "…")} --wait`,
+    `postern connect ${what}`,
+  ].join("\n");
+}
+
 /** How to connect, for the usual clients. */
 export function commands(credential: Credential): Command[] {
   const { user, secret, host, port, database, sslmode } = credential;

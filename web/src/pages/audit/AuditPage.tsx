@@ -1,14 +1,16 @@
-import { keepPreviousData, useQuery } from "@tanstack/react-query";
+import { keepPreviousData, useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { useNavigate, useSearch } from "@tanstack/react-router";
-import { useState, type ReactNode } from "react";
+import { useMemo, useState, type ReactNode } from "react";
 import { api, ask } from "../../api/client";
+import { whoami } from "../../api/queries";
 import { Icon } from "../../shell/Icon";
 import { useWide } from "../../ui/media";
 import { Empty, Loading, ProblemNotice } from "../../ui/Notice";
 import { EventDetail } from "./EventDetail";
 import { Events } from "./Events";
 import { Filters } from "./Filters";
-import { save, toCsv, toJsonLines, toQuery, type AuditSearch } from "./search";
+import { Saved } from "./Saved";
+import { before, joined, LIMITS, save, toCsv, toJsonLines, toQuery, type AuditSearch } from "./search";
 
 export function AuditPage(): ReactNode {
   const search = useSearch({ from: "/audit" });
@@ -17,14 +19,21 @@ export function AuditPage(): ReactNode {
   const { event: chosenId, ...wanted } = search;
   // A search is itself recorded: it is made once, and again when somebody asks for it.
   const [asked, setAsked] = useState(0);
-  const found = useQuery({
+  const found = useInfiniteQuery({
     queryKey: ["audit", "search", wanted, asked],
-    queryFn: () => ask(api.GET("/api/v1/audit/events", { params: { query: toQuery(wanted) } })),
+    queryFn: ({ pageParam }) => ask(api.GET("/api/v1/audit/events", { params: { query: toQuery(wanted, pageParam) } })),
+    initialPageParam: null as string | null,
+    getNextPageParam: (page) => {
+      const last = page.at(-1);
+      return last && page.length >= (wanted.limit ?? LIMITS[0] ?? 0) ? before(last) : null;
+    },
     staleTime: Infinity,
     refetchOnWindowFocus: false,
     placeholderData: keepPreviousData,
   });
-  const events = found.data ?? [];
+  const me = useQuery(whoami).data;
+  const pages = found.data?.pages;
+  const events = useMemo(() => joined(pages ?? []), [pages]);
   const chosen = events.find((event) => event.id === chosenId) ?? (wide && chosenId === undefined ? events[0] : undefined);
   const choose = (event: string | undefined): void => {
     void navigate({ search: { ...wanted, ...(event && { event }) }, replace: wide });
@@ -43,10 +52,11 @@ export function AuditPage(): ReactNode {
               void navigate({ search: next });
             }}
           />
+          {me && <Saved key={me.id} me={me} search={wanted} />}
         </header>
         {found.isPending && <Loading what="events" />}
         {found.error && <ProblemNotice error={found.error} />}
-        {found.data?.length === 0 && (
+        {pages && events.length === 0 && (
           <Empty title="Nothing was found">
             <p>Events are here within two seconds of what they record. Search for less, for a longer time, or for another type of event.</p>
           </Empty>
@@ -56,6 +66,11 @@ export function AuditPage(): ReactNode {
             <Events events={events} chosen={chosen?.id} onChoose={(event) => choose(event.id)} />
             <footer className="keys muted">
               <span>The newest {events.length.toLocaleString()}.</span>
+              {found.hasNextPage && (
+                <button type="button" className="quiet" onClick={() => void found.fetchNextPage()} disabled={found.isFetching}>
+                  {found.isFetchingNextPage ? "Searching…" : "Older"}
+                </button>
+              )}
               <button type="button" className="quiet" onClick={() => save("audit.csv", "text/csv", toCsv(events))}>
                 CSV
               </button>

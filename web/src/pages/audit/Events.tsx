@@ -1,5 +1,5 @@
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { useEffect, useRef, type ReactNode } from "react";
+import { useEffect, useMemo, useRef, type ReactNode } from "react";
 import { useKeys } from "../../ui/keys";
 import { Text } from "../../ui/Text";
 import { Time } from "../../ui/Time";
@@ -13,12 +13,12 @@ interface Props {
   ofOne?: boolean;
 }
 
-/** Events as rows, drawn only where they are seen: ten thousand scroll as ten do. */
+/** Events as rows, drawn only where they are seen: a hundred thousand scroll as ten do. */
 export function Events({ events, chosen, onChoose, ofOne = false }: Props): ReactNode {
   const frame = useRef<HTMLDivElement>(null);
   // eslint-disable-next-line react-hooks/incompatible-library -- its functions are called while drawing, and not kept
   const rows = useVirtualizer({ count: events.length, getScrollElement: () => frame.current, estimateSize: () => 64, overscan: 12 });
-  const at = events.findIndex((event) => event.id === chosen);
+  const at = useMemo(() => events.findIndex((event) => event.id === chosen), [events, chosen]);
   useEffect(() => {
     if (at >= 0) rows.scrollToIndex(at, { align: "auto" });
   }, [at, rows]);

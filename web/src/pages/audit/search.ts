@@ -39,15 +39,30 @@ export function readSearch(search: Record<string, unknown>): AuditSearch {
 
 const HOURS: Record<string, number> = { hour: 1, day: 24, week: 168 };
 
-/** As the API takes it. */
-export function toQuery({ since, limit, ...rest }: Omit<AuditSearch, "event">) {
+/** As the API takes it; `until`: those before then. */
+export function toQuery({ since, limit, ...rest }: Omit<AuditSearch, "event">, until: string | null) {
   const hours = since ? HOURS[since] : undefined;
   return {
     type: "statement" as const,
     ...rest,
     limit: limit ?? 100,
+    ...(until && { until }),
     ...(hours && { since: new Date(Date.now() - hours * 3_600_000).toISOString() }),
   };
+}
+
+/**
+ * Until when to look for those that are older: to the next millisecond, which is as exact as a browser's time is. What is
+ * found twice is told by its id.
+ */
+export function before(event: AuditEvent): string {
+  return new Date(Date.parse(event.at) + 1).toISOString();
+}
+
+/** All pages as one list. */
+export function joined(pages: AuditEvent[][]): AuditEvent[] {
+  if (pages.length === 1) return pages[0] ?? [];
+  return [...new Map(pages.flat().map((event) => [event.id, event])).values()];
 }
 
 /** One line for what happened. */

@@ -3,13 +3,14 @@ import { Link } from "@tanstack/react-router";
 import { useState, type ReactNode } from "react";
 import { api, ask, type Schemas } from "../../api/client";
 import { connections, parts, whoami } from "../../api/queries";
-import type { Connection } from "../../api/types";
+import type { Connection, Whoami } from "../../api/types";
 import { spelled } from "../../ui/duration";
 import { Empty, Loading, ProblemNotice, sentence } from "../../ui/Notice";
 import { Text } from "../../ui/Text";
 import { Time } from "../../ui/Time";
 import { toast } from "../../ui/toasts";
 import { Enrol } from "./Enrol";
+import { TestConnection } from "./TestConnection";
 
 export function ConnectionsPage(): ReactNode {
   const me = useQuery(whoami).data;
@@ -32,7 +33,7 @@ export function ConnectionsPage(): ReactNode {
       <ul className="cards">
         {found.data.map((connection) => (
           <li key={connection.name}>
-            <Card connection={connection} />
+            <Card me={me} connection={connection} />
           </li>
         ))}
       </ul>
@@ -47,7 +48,7 @@ const STATES: Record<Connection["status"], [string, string]> = {
   "no-connector": ["danger", "no connector"],
 };
 
-function Card({ connection }: { connection: Connection }): ReactNode {
+function Card({ me, connection }: { me: Whoami; connection: Connection }): ReactNode {
   const client = useQueryClient();
   const frozen = Boolean(connection.freeze);
   const change = useMutation({
@@ -117,6 +118,10 @@ function Card({ connection }: { connection: Connection }): ReactNode {
       </div>
       {change.error && <ProblemNotice error={change.error} />}
       <div className="buttons">
+        <TestConnection me={me} connection={connection} />
+        <Link className="button" to="/masking" search={{ connection: connection.name }}>
+          Masking
+        </Link>
         <button type="button" className={frozen ? "" : "deny"} onClick={() => change.mutate()} disabled={change.isPending}>
           {frozen ? "Lift the freeze" : "Freeze changes"}
         </button>
@@ -152,6 +157,7 @@ function Parts(): ReactNode {
               <th scope="col">Name</th>
               <th scope="col">What</th>
               <th scope="col">State</th>
+              <th scope="col">Last seen</th>
               <th scope="col">Version</th>
               <th scope="col">Enrolled</th>
               <th scope="col">Certificate ends</th>
@@ -173,6 +179,7 @@ function Parts(): ReactNode {
                     <span className="badge warn">away</span>
                   )}
                 </td>
+                <td>{part.seen_at && <Time at={part.seen_at} />}</td>
                 <td>{part.version && <Text>{part.version}</Text>}</td>
                 <td>
                   <Time at={part.enrolled_at} />

@@ -1,11 +1,13 @@
-import { useMutation } from "@tanstack/react-query";
+import { useMutation, useQuery } from "@tanstack/react-query";
 import { useState, type ReactNode, type SyntheticEvent } from "react";
 import { api, ask, type Schemas } from "../../api/client";
+import { parts } from "../../api/queries";
 import { Copy } from "../../ui/Copy";
 import { Dialog } from "../../ui/Dialog";
 import { Field } from "../../ui/Field";
 import { ProblemNotice } from "../../ui/Notice";
 import { Countdown } from "../../ui/Time";
+import { addresses, command } from "./enrolment";
 
 /** A join token, shown this once. */
 export function Enrol({ kind, onClose }: { kind: Schemas["PartKind"]; onClose: () => void }): ReactNode {
@@ -18,7 +20,7 @@ export function Enrol({ kind, onClose }: { kind: Schemas["PartKind"]; onClose: (
     event.preventDefault();
     if (name.trim()) make.mutate();
   };
-  const file = `/etc/postern/secrets/${kind === "connector" ? "agent" : "gateway"}-join-token`;
+  const gateways = addresses(useQuery(parts).data ?? []);
   return (
     <Dialog
       open
@@ -34,15 +36,17 @@ export function Enrol({ kind, onClose }: { kind: Schemas["PartKind"]; onClose: (
           <figure className="sql">
             {/* eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- it scrolls, which keys have to reach */}
             <pre tabIndex={0} aria-label="Command">
-              <code>{command(make.data.token, file)}</code>
+              <code>{command(kind, make.data.token, gateways)}</code>
             </pre>
             <figcaption>
               <span className="grow" />
-              <Copy text={command(make.data.token, file)} />
+              <Copy text={command(kind, make.data.token, gateways)} />
             </figcaption>
           </figure>
           <p className="muted">
-            Its configuration names that file as <code>join_token</code>; it is attached once it has started.
+            {kind === "connector" && gateways.length > 0
+              ? "It needs the program, its user and its unit there, as the guide to operating says. It is attached once it has started."
+              : "Its configuration names that file as join_token; it is attached once it has started."}
           </p>
         </>
       ) : (
@@ -63,8 +67,4 @@ export function Enrol({ kind, onClose }: { kind: Schemas["PartKind"]; onClose: (
       )}
     </Dialog>
   );
-}
-
-function command(token: string, file: string): string {
-  return `(umask 077; printf '%s\\n' '${token}' > ${file})`;
 }

@@ -1,10 +1,11 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState, type ReactNode } from "react";
-import { api, ask } from "../../api/client";
+import { api, ask, type Schemas } from "../../api/client";
 import { agents, groups, tokens, users, whoami } from "../../api/queries";
 import type { Whoami } from "../../api/types";
 import { Empty, Loading, ProblemNotice } from "../../ui/Notice";
 import { SureButton } from "../../ui/SureButton";
+import { Table } from "../../ui/Table";
 import { Text } from "../../ui/Text";
 import { Time } from "../../ui/Time";
 import { toast } from "../../ui/toasts";
@@ -38,6 +39,7 @@ function Principals(): ReactNode {
   const people = useQuery(users);
   const bots = useQuery(agents);
   const all = useQuery(groups);
+  const used = lastUses(useQuery(tokens).data ?? []);
   const error = people.error ?? bots.error ?? all.error;
   if (error) return <ProblemNotice error={error} />;
   if (!people.data || !bots.data || !all.data) return <Loading what="people and agents" />;
@@ -54,11 +56,12 @@ function Principals(): ReactNode {
     <>
       <Table
         label="People and agents"
-        columns={["Who", "Groups", ""]}
+        columns={["Who", "Groups", "Last here", ""]}
         rows={rows.map((row) => [
           row.id,
           <Who key="who" who={row} />,
           <Text key="groups">{row.groups.join(", ")}</Text>,
+          <LastUse key="used" at={used.get(row.id)} />,
           <span key="remarks" className="badges">
             {row.remarks.map((remark) => (
               <span key={remark} className="badge">
@@ -82,6 +85,19 @@ function Principals(): ReactNode {
       </section>
     </>
   );
+}
+
+/** When somebody last came with any of their tokens, by whose they are. */
+function lastUses(all: Schemas["Token"][]): Map<string, string> {
+  const uses = new Map<string, string>();
+  for (const { principal, last_used_at: at } of all) {
+    if (at && at > (uses.get(principal.id) ?? "")) uses.set(principal.id, at);
+  }
+  return uses;
+}
+
+function LastUse({ at }: { at: string | undefined }): ReactNode {
+  return at ? <Time at={at} /> : <span className="muted">never</span>;
 }
 
 function Tokens({ me }: { me: Whoami }): ReactNode {
@@ -136,35 +152,5 @@ function Tokens({ me }: { me: Whoami }): ReactNode {
       )}
       {making && <NewToken me={me} onClose={() => setMaking(false)} />}
     </section>
-  );
-}
-
-/** Rows, each with its key before its cells; the first cell names it. */
-function Table({ label, columns, rows }: { label: string; columns: string[]; rows: [string, ...ReactNode[]][] }): ReactNode {
-  return (
-    // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- it scrolls, which keys have to reach
-    <div className="table" tabIndex={0} role="group" aria-label={label}>
-      <table>
-        <thead>
-          <tr>
-            {columns.map((column) => (
-              <th key={column} scope="col">
-                {column || <span className="hidden">More</span>}
-              </th>
-            ))}
-          </tr>
-        </thead>
-        <tbody>
-          {rows.map(([key, first, ...cells]) => (
-            <tr key={key}>
-              <th scope="row">{first}</th>
-              {cells.map((cell, at) => (
-                <td key={at}>{cell}</td>
-              ))}
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
   );
 }

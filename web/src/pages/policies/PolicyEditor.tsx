@@ -1,14 +1,15 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { useDeferredValue, useEffect, useMemo, useState, type ReactNode } from "react";
+import { useEffect, useMemo, useRef, useState, type ReactNode } from "react";
 import { api, ask, problemOf, type Schemas } from "../../api/client";
 import { cedar } from "../../code/cedar";
 import { Editor, type Remark } from "../../code/Editor";
-import { diff } from "../../code/diff";
 import { Dialog } from "../../ui/Dialog";
 import { ProblemNotice, sentence } from "../../ui/Notice";
 import { Text } from "../../ui/Text";
 import { toast } from "../../ui/toasts";
 import { Bench } from "./Bench";
+import { Diff } from "./Diff";
+import { History } from "./History";
 
 /** How long nothing is typed before it is checked. */
 const PAUSE_MS = 400;
@@ -17,6 +18,7 @@ const PAUSE_MS = 400;
 export function PolicyEditor({ name, text, mayChange }: { name: string; text: string; mayChange: boolean }): ReactNode {
   const [draft, setDraft] = useState(text);
   const [comparing, setComparing] = useState(false);
+  const editor = useRef<HTMLElement>(null);
   const changed = draft !== text;
   const settled = useSettled(draft);
   const files = useMemo(() => (changed ? [{ name, text: draft }] : []), [changed, name, draft]);
@@ -30,9 +32,14 @@ export function PolicyEditor({ name, text, mayChange }: { name: string; text: st
   const failed = settled !== text && checked.error ? problemOf(checked.error) : null;
   const problems = useMemo(() => failed?.problems ?? [], [failed]);
   const remarks = useMemo(() => problems.filter((problem) => problem.file === name).map(remark), [problems, name]);
+  const take = (earlier: string): void => {
+    setDraft(earlier);
+    toast({ tone: "good", title: "It is in the editor: look at it, try it, apply it." });
+    editor.current?.scrollIntoView({ block: "start" });
+  };
   return (
     <>
-      <section className="editor">
+      <section className="editor" ref={editor}>
         <Editor label={`Policies of ${name}`} value={draft} language={cedar} remarks={remarks} readOnly={!mayChange} onChange={setDraft} />
         <div className="bar">
           <p role="status">
@@ -67,6 +74,7 @@ export function PolicyEditor({ name, text, mayChange }: { name: string; text: st
         )}
       </section>
       {mayChange && <Bench files={files} />}
+      <History name={name} text={text} {...(mayChange && { onTake: take })} />
       {comparing && <Compare name={name} before={text} after={draft} onClose={() => setComparing(false)} />}
     </>
   );
@@ -89,7 +97,6 @@ function useSettled(text: string): string {
 /** What would change, before it does. */
 function Compare({ name, before, after, onClose }: { name: string; before: string; after: string; onClose: () => void }): ReactNode {
   const client = useQueryClient();
-  const lines = useDeferredValue(useMemo(() => diff(before, after), [before, after]));
   const apply = useMutation({
     mutationFn: () => ask(api.POST("/api/v1/apply", { body: { policies: [{ name, text: after }], merge: true } })),
     onSuccess: async () => {
@@ -100,17 +107,7 @@ function Compare({ name, before, after, onClose }: { name: string; before: strin
   });
   return (
     <Dialog open onClose={onClose} title={`Apply ${name}`} description="It holds for each statement from now on, also in sessions that are open.">
-      <figure className="sql">
-        {/* eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- it scrolls, which keys have to reach */}
-        <pre tabIndex={0} aria-label="What changes" className="diff">
-          {lines.map((line, at) => (
-            <span key={at} className={line.sign === "+" ? "added" : line.sign === "-" ? "removed" : undefined}>
-              {line.sign} <Text>{line.text}</Text>
-              {"\n"}
-            </span>
-          ))}
-        </pre>
-      </figure>
+      <Diff label="What changes" before={before} after={after} />
       {apply.error && <ProblemNotice error={apply.error} />}
       <div className="buttons">
         <button type="button" onClick={onClose}>

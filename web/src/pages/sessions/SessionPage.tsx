@@ -9,6 +9,7 @@ import { Time } from "../../ui/Time";
 import { Who } from "../../ui/Who";
 import { EventDetail } from "../audit/EventDetail";
 import { Events } from "../audit/Events";
+import { Replay } from "./Replay";
 
 /** The most that one search of the audit gives. */
 const MOST = 10_000;
@@ -32,8 +33,8 @@ export function SessionPage(): ReactNode {
   });
   const events = found.data ?? [];
   const chosen = events.find((event) => event.seq === seq) ?? (wide && seq === undefined ? events[0] : undefined);
-  const choose = (next: number | null | undefined): void => {
-    void navigate({ search: next ? { seq: next } : {}, replace: wide });
+  const choose = (next: number | null | undefined, replace = wide): void => {
+    void navigate({ search: next ? { seq: next } : {}, replace });
   };
   return (
     <div className={chosen && !wide ? "split open" : "split"}>
@@ -55,6 +56,7 @@ export function SessionPage(): ReactNode {
               </p>
             </>
           )}
+          {events.length > 1 && <Replay events={events} at={chosen} onReach={(event) => choose(event.seq, true)} />}
           <button type="button" onClick={() => void found.refetch()} disabled={found.isFetching}>
             {found.isFetching ? "Looking…" : "Look again"}
           </button>

@@ -2,8 +2,9 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useState, type ReactNode } from "react";
 import { api, ask, type Schemas } from "../../api/client";
-import { sessions, whoami } from "../../api/queries";
+import { allGrants, sessions, whoami } from "../../api/queries";
 import type { PrincipalRef, Whoami } from "../../api/types";
+import { Budget } from "../../ui/Budget";
 import { Empty, Loading, ProblemNotice } from "../../ui/Notice";
 import { SureButton } from "../../ui/SureButton";
 import { Text } from "../../ui/Text";
@@ -56,6 +57,7 @@ function Card({ session, me, onStop }: { session: Schemas["Session"]; me: Whoami
       await client.invalidateQueries({ queryKey: ["sessions"] });
     },
   });
+  const budget = useQuery(allGrants).data?.find((grant) => grant.id === session.grant_id)?.budget;
   const admin = me.roles.includes("admin");
   const mayEnd = admin || session.principal.id === me.id || session.on_behalf_of?.id === me.id;
   return (
@@ -84,8 +86,12 @@ function Card({ session, me, onStop }: { session: Schemas["Session"]; me: Whoami
           </>
         )}
       </p>
+      {budget && <Budget budget={budget} />}
       {kill.error && <ProblemNotice error={kill.error} />}
       <div className="buttons">
+        <Link className="button" to="/audit" search={{ session: session.id, outcome: "running" }}>
+          What runs now
+        </Link>
         <Link className="button" to="/sessions/$id" params={{ id: session.id }}>
           Statements
         </Link>

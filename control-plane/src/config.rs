@@ -283,6 +283,15 @@ impl Config {
         }
     }
 
+    /// The address of this control plane, as tokens and their clients name it.
+    #[must_use]
+    pub fn issuer(&self) -> String {
+        let HttpConfig { listen, tls, public_url } = &self.http;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let url = public_url.clone().unwrap_or_else(|| format!("{scheme}://{listen}"));
+        url.trim_end_matches('/').to_owned()
+    }
+
     /// Checks what the types do not.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use crate::{
     config::{Config, ConfigError},
     effects::Effect,
     hub::Hub,
-    identity::{issuers::Exchange, people::SignIns},
+    identity::{issuers::Exchange, people::SignIns, refusals::Refusals},
     outward,
     seal::{SealError, Sealer},
     store::{Store, StoreError},
@@ -63,6 +63,8 @@ pub struct Core {
     pub exchange: Exchange,
     /// Signs people in at identity providers.
     pub people: SignIns,
+    /// Records refusals of tokens at the gateways.
+    pub(crate) refused_tokens: Refusals,
     /// As it was read.
     pub config: Config,
     /// Where the HTTP listener is, once it is.
@@ -99,6 +101,7 @@ impl Core {
             exchange: Exchange::new(outward.clone()),
             people: SignIns::new(outward.clone()),
             http_address: OnceLock::new(),
+            refused_tokens: Refusals::new("token.refused", "postern_token_logins_refused_total"),
             config,
             outward,
             event_streams: Arc::new(Semaphore::new(crate::api::MAX_EVENT_STREAMS)),

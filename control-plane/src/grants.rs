@@ -44,7 +44,7 @@ pub struct LoginGrant {
     pub grant_id: GrantId,
     /// The further credential that was used; none for the grant's URL.
     pub credential_id: Option<CredentialId>,
-    /// What proves the secret, in PostgreSQL's form.
+    /// What proves the secret, in PostgreSQL's form; empty where none has to be proved.
     pub verifier: String,
     /// Where the grant stands: told only after the proof.
     pub status: GrantStatus,
@@ -106,16 +106,36 @@ pub async fn login(store: &Store, user: &str, now: Micros) -> Result<Option<Logi
     } else {
         return Ok(None);
     };
-    let mut principal_disabled = is_disabled(&mut tx, &grant.principal).await?;
+    of_grant(&mut tx, grant, credential_id, verifier, now).await.map(Some)
+}
+
+/// What stands behind a grant for whoever proves in another way that it is theirs.
+///
+/// # Errors
+/// When the store fails.
+pub async fn login_without_secret(store: &Store, id: &GrantId, now: Micros) -> Result<Option<LoginGrant>, StoreError> {
+    let mut tx = store.read().await?;
+    let Some(grant) = access::grant(&mut tx, id).await? else { return Ok(None) };
+    of_grant(&mut tx, grant, None, String::new(), now).await.map(Some)
+}
+
+async fn of_grant(
+    tx: &mut Tx,
+    grant: GrantRow,
+    credential_id: Option<CredentialId>,
+    verifier: String,
+    now: Micros,
+) -> Result<LoginGrant, StoreError> {
+    let mut principal_disabled = is_disabled(tx, &grant.principal).await?;
     if let Some(user) = &grant.on_behalf_of {
-        principal_disabled |= is_disabled(&mut tx, user).await?;
+        principal_disabled |= is_disabled(tx, user).await?;
     }
-    let groups = principals::groups_of(&mut tx, &grant.principal.id).await?;
-    let ticket = requests::request(&mut tx, &grant.request_id).await?.and_then(|request| request.ticket);
-    let connection = connections::by_name(&mut tx, &grant.connection).await?;
+    let groups = principals::groups_of(tx, &grant.principal.id).await?;
+    let ticket = requests::request(tx, &grant.request_id).await?.and_then(|request| request.ticket);
+    let connection = connections::by_name(tx, &grant.connection).await?;
     let role = connection.as_ref().and_then(|connection| connection.document.roles.get(&grant.role)).cloned();
     let status = if role.is_some() { grant.status(now) } else { GrantStatus::Revoked };
-    Ok(Some(LoginGrant {
+    Ok(LoginGrant {
         credential_id,
         verifier,
         status,
@@ -135,7 +155,7 @@ pub async fn login(store: &Store, user: &str, now: Micros) -> Result<Option<Logi
         balance: grant.balance,
         relations: grant.relations,
         is_bound: grant.bound_address.is_some() || grant.binds_first_use,
-    }))
+    })
 }
 
 async fn is_disabled(tx: &mut Tx, principal: &PrincipalRef) -> Result<bool, StoreError> {
@@ -181,6 +201,9 @@ pub async fn claim(
         return Err(Problem::forbidden("your token is not good for this grant's role")
             .hint("`postern whoami` shows what it is narrowed to"));
     }
+    if !actor.acts_for(grant.on_behalf_of.as_ref()) {
+        return Err(not_for(&grant));
+    }
     if grant.status(now) != GrantStatus::Open {
         return Err(over(&grant, now));
     }
@@ -204,6 +227,12 @@ pub async fn claim(
         .await?;
     tx.commit().await?;
     Ok(Claimed { grant, credential_id, secret })
+}
+
+fn not_for(grant: &GrantRow) -> Problem {
+    let whom = grant.on_behalf_of.as_ref().map_or("nobody", |user| user.name.as_str());
+    Problem::forbidden(format!("the grant is on behalf of {whom}, for which your token is no proof"))
+        .hint("`postern whoami` shows on whose behalf it is")
 }
 
 /// Thousands of rounds of hashing: not on a thread that serves others.

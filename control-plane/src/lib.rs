@@ -3,7 +3,7 @@
 //!
 //! In reading order: [`config`]; [`store`] (the database; only it speaks SQL); [`identity`] (who acts) and
 //! [`rights`] (who may do what); [`quorum`] (whether enough of them agree); [`requests`] and [`grants`] (how access begins and ends), [`stops`], [`reviews`] (statements that wait for people), [`budgets`], [`connections`],
-//! [`credentials`], [`sessions`], [`fleet`], [`policies`] and [`freezes`], [`apply`], [`scim`] (what directories say of people), [`scan`], [`masking`]; [`audit`], [`overview`]; [`notify`] (telling people); [`effects`] (what is told after a change); [`hub`], [`rpc`]
+//! [`door`] (with which grant a token connects), [`credentials`], [`sessions`], [`fleet`], [`policies`] and [`freezes`], [`apply`], [`scim`] (what directories say of people), [`scan`], [`masking`]; [`audit`], [`overview`]; [`notify`] (telling people); [`effects`] (what is told after a change); [`hub`], [`rpc`]
 //! (connectors and gateways) with [`ca`], [`seal`], [`ticket`]; [`api`] (REST); [`start()`].
 
 pub mod api;
@@ -16,6 +16,7 @@ pub mod config;
 pub mod connections;
 mod core;
 pub mod credentials;
+pub mod door;
 pub mod effects;
 pub mod fleet;
 pub mod freezes;

@@ -13,7 +13,10 @@ use crate::{
         policies::{self, PolicyRow, PolicyState},
     },
 };
-use postern_api::policy::{Policy, PolicyFile, PolicyVersion};
+use postern_api::{
+    identity::{PrincipalKind, PrincipalRef},
+    policy::{Policy, PolicyFile, PolicyVersion},
+};
 use postern_policy::{Policies, builtin};
 use std::collections::BTreeMap;
 
@@ -121,4 +124,16 @@ pub(crate) async fn load(files: BTreeMap<String, String>) -> Result<Policies, Pr
     // Validating a large set takes a while: not on a thread that serves others.
     let loaded = tokio::task::spawn_blocking(move || Policies::load(&files)).await.map_err(Problem::fault)?;
     loaded.map_err(|problems| Problem::policies(&problems))
+}
+
+/// Somebody as policies know them.
+pub(crate) fn principal(principal: &PrincipalRef, groups: &[String]) -> postern_policy::Principal {
+    postern_policy::Principal {
+        kind: match principal.kind {
+            PrincipalKind::User => postern_policy::PrincipalKind::User,
+            PrincipalKind::Agent => postern_policy::PrincipalKind::Agent,
+        },
+        name: principal.name.as_str().into(),
+        groups: groups.iter().map(|group| group.as_str().into()).collect(),
+    }
 }

@@ -19,6 +19,8 @@ fn person(groups: &[&str]) -> Actor {
         admin: false,
         auditor: false,
         may: None,
+        on_behalf_of: None,
+        must_prove: false,
         signed_in: None,
     }
 }

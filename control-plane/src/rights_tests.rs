@@ -20,6 +20,8 @@ fn actor(kind: PrincipalKind, name: &str, groups: &[&str]) -> Actor {
         admin: false,
         auditor: false,
         may: None,
+        on_behalf_of: None,
+        must_prove: false,
         signed_in: None,
     }
 }

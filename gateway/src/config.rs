@@ -55,6 +55,9 @@ pub struct Clients {
     /// Whether plaintext is refused.
     #[serde(default)]
     pub client_tls: ClientTls,
+    /// Whether who has no grant's secret is asked for a token in the place of a password, instead of by OAUTHBEARER.
+    #[serde(default)]
+    pub token_as_password: bool,
 }
 
 /// A certificate and its key, PEM.

@@ -69,6 +69,8 @@ pub struct Setup {
     pub two_gateways: bool,
     /// Whether connectors reach the first gateway over a [`Link`].
     pub link: bool,
+    /// A further line of the gateways' `clients`.
+    pub clients: &'static str,
 }
 
 /// The ports that everything listens on.
@@ -256,12 +258,13 @@ impl Parts {
         let Ports { http, grpc, clients, tunnels, advertised, second_clients, second_tunnels } = *ports;
         fs::write(self.path("reader.password"), READER_PASSWORD).unwrap();
         let lifetime = setup.certificate_lifetime.map(|lifetime| format!("certificate_lifetime: {lifetime}\n"));
+        let more = setup.clients;
         let gateway = |name: &str, clients: u16, tunnels: u16, advertised: u16| {
             format!(
                 "data_dir: {root}/{name}\ncontrol_plane: {{ address: '127.0.0.1:{grpc}' }}\n\
                  join_token: {{ file: {root}/{name}.token }}\n\
                  clients:\n  listen: '127.0.0.1:{clients}'\n  advertise: 'localhost:{clients}'\n  \
-                 tls: {{ certificate: {root}/leaf.pem, key: {root}/leaf.key }}\n\
+                 tls: {{ certificate: {root}/leaf.pem, key: {root}/leaf.key }}\n  {more}\n\
                  connectors: {{ listen: '127.0.0.1:{tunnels}', advertise: '127.0.0.1:{advertised}' }}\n"
             )
         };

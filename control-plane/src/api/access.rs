@@ -20,6 +20,7 @@ use postern_api::{
     error::ErrorBody,
     event::Subject,
     standing::CreateStanding,
+    ways::{WaysIn, WaysInQuery},
 };
 use postern_types::time::Micros;
 use std::{sync::Arc, time::Duration};
@@ -33,6 +34,20 @@ pub(super) const MAX_WAIT: Duration = Duration::from_secs(60);
     responses((status = 200, body = Vec<Connection>), (status = "default", body = ErrorBody)))]
 pub(super) async fn connections(State(core): State<Arc<Core>>, caller: Caller) -> Answer<Vec<Connection>> {
     Ok(Json(connections::list(&core, &caller.actor, Micros::now()).await?))
+}
+
+/// Which access roles of a connection the caller gets, how, and why.
+#[utoipa::path(get, path = "/connections/{name}/access", tag = "access", security(("token" = [])),
+    params(("name" = String, Path), WaysInQuery),
+    responses((status = 200, body = WaysIn), (status = "default", body = ErrorBody)))]
+pub(super) async fn ways_in(
+    State(core): State<Arc<Core>>,
+    caller: Caller,
+    Path(name): Path<String>,
+    Parameters(query): Parameters<WaysInQuery>,
+) -> Answer<WaysIn> {
+    let on_behalf_of = query.on_behalf_of.as_deref();
+    Ok(Json(requests::ways::to(&core.store, &caller.actor, &name, on_behalf_of, Micros::now()).await?))
 }
 
 /// Asks for access.

@@ -104,6 +104,7 @@ fn parts() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
         .routes(routes!(devices::approve))
         .routes(routes!(devices::deny))
         .routes(routes!(access::connections))
+        .routes(routes!(access::ways_in))
         .routes(routes!(policies::freeze))
         .routes(routes!(policies::unfreeze))
         .routes(routes!(policies::list))
@@ -188,6 +189,7 @@ mod tests {
             "web/devices/{code}/approve",
             "web/devices/{code}/deny",
             "connections",
+            "connections/{name}/access",
             "requests",
             "requests/{id}",
             "requests/{id}/approve",

@@ -1,10 +1,11 @@
 //! Where programs get a token of Postern's: machines for their platform's (OAuth 2.0 Token Exchange, RFC 8693), people's
-//! command lines by way of the console (Device Authorization Grant, RFC 8628).
+//! command lines by way of the console (Device Authorization Grant, RFC 8628); and where clients find that.
 
 use super::extract::chain;
 use crate::{
     Core,
     identity::{
+        behalf,
         issuers::{ACCESS_TOKEN, NotExchanged},
         people::device::{self, NotGiven},
     },
@@ -14,7 +15,7 @@ use axum::{
     extract::{State, rejection::FormRejection},
     http::StatusCode,
     response::{IntoResponse, Response},
-    routing::post,
+    routing::{get, post},
 };
 use postern_api::{
     issuer::{ExchangeError, ExchangedToken},
@@ -23,6 +24,7 @@ use postern_api::{
 use postern_types::time::Micros;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -32,7 +34,26 @@ const SUBJECT_TYPES: [&str; 3] =
     ["urn:ietf:params:oauth:token-type:jwt", "urn:ietf:params:oauth:token-type:id_token", ACCESS_TOKEN];
 
 pub(super) fn routes() -> Router<Arc<Core>> {
-    Router::new().route("/oauth/token", post(token)).route("/oauth/device_authorization", post(device_authorization))
+    let metadata = |suffix: &str| format!("/.well-known/{suffix}");
+    Router::new()
+        .route("/oauth/token", post(token))
+        .route("/oauth/device_authorization", post(device_authorization))
+        // libpq reads either, at the address that it is told when it asks for a token.
+        .route(&metadata("openid-configuration"), get(discover))
+        .route(&metadata("oauth-authorization-server"), get(discover))
+}
+
+/// Where clients get tokens ([RFC 8414](https://www.rfc-editor.org/rfc/rfc8414)).
+async fn discover(State(core): State<Arc<Core>>) -> Json<Value> {
+    let issuer = core.config.issuer();
+    Json(json!({
+        "issuer": issuer,
+        "token_endpoint": format!("{issuer}/oauth/token"),
+        "device_authorization_endpoint": format!("{issuer}/oauth/device_authorization"),
+        "grant_types_supported": [GRANT_TYPE, DEVICE_GRANT],
+        "token_endpoint_auth_methods_supported": ["none"],
+        "response_types_supported": [],
+    }))
 }
 
 /// What is not read here is ignored, as RFC 6749 says.
@@ -44,6 +65,7 @@ struct Exchange {
     requested_token_type: Option<String>,
     actor_token: Option<SecretString>,
     device_code: Option<SecretString>,
+    actor_token_type: Option<String>,
 }
 
 enum Failed {
@@ -92,15 +114,23 @@ async fn exchange(core: &Core, form: Exchange) -> Result<Json<ExchangedToken>, F
     if form.requested_token_type.is_some_and(|wanted| wanted != ACCESS_TOKEN) {
         return Err(invalid(format!("requested_token_type is `{ACCESS_TOKEN}`")));
     }
-    if form.actor_token.is_some() {
-        return Err(invalid("there is no actor_token here: a machine's token is its own"));
-    }
     let kind = form.subject_token_type.unwrap_or_default();
     if !SUBJECT_TYPES.contains(&kind.as_str()) {
         return Err(invalid(format!("subject_token_type is one of {}", SUBJECT_TYPES.join(", "))));
     }
+    if form.actor_token.is_some() != form.actor_token_type.is_some() {
+        return Err(invalid("actor_token and actor_token_type come together"));
+    }
+    if form.actor_token_type.is_some_and(|kind| !SUBJECT_TYPES.contains(&kind.as_str())) {
+        return Err(invalid(format!("actor_token_type is one of {}", SUBJECT_TYPES.join(", "))));
+    }
     let token = form.subject_token.ok_or_else(|| invalid("subject_token is missing"))?;
-    let exchanged = core.exchange.exchange(&core.store, &token, Micros::now()).await;
+    let now = Micros::now();
+    let exchanged = match form.actor_token {
+        // The one acts on behalf of the other.
+        Some(agent) => behalf::exchange(&core.exchange, &core.store, &token, &agent, now).await,
+        None => core.exchange.exchange(&core.store, &token, now).await,
+    };
     exchanged.map(Json).map_err(Failed::NotExchanged)
 }
 

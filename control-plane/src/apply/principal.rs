@@ -12,7 +12,7 @@ use crate::{
     },
 };
 use postern_api::{
-    document::{AgentDocument, GroupDocument, UserDocument},
+    document::{AgentDocument, BehalfOf, GroupDocument, UserDocument},
     identity::{PrincipalKind, PrincipalRef},
 };
 use postern_types::id::PrincipalId;
@@ -25,6 +25,7 @@ struct Wanted {
     auditor: bool,
     disabled: bool,
     owner: Option<String>,
+    on_behalf_of: BehalfOf,
     sign_in: Option<String>,
 }
 
@@ -108,6 +109,7 @@ impl Run<'_> {
             auditor: wanted.auditor,
             disabled: wanted.disabled,
             owner: wanted.owner.clone(),
+            proves_behalf: wanted.on_behalf_of == BehalfOf::Proved,
             sign_in: wanted.sign_in.clone(),
             created_at,
         };
@@ -179,10 +181,10 @@ impl Run<'_> {
 fn wanted(kind: &str, base: Option<Value>, fields: Map<String, Value>) -> Result<Wanted, Problem> {
     Ok(if kind == "User" {
         let UserDocument { groups, admin, auditor, disabled, sign_in, .. } = typed(base, fields)?;
-        Wanted { groups, admin, auditor, disabled, owner: None, sign_in }
+        Wanted { groups, admin, auditor, disabled, owner: None, on_behalf_of: BehalfOf::default(), sign_in }
     } else {
-        let AgentDocument { groups, owner, disabled, .. } = typed(base, fields)?;
-        Wanted { groups, admin: false, auditor: false, disabled, owner, sign_in: None }
+        let AgentDocument { groups, owner, on_behalf_of, disabled, .. } = typed(base, fields)?;
+        Wanted { groups, admin: false, auditor: false, disabled, owner, on_behalf_of, sign_in: None }
     })
 }
 
@@ -194,14 +196,16 @@ fn normalize(groups: &mut Vec<String>) -> Result<(), Problem> {
 
 /// What is stored, as a document of the same kind.
 fn document(row: &PrincipalRow, groups: &[String]) -> Value {
-    let PrincipalRow { principal, admin, auditor, disabled, owner, sign_in, .. } = row;
+    let PrincipalRow { principal, admin, auditor, disabled, owner, proves_behalf, sign_in, .. } = row;
     match principal.kind {
         PrincipalKind::User => {
             json!({ "name": principal.name, "groups": groups, "admin": admin, "auditor": auditor, "disabled": disabled,
                 "sign_in": sign_in })
         }
         PrincipalKind::Agent => {
-            json!({ "name": principal.name, "groups": groups, "owner": owner, "disabled": disabled })
+            let on_behalf_of = if *proves_behalf { BehalfOf::Proved } else { BehalfOf::Asserted };
+            json!({ "name": principal.name, "groups": groups, "owner": owner, "on_behalf_of": on_behalf_of,
+                "disabled": disabled })
         }
     }
 }

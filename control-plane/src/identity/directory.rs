@@ -119,6 +119,7 @@ pub async fn found(
                 auditor: auditor && is_user,
                 disabled: false,
                 owner: None,
+                proves_behalf: false,
                 sign_in: None,
                 created_at: now,
             };

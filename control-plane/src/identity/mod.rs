@@ -2,23 +2,27 @@
 //! comes with a cookie in a token's place ([`web`]).
 //!
 //! There are Postern's own API tokens ([`tokens`]), for which machines exchange those of their platform ([`issuers`]), and
-//! which people get who sign in at an identity provider ([`people`]). A further source is one more in [`authenticate`]: it gives the same [`Caller`], whose principal has a row in the store.
+//! which people get who sign in at an identity provider ([`people`]). An agent gets one on [`behalf`] of a person. A further source is
+//! one more in [`authenticate`]: it gives the same [`Caller`], whose principal has a row in the store.
 
+pub mod bearer;
+pub mod behalf;
 pub mod directory;
 pub mod issuers;
 pub mod people;
-mod refusals;
+pub(crate) mod refusals;
 pub mod scram;
 pub mod tokens;
 pub mod web;
 
 use crate::store::{Store, StoreError};
+use issuers::{Exchange, NotExchanged};
 use postern_api::{
     identity::{PrincipalKind, PrincipalRef, Whoami, WhoamiToken},
     provider::SignedIn,
 };
 use postern_types::time::Micros;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 /// Somebody who acts, and what decides what they may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +37,10 @@ pub struct Actor {
     pub auditor: bool,
     /// What their token is narrowed to, as `connection/role`; None: to nothing.
     pub may: Option<Vec<String>>,
+    /// For whom an agent acts, as that person's token has proved; None: for nobody, or it says so itself.
+    pub on_behalf_of: Option<PrincipalRef>,
+    /// Whether it acts for those alone of whom that is proved.
+    pub must_prove: bool,
     /// How they have signed in at an identity provider; None: they have not.
     pub signed_in: Option<SignedIn>,
 }
@@ -43,6 +51,15 @@ impl Actor {
     pub fn reaches(&self, connection: &str, role: &str) -> bool {
         let is = |place: &String| place.split_once('/') == Some((connection, role));
         self.may.as_ref().is_none_or(|may| may.iter().any(is))
+    }
+
+    /// Whether their token is good for what is done on behalf of this user, or of nobody.
+    #[must_use]
+    pub fn acts_for(&self, user: Option<&PrincipalRef>) -> bool {
+        match &self.on_behalf_of {
+            Some(proved) => Some(proved) == user,
+            None => user.is_none() || !self.must_prove,
+        }
     }
 
     /// Whether the actor is in any of these groups.
@@ -75,6 +92,23 @@ pub async fn authenticate(store: &Store, bearer: &SecretString, now: Micros) -> 
     tokens::authenticate(store, bearer, now).await
 }
 
+/// Who comes with this token, which is Postern's own or one of an issuer's: that is exchanged on the spot.
+///
+/// # Errors
+/// Why an issuer's is not exchanged.
+pub async fn whose(
+    exchange: &Exchange,
+    store: &Store,
+    token: &SecretString,
+    now: Micros,
+) -> Result<Option<Caller>, NotExchanged> {
+    if token.expose_secret().starts_with(tokens::PREFIX) {
+        return Ok(authenticate(store, token, now).await?);
+    }
+    let exchanged = exchange.exchange(store, token, now).await?;
+    Ok(authenticate(store, &SecretString::from(exchanged.access_token), now).await?)
+}
+
 /// The directory that comes with this bearer token, if it is good for SCIM.
 ///
 /// # Errors
@@ -88,7 +122,7 @@ impl Caller {
     #[must_use]
     pub fn whoami(&self, reviewer: bool) -> Whoami {
         use postern_api::identity::Role;
-        let Actor { principal, groups, admin, auditor, signed_in, .. } = self.actor.clone();
+        let Actor { principal, groups, admin, auditor, on_behalf_of, signed_in, .. } = self.actor.clone();
         let roles = [(admin, Role::Admin), (reviewer, Role::Reviewer), (auditor, Role::Auditor)];
         Whoami {
             kind: principal.kind,
@@ -97,6 +131,7 @@ impl Caller {
             groups,
             roles: roles.into_iter().filter_map(|(has, role)| has.then_some(role)).collect(),
             token: self.token.clone(),
+            on_behalf_of,
             signed_in,
         }
     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 const RECORDED_IN_A_MINUTE: u32 = 60;
 
 /// Refusals of one kind.
-pub(super) struct Refusals {
+pub(crate) struct Refusals {
     action: &'static str,
     metric: &'static str,
     recorded: Mutex<(Micros, u32)>,
@@ -22,12 +22,12 @@ pub(super) struct Refusals {
 
 impl Refusals {
     /// Those that are recorded as `action`; `metric` counts all.
-    pub(super) fn new(action: &'static str, metric: &'static str) -> Self {
+    pub(crate) fn new(action: &'static str, metric: &'static str) -> Self {
         Self { action, metric, recorded: Mutex::new((Micros(0), 0)) }
     }
 
     /// Counts one, and records it unless there were too many.
-    pub(super) async fn record(
+    pub(crate) async fn record(
         &self,
         store: &Store,
         subject: &str,

@@ -87,11 +87,18 @@ pub(super) async fn caller(store: &Store, mut tx: Tx, token: Token, now: Micros)
     let Some(actor) = actor(&mut tx, &token.principal).await? else {
         return Ok(None);
     };
+    let on_behalf_of = match tokens::behalf(&mut tx, &token.id).await? {
+        None => None,
+        Some(both) => match proved(&mut tx, &both, now).await? {
+            Some(user) => Some(user),
+            None => return Ok(None),
+        },
+    };
     let (by_sign_in, signed_in) = sign_ins::of_token(&mut tx, &token.id, now).await?;
     if by_sign_in && signed_in.is_none() {
         return Ok(None);
     }
-    let actor = Actor { may: token.may.clone(), signed_in, ..actor };
+    let actor = Actor { may: token.may.clone(), on_behalf_of, signed_in, ..actor };
     drop(tx);
     if token.last_used_at.is_none_or(|last| now.since(last) >= TOUCH_EVERY) {
         let mut tx = store.begin().await?;
@@ -100,6 +107,24 @@ pub(super) async fn caller(store: &Store, mut tx: Tx, token: Token, now: Micros)
     }
     let token = WhoamiToken { id: token.id, expires_at: token.expires_at, last_used_at: Some(now), may: token.may };
     Ok(Some(Caller { actor, token }))
+}
+
+/// The user of the first of these tokens, if both are still good.
+async fn proved(tx: &mut Tx, both: &[TokenId; 2], now: Micros) -> Result<Option<PrincipalRef>, StoreError> {
+    let mut user = None;
+    for id in both {
+        let token = tokens::by_id(tx, id).await?.filter(|token| token.expires_at.is_none_or(|end| now < end));
+        let Some(token) = token else { return Ok(None) };
+        let (by_sign_in, signed_in) = sign_ins::of_token(tx, id, now).await?;
+        if by_sign_in && signed_in.is_none() {
+            return Ok(None);
+        }
+        if actor(tx, &token.principal).await?.is_none() {
+            return Ok(None);
+        }
+        user.get_or_insert(token.principal);
+    }
+    Ok(user)
 }
 
 /// The principal as an actor, unless it is disabled.
@@ -118,6 +143,8 @@ pub async fn actor(tx: &mut Tx, principal: &PrincipalRef) -> Result<Option<Actor
         admin: row.admin && is_user,
         auditor: row.auditor && is_user,
         may: None,
+        on_behalf_of: None,
+        must_prove: row.proves_behalf,
         signed_in: None,
     }))
 }

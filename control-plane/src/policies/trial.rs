@@ -10,12 +10,9 @@ use crate::{
 };
 use postern_api::{
     document::{AccessRole, ConnectionDocument},
-    identity::PrincipalKind,
     policy::{PolicyOutcome, PolicyTest, PolicyTested, SqlProblem, StatementTested},
 };
-use postern_policy::{
-    Connection, Decision, Deed, Grant, Moment, Outcome, Policies, Principal, PrincipalKind as Kind, Subject,
-};
+use postern_policy::{Connection, Decision, Deed, Grant, Moment, Outcome, Policies, Subject};
 use postern_proto::v1::{Analyse, AnalysedStatement, ClientError, NotUnderstood, analysed};
 use postern_types::time::Micros;
 use std::net::{IpAddr, Ipv4Addr};
@@ -51,11 +48,7 @@ pub async fn test(core: &Core, actor: &Actor, test: PolicyTest, now: Micros) -> 
     let answer = core.hub.analyse(&document.connector, question(&document, role_name, role, &test)).await;
     let answer = answer.map_err(|why| why.told("what the statement would do", &document.connector))?;
     let subject = Subject {
-        principal: Principal {
-            kind: if kind == PrincipalKind::User { Kind::User } else { Kind::Agent },
-            name: principal.name.into(),
-            groups: groups.into_iter().map(Into::into).collect(),
-        },
+        principal: super::principal(&principal, &groups),
         connection: Connection { name: document.name.as_str().into(), tags: Default::default(), freeze: frozen },
         grant: Grant {
             role: role_name.to_owned(),

@@ -61,10 +61,7 @@ impl Ask {
         let action = if kind == RequestKind::BreakGlass { Action::BreakGlass } else { Action::Create };
         let role = askable_role(tx, actor, action, &body.connection, &body.role).await?;
         let duration = checked_duration(&body.duration, &role, kind)?;
-        let on_behalf_of = match body.on_behalf_of.as_deref() {
-            Some(name) => Some(represented(tx, actor, name).await?),
-            None => None,
-        };
+        let on_behalf_of = represented(tx, actor, body.on_behalf_of.as_deref()).await?;
         for principal in [Some(&actor.principal), on_behalf_of.as_ref()].into_iter().flatten() {
             stops::check(tx, principal).await?;
         }
@@ -182,13 +179,32 @@ pub(super) fn needed_reason(text: &str) -> Result<&str, Problem> {
 }
 
 /// The user for whom an agent acts.
-async fn represented(tx: &mut Tx, actor: &Actor, name: &str) -> Result<PrincipalRef, Problem> {
+pub(super) async fn represented(
+    tx: &mut Tx,
+    actor: &Actor,
+    name: Option<&str>,
+) -> Result<Option<PrincipalRef>, Problem> {
+    let name = match (name, &actor.on_behalf_of) {
+        (Some(name), Some(proved)) if proved.name != name => {
+            let message = format!("your token is for acting on behalf of {}", proved.name);
+            return Err(Problem::invalid("on_behalf_of", message));
+        }
+        (_, Some(proved)) => return Ok(Some(proved.clone())),
+        (None, None) => return Ok(None),
+        (Some(name), None) => name,
+    };
     if actor.principal.kind != PrincipalKind::Agent {
         return Err(Problem::invalid("on_behalf_of", "only an agent acts on behalf of somebody"));
     }
+    if actor.must_prove {
+        let message = format!("{} has to prove on whose behalf it acts", actor.principal.name);
+        return Err(Problem::forbidden(message).hint(
+            "ask with a token that was given for that person's and the agent's (`actor_token` at `POST /oauth/token`)",
+        ));
+    }
     let user = principals::by_name(tx, PrincipalKind::User, name).await?;
     match user {
-        Some(user) if !user.disabled => Ok(user.principal),
+        Some(user) if !user.disabled => Ok(Some(user.principal)),
         _ => Err(Problem::invalid("on_behalf_of", format!("there is no user `{}`", shorten(name)))),
     }
 }

@@ -5,7 +5,8 @@
 //!
 //! In reading order: this module (made, taken back, expired, listed), [`ask`] (what may be asked for), [`rule`] (what
 //! becomes of it before anybody looks), [`mod@review`] (what reviewers say, and the grant), [`mod@extend`], [`standing`] with
-//! [`windows`] (needs that come again and again), [`closing`] (comments; the review after break-glass).
+//! [`windows`] (needs that come again and again), [`closing`] (comments; the review after break-glass), [`ways`] (what
+//! would become of requests).
 
 mod ask;
 mod closing;
@@ -13,6 +14,7 @@ mod extend;
 mod review;
 mod rule;
 mod standing;
+pub mod ways;
 pub mod windows;
 
 pub use closing::{close, comment};
@@ -30,22 +32,22 @@ use crate::{
     quorum::{self, Standing},
     rights::{Action, authorize, is_allowed},
     store::{
-        Store, StoreError, Tx, principals,
+        Store, StoreError, Tx, access, principals,
         requests::{self, Filter, RequestRow},
     },
 };
 use ask::Ask;
 use postern_api::{
-    access::{CreateRequest, Request, RequestKind, RequestStatus, RequestsQuery},
+    access::{CreateRequest, GrantStatus, Request, RequestKind, RequestStatus, RequestsQuery},
     identity::PrincipalRef,
 };
 use postern_types::{
-    id::RequestId,
+    id::{GrantId, RequestId},
     time::{Micros, format_duration},
 };
 use rule::Rule;
 use serde_json::json;
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 /// The most requests that one principal has waiting.
 const MAX_PENDING: i64 = 100;
@@ -85,13 +87,85 @@ pub async fn submit(
     };
     let at_once = answer.0.is_none();
     let row = asked.into_row(actor, answer, lifetime, now);
-    requests::insert_request(&mut tx, &row).await?;
-    record(&mut tx, "request.created", Some(&actor.principal), &row, None, now).await?;
-    let effects = if at_once { review::approve(&mut tx, None, &row, now).await? } else { Vec::new() };
-    let row = requests::request(&mut tx, &row.id).await?.ok_or_else(|| missing(&row.id))?;
+    let (row, effects) = put(&mut tx, row, at_once, now).await?;
     let request = shown(&mut tx, row).await?;
     tx.commit().await?;
     Ok((request, effects))
+}
+
+/// Writes a new request, and approves it where a rule does.
+async fn put(tx: &mut Tx, row: RequestRow, at_once: bool, now: Micros) -> Result<(RequestRow, Vec<Effect>), Problem> {
+    requests::insert_request(tx, &row).await?;
+    record(tx, "request.created", Some(&row.requester), &row, None, now).await?;
+    let effects = if at_once { review::approve(tx, None, &row, now).await? } else { Vec::new() };
+    let row = requests::request(tx, &row.id).await?.ok_or_else(|| missing(&row.id))?;
+    Ok((row, effects))
+}
+
+/// A need that nobody has put into words: whoever has it connects.
+#[derive(Clone, Copy, Debug)]
+pub struct Need<'a> {
+    /// The connection's name.
+    pub connection: &'a str,
+    /// The access role's name.
+    pub role: &'a str,
+    /// From where the client comes.
+    pub client: Option<IpAddr>,
+    /// What is recorded as the reason.
+    pub reason: &'a str,
+}
+
+/// What becomes of a need.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AtOnce {
+    /// There is a grant.
+    Granted(GrantId),
+    /// People have to be asked: why.
+    Asks(String),
+}
+
+/// Gives what a rule gives, for as long as it does. People are not asked.
+///
+/// # Errors
+/// When the caller may not ask.
+pub async fn at_once(
+    store: &Store,
+    actor: &Actor,
+    need: Need<'_>,
+    lifetime: Duration,
+    now: Micros,
+) -> Result<AtOnce, Problem> {
+    let body = CreateRequest {
+        connection: need.connection.to_owned(),
+        role: need.role.to_owned(),
+        duration: format_duration(ways::SHORTEST),
+        reason: need.reason.to_owned(),
+        client_address: need.client,
+        ..CreateRequest::default()
+    };
+    let mut tx = store.begin().await?;
+    let mut asked = Ask::read(&mut tx, actor, &body, RequestKind::Access).await?;
+    // Of two clients of theirs the second finds what the first has got.
+    principals::lock(&mut tx, &actor.principal.id).await?;
+    let open = access::open_grants_for(&mut tx, &actor.principal.id, need.connection, need.role, now).await?;
+    if let Some(grant) = open
+        .into_iter()
+        .find(|grant| grant.status(now) == GrantStatus::Open && actor.acts_for(grant.on_behalf_of.as_ref()))
+    {
+        return Ok(AtOnce::Granted(grant.id));
+    }
+    if let Some(longest) = rule::longest(&mut tx, actor, &asked, now).await? {
+        asked.duration = longest;
+    }
+    let reason = match rule::rule(&mut tx, actor, &mut asked, now).await? {
+        Rule::Review(_, reason) => return Ok(AtOnce::Asks(reason)),
+        Rule::Approved(reason) => reason,
+    };
+    with_room(&mut tx, actor).await?;
+    let (row, _) = put(&mut tx, asked.into_row(actor, (None, reason), lifetime, now), true, now).await?;
+    let id = row.grant_id.ok_or_else(|| StoreError::corrupt("request", "it was approved, and has no grant"))?;
+    tx.commit().await?;
+    Ok(AtOnce::Granted(id))
 }
 
 /// Whether one more request of the actor's may wait.

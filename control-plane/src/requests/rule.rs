@@ -15,7 +15,8 @@ use crate::{
     },
 };
 use postern_api::{access::RequestKind, quorum::Quorum};
-use postern_types::time::{Micros, format_duration};
+use postern_types::time::{Micros, format_duration, parse_duration};
+use std::time::Duration;
 
 /// What becomes of it.
 pub(super) enum Rule {
@@ -73,6 +74,21 @@ async fn covering(
         until.filter(|_| fits).map(|until| (row, until))
     };
     Ok(standing.into_iter().filter_map(covers).max_by_key(|(_, until)| *until))
+}
+
+/// The longest for which a rule gives what is asked for; none: people are asked. What is asked for has to be as short as
+/// can be.
+pub(super) async fn longest(
+    tx: &mut Tx,
+    actor: &Actor,
+    ask: &Ask,
+    now: Micros,
+) -> Result<Option<Duration>, StoreError> {
+    if ask.role.quorum().is_none() {
+        let longest = parse_duration(&ask.role.max_duration);
+        return longest.map(Some).map_err(|error| StoreError::corrupt("max_duration", error));
+    }
+    Ok(covering(tx, actor, ask, now).await?.map(|(standing, _)| standing.duration))
 }
 
 /// `until 2026-12-31T23:59:59Z, mon-fri 09:00-17:00 UTC`.

@@ -38,6 +38,7 @@ pub async fn create(store: &Store, client: &Actor, body: Value, base: &str, now:
                 auditor: false,
                 disabled: !active,
                 owner: None,
+                proves_behalf: false,
                 sign_in,
                 created_at: now,
             };

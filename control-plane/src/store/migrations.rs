@@ -28,6 +28,7 @@ migrations! {
     10 "0010_issuers",
     11 "0011_people",
     12 "0012_scim",
+    13 "0013_door",
     14 "0014_overview",
 }
 

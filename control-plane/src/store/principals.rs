@@ -18,6 +18,8 @@ pub struct PrincipalRow {
     pub disabled: bool,
     /// The name of the user who answers for an agent.
     pub owner: Option<String>,
+    /// Whether an agent acts on behalf of those alone of whom that is proved.
+    pub proves_behalf: bool,
     /// The identity provider at which a user signs in.
     pub sign_in: Option<String>,
     /// When it was first applied.
@@ -27,7 +29,7 @@ pub struct PrincipalRow {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT p.id, p.kind, p.name, p.admin, p.auditor, p.disabled, o.name AS owner, p.sign_in, p.created_at ",
+            "SELECT p.id, p.kind, p.name, p.admin, p.auditor, p.disabled, o.name AS owner, p.proves_behalf, p.sign_in, p.created_at ",
             "FROM principals p LEFT JOIN principals o ON o.id = p.owner_id ",
             $rest
         )
@@ -41,6 +43,7 @@ fn read(row: &Row) -> Result<PrincipalRow, StoreError> {
         auditor: row.get("auditor")?,
         disabled: row.get("disabled")?,
         owner: row.get("owner")?,
+        proves_behalf: row.get("proves_behalf")?,
         sign_in: row.get("sign_in")?,
         created_at: row.time("created_at")?,
     })
@@ -78,10 +81,10 @@ pub async fn lock(tx: &mut Tx, id: &PrincipalId) -> Result<(), StoreError> {
 
 /// Writes a principal that is not there yet.
 pub async fn insert(tx: &mut Tx, row: &PrincipalRow, owner: Option<&PrincipalId>) -> Result<(), StoreError> {
-    let PrincipalRow { principal, admin, auditor, disabled, sign_in, created_at, .. } = row;
+    let PrincipalRow { principal, admin, auditor, disabled, proves_behalf, sign_in, created_at, .. } = row;
     tx.execute(
-        "INSERT INTO principals (id, kind, name, admin, auditor, disabled, owner_id, sign_in, created_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "INSERT INTO principals (id, kind, name, admin, auditor, disabled, owner_id, proves_behalf, sign_in, created_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         values![
             &principal.id,
             principal.kind.as_str(),
@@ -90,6 +93,7 @@ pub async fn insert(tx: &mut Tx, row: &PrincipalRow, owner: Option<&PrincipalId>
             *auditor,
             *disabled,
             owner,
+            *proves_behalf,
             sign_in.as_deref(),
             *created_at
         ],
@@ -101,8 +105,17 @@ pub async fn insert(tx: &mut Tx, row: &PrincipalRow, owner: Option<&PrincipalId>
 /// Writes what can change of a principal.
 pub async fn update(tx: &mut Tx, row: &PrincipalRow, owner: Option<&PrincipalId>) -> Result<(), StoreError> {
     tx.execute(
-        "UPDATE principals SET admin = $2, auditor = $3, disabled = $4, owner_id = $5, sign_in = $6 WHERE id = $1",
-        values![&row.principal.id, row.admin, row.auditor, row.disabled, owner, row.sign_in.as_deref()],
+        "UPDATE principals SET admin = $2, auditor = $3, disabled = $4, owner_id = $5, proves_behalf = $6, sign_in = $7 \
+         WHERE id = $1",
+        values![
+            &row.principal.id,
+            row.admin,
+            row.auditor,
+            row.disabled,
+            owner,
+            row.proves_behalf,
+            row.sign_in.as_deref()
+        ],
     )
     .await?;
     Ok(())

@@ -121,6 +121,23 @@ pub async fn revoke(tx: &mut Tx, id: &TokenId, now: Micros) -> Result<bool, Stor
     Ok(changed > 0)
 }
 
+/// Writes that a token is an agent's on behalf of a person: the person's and the agent's by which it was made.
+pub async fn set_behalf(tx: &mut Tx, id: &TokenId, [person, agent]: [&TokenId; 2]) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE tokens SET subject_token_id = $2, actor_token_id = $3 WHERE id = $1",
+        values![id, person, agent],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The person's token and the agent's by which one was made for both; none: it was not.
+pub async fn behalf(tx: &mut Tx, id: &TokenId) -> Result<Option<[TokenId; 2]>, StoreError> {
+    let sql = "SELECT subject_token_id, actor_token_id FROM tokens WHERE id = $1 AND subject_token_id IS NOT NULL";
+    let row = tx.row(sql, values![id]).await?;
+    row.map(|row| Ok([row.parse("subject_token_id")?, row.parse("actor_token_id")?])).transpose()
+}
+
 /// Revokes all tokens of a principal.
 pub async fn revoke_of(tx: &mut Tx, principal: &PrincipalId, now: Micros) -> Result<(), StoreError> {
     tx.execute(

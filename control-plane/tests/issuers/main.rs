@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod behalf;
 mod hostile;
 mod issuer;
 

@@ -133,6 +133,7 @@ impl Plane {
             auditor: false,
             disabled: false,
             owner: None,
+            proves_behalf: false,
             sign_in: None,
             created_at: now,
         };

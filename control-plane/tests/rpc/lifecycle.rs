@@ -99,14 +99,7 @@ async fn connectors_are_told_of_their_connections_and_gateways() {
 async fn database_credentials_are_pushed_when_they_change() {
     let (plane, _gateway, mut connector) = world().await;
     let core = &plane.running.core;
-    let admin = Actor {
-        principal: plane.grant("demo", HOUR).await.principal,
-        groups: Vec::new(),
-        admin: true,
-        auditor: false,
-        may: None,
-        signed_in: None,
-    };
+    let admin = Actor { admin: true, ..crate::reviews::user(&plane, "root", &[]).await };
     for password in ["first", "second"] {
         let secret = SecretString::from(password);
         let set = credentials::set(&core.store, &core.sealer, &admin, "demo", "shop_reader", &secret, Micros::now());

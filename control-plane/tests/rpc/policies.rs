@@ -98,8 +98,7 @@ async fn a_freeze_is_told_at_once_and_survives_a_restart() {
     let plane = Plane::start().await;
     plane.connection("demo", "dev").await;
     let mut connector = connector(&plane).await;
-    let principal = plane.grant("demo", HOUR).await.principal;
-    let admin = Actor { principal, groups: Vec::new(), admin: true, auditor: false, may: None, signed_in: None };
+    let admin = Actor { admin: true, ..crate::reviews::user(&plane, "root", &[]).await };
     let core = &plane.running.core;
     for frozen in [true, false, true] {
         let now = Micros::now();

@@ -13,3 +13,4 @@ pub mod requests;
 pub mod reviews;
 pub mod scim;
 pub mod stops;
+pub mod ways;

@@ -552,9 +552,23 @@ pub struct AgentDocument {
     /// The name of the user who answers for it.
     #[serde(default)]
     pub owner: Option<String>,
+    /// Whether it is taken at its word for whom it acts.
+    #[serde(default)]
+    pub on_behalf_of: BehalfOf,
     /// May do nothing at all.
     #[serde(default)]
     pub disabled: bool,
+}
+
+/// Whether an agent is taken at its word for whom it acts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum BehalfOf {
+    /// It says so.
+    #[default]
+    Asserted,
+    /// It has a token for both, for which that person's own token was given.
+    Proved,
 }
 
 /// A group of principals.

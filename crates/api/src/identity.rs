@@ -133,6 +133,9 @@ pub struct Whoami {
     pub roles: Vec<Role>,
     /// The token with which this was asked.
     pub token: WhoamiToken,
+    /// For whom an agent acts, as that person's token has proved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<PrincipalRef>,
     /// How the caller has signed in; absent: by a token that was made for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed_in: Option<SignedIn>,

@@ -2,7 +2,7 @@
 //! control plane that serves it and by the command line that calls it.
 //!
 //! In reading order: [`error`] (what every failure looks like), [`identity`] (who acts: whoami, users, agents,
-//! groups, tokens), [`access`] (connections, requests, grants, credentials), [`quorum`] (whose consent is needed), [`standing`] (needs that come again and again),
+//! groups, tokens), [`access`] (connections, requests, grants, credentials), [`ways`] (what somebody gets of a connection), [`quorum`] (whose consent is needed), [`standing`] (needs that come again and again),
 //! [`review`] (statements that wait for people), [`session`], [`audit`], [`event`] (what happens, as it happens),
 //! [`document`] (the files that `plan` and `apply` take), [`policy`] (policies, freezes), [`scan`] (proposed tags), [`masking`] (what is masked), [`overview`] (counts over time), [`database`] (passwords for connectors), [`fleet`]
 //! (connectors, gateways, join tokens), [`notification`] (who is told what), [`provider`] (where people sign in), [`web`] (a browser's session).
@@ -29,6 +29,7 @@ pub mod review;
 pub mod scan;
 pub mod session;
 pub mod standing;
+pub mod ways;
 pub mod web;
 
 /// What the path of each resource begins with.

@@ -105,7 +105,8 @@ fn check(worker: &Rc<Worker>, tls: bool, message: &StartupMessage) -> Result<(),
         return Err(EndOfClient::Refused(Report::new(
             "28000",
             "no user name was sent",
-            "The user name is the id of a grant: `postern url CONNECTION --role ROLE` prints the whole URL.",
+            "The user name is the id of a grant: `postern url CONNECTION --role ROLE` prints the whole URL. With a token it is \
+             the access role's name.",
         )));
     }
     Ok(())

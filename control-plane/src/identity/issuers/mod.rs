@@ -49,6 +49,9 @@ pub enum NotExchanged {
     /// Its agent may do nothing.
     #[error("the token is the agent `{0}`'s, which is disabled or gone")]
     Disabled(String),
+    /// Two tokens do not make one for an agent on behalf of a person.
+    #[error("the tokens are refused: {0}")]
+    OnBehalf(&'static str),
     /// The issuer's keys cannot be had.
     #[error("the issuer's keys cannot be had; try again shortly")]
     Keys(#[source] keys::KeysError),
@@ -66,7 +69,7 @@ impl From<StoreError> for NotExchanged {
 /// Exchanges tokens.
 pub struct Exchange {
     keys: Keys,
-    refusals: Refusals,
+    pub(super) refusals: Refusals,
 }
 
 impl Exchange {

@@ -130,6 +130,7 @@ async fn create(tx: &mut Tx, verified: &Verified<'_>, now: Micros) -> Result<Pri
         auditor: false,
         disabled: false,
         owner: None,
+        proves_behalf: false,
         sign_in: Some(verified.provider.name.clone()),
         created_at: now,
     };

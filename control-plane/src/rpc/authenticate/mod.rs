@@ -1,7 +1,11 @@
-//! One client's authentication: the proof, and the ticket that it buys.
+//! One client's authentication: the proof, and the ticket that it buys. [`token`]: where the proof is a token; [`words`]:
+//! what a client reads that gets none.
 //!
 //! Nothing about a grant is told before its secret is proved: an unknown one is played to the end, and a wrong
 //! proof gets the same answer from both.
+
+mod token;
+mod words;
 
 use super::store_failed;
 use crate::{
@@ -9,8 +13,8 @@ use crate::{
     audit::{self, Event},
     budgets::Balance,
     connections,
-    grants::{self, LoginGrant, ask_again},
-    identity::scram::{Challenge, ClientFirst, Mechanism, Proved, ScramError, Verifier},
+    grants::{self, LoginGrant},
+    identity::scram::{Challenge, ClientFirst, Mechanism, ScramError, Verifier},
     problem::shorten,
     store::{
         StoreError, access, identities, policies,
@@ -20,17 +24,21 @@ use crate::{
 };
 use aws_lc_rs::rand;
 use bytes::Bytes;
-use postern_api::{access::GrantStatus, document::ApplicationName, fleet::PartKind};
+use postern_api::{document::ApplicationName, fleet::PartKind};
 use postern_policy::Moment;
 use postern_proto::v1::{
     AttachedConnector, AuthBegin, AuthRefused, AuthRequest, AuthResponse, AuthSuccess, ClientError, Ticket,
     auth_request::Request as Said, auth_response::Response as Answer,
 };
-use postern_types::{id::SessionId, time::Micros};
+use postern_types::{
+    id::{SessionId, TokenId},
+    time::Micros,
+};
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::timeout};
 use tonic::{Status, Streaming};
+use words::{elsewhere, malformed, no_connector, obstacle, over, too_many};
 use zeroize::Zeroizing;
 
 /// How long a client may take from one message to the next.
@@ -87,6 +95,16 @@ impl From<Answer> for Failure {
     }
 }
 
+/// How a client has proved that a grant is its own.
+struct Proof {
+    /// As tickets and the audit name it.
+    method: &'static str,
+    /// The server's own proof, for AuthenticationSASLFinal.
+    server_final: Bytes,
+    /// The token, where it was one.
+    token: Option<TokenId>,
+}
+
 /// Where a client's answers go.
 type Responses = mpsc::Sender<Result<AuthResponse, Status>>;
 
@@ -114,6 +132,9 @@ impl Attempt {
         };
         if begin.attached.len() > MAX_ATTACHED || begin.database.len() > MAX_NAME {
             return Err(Status::invalid_argument("the AuthBegin cannot be used").into());
+        }
+        if let Some(means) = token::Means::of(&begin.mechanism) {
+            return self.by_token(&begin, means, requests, responses).await;
         }
         let first = self.read_first(&begin)?;
         // Longer ones name nothing that Postern made.
@@ -156,9 +177,12 @@ impl Attempt {
         login: Option<LoginGrant>,
         challenge: Challenge,
         client_final: &[u8],
-    ) -> Result<(LoginGrant, Proved), Failure> {
+    ) -> Result<(LoginGrant, Proof), Failure> {
         match (challenge.verify(client_final), login) {
-            (Ok(proved), Some(login)) => Ok((login, proved)),
+            (Ok(proved), Some(login)) => {
+                let server_final = proved.server_final.into_bytes().into();
+                Ok((login, Proof { method: proved.mechanism.as_str(), server_final, token: None }))
+            }
             // A decoy is proved by nobody.
             (Ok(_), None) | (Err(ScramError::BadProof), None) => Err(self.bad_proof(begin).into()),
             (Err(ScramError::BadProof), Some(login)) => {
@@ -190,7 +214,7 @@ impl Attempt {
     }
 
     /// The proof was right: a session, or what stands in its way.
-    async fn open(&self, begin: &AuthBegin, login: LoginGrant, proved: Proved) -> Result<AuthSuccess, Failure> {
+    async fn open(&self, begin: &AuthBegin, login: LoginGrant, proved: Proof) -> Result<AuthSuccess, Failure> {
         let now = Micros::now();
         let found = match obstacle(begin, &login, now) {
             Some(error) => Err(error),
@@ -209,7 +233,7 @@ impl Attempt {
         let ticket = self.ticket(begin, &login, &proved, &session_id, &connector, now)?;
         let ticket = Ticket { policy_version, ..ticket };
         Ok(AuthSuccess {
-            server_final: proved.server_final.into_bytes().into(),
+            server_final: proved.server_final,
             ticket: Some(self.core.tickets.sign(&ticket)),
             session_id: session_id.to_string(),
             grant_id: login.grant_id.to_string(),
@@ -223,7 +247,7 @@ impl Attempt {
         &self,
         begin: &AuthBegin,
         login: &LoginGrant,
-        proved: &Proved,
+        proved: &Proof,
         session_id: &SessionId,
         connector: &AttachedConnector,
         now: Micros,
@@ -240,13 +264,13 @@ impl Attempt {
             gateway_id: &self.gateway_id,
             connector_id: &connector.connector_id,
             incarnation: &connector.incarnation,
-            auth_method: proved.mechanism.as_str(),
+            auth_method: proved.method,
         };
         let detail = json!({
             "grant": login.grant_id, "connection": session.connection, "role": session.role,
             "on_behalf_of": login.on_behalf_of, "client_address": session.client_address,
             "gateway": session.gateway_id, "connector": session.connector_id,
-            "auth_method": session.auth_method, "credential": login.credential_id,
+            "auth_method": session.auth_method, "credential": login.credential_id, "token": proved.token,
         });
         let mut tx = self.core.store.begin().await?;
         if !sessions::authorize(&mut tx, &session, now).await? {
@@ -276,7 +300,7 @@ impl Attempt {
         &self,
         begin: &AuthBegin,
         login: &LoginGrant,
-        proved: &Proved,
+        proved: &Proof,
         session_id: &SessionId,
         connector: &AttachedConnector,
         now: Micros,
@@ -306,7 +330,7 @@ impl Attempt {
             // Known to whoever wrote the session, who fills it in.
             policy_version: 0,
             client_address: super::enrolment::bounded(&begin.client_address),
-            auth_method: proved.mechanism.as_str().to_owned(),
+            auth_method: proved.method.to_owned(),
             reason: login.reason.clone(),
             groups: login.groups.clone(),
             request_ticket: login.ticket.clone().unwrap_or_default(),
@@ -375,15 +399,15 @@ impl Attempt {
         begin: &AuthBegin,
         login: &LoginGrant,
         error: ClientError,
-        proved: &Proved,
+        proved: &Proof,
     ) -> Result<Answer, StoreError> {
         let detail = json!({
             "sqlstate": error.sqlstate, "message": error.message, "client_address": begin.client_address,
-            "gateway": self.gateway_id, "credential": login.credential_id,
+            "gateway": self.gateway_id, "auth_method": proved.method, "credential": login.credential_id,
+            "token": proved.token,
         });
         self.record("login.refused", login, login.grant_id.as_str(), &detail).await?;
-        let server_final = Bytes::copy_from_slice(proved.server_final.as_bytes());
-        Ok(Answer::Refused(AuthRefused { error: Some(error), server_final }))
+        Ok(Answer::Refused(AuthRefused { error: Some(error), server_final: proved.server_final.clone() }))
     }
 
     async fn record(
@@ -415,117 +439,5 @@ fn outcome(answer: &Answer) -> &'static str {
         Answer::BadProof(_) => "bad_proof",
         Answer::Refused(_) => "refused",
         Answer::Malformed(_) => "malformed",
-    }
-}
-
-fn malformed(error: &ScramError) -> AuthRefused {
-    let sqlstate = match error {
-        ScramError::Negotiation | ScramError::ChannelBinding => "28000",
-        _ => "08P01",
-    };
-    let hint = match error {
-        ScramError::ChannelBinding | ScramError::Negotiation => {
-            "something between client and gateway ends TLS; connect to the gateway directly"
-        }
-        _ => "use a driver that speaks SCRAM-SHA-256",
-    };
-    let error = ClientError {
-        sqlstate: sqlstate.to_owned(),
-        message: error.to_string(),
-        detail: String::new(),
-        hint: hint.to_owned(),
-    };
-    AuthRefused { error: Some(error), server_final: Bytes::new() }
-}
-
-/// What stands in the way of a session, whoever serves the connection.
-fn obstacle(begin: &AuthBegin, login: &LoginGrant, now: Micros) -> Option<ClientError> {
-    if login.principal_disabled {
-        return Some(ClientError {
-            sqlstate: "28000".to_owned(),
-            message: format!(
-                "the {} {} is disabled or stopped, or the user for whom it acts",
-                login.principal.kind, login.principal.name
-            ),
-            detail: String::new(),
-            hint: "ask an admin".to_owned(),
-        });
-    }
-    match login.status {
-        GrantStatus::Revoked => {
-            let at = login.revoked_at.map(|at| format!(" at {at}")).unwrap_or_default();
-            return Some(over(login, format!("the grant was revoked{at}")));
-        }
-        GrantStatus::Expired => return Some(over(login, format!("the grant expired at {}", login.ends_at))),
-        GrantStatus::Open if login.ends_at <= now => {
-            return Some(over(login, format!("the grant expired at {}", login.ends_at)));
-        }
-        GrantStatus::Open if login.starts_at > now => {
-            return Some(over(login, format!("the grant begins at {}", login.starts_at)));
-        }
-        GrantStatus::Open => {}
-    }
-    let database = begin.database.as_str();
-    let name = login.connection.name();
-    // Drivers that are given no database ask for the one that is called as the user.
-    let is_default = database.is_empty() || database == begin.user;
-    if is_default || database == name || database == login.connection.database_name() {
-        return None;
-    }
-    Some(ClientError {
-        sqlstate: "3D000".to_owned(),
-        message: format!("database \"{}\" does not exist for this grant", shorten(database)),
-        detail: format!("The grant is for the connection `{name}`."),
-        hint: format!("connect to `{name}`; `postern connections` lists what you can ask for"),
-    })
-}
-
-fn over(login: &LoginGrant, message: String) -> ClientError {
-    ClientError {
-        sqlstate: "28000".to_owned(),
-        message,
-        detail: String::new(),
-        hint: ask_again(login.connection.name(), &login.role_name),
-    }
-}
-
-/// The proof was right; who has the secret is not where they have to be.
-fn elsewhere(login: &LoginGrant) -> ClientError {
-    ClientError {
-        sqlstate: "28000".to_owned(),
-        message: "the grant is bound to another client's address".to_owned(),
-        detail: String::new(),
-        hint: format!(
-            "connect from there; if its secret may have leaked, `postern revoke {}`; from here, {}",
-            login.grant_id,
-            ask_again(login.connection.name(), &login.role_name)
-        ),
-    }
-}
-
-fn too_many(login: &LoginGrant, most: u32) -> ClientError {
-    ClientError {
-        sqlstate: "53300".to_owned(),
-        message: format!("the grant's budget is {most} sessions at once, and there are as many"),
-        detail: String::new(),
-        hint: format!(
-            "end one of them (`postern sessions`), or {}",
-            ask_again(login.connection.name(), &login.role_name)
-        ),
-    }
-}
-
-fn no_connector(login: &LoginGrant) -> ClientError {
-    ClientError {
-        sqlstate: "08006".to_owned(),
-        message: format!(
-            "no connector serves the connection `{}` through this gateway at the moment",
-            login.connection.name()
-        ),
-        detail: "The hop from the gateway to the connector is missing.".to_owned(),
-        hint: format!(
-            "try again in a moment; an admin sees with `postern connections` whether the connector `{}` is attached",
-            login.connection.document.connector
-        ),
     }
 }

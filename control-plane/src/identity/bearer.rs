@@ -84,7 +84,7 @@ mod tests {
     fn check(message: &str, expect: Result<Option<&str>, &'static str>) {
         let found = read(message.as_bytes());
         let found = found.as_ref().map(|token| token.as_ref().map(|token| token.expose_secret()));
-        assert_eq!(found, expect.map_err(Malformed).as_ref().copied().map_err(|error| error), "{message:?}");
+        assert_eq!(found.map_err(|malformed| malformed.0), expect, "{message:?}");
     }
 
     #[test]

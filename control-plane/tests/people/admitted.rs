@@ -216,7 +216,7 @@ async fn a_provider_is_what_its_document_says() {
         ("groups.claim", with("/groups/claim", json!(""))),
         ("groups.prefix", with("/groups/prefix", json!("a b"))),
     ] {
-        let error = told(apply_all(&store, &cast.admin, &[document.clone()], false).await.unwrap_err());
+        let error = told(apply_all(&store, &cast.admin, std::slice::from_ref(&document), false).await.unwrap_err());
         assert_eq!(error.field.as_deref(), Some(field), "{document} {error:?}");
     }
     apply_all(&store, &cast.admin, &[with("/groups/prefix", json!("corp-"))], false).await.unwrap();

@@ -335,7 +335,7 @@ pub async fn documents_and_directories_agree(store: &Store) {
         let users = directory::users(store, &cast.admin).await.unwrap();
         users.into_iter().find(|user| user.name == "Bob").unwrap().disabled
     };
-    apply_all(store, &cast.admin, &[named.clone()], false).await.unwrap();
+    apply_all(store, &cast.admin, std::slice::from_ref(&named), false).await.unwrap();
     assert!(disabled().await);
     let off = json!({ "kind": "Agent", "name": "okta", "disabled": true });
     apply_all(store, &cast.admin, &[off, named], false).await.unwrap();

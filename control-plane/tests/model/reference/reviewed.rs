@@ -208,7 +208,7 @@ impl Model {
         let waited_for = self.waits.values().any(|(review, _)| *review == key);
         let keeps = self.keeps(Rule::Ticket);
         let review = self.reviews.get_mut(&key).unwrap();
-        let given_up = !waited_for && !(review.has_ticket && keeps);
+        let given_up = !(waited_for || keeps && review.has_ticket);
         if given_up && review.is_open() && !review.is_for_grant() {
             review.standing = Standing::Withdrawn;
         }

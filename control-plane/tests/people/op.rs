@@ -114,7 +114,6 @@ pub struct Stage {
 
 /// A sign-in that was begun.
 pub struct Begun {
-    pub location: Url,
     pub cookie: String,
     pub query: HashMap<String, String>,
 }
@@ -186,7 +185,7 @@ impl Stage {
         let set = answer.headers()["set-cookie"].to_str().unwrap();
         assert!(set.contains("; HttpOnly; SameSite=Lax"), "{set}");
         let query = location.query_pairs().into_owned().collect();
-        Begun { cookie: set.split(';').next().unwrap().to_owned(), location, query }
+        Begun { cookie: set.split(';').next().unwrap().to_owned(), query }
     }
 
     /// What the provider says of somebody in this sign-in.

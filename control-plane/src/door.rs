@@ -75,7 +75,7 @@ async fn own(core: &Core, actor: &Actor, id: &GrantId) -> Result<Option<GrantId>
     let fits = |grant: &access::GrantRow| {
         is_allowed(actor, Action::Claim, &grant.resource())
             && actor.reaches(&grant.connection, &grant.role)
-            && actor.acts_for(grant.on_behalf_of.as_ref())
+            && actor.may_use(grant)
     };
     Ok(grant.filter(fits).map(|grant| grant.id))
 }
@@ -87,9 +87,7 @@ async fn newest(core: &Core, actor: &Actor, named: Named<'_>, now: Micros) -> Re
     }
     let mut tx = core.store.read().await?;
     let open = access::open_grants_for(&mut tx, &actor.principal.id, named.database, named.user, now).await?;
-    let open = open
-        .into_iter()
-        .filter(|grant| grant.status(now) == GrantStatus::Open && actor.acts_for(grant.on_behalf_of.as_ref()));
+    let open = open.into_iter().filter(|grant| grant.status(now) == GrantStatus::Open && actor.may_use(grant));
     Ok(open.max_by(|one, other| one.starts_at.cmp(&other.starts_at)).map(|grant| grant.id))
 }
 

@@ -201,7 +201,7 @@ pub async fn claim(
         return Err(Problem::forbidden("your token is not good for this grant's role")
             .hint("`postern whoami` shows what it is narrowed to"));
     }
-    if !actor.acts_for(grant.on_behalf_of.as_ref()) {
+    if !actor.may_use(&grant) {
         return Err(not_for(&grant));
     }
     if grant.status(now) != GrantStatus::Open {
@@ -230,6 +230,10 @@ pub async fn claim(
 }
 
 fn not_for(grant: &GrantRow) -> Problem {
+    if let Some(job) = &grant.bound_job {
+        return Problem::forbidden(format!("the grant is bound to the job {}", shorten(job)))
+            .hint("another job has to ask for itself");
+    }
     let whom = grant.on_behalf_of.as_ref().map_or("nobody", |user| user.name.as_str());
     Problem::forbidden(format!("the grant is on behalf of {whom}, for which your token is no proof"))
         .hint("`postern whoami` shows on whose behalf it is")
@@ -457,6 +461,7 @@ impl GrantRow {
             budget: self.balance.as_ref().map(Balance::to_api),
             relations: self.relations.clone(),
             bound_address: self.bound_address,
+            bound_job: self.bound_job.clone(),
         }
     }
 }

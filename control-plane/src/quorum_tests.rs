@@ -21,6 +21,7 @@ fn person(groups: &[&str]) -> Actor {
         may: None,
         on_behalf_of: None,
         must_prove: false,
+        job: None,
         signed_in: None,
     }
 }

@@ -22,6 +22,7 @@ fn actor(kind: PrincipalKind, name: &str, groups: &[&str]) -> Actor {
         may: None,
         on_behalf_of: None,
         must_prove: false,
+        job: None,
         signed_in: None,
     }
 }

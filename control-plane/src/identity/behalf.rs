@@ -77,6 +77,9 @@ async fn attempt(
     };
     let fault = |problem: Problem| NotExchanged::Fault(Box::new(problem));
     let (token, secret) = tokens::insert(&mut tx, &new, now).await.map_err(fault)?;
+    if let Some(job) = &agent.actor.job {
+        rows::set_job(&mut tx, &token.id, job).await?;
+    }
     rows::set_behalf(&mut tx, &token.id, [&person.token.id, &agent.token.id]).await?;
     let detail = json!({
         "principal": principal, "on_behalf_of": user, "may": may, "expires_at": token.expires_at,

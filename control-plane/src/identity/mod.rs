@@ -15,7 +15,7 @@ pub mod scram;
 pub mod tokens;
 pub mod web;
 
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, access::GrantRow};
 use issuers::{Exchange, NotExchanged};
 use postern_api::{
     identity::{PrincipalKind, PrincipalRef, Whoami, WhoamiToken},
@@ -41,6 +41,8 @@ pub struct Actor {
     pub on_behalf_of: Option<PrincipalRef>,
     /// Whether it acts for those alone of whom that is proved.
     pub must_prove: bool,
+    /// Which job their token was exchanged for, as `issuer subject`; None: for none.
+    pub job: Option<String>,
     /// How they have signed in at an identity provider; None: they have not.
     pub signed_in: Option<SignedIn>,
 }
@@ -53,13 +55,15 @@ impl Actor {
         self.may.as_ref().is_none_or(|may| may.iter().any(is))
     }
 
-    /// Whether their token is good for what is done on behalf of this user, or of nobody.
+    /// Whether their token is good for a grant of theirs: for whom they act, and which job they are.
     #[must_use]
-    pub fn acts_for(&self, user: Option<&PrincipalRef>) -> bool {
-        match &self.on_behalf_of {
+    pub fn may_use(&self, grant: &GrantRow) -> bool {
+        let user = grant.on_behalf_of.as_ref();
+        let acts_for = match &self.on_behalf_of {
             Some(proved) => Some(proved) == user,
             None => user.is_none() || !self.must_prove,
-        }
+        };
+        acts_for && (grant.bound_job.is_none() || grant.bound_job == self.job)
     }
 
     /// Whether the actor is in any of these groups.

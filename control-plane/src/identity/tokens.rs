@@ -87,6 +87,7 @@ pub(super) async fn caller(store: &Store, mut tx: Tx, token: Token, now: Micros)
     let Some(actor) = actor(&mut tx, &token.principal).await? else {
         return Ok(None);
     };
+    let job = tokens::job(&mut tx, &token.id).await?;
     let on_behalf_of = match tokens::behalf(&mut tx, &token.id).await? {
         None => None,
         Some(both) => match proved(&mut tx, &both, now).await? {
@@ -98,7 +99,7 @@ pub(super) async fn caller(store: &Store, mut tx: Tx, token: Token, now: Micros)
     if by_sign_in && signed_in.is_none() {
         return Ok(None);
     }
-    let actor = Actor { may: token.may.clone(), on_behalf_of, signed_in, ..actor };
+    let actor = Actor { may: token.may.clone(), on_behalf_of, signed_in, job, ..actor };
     drop(tx);
     if token.last_used_at.is_none_or(|last| now.since(last) >= TOUCH_EVERY) {
         let mut tx = store.begin().await?;
@@ -145,6 +146,7 @@ pub async fn actor(tx: &mut Tx, principal: &PrincipalRef) -> Result<Option<Actor
         may: None,
         on_behalf_of: None,
         must_prove: row.proves_behalf,
+        job: None,
         signed_in: None,
     }))
 }

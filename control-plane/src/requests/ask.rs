@@ -71,6 +71,12 @@ impl Ask {
             return Err(Problem::invalid("client_address", "grants of this role are bound to a client's address")
                 .hint("say from where clients will come: `--from 192.0.2.7`"));
         }
+        if kind != RequestKind::Standing && role.bind.contains(&Bind::Job) && actor.job.is_none() {
+            return Err(Problem::forbidden(
+                "grants of this role are bound to a job, and your token was given for none",
+            )
+            .hint("ask from a job, with the token that its platform's was exchanged for"));
+        }
         Ok(Self {
             kind,
             connection: body.connection.clone(),
@@ -116,6 +122,7 @@ impl Ask {
             quorum,
             relations: self.relations,
             client_address: self.client_address,
+            job: actor.job.clone(),
             recurring: None,
             closed: None,
         }

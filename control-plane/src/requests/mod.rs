@@ -148,10 +148,7 @@ pub async fn at_once(
     // Of two clients of theirs the second finds what the first has got.
     principals::lock(&mut tx, &actor.principal.id).await?;
     let open = access::open_grants_for(&mut tx, &actor.principal.id, need.connection, need.role, now).await?;
-    if let Some(grant) = open
-        .into_iter()
-        .find(|grant| grant.status(now) == GrantStatus::Open && actor.acts_for(grant.on_behalf_of.as_ref()))
-    {
+    if let Some(grant) = open.into_iter().find(|grant| grant.status(now) == GrantStatus::Open && actor.may_use(grant)) {
         return Ok(AtOnce::Granted(grant.id));
     }
     if let Some(longest) = rule::longest(&mut tx, actor, &asked, now).await? {
@@ -314,7 +311,7 @@ async fn record(
     let detail = json!({
         "kind": row.kind, "connection": row.connection, "role": row.role, "duration": format_duration(row.duration),
         "reason": row.reason, "ticket": row.ticket, "requester": row.requester, "on_behalf_of": row.on_behalf_of,
-        "relations": row.relations, "client_address": row.client_address, "grant": row.grant_id,
+        "relations": row.relations, "client_address": row.client_address, "job": row.job, "grant": row.grant_id,
         "recurring": row.recurring, "reviewers": row.reviewer_groups, "rule": row.policy_reason, "answer": answer,
     });
     audit::append_control(tx, Event::new(now, action, actor, row.id.as_str(), &detail)).await

@@ -115,8 +115,9 @@ pub(super) async fn reusable(
         let lasts = ask.duration <= left && left <= ask.duration.saturating_mul(2);
         let fits = grant.on_behalf_of == ask.on_behalf_of && grant.relations == ask.relations;
         let comes_in = ask.client_address.is_none() || grant.bound_address == ask.client_address;
+        let is_usable = actor.may_use(&grant);
         let is_left = grant.balance.as_ref().is_none_or(Balance::is_left);
-        if !(lasts && fits && comes_in && is_left) {
+        if !(lasts && fits && comes_in && is_usable && is_left) {
             continue;
         }
         let Some(request) = requests::request(tx, &grant.request_id).await? else { continue };

@@ -30,6 +30,7 @@ migrations! {
     12 "0012_scim",
     13 "0013_door",
     14 "0014_overview",
+    15 "0015_jobs",
 }
 
 /// Brings the schema up to date. Replicas that start together wait for each other.

@@ -121,6 +121,18 @@ pub async fn revoke(tx: &mut Tx, id: &TokenId, now: Micros) -> Result<bool, Stor
     Ok(changed > 0)
 }
 
+/// Writes which job a token was exchanged for.
+pub async fn set_job(tx: &mut Tx, id: &TokenId, job: &str) -> Result<(), StoreError> {
+    tx.execute("UPDATE tokens SET job = $2 WHERE id = $1", values![id, job]).await?;
+    Ok(())
+}
+
+/// Which job a token was exchanged for; none: for none.
+pub async fn job(tx: &mut Tx, id: &TokenId) -> Result<Option<String>, StoreError> {
+    let row = tx.row("SELECT job FROM tokens WHERE id = $1", values![id]).await?;
+    row.map_or(Ok(None), |row| row.get("job"))
+}
+
 /// Writes that a token is an agent's on behalf of a person: the person's and the agent's by which it was made.
 pub async fn set_behalf(tx: &mut Tx, id: &TokenId, [person, agent]: [&TokenId; 2]) -> Result<(), StoreError> {
     tx.execute(

@@ -8,6 +8,7 @@ mod support;
 mod behalf;
 mod hostile;
 mod issuer;
+mod job;
 
 use issuer::{Issuer, Key};
 use postern_api::{

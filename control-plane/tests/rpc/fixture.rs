@@ -158,6 +158,7 @@ impl Plane {
             quorum: Quorum { mode: QuorumMode::All, needs: Vec::new() },
             relations: Vec::new(),
             client_address: None,
+            job: None,
             recurring: None,
             closed: None,
         };
@@ -180,6 +181,7 @@ impl Plane {
             relations: Vec::new(),
             bound_address: None,
             binds_first_use: false,
+            bound_job: None,
         };
         let secret = token::generate("").unwrap();
         let mut tx = self.running.core.store.begin().await.unwrap();

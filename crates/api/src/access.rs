@@ -422,6 +422,9 @@ pub struct Grant {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub bound_address: Option<IpAddr>,
+    /// The only job that may use it: its issuer's name, and the subject of its token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound_job: Option<String>,
 }
 
 /// What a grant may use up. What is absent has no bound.

@@ -230,6 +230,8 @@ pub enum Bind {
     Address,
     /// The address of the client that uses it first.
     FirstUse,
+    /// The job that asks, by the token that its platform gave it.
+    Job,
 }
 
 /// Who gets access at once in an emergency, and for how long.

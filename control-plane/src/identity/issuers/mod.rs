@@ -11,7 +11,10 @@ use super::{refusals::Refusals, tokens};
 use crate::{
     audit::{self, Event},
     problem::{Problem, shorten},
-    store::{Store, StoreError, issuers, principals, tokens::GivenFor},
+    store::{
+        Store, StoreError, issuers, principals,
+        tokens::{self as rows, GivenFor},
+    },
 };
 use postern_api::{
     identity::PrincipalKind,
@@ -147,6 +150,9 @@ impl Exchange {
             given: GivenFor::IssuersToken(&issuer.name),
         };
         let (token, secret) = tokens::insert(&mut tx, &new, now).await.map_err(fault)?;
+        // Verified: it is a text, and no longer than a subject may be.
+        let job = format!("{} {}", issuer.name, claims.get("sub").and_then(Value::as_str).unwrap_or_default());
+        rows::set_job(&mut tx, &token.id, &job).await?;
         let detail = json!({
             "issuer": issuer.name, "principal": agent, "claims": told(entry, claims), "may": entry.may,
             "expires_at": token.expires_at,

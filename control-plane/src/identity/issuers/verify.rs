@@ -18,6 +18,9 @@ const LEEWAY: u64 = 30;
 /// The longest that a token may live, in seconds: what lives longer is a password.
 const MAX_LIFETIME: u64 = 24 * 60 * 60;
 
+/// OpenID Connect Core, section 2.
+const MAX_SUBJECT_BYTES: usize = 255;
+
 /// Public-key signatures: with a shared secret whoever verifies could sign.
 const ALGORITHMS: [Algorithm; 9] = [
     Algorithm::RS256,
@@ -168,6 +171,9 @@ fn lives(claims: Claims, names_subject: bool, now: u64) -> Result<Claims, Refuse
         return Err(Refused::Claim("exp", "is more than a day after it was issued"));
     }
     match claims.get("sub") {
+        Some(Value::String(subject)) if subject.len() > MAX_SUBJECT_BYTES => {
+            Err(Refused::Claim("sub", "is longer than 255 characters"))
+        }
         Some(Value::String(subject)) if !subject.is_empty() => Ok(claims),
         None if !names_subject => Ok(claims),
         _ => Err(Refused::Claim("sub", "names nobody")),

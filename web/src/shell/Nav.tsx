@@ -64,10 +64,10 @@ function Account({ me }: { me: Whoami }): ReactNode {
   const [chosen, setChosen] = useState<Theme>(theme);
   const signOut = useMutation({
     mutationFn: () => ask(api.DELETE("/api/v1/web/session")),
-    onSuccess: (left) => {
+    onSuccess: ({ continue_at }) => {
       setWho(null);
       // The identity provider's session would sign them in again at once.
-      if (left?.continue_at) window.location.assign(left.continue_at);
+      if (continue_at) window.location.assign(continue_at);
     },
     onError: () => setWho(null),
   });

@@ -4,7 +4,7 @@
 
 use super::{
     authenticate,
-    issuers::{ACCESS_TOKEN, Exchange, NotExchanged},
+    issuers::{Exchange, NotExchanged, exchanged},
     tokens, whose,
 };
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
 };
 use postern_api::{identity::PrincipalKind, issuer::ExchangedToken};
 use postern_types::time::Micros;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde_json::json;
 use std::time::Duration;
 
@@ -88,12 +88,7 @@ async fn attempt(
     let event = Event::new(now, "token.exchanged", Some(principal), token.id.as_str(), &detail);
     audit::append_control(&mut tx, event).await?;
     tx.commit().await?;
-    Ok(ExchangedToken {
-        access_token: secret.expose_secret().to_owned(),
-        issued_token_type: ACCESS_TOKEN.to_owned(),
-        token_type: "Bearer".to_owned(),
-        expires_in: lifetime.as_secs(),
-    })
+    Ok(exchanged(&secret, lifetime))
 }
 
 /// What both are narrowed to.

@@ -160,12 +160,17 @@ impl Exchange {
         let event = Event::new(now, "token.exchanged", Some(&agent), token.id.as_str(), &detail);
         audit::append_control(&mut tx, event).await?;
         tx.commit().await?;
-        Ok(ExchangedToken {
-            access_token: secret.expose_secret().to_owned(),
-            issued_token_type: ACCESS_TOKEN.to_owned(),
-            token_type: "Bearer".to_owned(),
-            expires_in: lifetime.as_secs(),
-        })
+        Ok(exchanged(&secret, lifetime))
+    }
+}
+
+/// What whoever exchanged a token gets.
+pub(super) fn exchanged(secret: &SecretString, lifetime: Duration) -> ExchangedToken {
+    ExchangedToken {
+        access_token: secret.expose_secret().to_owned(),
+        issued_token_type: ACCESS_TOKEN.to_owned(),
+        token_type: "Bearer".to_owned(),
+        expires_in: lifetime.as_secs(),
     }
 }
 

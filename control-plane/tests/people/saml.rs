@@ -170,6 +170,20 @@ async fn whose_question_it_was() {
     )
     .await;
 
+    // A message or an assertion that was taken is not taken again, though it were signed anew for another question.
+    let of = async |id: &str, assertion: &str| {
+        let (id, assertion) = (id.to_owned(), format!(" ID=\"_a{assertion}\""));
+        let asked = sp.ask("saml", "").await;
+        let mut says = sp.says(&asked, "saml");
+        says.id = id.clone();
+        let response = says.response().replace(&format!(" ID=\"_a{id}\""), &assertion);
+        sp.bring(&asked, &sp.idp.sign(&response, false)).await
+    };
+    assert!(of("one", "one").await.session.is_some());
+    refused(&sp.stage, "a message again", of("one", "two").await, "taken before").await;
+    refused(&sp.stage, "an assertion again", of("two", "one").await, "taken before").await;
+    assert!(of("three", "three").await.session.is_some());
+
     // Between two providers.
     let (asked, answer) = good("saml").await;
     refused(

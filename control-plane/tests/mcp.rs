@@ -33,7 +33,9 @@ impl Stage {
             running.core.bootstrap_principal_token(kind, name, &["agents"], admin, admin, &token).await.unwrap();
         }
         let document = json!({ "kind": "Connection", "name": "demo", "database": "postgresql://127.0.0.1/shop",
-            "connector": "dev", "roles": { "open": { "mode": "shared", "approvals": 0 } } });
+            "connector": "dev", "roles": {
+                "open": { "mode": "shared", "approvals": 0 },
+                "read": { "mode": "shared", "reviewers": ["dba"] } } });
         let sourced = SourcedDocument { source: postern_api::document::Source::default(), document };
         running.core.apply(vec![sourced], true, None).await.unwrap();
         Self { running, client: reqwest::Client::builder().no_proxy().build().unwrap(), _folder: folder }
@@ -240,5 +242,35 @@ async fn each_request_stands_by_itself_where_the_client_says_so() {
     assert_eq!((&answer["result"]["isError"], &error["code"]), (&json!(true), &json!("unavailable")), "{answer}");
     assert!(error["hint"].is_string() && !answer.to_string().contains("127.0.0.1"), "{answer}");
     assert!(!answer.to_string().contains("secret") && !answer.to_string().contains("postern_"), "{answer}");
+    stage.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_are_as_many_as_a_token_may_have() {
+    let stage = Stage::new().await;
+    let call = |who: &str, name: &str, arguments: &Value| {
+        stage.newer(who, "tools/call", json!({ "name": name, "arguments": arguments }))
+    };
+    let ask = json!({ "connection": "demo", "role": "read", "duration": "10m", "reason": "a test", "wait_seconds": 0 });
+    let asked = message(call("ci", "request_access", &ask).send().await.unwrap()).await;
+    let id = &asked["result"]["structuredContent"]["id"];
+    let mut waiting = tokio::task::JoinSet::new();
+    for _ in 0..17 {
+        waiting.spawn(call("ci", "status", &json!({ "id": id, "wait_seconds": 300 })).send());
+    }
+    // One of them is one too many.
+    let answer = message(waiting.join_next().await.unwrap().unwrap().unwrap()).await;
+    assert_eq!(answer["result"]["structuredContent"]["error"]["code"], "too_many", "{answer}");
+    let listed = async |who: &str| message(call(who, "access", &json!({})).send().await.unwrap()).await;
+    let refused = async || listed("ci").await["result"]["structuredContent"]["error"]["code"] == "too_many";
+    assert!(refused().await);
+    assert_eq!(listed("other").await["result"]["isError"], false);
+    // Whoever goes has given up.
+    waiting.shutdown().await;
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while refused().await {
+        assert!(std::time::Instant::now() < end);
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
     stage.running.shutdown().await;
 }

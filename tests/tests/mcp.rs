@@ -13,7 +13,13 @@ use postern_e2e::{
     wait,
 };
 use serde_json::{Value, json};
-use std::{sync::Arc, time::Duration};
+use std::{
+    io::{BufRead, BufReader, Write},
+    path::Path,
+    process::Stdio,
+    sync::Arc,
+    time::Duration,
+};
 
 const SOON: Duration = Duration::from_secs(15);
 
@@ -447,4 +453,47 @@ async fn a_gateway_is_known_by_its_certificate() {
         assert_eq!(answer["results"][0]["rows"], json!([["app_reader"]]), "{answer}");
         mcp.end().await;
     }
+}
+
+/// What comes in by standard input is the client's; whatever it is, what comes after is served.
+#[test]
+fn what_is_no_message_does_no_harm() {
+    let nobody = Caller::new("http://127.0.0.1:1", "postern_x", Path::new("/nonexistent"));
+    let started = || {
+        let mut command = nobody.command(&["mcp"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let mut child = started();
+    let initialize = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+        "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "test", "version": "1" } } });
+    let initialized = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
+    let whoami = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": { "name": "whoami" } });
+    let mut stdin = child.stdin.take().unwrap();
+    let mut tell = |line: &[u8]| stdin.write_all(&[line, b"\n"].concat()).unwrap();
+    tell(initialize.to_string().as_bytes());
+    tell(initialized.to_string().as_bytes());
+    for line in [&b"{"[..], b"", b"null", b"[]", b"\xff\xfe", b"{\"jsonrpc\":\"2.0\",\"id\":[]}", &vec![b'['; 200_000]]
+    {
+        tell(line);
+    }
+    tell(&vec![b'x'; (4 << 20) + 1]);
+    tell(br#"{"jsonrpc":"2.0","id":9,"method":"nonesuch"}"#);
+    tell(whoami.to_string().as_bytes());
+    let mut answers = BufReader::new(child.stdout.take().unwrap()).lines().map(|line| {
+        let line = line.unwrap();
+        serde_json::from_str::<Value>(&line).unwrap_or_else(|_| panic!("{line}"))
+    });
+    let answer = answers.find(|answer| answer["id"] == 2).unwrap();
+    // There is no control plane there.
+    let told = error(&answer);
+    assert!(told["message"].as_str().unwrap().contains("cannot reach the control plane"), "{told}");
+    assert!(told["hint"].is_string(), "{told}");
+    drop(stdin);
+    assert!(child.wait().unwrap().success());
+    // What speaks another protocol from the start is told so.
+    let mut child = started();
+    child.stdin.take().unwrap().write_all(b"{\"jsonrpc\":\"2.0\",\"method\":\"nonesuch\"}\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("Model Context Protocol"), "{output:?}");
 }

@@ -360,7 +360,7 @@ async fn what_is_encrypted() {
         ("with a comment inside", &commented, AES_GCM, &whole, "comment"),
         ("changed", &as_is, AES_GCM, &spoiled, "refused"),
         ("by RSA without OAEP", &as_is, AES_GCM, &weak, "refused"),
-        ("two", &as_is, AES_GCM, &beside, "refused"),
+        ("two", &as_is, AES_GCM, &beside, "more than one"),
     ];
     for (name, forge, algorithm, after, why) in attempts {
         refused(&sp.stage, name, bring(forge, algorithm, after).await, why).await;

@@ -19,7 +19,6 @@ pub async fn refused(stage: &Stage, name: &str, done: crate::op::Done, why: &str
     assert!(done.session.is_none() && done.status >= 400, "{name}: {} {}", done.status, done.text);
     let recorded = stage.recorded("sign_in.refused").await;
     let said = recorded[0]["detail"]["why"].as_str().unwrap();
-    eprintln!("SAID {name}: {said}");
     assert!(said.contains(why), "{name}: {said}");
 }
 

@@ -139,9 +139,8 @@ async fn wrappings_of_signed_responses() {
         refused(&sp.stage, name, whole(wrap).await, "the provider's answer is refused").await;
     }
     // The response is signed and the assertion is not: whichever way it is wrapped, and as it is.
-    for (name, wrap) in
-        OF_RESPONSES.into_iter().chain([("a signed response alone", (|xml| xml.to_owned()) as fn(&str) -> String)])
-    {
+    let alone: Wrapping = ("a signed response alone", str::to_owned);
+    for (name, wrap) in OF_RESPONSES.into_iter().chain([alone]) {
         let asked = sp.ask("saml", "").await;
         let signed = sp.idp.sign(&sp.says(&asked, "saml").response(), true);
         refused(&sp.stage, name, sp.bring(&asked, &wrap(&signed)).await, "the provider's answer is refused").await;

@@ -26,6 +26,9 @@ const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
 /// How long a sign-in lasts where the provider does not say: it is not asked again.
 const UNTOLD: Duration = Duration::from_secs(3600);
 
+/// What has an assertion in it that is not to be read on the way.
+const ENCRYPTED: &str = "EncryptedAssertion";
+
 /// Why it is not believed what a provider seems to say.
 #[derive(Debug, Error)]
 pub enum Unbelieved {
@@ -42,8 +45,8 @@ pub enum Unbelieved {
     #[error("{0}")]
     Refused(String),
     /// There is something to choose.
-    #[error("it has {0} assertions instead of one")]
-    Assertions(usize),
+    #[error("it has more than one assertion")]
+    Several,
     /// It was taken before.
     #[error("it was taken before")]
     Replayed,
@@ -95,7 +98,7 @@ pub(super) fn text(form: &Form) -> Result<(String, bool), Unbelieved> {
         return Err(Unbelieved::Text);
     }
     check_markup(&text)?;
-    let encrypted = text.contains("EncryptedAssertion");
+    let encrypted = text.contains(ENCRYPTED);
     Ok((text, encrypted))
 }
 
@@ -140,10 +143,11 @@ pub(super) fn verified(
     })?;
     // Also of what was encrypted.
     check_markup(&session.raw_flow().saml_content)?;
-    match seen.0.iter().filter(|(key, _)| matches!(key, ReplayKey::AssertionId(_))).count() {
-        1 => Ok((session, seen)),
-        several => Err(Unbelieved::Assertions(several).into()),
+    let assertions = seen.0.iter().filter(|(key, _)| matches!(key, ReplayKey::AssertionId(_)));
+    if assertions.count() != 1 || session.raw_flow().saml_content.contains(ENCRYPTED) {
+        return Err(Unbelieved::Several.into());
     }
+    Ok((session, seen))
 }
 
 /// Who that is, and how they have signed in.
@@ -166,10 +170,10 @@ pub(super) fn proved(
         None if lasting => name_id.value().to_owned(),
         None => return Err(Unbelieved::Nameless.into()),
     };
-    let signed_in = session.authn_sessions().iter();
-    if signed_in.len() == 0 {
+    if session.authn_sessions().is_empty() {
         return Err(Unbelieved::NotSignedIn.into());
     }
+    let signed_in = session.authn_sessions().iter();
     let authenticated_at = signed_in.clone().filter_map(|at| micros(at.authn_instant()?)).min().map(|at| at.min(now));
     if question.fresh && authenticated_at.is_none_or(|at| at < question.begun_at.minus(LEEWAY)) {
         return Err(Unbelieved::Stale.into());

@@ -4,7 +4,7 @@ use super::{Actor, Caller};
 use crate::{
     audit::{self, Event},
     problem::{Problem, shorten},
-    rights::{Action, Resource, authorize},
+    rights::{Action, Resource, authorize, is_allowed},
     store::{
         Store, StoreError, Tx, principals, sign_ins,
         tokens::{self, GivenFor},
@@ -169,7 +169,9 @@ pub async fn create(store: &Store, caller: &Actor, body: &CreateToken, now: Micr
         Some(of) => match principals::by_name(&mut tx, of.kind, &of.name).await? {
             Some(row) => row.principal,
             // Whoever may not make tokens for others learns nothing about who there is.
-            None if caller.admin => return Err(Problem::not_found(of.kind.as_str(), &of.name)),
+            None if is_allowed(caller, Action::See, &Resource::Configuration) => {
+                return Err(Problem::not_found(of.kind.as_str(), &of.name));
+            }
             None => return Err(Problem::forbidden("only an admin makes tokens for others")),
         },
     };
@@ -199,7 +201,7 @@ pub async fn create(store: &Store, caller: &Actor, body: &CreateToken, now: Micr
 
 /// Whoever has such a token says who there is: only admins give it away, and to nothing that does anything else.
 fn for_scim(caller: &Actor, principal: &PrincipalRef, may: &[String]) -> Result<(), Problem> {
-    if !caller.admin {
+    if !is_allowed(caller, Action::Change, &Resource::Configuration) {
         return Err(Problem::forbidden("only an admin makes tokens for SCIM"));
     }
     if may.len() > 1 {
@@ -269,7 +271,7 @@ pub fn checked_places(field: &str, places: &[String]) -> Result<(), Problem> {
 /// When the store fails.
 pub async fn list(store: &Store, caller: &Actor) -> Result<Vec<Token>, Problem> {
     let mut tx = store.read().await?;
-    let own = (!caller.admin).then_some(&caller.principal.id);
+    let own = (!is_allowed(caller, Action::See, &Resource::AllTokens)).then_some(&caller.principal.id);
     Ok(tokens::list(&mut tx, own).await?)
 }
 

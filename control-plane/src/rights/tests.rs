@@ -151,7 +151,7 @@ fn grants_and_sessions() {
     );
     check(
         &world,
-        &Resource::Session { principal, on_behalf_of },
+        &Resource::Session { principal, on_behalf_of, connector: "con_1" },
         &[("alice", &[See, End]), ("admin", &[See, End]), ("auditor", &[See]), ("agent", &[See, End])],
     );
 }
@@ -193,7 +193,8 @@ fn tokens_configuration_audit() {
     check(&world, &Resource::Fleet, admin);
     check(&world, &Resource::DatabaseCredential, &[("admin", &[See, Change, Delete])]);
     check(&world, &Resource::Policies, &[("admin", &[See, Change]), ("auditor", &[See])]);
-    check(&world, &Resource::AllGrants, &[("admin", &[End])]);
+    check(&world, &Resource::AllGrants, &[("admin", &[See, End]), ("auditor", &[See])]);
+    check(&world, &Resource::AllTokens, &[("admin", &[See])]);
     check(&world, &Resource::Stop { owner: None }, &[("admin", &[Create, End])]);
     // Whoever answers for an agent stops it, and does not lift what an admin may have done.
     check(&world, &Resource::Stop { owner: Some("alice") }, &[("alice", &[Create]), ("admin", &[Create, End])]);
@@ -221,7 +222,7 @@ fn a_directory_says_who_there_is_and_does_nothing_else() {
         Resource::OwnAudit,
         Resource::AccessRole { groups: &[], break_glass: &[] },
         Resource::Grant { principal: agent, on_behalf_of: None },
-        Resource::Session { principal: agent, on_behalf_of: None },
+        Resource::Session { principal: agent, on_behalf_of: None, connector: "con_1" },
         Resource::Request { requester: agent, on_behalf_of: None, reviewer_groups: &[] },
         Resource::Token { owner: agent },
     ] {
@@ -256,5 +257,51 @@ fn a_narrowed_token_gets_access_and_does_nothing_else() {
         [Resource::Configuration, Resource::Policies, Resource::Fleet, Resource::WholeAudit, Resource::Freeze]
     {
         assert!(!Action::ALL.iter().any(|action| is_allowed(&admin, *action, &resource)), "{resource:?}");
+    }
+}
+
+/// What each part calls. `tests/rpc/rights.rs` calls all there is, over the wire.
+#[test]
+fn each_part_calls_what_is_its_own_and_does_nothing_else() {
+    use PartKind::{Connector, Gateway};
+    let own: [(PartKind, &[&str]); 2] = [
+        (Connector, &["ConnectorControl/Attach", "ConnectorControl/AppendAudit", "Renewal/Renew"]),
+        (
+            Gateway,
+            &["GatewayControl/Attach", "GatewayControl/Authenticate", "GatewayControl/ForwardCancel", "Renewal/Renew"],
+        ),
+    ];
+    let world = world();
+    let person = &world.alice.principal;
+    let all: std::collections::BTreeSet<_> = own.iter().flat_map(|(_, rpcs)| rpcs.iter().copied()).collect();
+    for (kind, rpcs) in own {
+        let part = Who::Part(kind, "con_1");
+        for rpc in all.iter().copied().chain(["ConnectorControl/Detach", "Call", ""]) {
+            for action in Action::ALL {
+                let expect = action == Action::Call && rpcs.contains(&rpc);
+                assert_eq!(is_allowed(part, action, &Resource::Rpc(rpc)), expect, "{kind:?} {action:?} {rpc}");
+            }
+            for actor in [&world.admin, &world.agent] {
+                assert!(!is_allowed(actor, Action::Call, &Resource::Rpc(rpc)), "{rpc}");
+            }
+        }
+        // Of sessions a connector speaks that are its own, even where its id is somebody's.
+        for (connector, is_its) in [("con_1", kind == Connector), ("con_2", false)] {
+            let session = Resource::Session { principal: person, on_behalf_of: None, connector };
+            for action in Action::ALL {
+                let expect = is_its && action == Action::Report;
+                assert_eq!(is_allowed(part, action, &session), expect, "{kind:?} {action:?} {connector}");
+            }
+        }
+        for resource in [
+            Resource::Configuration,
+            Resource::Directory,
+            Resource::OwnAudit,
+            Resource::AccessRole { groups: &[], break_glass: &[] },
+            Resource::Grant { principal: person, on_behalf_of: None },
+            Resource::Request { requester: person, on_behalf_of: None, reviewer_groups: &[] },
+        ] {
+            assert!(!Action::ALL.iter().any(|action| is_allowed(part, *action, &resource)), "{kind:?} {resource:?}");
+        }
     }
 }

@@ -209,6 +209,8 @@ async fn opened(
         session_id: id,
         principal,
         on_behalf_of,
+        behalf_proof: None,
+        owner: None,
         connection,
         role,
         key: ask.key.to_vec(),

@@ -66,6 +66,7 @@ struct Kind {
 }
 
 struct Law {
+    schema: Schema,
     kinds: HashMap<String, Kind>,
     action: EntityTypeName,
 }
@@ -94,7 +95,7 @@ impl Law {
                 kind.policies.add(policy.clone())?;
             }
         }
-        Ok(Self { kinds, action: "Action".parse()? })
+        Ok(Self { schema, kinds, action: "Action".parse()? })
     }
 
     fn decide(&self, who: Thing, action: &str, what: Thing) -> Result<Result<(), Vec<String>>, Box<dyn Error>> {
@@ -106,7 +107,8 @@ impl Law {
         };
         let (who, what) = (entity(who)?, entity(what)?);
         let action = EntityUid::from_type_name_and_id(self.action.clone(), EntityId::new(action));
-        let request = Request::new(who.uid(), action, what.uid(), Context::empty(), None)?;
+        // By the schema: who does what to what at all.
+        let request = Request::new(who.uid(), action, what.uid(), Context::empty(), Some(&self.schema))?;
         let entities = Entities::from_entities([who, what], None)?;
         let response = Authorizer::new().is_authorized(&request, policies, &entities);
         // A forbid that cannot be evaluated may be one that holds.
@@ -158,6 +160,10 @@ mod tests {
         assert_eq!(decide(admin("Nobody"), "end", all()), Err(Vec::new()));
         assert_eq!(decide(admin("User"), "end", Thing::new("Nothing", "it")), Err(Vec::new()));
         assert_eq!(decide(admin("User"), "erase", all()), Err(Vec::new()));
+        // What people do is not done by parts, whatever a policy says of everybody.
+        let own = || Thing::new("OwnAudit", "it");
+        assert_eq!(decide(Thing::new("Connector", "a").text("id", "a"), "see", own()), Err(Vec::new()));
+        assert_eq!(decide(admin("User").text("id", "a"), "see", own()), Ok(()));
         assert_eq!(decide(Thing::new("User", "a").flag("admin", true), "end", all()), Err(Vec::new()));
         assert_eq!(decide(admin("User").flag("narrowed", true), "end", all()), Err(vec!["narrowed".to_owned()]));
     }

@@ -2,7 +2,7 @@
 //! here first: people and agents, by REST, and the connectors and gateways that call.
 
 mod law;
-mod refusal;
+pub(crate) mod refusal;
 
 use crate::{identity::Actor, problem::Problem};
 use law::Thing;
@@ -11,6 +11,7 @@ use postern_api::{
     fleet::PartKind,
     identity::{PrincipalKind, PrincipalRef},
 };
+use postern_types::id::PrincipalId;
 
 /// What somebody wants to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +114,8 @@ pub enum Resource<'a> {
         requester: &'a PrincipalRef,
         /// For whom.
         on_behalf_of: Option<&'a PrincipalRef>,
+        /// Who answers for the agent that asks.
+        owner: Option<&'a PrincipalId>,
         /// The groups that review; empty: admins.
         reviewer_groups: &'a [String],
     },
@@ -122,6 +125,8 @@ pub enum Resource<'a> {
         principal: &'a PrincipalRef,
         /// For whom.
         on_behalf_of: Option<&'a PrincipalRef>,
+        /// Who answers for the agent that asks.
+        owner: Option<&'a PrincipalId>,
         /// The groups whose members may answer.
         reviewer_groups: &'a [String],
     },
@@ -152,13 +157,15 @@ pub enum Resource<'a> {
     AllGrants,
     /// That a principal gets no access any more.
     Stop {
-        /// The name of the user who answers for it, if it is an agent that has one.
-        owner: Option<&'a str>,
+        /// The user who answers for it, if it is an agent that has one.
+        owner: Option<&'a PrincipalId>,
     },
     /// An API token.
     Token {
         /// Whose.
-        owner: &'a PrincipalRef,
+        principal: &'a PrincipalRef,
+        /// The user who answers for them, if it is an agent's that has one.
+        owner: Option<&'a PrincipalId>,
     },
     /// The tokens of everybody.
     AllTokens,
@@ -184,8 +191,8 @@ pub enum Resource<'a> {
     Rpc(&'static str),
 }
 
-/// Whether the actor may. Agents never approve or deny; nobody decides on a request that is their own or made
-/// for them; being an admin opens no database by itself.
+/// Whether the actor may. Agents never approve or deny; nobody decides on a request that is their own, made for them or by
+/// an agent of theirs; being an admin opens no database by itself.
 ///
 /// # Errors
 /// When the actor may not: the error says so in words for them.
@@ -215,9 +222,7 @@ impl Who<'_> {
                     Thing::new(kind, id).text("id", id).flag("narrowed", may.is_some()).texts("groups", groups)
                 };
                 match principal.kind {
-                    PrincipalKind::User => {
-                        of("User").text("name", &principal.name).flag("admin", *admin).flag("auditor", *auditor)
-                    }
+                    PrincipalKind::User => of("User").flag("admin", *admin).flag("auditor", *auditor),
                     PrincipalKind::Agent => of("Agent").flag("directory", actor.is_directory()),
                 }
             }
@@ -234,12 +239,14 @@ impl Resource<'_> {
         let owned = |kind, by: &PrincipalRef, user: &Option<&PrincipalRef>| {
             of(kind).text("by", by.id.as_str()).text_if("on_behalf_of", user.map(|user| user.id.as_str()))
         };
+        let with_owner =
+            |thing: Thing, owner: &Option<&PrincipalId>| thing.text_if("owner", owner.map(PrincipalId::as_str));
         match self {
-            Self::Request { requester, on_behalf_of, reviewer_groups } => {
-                owned("Request", requester, on_behalf_of).texts("reviewers", reviewer_groups)
+            Self::Request { requester, on_behalf_of, owner, reviewer_groups } => {
+                with_owner(owned("Request", requester, on_behalf_of), owner).texts("reviewers", reviewer_groups)
             }
-            Self::Review { principal, on_behalf_of, reviewer_groups } => {
-                owned("Review", principal, on_behalf_of).texts("reviewers", reviewer_groups)
+            Self::Review { principal, on_behalf_of, owner, reviewer_groups } => {
+                with_owner(owned("Review", principal, on_behalf_of), owner).texts("reviewers", reviewer_groups)
             }
             Self::Grant { principal, on_behalf_of } => owned("Grant", principal, on_behalf_of),
             Self::Session { principal, on_behalf_of, connector } => {
@@ -248,8 +255,8 @@ impl Resource<'_> {
             Self::AccessRole { groups, break_glass } => {
                 of("AccessRole").texts("groups", groups).texts("break_glass", break_glass)
             }
-            Self::Stop { owner } => of("Stop").text_if("owner", *owner),
-            Self::Token { owner } => of("Token").text("of", owner.id.as_str()),
+            Self::Stop { owner } => with_owner(of("Stop"), owner),
+            Self::Token { principal, owner } => with_owner(of("Token").text("of", principal.id.as_str()), owner),
             Self::Rpc(name) => Thing::new("Rpc", name),
             Self::AllGrants => of("AllGrants"),
             Self::AllTokens => of("AllTokens"),

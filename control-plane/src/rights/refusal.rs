@@ -21,8 +21,10 @@ pub(super) fn of(actor: &Actor, action: Action, resource: &Resource<'_>, forbids
                 Problem::forbidden("an agent cannot review requests")
                     .hint("a person has to: `postern approve ID` with a reviewer's token")
             } else if is_forbidden_by("request-own") {
-                Problem::forbidden("nobody reviews a request that is their own or was made for them")
-                    .hint(who_reviews(reviewer_groups))
+                Problem::forbidden(
+                    "nobody reviews a request that is their own, was made for them or by an agent of theirs",
+                )
+                .hint(who_reviews(reviewer_groups))
             } else {
                 Problem::forbidden("you are not a reviewer of this request").hint(who_reviews(reviewer_groups))
             }
@@ -32,7 +34,7 @@ pub(super) fn of(actor: &Actor, action: Action, resource: &Resource<'_>, forbids
                 Problem::forbidden("an agent cannot answer reviews")
                     .hint("a person has to: `postern approve ID` with a reviewer's token")
             } else if is_forbidden_by("review-own") {
-                Problem::forbidden("nobody answers a review of a statement that is their own or sent for them")
+                Problem::forbidden("nobody answers a review of a statement that is their own, was sent for them or by an agent of theirs")
                     .hint(who_reviews(reviewer_groups))
             } else {
                 Problem::forbidden("you are not a reviewer of this statement").hint(who_reviews(reviewer_groups))
@@ -73,7 +75,7 @@ pub(super) fn of(actor: &Actor, action: Action, resource: &Resource<'_>, forbids
                 .hint("`postern connections` lists what you can ask for")
         }
         (Action::Create, Resource::Token { .. }) if !is_user => Problem::forbidden("an agent cannot make tokens"),
-        (Action::Create, Resource::Token { .. }) => Problem::forbidden("only an admin makes tokens for others"),
+        (Action::Create, Resource::Token { .. }) => no_token_for_others(),
         (Action::See, Resource::Policies) => Problem::forbidden("only admins and auditors read policies"),
         (_, Resource::Directory) => Problem::forbidden("only a directory says over SCIM who there is")
             .hint("an admin makes its token: `postern tokens create --for agent:NAME --may scim`"),
@@ -81,6 +83,11 @@ pub(super) fn of(actor: &Actor, action: Action, resource: &Resource<'_>, forbids
         (_, Resource::WholeAudit) => Problem::forbidden("only auditors and admins read everybody's audit"),
         _ => Problem::forbidden("only an admin may do this"),
     }
+}
+
+/// What those are told who may not make somebody's token, whether there is somebody of that name or not.
+pub(crate) fn no_token_for_others() -> Problem {
+    Problem::forbidden("only an admin, or the user who answers for an agent, makes tokens for others")
 }
 
 fn who_reviews(groups: &[String]) -> String {

@@ -6,6 +6,7 @@
 mod support;
 
 mod admitted;
+mod calls;
 mod hostile;
 #[path = "../issuers/issuer.rs"]
 #[allow(dead_code, reason = "the issuers' tests use all of it")]

@@ -1,6 +1,6 @@
 //! One review, laid out for a person who has to answer it.
 
-use super::who;
+use super::{proof, who};
 use crate::output::{self, printable};
 use postern_api::review::{Effect, Preview, Proposal, RelationEffect, Review, ReviewStatus, Sample, SampleValue};
 
@@ -33,6 +33,7 @@ fn head(review: &Review) -> Vec<String> {
         format!("who         {} {}", review.principal.kind, who(&review.principal, review.on_behalf_of.as_ref())),
         format!("why         {}", review.reason),
     ];
+    lines.extend(proof(review.on_behalf_of.as_ref(), review.behalf_proof.as_ref()));
     lines.extend(review.ticket.iter().map(|ticket| format!("ticket      {ticket}")));
     lines.push(format!("access      {} on {} ({})", review.role, review.connection, review.grant_id));
     lines.push(format!("session     {}", review.session_id));

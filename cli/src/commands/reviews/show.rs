@@ -1,7 +1,10 @@
 //! One review, laid out for a person who has to answer it.
 
-use super::{proof, who};
-use crate::output::{self, printable};
+use super::who;
+use crate::{
+    commands::proof,
+    output::{self, printable},
+};
 use postern_api::review::{Effect, Preview, Proposal, RelationEffect, Review, ReviewStatus, Sample, SampleValue};
 
 /// The longest value of a sample, in characters.

@@ -10,7 +10,7 @@ use axum::{
     Json,
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Query, Request, rejection::BytesRejection},
-    http::{HeaderMap, StatusCode, header::AUTHORIZATION, request::Parts},
+    http::{HeaderMap, Method, StatusCode, header::AUTHORIZATION, request::Parts},
     response::{IntoResponse, Response},
 };
 use postern_api::error::{ApiError, ErrorBody, ErrorCode};
@@ -107,8 +107,17 @@ impl FromRequestParts<Arc<Core>> for Caller {
 
 /// What a call has brought was good, or its refusal is in the audit, within bounds.
 pub(super) async fn recorded<T>(core: &Core, parts: &Parts, checked: Result<T, Problem>) -> Result<T, Failure> {
+    recorded_of(core, (&parts.method, parts.uri.path()), checked).await
+}
+
+/// The same, of a call to that path.
+pub(super) async fn recorded_of<T>(
+    core: &Core,
+    (method, path): (&Method, &str),
+    checked: Result<T, Problem>,
+) -> Result<T, Failure> {
     if let Err(Problem::Told(error)) = &checked {
-        let subject = shorten(&format!("{} {}", parts.method, parts.uri.path()));
+        let subject = shorten(&format!("{method} {path}"));
         let detail = json!({ "why": error.message });
         core.refused_calls.record(&core.store, &subject, &detail, Micros::now()).await?;
     }

@@ -168,7 +168,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
 async fn call(context: &Context, command: Command) -> Result<(), Failure> {
     match command {
         Command::Login(args) => login::login(context, args).await,
-        Command::Logout(_) => login::logout(context).await,
+        Command::Logout(args) => login::logout(context, args).await,
         Command::Whoami(args) => whoami::run(context, args).await,
         Command::Connections(_) => connections::run(context).await,
         Command::Credentials(args) => database_credentials::run(context, args).await,

@@ -6,7 +6,7 @@ use crate::{
     identity::Actor,
     problem::Problem,
     quorum,
-    rights::{self, Action, is_allowed, is_reviewer},
+    rights::{self, Action, Resource, is_allowed, is_reviewer},
     store::{
         Store, StoreError,
         connections::{self, ConnectionRow},
@@ -36,10 +36,11 @@ pub async fn list(core: &Core, actor: &Actor, now: Micros) -> Result<Vec<Connect
     let connectors = identities::list(&mut tx, PartKind::Connector).await?;
     let mut frozen = freezes::all(&mut tx).await?;
     drop(tx);
+    let sees_all = is_allowed(actor, Action::See, &Resource::Configuration);
     let mut visible = Vec::new();
     for row in rows {
         let roles: Vec<_> = row.document.roles.iter().filter_map(|(name, role)| shown(actor, name, role)).collect();
-        if roles.is_empty() && !actor.admin {
+        if roles.is_empty() && !sees_all {
             continue;
         }
         let (status, problem) = state(core, &row, &connectors, now);

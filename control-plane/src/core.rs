@@ -65,6 +65,8 @@ pub struct Core {
     pub people: SignIns,
     /// Records refusals of tokens at the gateways.
     pub(crate) refused_tokens: Refusals,
+    /// Records refusals of what calls of the API, and command lines that want to be signed in, bring.
+    pub(crate) refused_calls: Refusals,
     /// As it was read.
     pub config: Config,
     /// Where the HTTP listener is, once it is.
@@ -102,6 +104,7 @@ impl Core {
             people: SignIns::new(outward.clone()),
             http_address: OnceLock::new(),
             refused_tokens: Refusals::new("token.refused", "postern_token_logins_refused_total"),
+            refused_calls: Refusals::new("call.refused", "postern_calls_refused_total"),
             config,
             outward,
             event_streams: Arc::new(Semaphore::new(crate::api::MAX_EVENT_STREAMS)),

@@ -6,7 +6,7 @@ use crate::{
     effects::Effect,
     identity::{Actor, scram::Verifier},
     problem::{Problem, shorten},
-    rights::{Action, Resource, authorize},
+    rights::{Action, Resource, authorize, is_allowed},
     store::{
         Store, StoreError, Tx,
         access::{self, GrantRow},
@@ -389,7 +389,7 @@ pub async fn list(store: &Store, actor: &Actor, all: bool, now: Micros) -> Resul
             |grant: &GrantRow| grant.principal.id == actor.principal.id && grant.status(now) == GrantStatus::Open;
         return Ok(own.into_iter().filter(is_open).collect());
     }
-    Ok(if actor.admin || actor.auditor {
+    Ok(if is_allowed(actor, Action::See, &Resource::AllGrants) {
         access::list_grants(&mut tx).await?
     } else {
         access::list_grants_of(&mut tx, &actor.principal.id).await?

@@ -6,7 +6,7 @@ use crate::{
     grants::checked_reason,
     identity::Actor,
     problem::Problem,
-    rights::{Action, Resource, authorize},
+    rights::{Action, Resource, authorize, is_allowed},
     store::{Store, sessions},
 };
 use postern_api::session::{Session, SessionFilter, SessionStatus};
@@ -20,7 +20,7 @@ use serde_json::json;
 /// When the store fails.
 pub async fn list(store: &Store, actor: &Actor, filter: SessionFilter) -> Result<Vec<Session>, Problem> {
     let mut tx = store.read().await?;
-    let everybody = actor.admin || actor.auditor;
+    let everybody = is_allowed(actor, Action::See, &Resource::AllGrants);
     Ok(sessions::list(&mut tx, filter, (!everybody).then_some(&actor.principal.id)).await?)
 }
 
@@ -70,8 +70,10 @@ pub async fn kill(
     Ok((session, vec![Effect::EndSession(id.clone(), error)]))
 }
 
-fn resource(session: &Session) -> Resource<'_> {
-    Resource::Session { principal: &session.principal, on_behalf_of: session.on_behalf_of.as_ref() }
+/// For deciding who may do what to it.
+pub(crate) fn resource(session: &Session) -> Resource<'_> {
+    let Session { principal, on_behalf_of, connector_id, .. } = session;
+    Resource::Session { principal, on_behalf_of: on_behalf_of.as_ref(), connector: connector_id }
 }
 
 fn missing(id: &SessionId) -> Problem {

@@ -85,7 +85,7 @@ async fn end_all(
 }
 
 /// Ends all that a principal has which is disabled from now on, its tokens and with them its browsers' sessions: whoever
-/// is let in again begins with nothing.
+/// is let in again begins with nothing. `what` has become of it, as those read whom it concerns.
 ///
 /// # Errors
 /// When the store fails.
@@ -93,14 +93,18 @@ pub(crate) async fn disabled_in(
     tx: &mut Tx,
     principal: &PrincipalRef,
     by: Option<&PrincipalRef>,
+    what: &str,
     now: Micros,
 ) -> Result<Vec<Effect>, StoreError> {
     principals::lock(tx, &principal.id).await?;
-    let said = format!("{} {} was disabled", principal.kind, principal.name);
+    let said = format!("{} {} {what}", principal.kind, principal.name);
     people::end_all(tx, &principal.id, &said, now).await?;
     tokens::revoke_of(tx, &principal.id, now).await?;
     Ok(end_all(tx, principal, by, &said, now).await?.effects)
 }
+
+/// What has become of whom a person has disabled.
+pub(crate) const DISABLED: &str = "was disabled";
 
 /// Lets a principal ask again. What it had stays ended.
 ///
@@ -139,8 +143,11 @@ pub async fn check(tx: &mut Tx, principal: &PrincipalRef) -> Result<(), Problem>
 /// The principal, locked until the transaction is over: nothing is granted to it meanwhile.
 async fn named(tx: &mut Tx, actor: &Actor, action: Action, name: &PrincipalName) -> Result<PrincipalRow, Problem> {
     let row = principals::by_name(tx, name.kind, &name.name).await?;
-    let owner = row.as_ref().and_then(|row| row.owner.as_deref());
-    authorize(actor, action, &Resource::Stop { owner })?;
+    let owner = match &row {
+        Some(row) => principals::owner_of(tx, &row.principal.id).await?,
+        None => None,
+    };
+    authorize(actor, action, &Resource::Stop { owner: owner.as_ref() })?;
     let row = row.ok_or_else(|| Problem::not_found(name.kind.as_str(), &shorten(&name.name)))?;
     principals::lock(tx, &row.principal.id).await?;
     Ok(row)

@@ -41,6 +41,18 @@ impl Stage {
         Self { running, client: reqwest::Client::builder().no_proxy().build().unwrap(), _folder: folder }
     }
 
+    /// Why calls were refused, as the audit has it.
+    async fn refused_calls(&self) -> Vec<String> {
+        let url = format!("{}/api/v1/audit/events?type=control&action=call.refused", self.own());
+        let events: Value =
+            self.client.get(url).bearer_auth("postern_admin").send().await.unwrap().json().await.unwrap();
+        let of = |event: &Value| {
+            assert_eq!(event["subject"], "POST /mcp");
+            event["detail"]["why"].as_str().unwrap().to_owned()
+        };
+        events.as_array().unwrap().iter().map(of).collect()
+    }
+
     fn own(&self) -> String {
         format!("http://{}", self.running.http_addr)
     }
@@ -141,6 +153,9 @@ async fn only_who_has_a_token_comes_in() {
     let path = format!("{}/api/v1/tokens/{}", stage.own(), made["id"].as_str().unwrap());
     stage.client.delete(path).bearer_auth("postern_admin").send().await.unwrap().error_for_status().unwrap();
     assert_eq!(stage.in_session(token, &session, &tools()).send().await.unwrap().status(), 401);
+    // Made up, and deleted; where nothing is brought nothing is refused.
+    let recorded = stage.refused_calls().await;
+    assert!(recorded.len() == 2 && recorded.iter().all(|why| why.contains("the token is unknown")), "{recorded:?}");
     stage.running.shutdown().await;
 }
 
@@ -159,6 +174,8 @@ async fn pages_of_other_sites_do_not_call() {
     }
     let own = stage.post("ci", &initialize()).header("origin", stage.own()).send().await.unwrap();
     assert_eq!(own.status(), 200);
+    let recorded = stage.refused_calls().await;
+    assert!(recorded.len() == 10 && recorded.iter().all(|why| why.contains("a page of another site")), "{recorded:?}");
     stage.running.shutdown().await;
 }
 

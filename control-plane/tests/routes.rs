@@ -78,6 +78,7 @@ fn table() -> Vec<Route> {
         route("delete", "/web/session", Nothing, none(), Everybody, &[]),
         route("get", "/web/providers", Nothing, none(), Anybody, &[]),
         route("get", "/web/sessions", Nothing, none(), Everybody, &[]),
+        route("delete", "/web/sessions", Nothing, none(), Everybody, &[]),
         // Of these nobody has one: who has a token has no browser's session and signs no command line in.
         route("delete", "/web/sessions/{x}", Nothing, none(), Done, &[]),
         route("get", "/web/devices/{x}", Nothing, none(), Done, &[]),
@@ -93,9 +94,9 @@ fn table() -> Vec<Route> {
         route("post", "/apply", Nothing, none(), Done, admin),
         route("post", "/principals/{agent:ci}/stop", Nothing, none(), Done, &["admin", "owner"]),
         route("post", "/principals/{agent:ci}/resume", Nothing, none(), Done, admin),
-        route("get", "/tokens", Token, none(), Listed, &["admin", "ci"]),
-        route("post", "/tokens", Nothing, json!({ "name": "new", "principal": agent }), Done, admin),
-        route("delete", "/tokens/{id}", Token, none(), Done, &["admin", "ci"]),
+        route("get", "/tokens", Token, none(), Listed, &["admin", "ci", "owner"]),
+        route("post", "/tokens", Nothing, json!({ "name": "new", "principal": agent }), Done, &["admin", "owner"]),
+        route("delete", "/tokens/{id}", Token, none(), Done, &["admin", "ci", "owner"]),
         route("get", "/connections", Nothing, none(), Listed, &["admin", "dba", "oncall", "ci"]),
         route("get", "/connections/{demo}/access", Nothing, none(), Done, &["admin", "dba", "oncall", "ci"]),
         route("post", "/connections/{demo}/freeze", Nothing, none(), Done, admin),
@@ -192,7 +193,8 @@ impl Stage {
             let kind = if ["ci", "other"].contains(&name) { PrincipalKind::Agent } else { PrincipalKind::User };
             let groups: &[&str] = match name {
                 "dba" | "oncall" => &[name],
-                "ci" => &["agents"],
+                "ci" => &["agents", "shop"],
+                "owner" => &["shop"],
                 _ => &[],
             };
             let token = SecretString::from(format!("postern_{name}"));
@@ -204,9 +206,11 @@ impl Stage {
         let mut read = role(1);
         read["break_glass"] = json!({ "groups": ["oncall"], "duration": "10m" });
         let documents = [
-            json!({ "kind": "Agent", "name": "ci", "groups": ["agents"], "owner": "owner" }),
+            json!({ "kind": "Agent", "name": "ci", "groups": ["agents", "shop"], "owner": "owner" }),
             json!({ "kind": "Connection", "name": "demo", "database": "postgresql://127.0.0.1/shop", "connector": "dev",
                 "roles": { "read": read, "open": role(0) } }),
+            json!({ "kind": "Connection", "name": "shop", "database": "postgresql://127.0.0.1/shop", "connector": "dev",
+                "roles": { "read": { "mode": "shared", "groups": ["shop"] } } }),
         ];
         let sourced = documents.map(|document| SourcedDocument { source: Default::default(), document });
         running.core.apply(sourced.into(), true, None).await.unwrap();

@@ -307,7 +307,6 @@ members: [user:admin]
 kind: Agent
 name: ci
 groups: [agents]
-owner: admin
 ---
 kind: User
 name: alice

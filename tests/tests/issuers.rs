@@ -120,3 +120,88 @@ fn a_job_needs_no_stored_secret() {
     let actions: Vec<&str> = events.as_array().unwrap().iter().filter_map(|event| event["action"].as_str()).collect();
     assert!(actions.contains(&"token.exchanged") && actions.contains(&"token.refused"), "{actions:?}");
 }
+
+/// A call over plain HTTP: the answer's head and body.
+fn post(dev: &Dev, path: &str, headers: &[&str], body: &str) -> (String, Value) {
+    let address = dev.ready()["http_url"].as_str().unwrap().strip_prefix("http://").unwrap();
+    let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+    let length = body.len();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n"
+    );
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all((head + body).as_bytes()).unwrap();
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 "), "{answer}");
+    (head.to_ascii_lowercase(), serde_json::from_str(body).unwrap())
+}
+
+/// Whoever answers for an agent gives it its token; reviewers see for whom it acts and how that is known; and people see, and
+/// end, what they have in browsers.
+#[test]
+fn a_person_has_in_hand_what_acts_for_them() {
+    let dev = Dev::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let documents = folder.path().join("people.yaml");
+    let text = "kind: User\nname: olga\n---\nkind: Agent\nname: assistant\nowner: olga\non_behalf_of: proved\n";
+    fs::write(&documents, text).unwrap();
+    let admin = dev.admin();
+    let _ = admin.run(&["apply", documents.to_str().unwrap()]).ok();
+    let made = admin.run(&["tokens", "create", "--for", "user:olga", "--name", "olga's", "--json"]).json();
+    let url = dev.ready()["http_url"].as_str().unwrap();
+    let olga = Caller::new(url, made["token"].as_str().unwrap(), folder.path());
+
+    // Her agent's token, for what both may ask for; nobody else's.
+    let make = |agent: &str| {
+        let whose = format!("agent:{agent}");
+        olga.run(&["tokens", "create", "--for", &whose, "--name", "x", "--may", "demo/read", "--json"])
+    };
+    let others = make("demo-agent");
+    assert!(others.code == 3 && others.stderr.contains("who answers for an agent"), "{others:?}");
+    let agents = make("assistant").json();
+    let listed = olga.run(&["tokens", "--json"]).json();
+    assert!(listed.as_array().unwrap().iter().any(|token| token["id"] == agents["id"]), "{listed}");
+
+    // On her behalf, as her token and the agent's prove.
+    let kind = "urn:ietf:params:oauth:token-type:access_token";
+    let form = format!(
+        "grant_type=urn:ietf:params:oauth:grant-type:token-exchange&subject_token={}&subject_token_type={kind}\
+         &actor_token={}&actor_token_type={kind}",
+        olga.token(),
+        agents["token"].as_str().unwrap()
+    );
+    let (_, given) = post(&dev, "/oauth/token", &["content-type: application/x-www-form-urlencoded"], &form);
+    let assistant = Caller::new(url, given["access_token"].as_str().unwrap(), folder.path());
+    let id = assistant.request("demo", "read", "5m");
+    let shown = admin.run(&["requests", "show", &id]).ok();
+    let proof = format!("proof       olga's token, exchanged with the agent's ({})", agents["id"].as_str().unwrap());
+    assert!(shown.contains("assistant for olga") && shown.contains(&proof), "{shown}");
+    let shown = admin.run(&["requests", "show", &id, "--json"]).json();
+    assert_eq!(shown["behalf_proof"]["subject"], agents["id"], "{shown}");
+    let asserted = ["request", "demo", "--role", "read", "--for", "5m", "--reason", "x", "--on-behalf-of", "olga"];
+    let asserted = dev.agent().run(&[&asserted[..], &["--json"]].concat()).json();
+    let shown = admin.run(&["requests", "show", asserted["id"].as_str().unwrap()]).ok();
+    assert!(shown.contains("proof       none: the agent says itself that it acts for olga"), "{shown}");
+    let _ = olga.run(&["tokens", "delete", agents["id"].as_str().unwrap()]).ok();
+    assert_eq!(assistant.run(&["whoami"]).code, 1, "it ended with the agent's");
+
+    // Browsers.
+    let origin = format!("origin: {url}");
+    let body = json!({ "token": olga.token() }).to_string();
+    for _ in 0..3 {
+        post(&dev, "/api/v1/web/session", &["x-postern-console: 1", &origin], &body);
+    }
+    let sessions = || olga.run(&["login", "sessions", "--json"]).json().as_array().unwrap().clone();
+    let begun = sessions();
+    assert_eq!(begun.len(), 3);
+    assert!(olga.run(&["login", "sessions"]).ok().contains("with a token"));
+    assert_eq!(dev.agent().run(&["login", "sessions", "--json"]).json(), json!([]));
+    let one = begun[0]["id"].as_str().unwrap();
+    assert_eq!(dev.agent().run(&["logout", "--session", one]).code, 1, "somebody else's");
+    assert_eq!(olga.run(&["logout", "--session", one, "--json"]).json(), json!({ "ended": [one] }));
+    assert!(sessions().len() == 2 && sessions().iter().all(|session| session["id"] != one));
+    let _ = olga.run(&["logout", "--everywhere"]).ok();
+    assert!(sessions().is_empty());
+}

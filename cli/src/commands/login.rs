@@ -5,9 +5,11 @@ use crate::{
     client::{Client, DEFAULT_URL, parse_base},
     credentials::{self, Login},
     failure::Failure,
-    output, secret,
+    output::{self, Column},
+    secret,
 };
-use postern_api::identity::Whoami;
+use postern_api::{identity::Whoami, provider::WebSession};
+use postern_types::id::WebSessionId;
 use secrecy::{ExposeSecret, SecretString};
 use std::io::{self, IsTerminal};
 
@@ -18,12 +20,19 @@ use std::io::{self, IsTerminal};
 /// from standard input where that is no terminal: never taken from the command line, where other users of the machine
 /// could read it. It is checked with the control plane before it is saved.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:
   postern login --url https://postern.example.com
   postern login --url https://postern.example.com --no-browser
   postern login --url https://postern.example.com --token - < token.txt
-  postern login --url https://postern.example.com --id-token - <<< \"$CI_JOB_TOKEN\"")]
+  postern login --url https://postern.example.com --id-token - <<< \"$CI_JOB_TOKEN\"
+  postern login sessions"
+)]
 pub struct LoginArgs {
+    #[command(subcommand)]
+    command: Option<LoginCommand>,
+
     /// `-`: read the token from standard input instead of asking for it
     #[arg(long, value_name = "-", value_parser = ["-"])]
     token: Option<String>,
@@ -37,15 +46,36 @@ pub struct LoginArgs {
     id_token: Option<String>,
 }
 
-/// Forget the saved login
+#[derive(Debug, clap::Subcommand)]
+enum LoginCommand {
+    /// List the browsers in which you are signed in to the console
+    Sessions,
+}
+
+/// Forget the saved login; sign out in browsers
 ///
 /// A login by a browser ends. A token that was given stays good until it expires or is deleted with `postern tokens
 /// delete`.
 #[derive(Debug, clap::Args)]
-pub struct LogoutArgs {}
+#[command(after_help = "Examples:
+  postern logout
+  postern logout --session web_01k…
+  postern logout --everywhere")]
+pub struct LogoutArgs {
+    /// End this session of yours in a browser, as `postern login sessions` lists it, and keep the saved login; may be given several times
+    #[arg(long, value_name = "ID", conflicts_with = "everywhere")]
+    session: Vec<WebSessionId>,
+
+    /// End all your sessions in browsers too
+    #[arg(long)]
+    everywhere: bool,
+}
 
 /// Runs `login`.
 pub async fn login(context: &Context, args: LoginArgs) -> Result<(), Failure> {
+    if let Some(LoginCommand::Sessions) = args.command {
+        return sessions(context).await;
+    }
     let base = parse_base(context.client_args.url.as_deref().unwrap_or(DEFAULT_URL))?;
     if args.id_token.is_some() {
         let id_token = checked(&secret::from_stdin()?)?;
@@ -83,8 +113,31 @@ async fn save(context: &Context, client: &Client) -> Result<(), Failure> {
     })
 }
 
+async fn sessions(context: &Context) -> Result<(), Failure> {
+    let sessions: Vec<WebSession> = context.client()?.get("web/sessions").await?;
+    let columns = [
+        Column::text("ID", |session: &WebSession| session.id.to_string()),
+        Column::text("SIGNED IN AT", |session| session.provider.clone().unwrap_or_else(|| "with a token".to_owned())),
+        Column::text("BEGAN", |session| output::time(session.created_at)),
+        Column::text("LAST USED", |session| output::time(session.last_used_at)),
+        Column::text("ENDS", |session| output::time(session.expires_at)),
+    ];
+    output::list(context.format, &sessions, &columns, "You are signed in in no browser.")
+}
+
 /// Runs `logout`.
-pub async fn logout(context: &Context) -> Result<(), Failure> {
+pub async fn logout(context: &Context, args: LogoutArgs) -> Result<(), Failure> {
+    if !args.session.is_empty() {
+        for id in &args.session {
+            context.client()?.delete(&format!("web/sessions/{id}")).await?;
+        }
+        let ended = serde_json::json!({ "ended": args.session });
+        return output::one(context.format, &ended, || format!("Signed out in {} browser(s).", args.session.len()));
+    }
+    if args.everywhere {
+        context.client()?.delete("web/sessions").await?;
+        output::remark("Signed out in all browsers.");
+    }
     if let Some(login) = credentials::load()? {
         end(context, login).await;
     }

@@ -69,6 +69,22 @@ pub fn who(
     }
 }
 
+/// Whether somebody's word is all that says for whom an agent acts, as a line of details; none, where it acts for nobody.
+pub fn proof(
+    on_behalf_of: Option<&postern_api::identity::PrincipalRef>,
+    proof: Option<&postern_api::identity::BehalfProof>,
+) -> Option<String> {
+    let user = on_behalf_of?;
+    Some(match proof {
+        None => format!("proof       none: the agent says itself that it acts for {}", user.name),
+        Some(proof) => {
+            let of = proof.issuer.as_ref().map_or_else(String::new, |issuer| format!(" of {issuer}"));
+            let at = crate::output::time(proof.at);
+            format!("proof       {}'s token, exchanged with the agent's ({}{of}) {at}", user.name, proof.subject)
+        }
+    })
+}
+
 /// A principal on the command line.
 pub fn principal(text: &str) -> Result<PrincipalName, String> {
     text.parse()

@@ -1,6 +1,6 @@
 //! `postern requests`, `postern withdraw`, `postern comment` and `postern close`.
 
-use super::{Context, request::sentence, who};
+use super::{Context, proof, request::sentence, who};
 use crate::{
     failure::Failure,
     output::{self, Column},
@@ -147,6 +147,7 @@ fn details(request: &Request) -> String {
         format!("reason      {}", request.reason),
         format!("made        {}", output::time(request.created_at)),
     ];
+    lines.extend(proof(request.on_behalf_of.as_ref(), request.behalf_proof.as_ref()));
     lines.extend(request.relations.iter().map(|relation| format!("table       {relation}")));
     lines.extend(request.client_address.iter().map(|address| format!("from        {address}")));
     if let Some(recurring) = &request.recurring {

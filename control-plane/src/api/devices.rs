@@ -1,6 +1,6 @@
 //! Command lines that wait to be signed in from the console.
 
-use super::extract::Answer;
+use super::extract::{Answer, recorded};
 use crate::{
     Core,
     identity::{Caller, people::device},
@@ -8,6 +8,7 @@ use crate::{
 use axum::{
     Json,
     extract::{Path, State},
+    http::request::Parts,
 };
 use postern_api::{error::ErrorBody, provider::DeviceLogin};
 use postern_types::time::Micros;
@@ -19,9 +20,11 @@ use std::sync::Arc;
 pub(super) async fn show(
     State(core): State<Arc<Core>>,
     caller: Caller,
+    parts: Parts,
     Path(code): Path<String>,
 ) -> Answer<DeviceLogin> {
-    Ok(Json(device::waiting(&core.store, &caller.actor, &code, Micros::now()).await?))
+    let waiting = device::waiting(&core.store, &caller.actor, &code, Micros::now()).await;
+    Ok(Json(recorded(&core, &parts, waiting).await?))
 }
 
 /// It is the caller's: it is signed in as them.
@@ -30,9 +33,11 @@ pub(super) async fn show(
 pub(super) async fn approve(
     State(core): State<Arc<Core>>,
     caller: Caller,
+    parts: Parts,
     Path(code): Path<String>,
 ) -> Answer<DeviceLogin> {
-    Ok(Json(device::answer(&core.store, &caller.actor, &code, true, Micros::now()).await?))
+    let answered = device::answer(&core.store, &caller.actor, &code, true, Micros::now()).await;
+    Ok(Json(recorded(&core, &parts, answered).await?))
 }
 
 /// It is not.
@@ -41,7 +46,9 @@ pub(super) async fn approve(
 pub(super) async fn deny(
     State(core): State<Arc<Core>>,
     caller: Caller,
+    parts: Parts,
     Path(code): Path<String>,
 ) -> Answer<DeviceLogin> {
-    Ok(Json(device::answer(&core.store, &caller.actor, &code, false, Micros::now()).await?))
+    let answered = device::answer(&core.store, &caller.actor, &code, false, Micros::now()).await;
+    Ok(Json(recorded(&core, &parts, answered).await?))
 }

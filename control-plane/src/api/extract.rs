@@ -1,18 +1,23 @@
 //! What handlers take and give: callers, bodies, queries, failures.
 
 use super::web::{self, Cookie};
-use crate::{Core, identity, identity::Caller, problem::Problem};
+use crate::{
+    Core, identity,
+    identity::Caller,
+    problem::{Problem, shorten},
+};
 use axum::{
     Json,
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Query, Request, rejection::BytesRejection},
-    http::{HeaderMap, StatusCode, header::AUTHORIZATION, request::Parts},
+    http::{HeaderMap, Method, StatusCode, header::AUTHORIZATION, request::Parts},
     response::{IntoResponse, Response},
 };
 use postern_api::error::{ApiError, ErrorBody, ErrorCode};
 use postern_types::time::Micros;
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
+use serde_json::json;
 use std::sync::Arc;
 
 /// What a handler answers when it does not do what was asked.
@@ -87,17 +92,36 @@ impl FromRequestParts<Arc<Core>> for Caller {
     async fn from_request_parts(parts: &mut Parts, core: &Arc<Core>) -> Result<Self, Failure> {
         if let Some(bearer) = bearer(&parts.headers) {
             let caller = identity::authenticate(&core.store, &bearer, Micros::now()).await?;
-            return caller.ok_or_else(|| {
-                Problem::unauthenticated("the token is unknown, expired, revoked, or for SCIM alone").into()
-            });
+            let unknown = || Problem::unauthenticated("the token is unknown, expired, revoked, or for SCIM alone");
+            return recorded(core, parts, caller.ok_or_else(unknown)).await;
         }
         let Some(cookie) = Cookie::Session.read(&parts.headers, &core.config) else {
             return Err(Problem::unauthenticated("this needs a token").into());
         };
-        web::require_console(parts, &core.config)?;
+        recorded(core, parts, web::require_console(parts, &core.config)).await?;
         let caller = identity::web::authenticate(&core.store, &cookie, Micros::now()).await?;
-        caller.ok_or_else(|| Problem::unauthenticated("the browser's session is over; sign in again").into())
+        let over = || Problem::unauthenticated("the browser's session is over; sign in again");
+        recorded(core, parts, caller.ok_or_else(over)).await
     }
+}
+
+/// What a call has brought was good, or its refusal is in the audit, within bounds.
+pub(super) async fn recorded<T>(core: &Core, parts: &Parts, checked: Result<T, Problem>) -> Result<T, Failure> {
+    recorded_of(core, (&parts.method, parts.uri.path()), checked).await
+}
+
+/// The same, of a call to that path.
+pub(super) async fn recorded_of<T>(
+    core: &Core,
+    (method, path): (&Method, &str),
+    checked: Result<T, Problem>,
+) -> Result<T, Failure> {
+    if let Err(Problem::Told(error)) = &checked {
+        let subject = shorten(&format!("{method} {path}"));
+        let detail = json!({ "why": error.message });
+        core.refused_calls.record(&core.store, &subject, &detail, Micros::now()).await?;
+    }
+    Ok(checked?)
 }
 
 /// A JSON body; none at all counts as an empty object.

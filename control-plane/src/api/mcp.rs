@@ -1,7 +1,7 @@
 //! The Model Context Protocol over HTTP: the tools of `postern-mcp`, for whoever has a token. What they do are calls of the
 //! REST API in this process, with that token: nothing is decided here.
 
-use super::extract::{Failure, bearer};
+use super::extract::{Failure, bearer, recorded_of};
 use crate::{Core, identity, problem::Problem};
 use axum::{
     Extension, Json, Router,
@@ -66,12 +66,13 @@ async fn serve(State(core): State<Arc<Core>>, Extension(server): Extension<Arc<S
 }
 
 async fn served(core: &Arc<Core>, server: &Server, request: Request) -> Result<Response, Failure> {
-    require_no_other_site(request.headers(), core)?;
+    let call = (request.method(), PATH);
+    recorded_of(core, call, require_no_other_site(request.headers(), core)).await?;
     let bearer = bearer(request.headers()).ok_or_else(|| Problem::unauthenticated("this needs a token"))?;
     // A browser's cookie is none: pages of other sites would bring it too.
     let caller = identity::authenticate(&core.store, &bearer, Micros::now()).await?;
-    let caller =
-        caller.ok_or_else(|| Problem::unauthenticated("the token is unknown, expired, revoked, or for SCIM alone"))?;
+    let unknown = || Problem::unauthenticated("the token is unknown, expired, revoked, or for SCIM alone");
+    let caller = recorded_of(core, call, caller.ok_or_else(unknown)).await?;
     let plane = InProcess { api: server.api.clone(), core: Arc::clone(core), bearer };
     let served = server.http.serve(caller.token.id.as_str(), plane, request).await;
     let refused = |refusal: Refusal| Problem::unavailable(refusal.message).hint(refusal.hint.unwrap_or_default());

@@ -103,7 +103,7 @@ fn parts() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
         .routes(routes!(principals::whoami))
         .routes(routes!(web::begin, web::end))
         .routes(routes!(web::providers))
-        .routes(routes!(web::sessions))
+        .routes(routes!(web::sessions, web::end_all))
         .routes(routes!(web::end_one))
         .routes(routes!(devices::show))
         .routes(routes!(devices::approve))

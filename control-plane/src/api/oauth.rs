@@ -95,7 +95,13 @@ async fn token(
         GRANT_TYPE => exchange(&core, form).await,
         DEVICE_GRANT => {
             let code = form.device_code.ok_or_else(|| invalid("device_code is missing"))?;
-            let (token, lifetime) = device::fetch(&core.store, &code, Micros::now()).await.map_err(Failed::NotGiven)?;
+            let fetched = device::fetch(&core.store, &code, Micros::now()).await;
+            if let Err(error @ (NotGiven::Denied | NotGiven::Expired)) = &fetched {
+                let detail = json!({ "why": error.to_string() });
+                let recorded = core.refused_calls.record(&core.store, "device code", &detail, Micros::now()).await;
+                recorded.map_err(|error| Failed::NotGiven(error.into()))?;
+            }
+            let (token, lifetime) = fetched.map_err(Failed::NotGiven)?;
             Ok(Json(ExchangedToken {
                 access_token: token.expose_secret().to_owned(),
                 issued_token_type: ACCESS_TOKEN.to_owned(),

@@ -1,6 +1,6 @@
 //! Browsers: a session by cookie, and what keeps other sites from using it.
 
-use super::extract::{Answer, Body, Failure};
+use super::extract::{Answer, Body, Failure, recorded};
 use crate::{
     Core,
     config::Config,
@@ -44,7 +44,7 @@ impl FromRequestParts<Arc<Core>> for FromConsole {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, core: &Arc<Core>) -> Result<Self, Failure> {
-        require_console(parts, &core.config)?;
+        recorded(core, parts, require_console(parts, &core.config)).await?;
         Ok(Self)
     }
 }
@@ -55,10 +55,12 @@ impl FromRequestParts<Arc<Core>> for FromConsole {
 pub(super) async fn begin(
     State(core): State<Arc<Core>>,
     _: FromConsole,
+    parts: Parts,
     Body(body): Body<CreateWebSession>,
 ) -> Result<impl IntoResponse, Failure> {
     let token = SecretString::from(body.token.trim().to_owned());
-    let (caller, secret) = web::begin(&core.store, &token, Micros::now()).await?;
+    let begun = web::begin(&core.store, &token, Micros::now()).await;
+    let (caller, secret) = recorded(&core, &parts, begun).await?;
     let reviewer = connections::reviews_any(&core.store, &caller.actor).await?;
     let cookie = Cookie::Session.set(&core.config, &secret)?;
     Ok((AppendHeaders([(SET_COOKIE, cookie)]), Json(caller.whoami(reviewer))))
@@ -102,6 +104,14 @@ pub(super) async fn sessions(
 ) -> Answer<Vec<WebSession>> {
     let own = Cookie::Session.read(&headers, &core.config);
     Ok(Json(web::list(&core.store, &caller.actor, own.as_ref(), Micros::now()).await?))
+}
+
+/// Ends all of the caller's sessions in browsers, and the sign-ins by which they were begun.
+#[utoipa::path(delete, path = "/web/sessions", tag = "web", security(("token" = [])),
+    responses((status = 204), (status = "default", body = ErrorBody)))]
+pub(super) async fn end_all(State(core): State<Arc<Core>>, caller: Caller) -> Result<StatusCode, Failure> {
+    web::end_all(&core.store, &caller.actor, Micros::now()).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Ends one of the caller's sessions in browsers.

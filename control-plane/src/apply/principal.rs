@@ -126,7 +126,8 @@ impl Run<'_> {
             people::end_all(&mut self.tx, &row.principal.id, "a document was applied", self.now).await?;
         }
         if row.disabled && stored.is_some_and(|row| !row.disabled) {
-            let effects = stops::disabled_in(&mut self.tx, &row.principal, self.actor, self.now).await?;
+            let effects =
+                stops::disabled_in(&mut self.tx, &row.principal, self.actor, stops::DISABLED, self.now).await?;
             self.effects.extend(effects);
         }
         Ok(row)

@@ -2,13 +2,15 @@
 //! comes with a cookie in a token's place ([`web`]).
 //!
 //! There are Postern's own API tokens ([`tokens`]), for which machines exchange those of their platform ([`issuers`]), and
-//! which people get who sign in at an identity provider ([`people`]). An agent gets one on [`behalf`] of a person. A further source is
-//! one more in [`authenticate`]: it gives the same [`Caller`], whose principal has a row in the store.
+//! which people get who sign in at an identity provider ([`people`]). Owners make them for their agents (`owned`), and an
+//! agent gets one on [`behalf`] of a person. A further source is one more in [`authenticate`]: it gives the same [`Caller`],
+//! whose principal has a row in the store.
 
 pub mod bearer;
 pub mod behalf;
 pub mod directory;
 pub mod issuers;
+mod owned;
 pub mod people;
 pub(crate) mod refusals;
 pub mod scram;
@@ -18,7 +20,7 @@ pub mod web;
 use crate::store::{Store, StoreError, access::GrantRow};
 use issuers::{Exchange, NotExchanged};
 use postern_api::{
-    identity::{PrincipalKind, PrincipalRef, Whoami, WhoamiToken},
+    identity::{BehalfProof, PrincipalKind, PrincipalRef, Whoami, WhoamiToken},
     provider::SignedIn,
 };
 use postern_types::time::Micros;
@@ -38,13 +40,22 @@ pub struct Actor {
     /// What their token is narrowed to, as `connection/role`; None: to nothing.
     pub may: Option<Vec<String>>,
     /// For whom an agent acts, as that person's token has proved; None: for nobody, or it says so itself.
-    pub on_behalf_of: Option<PrincipalRef>,
+    pub on_behalf_of: Option<Behalf>,
     /// Whether it acts for those alone of whom that is proved.
     pub must_prove: bool,
     /// Which job their token was exchanged for, as `issuer subject`; None: for none.
     pub job: Option<String>,
     /// How they have signed in at an identity provider; None: they have not.
     pub signed_in: Option<SignedIn>,
+}
+
+/// For whom an agent acts, and how that was proved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Behalf {
+    /// The person.
+    pub user: PrincipalRef,
+    /// By which token of the agent's, when.
+    pub proof: BehalfProof,
 }
 
 impl Actor {
@@ -60,7 +71,7 @@ impl Actor {
     pub fn may_use(&self, grant: &GrantRow) -> bool {
         let user = grant.on_behalf_of.as_ref();
         let acts_for = match &self.on_behalf_of {
-            Some(proved) => Some(proved) == user,
+            Some(Behalf { user: proved, .. }) => Some(proved) == user,
             None => user.is_none() || !self.must_prove,
         };
         acts_for && (grant.bound_job.is_none() || grant.bound_job == self.job)
@@ -135,7 +146,7 @@ impl Caller {
             groups,
             roles: roles.into_iter().filter_map(|(has, role)| has.then_some(role)).collect(),
             token: self.token.clone(),
-            on_behalf_of,
+            on_behalf_of: on_behalf_of.map(|behalf| behalf.user),
             signed_in,
         }
     }

@@ -1,16 +1,16 @@
 //! Postern's own API tokens: random, shown once, kept by fingerprint.
 
-use super::{Actor, Caller};
+use super::{Actor, Behalf, Caller, owned};
 use crate::{
     audit::{self, Event},
     problem::{Problem, shorten},
-    rights::{Action, Resource, authorize},
+    rights::{Action, Resource, authorize, is_allowed, refusal},
     store::{
         Store, StoreError, Tx, principals, sign_ins,
         tokens::{self, GivenFor},
     },
 };
-use postern_api::identity::{CreateToken, CreatedToken, PrincipalKind, PrincipalRef, Token, WhoamiToken};
+use postern_api::identity::{BehalfProof, CreateToken, CreatedToken, PrincipalKind, PrincipalRef, Token, WhoamiToken};
 use postern_types::{
     id::TokenId,
     time::{Micros, parse_duration},
@@ -27,7 +27,7 @@ pub const PREFIX: &str = "postern_";
 const TOUCH_EVERY: Duration = Duration::from_secs(60);
 
 /// The most access roles that a token is narrowed to.
-const MAX_PLACES: usize = 100;
+pub(super) const MAX_PLACES: usize = 100;
 
 /// The longest bearer token that is looked up.
 const MAX_BEARER_BYTES: usize = 512;
@@ -87,11 +87,14 @@ pub(super) async fn caller(store: &Store, mut tx: Tx, token: Token, now: Micros)
     let Some(actor) = actor(&mut tx, &token.principal).await? else {
         return Ok(None);
     };
+    let Some(may) = owned::may_now(&mut tx, &token, &actor).await? else {
+        return Ok(None);
+    };
     let job = tokens::job(&mut tx, &token.id).await?;
     let on_behalf_of = match tokens::behalf(&mut tx, &token.id).await? {
         None => None,
-        Some(both) => match proved(&mut tx, &both, now).await? {
-            Some(user) => Some(user),
+        Some(both) => match proved(&mut tx, &both, token.created_at, now).await? {
+            Some(behalf) => Some(behalf),
             None => return Ok(None),
         },
     };
@@ -99,19 +102,19 @@ pub(super) async fn caller(store: &Store, mut tx: Tx, token: Token, now: Micros)
     if by_sign_in && signed_in.is_none() {
         return Ok(None);
     }
-    let actor = Actor { may: token.may.clone(), on_behalf_of, signed_in, job, ..actor };
+    let actor = Actor { may: may.clone(), on_behalf_of, signed_in, job, ..actor };
     drop(tx);
     if token.last_used_at.is_none_or(|last| now.since(last) >= TOUCH_EVERY) {
         let mut tx = store.begin().await?;
         tokens::touch(&mut tx, &token.id, now).await?;
         tx.commit().await?;
     }
-    let token = WhoamiToken { id: token.id, expires_at: token.expires_at, last_used_at: Some(now), may: token.may };
+    let token = WhoamiToken { id: token.id, expires_at: token.expires_at, last_used_at: Some(now), may };
     Ok(Some(Caller { actor, token }))
 }
 
-/// The user of the first of these tokens, if both are still good.
-async fn proved(tx: &mut Tx, both: &[TokenId; 2], now: Micros) -> Result<Option<PrincipalRef>, StoreError> {
+/// For whom a token is that was given for these two at that time, if both are still good: the person's, and the agent's.
+async fn proved(tx: &mut Tx, both: &[TokenId; 2], at: Micros, now: Micros) -> Result<Option<Behalf>, StoreError> {
     let mut user = None;
     for id in both {
         let token = tokens::by_id(tx, id).await?.filter(|token| token.expires_at.is_none_or(|end| now < end));
@@ -120,12 +123,21 @@ async fn proved(tx: &mut Tx, both: &[TokenId; 2], now: Micros) -> Result<Option<
         if by_sign_in && signed_in.is_none() {
             return Ok(None);
         }
-        if actor(tx, &token.principal).await?.is_none() {
+        let Some(actor) = actor(tx, &token.principal).await? else { return Ok(None) };
+        if owned::may_now(tx, &token, &actor).await?.is_none() {
             return Ok(None);
         }
         user.get_or_insert(token.principal);
     }
-    Ok(user)
+    let [_, agents] = both;
+    let (issuer, subject) = match tokens::job(tx, agents).await? {
+        Some(job) => {
+            let (issuer, subject) = job.split_once(' ').unwrap_or(("", &job));
+            (Some(issuer.to_owned()), subject.to_owned())
+        }
+        None => (None, agents.to_string()),
+    };
+    Ok(user.map(|user| Behalf { user, proof: BehalfProof { issuer, subject, at } }))
 }
 
 /// The principal as an actor, unless it is disabled.
@@ -169,22 +181,30 @@ pub async fn create(store: &Store, caller: &Actor, body: &CreateToken, now: Micr
         Some(of) => match principals::by_name(&mut tx, of.kind, &of.name).await? {
             Some(row) => row.principal,
             // Whoever may not make tokens for others learns nothing about who there is.
-            None if caller.admin => return Err(Problem::not_found(of.kind.as_str(), &of.name)),
-            None => return Err(Problem::forbidden("only an admin makes tokens for others")),
+            None if is_allowed(caller, Action::See, &Resource::Configuration) => {
+                return Err(Problem::not_found(of.kind.as_str(), &of.name));
+            }
+            None => return Err(refusal::no_token_for_others()),
         },
     };
-    authorize(caller, Action::Create, &Resource::Token { owner: &principal })?;
-    // Else a narrowed token would be worth as much as a wide one.
-    if caller.may.is_some() {
-        return Err(Problem::forbidden("a token that is narrowed to some roles cannot make tokens"));
-    }
+    let owner = principals::owner_of(&mut tx, &principal.id).await?;
+    let of = |owner| Resource::Token { principal: &principal, owner };
+    authorize(caller, Action::Create, &of(owner.as_ref()))?;
     match &body.may {
         Some(may) if is_for_scim(may) => for_scim(caller, &principal, may)?,
         Some(may) => checked_places("may", may)?,
         None => {}
     }
+    // Whoever may because they answer for the agent gives it no more than what is theirs.
+    let as_owner = !is_allowed(caller, Action::Create, &of(None));
+    let may = if as_owner {
+        Some(owned::may(&mut tx, caller, &principal, body.may.as_deref()).await?)
+    } else {
+        body.may.clone()
+    };
+    let given = if as_owner { GivenFor::OwnersAgent(&caller.principal.id) } else { GivenFor::Nothing };
     let expires_at = lifetime.map(|lifetime| now.plus(lifetime));
-    let new = New { principal: &principal, name, expires_at, may: body.may.as_deref(), given: GivenFor::Nothing };
+    let new = New { principal: &principal, name, expires_at, may: may.as_deref(), given };
     let (token, secret) = insert(&mut tx, &new, now).await?;
     record(&mut tx, "token.created", Some(&caller.principal), &token, now).await?;
     tx.commit().await?;
@@ -199,7 +219,7 @@ pub async fn create(store: &Store, caller: &Actor, body: &CreateToken, now: Micr
 
 /// Whoever has such a token says who there is: only admins give it away, and to nothing that does anything else.
 fn for_scim(caller: &Actor, principal: &PrincipalRef, may: &[String]) -> Result<(), Problem> {
-    if !caller.admin {
+    if !is_allowed(caller, Action::Change, &Resource::Configuration) {
         return Err(Problem::forbidden("only an admin makes tokens for SCIM"));
     }
     if may.len() > 1 {
@@ -263,13 +283,13 @@ pub fn checked_places(field: &str, places: &[String]) -> Result<(), Problem> {
     }
 }
 
-/// The tokens that the caller may see: an admin everybody's, others their own.
+/// The tokens that the caller may see: an admin everybody's, others their own and those of agents for which they answer.
 ///
 /// # Errors
 /// When the store fails.
 pub async fn list(store: &Store, caller: &Actor) -> Result<Vec<Token>, Problem> {
     let mut tx = store.read().await?;
-    let own = (!caller.admin).then_some(&caller.principal.id);
+    let own = (!is_allowed(caller, Action::See, &Resource::AllTokens)).then_some(&caller.principal.id);
     Ok(tokens::list(&mut tx, own).await?)
 }
 
@@ -281,7 +301,9 @@ pub async fn delete(store: &Store, caller: &Actor, id: &TokenId, now: Micros) ->
     let mut tx = store.begin().await?;
     let missing = || Problem::not_found("token", id.as_str());
     let token = tokens::by_id(&mut tx, id).await?.ok_or_else(missing)?;
-    authorize(caller, Action::Delete, &Resource::Token { owner: &token.principal }).map_err(|_| missing())?;
+    let owner = principals::owner_of(&mut tx, &token.principal.id).await?;
+    let resource = Resource::Token { principal: &token.principal, owner: owner.as_ref() };
+    authorize(caller, Action::Delete, &resource).map_err(|_| missing())?;
     tokens::revoke(&mut tx, id, now).await?;
     record(&mut tx, "token.deleted", Some(&caller.principal), &token, now).await?;
     tx.commit().await?;

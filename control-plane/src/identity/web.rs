@@ -5,7 +5,10 @@ use super::{Actor, Caller, people, tokens};
 use crate::{
     audit::{self, Event},
     problem::Problem,
-    store::{Store, StoreError, Tx, sign_ins, tokens as token_rows, web_sessions},
+    store::{
+        Store, StoreError, Tx, sign_ins, tokens as token_rows,
+        web_sessions::{self, WebSessionRow},
+    },
 };
 use postern_api::provider::WebSession;
 use postern_types::{
@@ -128,17 +131,33 @@ pub async fn end_one(store: &Store, actor: &Actor, id: &WebSessionId, now: Micro
     let own = web_sessions::of(&mut tx, &actor.principal.id, now.minus(LONGEST), now.minus(IDLE)).await?;
     let row = own.into_iter().find(|row| row.id == *id);
     let row = row.ok_or_else(|| Problem::not_found("web session", id.as_str()))?;
-    web_sessions::remove(&mut tx, &row.fingerprint).await?;
-    if let (_, Some(signed_in)) = sign_ins::of_token(&mut tx, &row.token_id, now).await?
-        && let Some(sign_in) = sign_ins::open(&mut tx, &signed_in.id, now).await?
-    {
-        people::end(&mut tx, &sign_in, "they have ended the session", now).await?;
-    }
-    let detail = json!({ "session": id });
-    let event = Event::new(now, "web.logout", Some(&actor.principal), row.token_id.as_str(), &detail);
-    audit::append_control(&mut tx, event).await?;
+    end_in(&mut tx, actor, &row, now).await?;
     tx.commit().await?;
     Ok(())
+}
+
+/// Ends all of somebody's sessions.
+///
+/// # Errors
+/// When the store fails.
+pub async fn end_all(store: &Store, actor: &Actor, now: Micros) -> Result<(), StoreError> {
+    let mut tx = store.begin().await?;
+    for row in web_sessions::of(&mut tx, &actor.principal.id, now.minus(LONGEST), now.minus(IDLE)).await? {
+        end_in(&mut tx, actor, &row, now).await?;
+    }
+    tx.commit().await
+}
+
+async fn end_in(tx: &mut Tx, actor: &Actor, row: &WebSessionRow, now: Micros) -> Result<(), StoreError> {
+    web_sessions::remove(tx, &row.fingerprint).await?;
+    if let (_, Some(signed_in)) = sign_ins::of_token(tx, &row.token_id, now).await?
+        && let Some(sign_in) = sign_ins::open(tx, &signed_in.id, now).await?
+    {
+        people::end(tx, &sign_in, "they have ended the session", now).await?;
+    }
+    let detail = json!({ "session": row.id });
+    let event = Event::new(now, "web.logout", Some(&actor.principal), row.token_id.as_str(), &detail);
+    audit::append_control(tx, event).await
 }
 
 /// Ends the session of this cookie.

@@ -2,7 +2,7 @@
 
 use crate::{
     grants::checked_reason,
-    identity::Actor,
+    identity::{Actor, Behalf},
     problem::{Problem, shorten},
     quorum,
     rights::{self, Action, Resource, authorize, is_allowed},
@@ -110,6 +110,8 @@ impl Ask {
             ticket: self.ticket,
             requester: actor.principal.clone(),
             on_behalf_of: self.on_behalf_of,
+            behalf_proof: actor.on_behalf_of.as_ref().map(|behalf| behalf.proof.clone()),
+            owner: None,
             status: RequestStatus::Pending,
             created_at: now,
             expires_at: now.plus(lifetime),
@@ -192,11 +194,11 @@ pub(super) async fn represented(
     name: Option<&str>,
 ) -> Result<Option<PrincipalRef>, Problem> {
     let name = match (name, &actor.on_behalf_of) {
-        (Some(name), Some(proved)) if proved.name != name => {
-            let message = format!("your token is for acting on behalf of {}", proved.name);
+        (Some(name), Some(Behalf { user, .. })) if user.name != name => {
+            let message = format!("your token is for acting on behalf of {}", user.name);
             return Err(Problem::invalid("on_behalf_of", message));
         }
-        (_, Some(proved)) => return Ok(Some(proved.clone())),
+        (_, Some(Behalf { user, .. })) => return Ok(Some(user.clone())),
         (None, None) => return Ok(None),
         (Some(name), None) => name,
     };
@@ -248,6 +250,7 @@ impl RequestRow {
         Resource::Request {
             requester: &self.requester,
             on_behalf_of: self.on_behalf_of.as_ref(),
+            owner: self.owner.as_ref(),
             reviewer_groups: &self.reviewer_groups,
         }
     }

@@ -69,6 +69,7 @@ pub async fn extend(
         id: RequestId::new(),
         kind: RequestKind::Extension,
         job: actor.job.clone(),
+        behalf_proof: actor.on_behalf_of.as_ref().map(|behalf| behalf.proof.clone()),
         duration,
         reason: reason.to_owned(),
         status: RequestStatus::Pending,

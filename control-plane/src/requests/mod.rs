@@ -311,7 +311,7 @@ async fn record(
     let detail = json!({
         "kind": row.kind, "connection": row.connection, "role": row.role, "duration": format_duration(row.duration),
         "reason": row.reason, "ticket": row.ticket, "requester": row.requester, "on_behalf_of": row.on_behalf_of,
-        "relations": row.relations, "client_address": row.client_address, "job": row.job, "grant": row.grant_id,
+        "behalf_proof": row.behalf_proof, "relations": row.relations, "client_address": row.client_address, "job": row.job, "grant": row.grant_id,
         "recurring": row.recurring, "reviewers": row.reviewer_groups, "rule": row.policy_reason, "answer": answer,
     });
     audit::append_control(tx, Event::new(now, action, actor, row.id.as_str(), &detail)).await
@@ -322,7 +322,7 @@ async fn shown(tx: &mut Tx, row: RequestRow) -> Result<Request, StoreError> {
     let votes = requests::votes(tx, &row.id).await?;
     let comments = requests::comments(tx, &row.id).await?;
     let missing = if row.status == RequestStatus::Pending {
-        match quorum::standing(&row.quorum, &review::approving(tx, &row.id).await?) {
+        match quorum::standing(&row.quorum, &review::approving(tx, &row).await?) {
             Standing::Missing(needs) => needs,
             Standing::Met => Vec::new(),
         }
@@ -339,6 +339,8 @@ async fn shown(tx: &mut Tx, row: RequestRow) -> Result<Request, StoreError> {
         ticket: row.ticket,
         requester: row.requester,
         on_behalf_of: row.on_behalf_of,
+        behalf_proof: row.behalf_proof,
+        owner: row.owner,
         created_at: row.created_at,
         expires_at: row.expires_at,
         approvals_needed: row.approvals_needed,

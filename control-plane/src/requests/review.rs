@@ -12,7 +12,7 @@ use crate::{
     identity::{Actor, people, tokens},
     problem::Problem,
     quorum::{Standing, standing},
-    rights::{Action, authorize},
+    rights::{Action, authorize, is_allowed},
     stops,
     store::{
         Store, StoreError, Tx,
@@ -86,7 +86,7 @@ pub async fn review(
     } else {
         requests::narrow_request(&mut tx, id, row.duration, &row.relations).await?;
         record(&mut tx, "request.approved", Some(&actor.principal), &row, reason, now).await?;
-        if standing(&row.quorum, &approving(&mut tx, id).await?) == Standing::Met {
+        if standing(&row.quorum, &approving(&mut tx, &row).await?) == Standing::Met {
             effects.extend(approve(&mut tx, Some(&actor.principal), &row, now).await?);
         }
     }
@@ -96,12 +96,14 @@ pub async fn review(
     Ok((request, effects))
 }
 
-/// Who says yes, as they are now: whoever was disabled or stopped or left a group since counts no more.
-pub(super) async fn approving(tx: &mut Tx, id: &RequestId) -> Result<Vec<Actor>, StoreError> {
+/// Who says yes, as they are now: whoever was disabled or stopped, left a group or answers for the agent since counts no
+/// more.
+pub(super) async fn approving(tx: &mut Tx, row: &RequestRow) -> Result<Vec<Actor>, StoreError> {
     let mut agree = Vec::new();
-    for vote in requests::votes(tx, id).await? {
+    for vote in requests::votes(tx, &row.id).await? {
         if vote.verdict == Verdict::Approve && stops::check(tx, &vote.reviewer).await.is_ok() {
-            agree.extend(tokens::actor(tx, &vote.reviewer).await?);
+            let actor = tokens::actor(tx, &vote.reviewer).await?;
+            agree.extend(actor.filter(|actor| is_allowed(actor, Action::Approve, &row.resource())));
         }
     }
     Ok(agree)

@@ -8,7 +8,7 @@ use crate::{
     identity::Actor,
     policies,
     problem::Problem,
-    rights::{self, Action, is_allowed},
+    rights::{self, Action, Resource, is_allowed},
     stops,
     store::{Store, Tx, access, connections, freezes, policies as policy_rows},
 };
@@ -44,7 +44,7 @@ pub async fn to(
     let document = connections::by_name(&mut tx, name).await?.ok_or_else(missing)?.document;
     let sees = |role: &AccessRole| is_allowed(actor, Action::See, &rights::role(role));
     let roles: Vec<_> = document.roles.iter().filter(|(_, role)| sees(role)).collect();
-    if roles.is_empty() && !actor.admin {
+    if roles.is_empty() && !is_allowed(actor, Action::See, &Resource::Configuration) {
         return Err(missing());
     }
     let on_behalf_of = represented(&mut tx, actor, on_behalf_of).await?;

@@ -3,6 +3,8 @@
 use super::{close, record, tell, vote};
 use crate::{
     hub::ConnectorKey,
+    rights::{self, Action, Who},
+    sessions::resource,
     store::{
         Store, StoreError, Tx, access,
         reviews::{self as rows, ReviewRow, Whose},
@@ -12,6 +14,7 @@ use crate::{
 use postern_api::{
     access::GrantStatus,
     event::Subject,
+    fleet::PartKind,
     review::{Proposal, ReviewStatus},
     session::Session,
 };
@@ -57,8 +60,13 @@ async fn asking(tx: &mut Tx, key: &ConnectorKey, id: &str, now: Micros) -> Resul
     let open = sessions::open_session(tx, &id).await?;
     let is_its = |open: &OpenSession| open.incarnation == key.incarnation && !open.grant_is_over(now);
     let Some(open) = open.filter(is_its) else { return Ok(None) };
-    let session = sessions::by_id(tx, &id).await?.filter(|session| session.connector_id == key.id);
+    let session = sessions::by_id(tx, &id).await?.filter(|session| is_at(session, key));
     Ok(session.map(|session| Asking { session, grant_ends_at: open.grant_ends_at }))
+}
+
+/// Whether that connector may speak of a session.
+fn is_at(session: &Session, key: &ConnectorKey) -> bool {
+    rights::is_allowed(Who::Part(PartKind::Connector, &key.id), Action::Report, &resource(session))
 }
 
 impl Asking {
@@ -201,6 +209,8 @@ async fn opened(
         session_id: id,
         principal,
         on_behalf_of,
+        behalf_proof: None,
+        owner: None,
         connection,
         role,
         key: ask.key.to_vec(),
@@ -349,7 +359,7 @@ pub async fn left(store: &Store, key: &ConnectorKey, left: &ReviewLeft, now: Mic
     };
     let mut tx = store.begin().await?;
     // It may be over already: that it has left is said once it ends, too.
-    let is_its = sessions::by_id(&mut tx, &session).await?.is_some_and(|session| session.connector_id == key.id);
+    let is_its = sessions::by_id(&mut tx, &session).await?.is_some_and(|session| is_at(&session, key));
     if !is_its {
         return Ok(());
     }

@@ -161,7 +161,8 @@ fn answering(row: &ReviewRow) -> Vec<String> {
 
 /// For deciding who may do what to it.
 fn resource<'a>(row: &'a ReviewRow, reviewer_groups: &'a [String]) -> Resource<'a> {
-    Resource::Review { principal: &row.principal, on_behalf_of: row.on_behalf_of.as_ref(), reviewer_groups }
+    let ReviewRow { principal, on_behalf_of, owner, .. } = row;
+    Resource::Review { principal, on_behalf_of: on_behalf_of.as_ref(), owner: owner.as_ref(), reviewer_groups }
 }
 
 /// Refuses what is over.

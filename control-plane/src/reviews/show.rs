@@ -35,6 +35,8 @@ pub(super) async fn whole(tx: &mut Tx, row: ReviewRow, public_url: Option<&str>)
         status: row.status,
         principal: row.principal,
         on_behalf_of: row.on_behalf_of,
+        behalf_proof: row.behalf_proof,
+        owner: row.owner,
         grant_id: row.grant_id,
         reason: row.reason,
         ticket: row.ticket,

@@ -6,7 +6,7 @@ use crate::{
     identity::{Actor, people, tokens},
     problem::Problem,
     quorum::{self, Standing},
-    rights::{Action, authorize},
+    rights::{Action, authorize, is_allowed},
     store::{
         Store, StoreError, Tx, access, connections,
         reviews::{self as rows, ReviewRow},
@@ -172,8 +172,9 @@ async fn approve(
     let mut voters = Vec::new();
     for vote in rows::votes(tx, &row.id).await? {
         let Some(other) = vote.approves.filter(|other| other.edited_sql == proposal.edited_sql) else { continue };
-        // As things are now: somebody who was disabled or left the group since counts no more.
-        voters.extend(tokens::actor(tx, &vote.reviewer).await?);
+        // As things are now: somebody who was disabled, left the group or answers for the agent since counts no more.
+        let voter = tokens::actor(tx, &vote.reviewer).await?;
+        voters.extend(voter.filter(|voter| is_allowed(voter, Action::Approve, &resource(row, &answering(row)))));
         agreed.push(other);
     }
     let decided = quorum::standing(&quorum_of(row), &voters) == Standing::Met;

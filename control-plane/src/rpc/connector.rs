@@ -12,7 +12,6 @@ use crate::{
         sessions,
     },
 };
-use postern_api::fleet::PartKind;
 use postern_proto::v1::{
     AuditAck, AuditSegment, ConnectorCommand, ConnectorHello, ConnectorMessage, ConnectorWelcome, ReviewAsk,
     ReviewClaim, ReviewClaimed, SessionClosed, SessionOpened, connector_command::Command,
@@ -63,7 +62,7 @@ impl ConnectorControl for Service {
         &self,
         request: Request<Streaming<ConnectorMessage>>,
     ) -> Result<Response<Self::AttachStream>, Status> {
-        let peer = peer::require(&self.core, request.extensions(), PartKind::Connector).await?;
+        let peer = peer::authorize(&self.core, request.extensions(), "ConnectorControl/Attach").await?;
         let mut messages = request.into_inner();
         let Some(Message::Hello(hello)) = first(&mut messages).await?.message else {
             return Err(Status::invalid_argument("the first message must be Hello"));
@@ -77,7 +76,7 @@ impl ConnectorControl for Service {
         &self,
         request: Request<Streaming<AuditSegment>>,
     ) -> Result<Response<Self::AppendAuditStream>, Status> {
-        let peer = peer::require(&self.core, request.extensions(), PartKind::Connector).await?;
+        let peer = peer::authorize(&self.core, request.extensions(), "ConnectorControl/AppendAudit").await?;
         let (acks, stream) = mpsc::channel(ACK_QUEUE);
         let core = Arc::clone(&self.core);
         let mut segments = request.into_inner();

@@ -87,7 +87,7 @@ impl Enrolment for Service {
 #[tonic::async_trait]
 impl Renewal for Service {
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
-        let peer = peer::identify(&self.core, request.extensions()).await?;
+        let peer = peer::authorize(&self.core, request.extensions(), "Renewal/Renew").await?;
         let issued =
             self.core.ca.issue(peer.kind, &peer.id, &request.into_inner().certificate_request).map_err(refuse)?;
         let now = Micros::now();

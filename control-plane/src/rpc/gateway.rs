@@ -16,7 +16,6 @@ use crate::{
     ticket::KeyError,
 };
 use aws_lc_rs::rand;
-use postern_api::fleet::PartKind;
 use postern_proto::v1::{
     AuthRequest, AuthResponse, CancelKey, ForwardCancelResponse, GatewayCommand, GatewayHello, GatewayMessage,
     GatewayWelcome, RevokedIdentity, gateway_command::Command, gateway_control_server::GatewayControl,
@@ -70,7 +69,7 @@ impl GatewayControl for Service {
         &self,
         request: Request<Streaming<GatewayMessage>>,
     ) -> Result<Response<Self::AttachStream>, Status> {
-        let peer = peer::require(&self.core, request.extensions(), PartKind::Gateway).await?;
+        let peer = peer::authorize(&self.core, request.extensions(), "GatewayControl/Attach").await?;
         let mut messages = request.into_inner();
         let Some(Message::Hello(hello)) = first(&mut messages).await?.message else {
             return Err(Status::invalid_argument("the first message must be Hello"));
@@ -84,7 +83,7 @@ impl GatewayControl for Service {
         &self,
         request: Request<Streaming<AuthRequest>>,
     ) -> Result<Response<Self::AuthenticateStream>, Status> {
-        let peer = peer::require(&self.core, request.extensions(), PartKind::Gateway).await?;
+        let peer = peer::authorize(&self.core, request.extensions(), "GatewayControl/Authenticate").await?;
         // Its certificates are known from its Hello.
         let bindings = self
             .core
@@ -103,7 +102,7 @@ impl GatewayControl for Service {
     }
 
     async fn forward_cancel(&self, request: Request<CancelKey>) -> Result<Response<ForwardCancelResponse>, Status> {
-        let peer = peer::require(&self.core, request.extensions(), PartKind::Gateway).await?;
+        let peer = peer::authorize(&self.core, request.extensions(), "GatewayControl/ForwardCancel").await?;
         let key = request.into_inner();
         if key.secret.len() > MAX_CANCEL_SECRET {
             return Err(Status::invalid_argument("the secret is too long"));

@@ -1,7 +1,11 @@
 //! Who calls: the certificate of the connection, as the services see it.
 
 use super::store_failed;
-use crate::{Core, store::identities};
+use crate::{
+    Core,
+    rights::{self, Action, Resource, Who},
+    store::identities,
+};
 use postern_api::fleet::PartKind;
 use postern_peer::Kind;
 use postern_types::{
@@ -99,7 +103,7 @@ pub fn address(extensions: &Extensions) -> Option<SocketAddr> {
 ///
 /// # Errors
 /// UNAUTHENTICATED without a certificate or with one that has ended, PERMISSION_DENIED when it was revoked.
-pub async fn identify(core: &Core, extensions: &Extensions) -> Result<Peer, Status> {
+async fn identify(core: &Core, extensions: &Extensions) -> Result<Peer, Status> {
     let certificate = extensions
         .get::<ConnectionInfo>()
         .and_then(|info| info.certificate.as_ref())
@@ -120,17 +124,21 @@ pub async fn identify(core: &Core, extensions: &Extensions) -> Result<Peer, Stat
     Ok(Peer { kind: certificate.kind, id: certificate.id.clone() })
 }
 
-/// The caller, if it is of that kind.
+/// The caller, if it may call that.
 ///
 /// # Errors
-/// As [`identify`], and PERMISSION_DENIED for the other kind.
-pub async fn require(core: &Core, extensions: &Extensions, kind: PartKind) -> Result<Peer, Status> {
+/// UNAUTHENTICATED when it has not proved itself, PERMISSION_DENIED when it may not or was revoked.
+pub async fn authorize(core: &Core, extensions: &Extensions, rpc: &'static str) -> Result<Peer, Status> {
     let peer = identify(core, extensions).await?;
-    if peer.kind == kind {
-        Ok(peer)
-    } else {
-        Err(Status::permission_denied(format!("this is for a {} only", kind.as_str())))
+    if rights::is_allowed(Who::Part(peer.kind, &peer.id), Action::Call, &Resource::Rpc(rpc)) {
+        return Ok(peer);
     }
+    tracing::warn!(caller = peer.id, rpc, "refused: a {} may not call that", peer.kind.as_str());
+    let other = match peer.kind {
+        PartKind::Connector => PartKind::Gateway,
+        PartKind::Gateway => PartKind::Connector,
+    };
+    Err(Status::permission_denied(format!("this is for a {} only", other.as_str())))
 }
 
 /// What a revoked peer is told.

@@ -234,7 +234,7 @@ async fn set_disabled(
     external_identities::set_removed(tx, &principal.id, None).await?;
     principals::update(tx, &PrincipalRow { disabled, ..row }, None).await?;
     if disabled && !was {
-        return Ok(stops::disabled_in(tx, principal, Some(&client.principal), now).await?);
+        return Ok(stops::disabled_in(tx, principal, Some(&client.principal), stops::DISABLED, now).await?);
     }
     Ok(Vec::new())
 }

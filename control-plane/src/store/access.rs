@@ -131,6 +131,12 @@ pub(super) fn read_json<T: DeserializeOwned>(row: &Row, column: &'static str) ->
     serde_json::from_str(&row.get::<String>(column)?).map_err(|error| StoreError::corrupt(column, error))
 }
 
+/// A column of JSON, which may be absent.
+pub(super) fn read_json_opt<T: DeserializeOwned>(row: &Row, column: &'static str) -> Result<Option<T>, StoreError> {
+    let text = row.get::<Option<String>>(column)?;
+    text.map(|text| serde_json::from_str(&text)).transpose().map_err(|error| StoreError::corrupt(column, error))
+}
+
 /// For a column of JSON.
 pub(super) fn to_json(column: &'static str, value: &impl Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|error| StoreError::corrupt(column, error))

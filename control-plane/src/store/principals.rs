@@ -60,6 +60,12 @@ pub async fn by_name(tx: &mut Tx, kind: PrincipalKind, name: &str) -> Result<Opt
     row.as_ref().map(read).transpose()
 }
 
+/// The user who answers for an agent.
+pub async fn owner_of(tx: &mut Tx, id: &PrincipalId) -> Result<Option<PrincipalId>, StoreError> {
+    let row = tx.row("SELECT owner_id FROM principals WHERE id = $1", values![id]).await?;
+    row.map_or(Ok(None), |row| row.parse_opt("owner_id"))
+}
+
 /// A user of that name in lower case, however it is written.
 pub async fn user_by_folded_name(tx: &mut Tx, name: &str) -> Result<Option<PrincipalRow>, StoreError> {
     let row = tx.row(select!("WHERE p.kind = 'user' AND LOWER(p.name) = $1 ORDER BY p.id"), values![name]).await?;

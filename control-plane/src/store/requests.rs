@@ -2,12 +2,12 @@
 
 use super::{
     Row, StoreError, Tx,
-    access::{MAX_LISTED, read_json, read_principal, read_principal_opt, to_json},
+    access::{MAX_LISTED, read_json, read_json_opt, read_principal, read_principal_opt, to_json},
 };
 use crate::values;
 use postern_api::{
     access::{Closed, Comment, RequestKind, RequestStatus, Verdict, Vote},
-    identity::PrincipalRef,
+    identity::{BehalfProof, PrincipalRef},
     quorum::{Need, Quorum, QuorumMode},
     standing::Recurring,
 };
@@ -36,6 +36,10 @@ pub struct RequestRow {
     pub requester: PrincipalRef,
     /// For whom.
     pub on_behalf_of: Option<PrincipalRef>,
+    /// How that was proved; none: the agent says so itself.
+    pub behalf_proof: Option<BehalfProof>,
+    /// The user who answers for the agent that asks, as it is now. It is not written.
+    pub owner: Option<PrincipalId>,
     /// Where it stands.
     pub status: RequestStatus,
     /// When it was made.
@@ -117,8 +121,8 @@ macro_rules! select_requests {
         concat!(
             "SELECT r.id, r.connection, r.access_role, r.duration_us, r.reason, r.ticket, r.status, r.created_at, ",
             "r.expires_at, r.approvals_needed, r.reviewer_groups, r.policy_reason, r.grant_id, r.decided_at, r.kind, ",
-            "r.quorum, r.relations, r.client_address, r.job, r.recurring, r.closed_at, r.close_reason, ",
-            "p.id AS p_id, p.kind AS p_kind, p.name AS p_name, o.id AS o_id, o.kind AS o_kind, o.name AS o_name, ",
+            "r.quorum, r.relations, r.behalf_proof, r.client_address, r.job, r.recurring, r.closed_at, r.close_reason, ",
+            "p.id AS p_id, p.kind AS p_kind, p.name AS p_name, p.owner_id, o.id AS o_id, o.kind AS o_kind, o.name AS o_name, ",
             "c.id AS c_id, c.kind AS c_kind, c.name AS c_name ",
             "FROM requests r JOIN principals p ON p.id = r.requester_id LEFT JOIN principals o ON o.id = r.on_behalf_of_id ",
             "LEFT JOIN principals c ON c.id = r.closed_by_id ",
@@ -140,7 +144,6 @@ fn read_request(row: &Row) -> Result<RequestRow, StoreError> {
             Quorum { mode: QuorumMode::All, needs: vec![need] }
         }
     };
-    let recurring = row.get::<Option<String>>("recurring")?.map(|text| serde_json::from_str(&text)).transpose();
     Ok(RequestRow {
         id: row.parse("id")?,
         connection: row.get("connection")?,
@@ -152,6 +155,8 @@ fn read_request(row: &Row) -> Result<RequestRow, StoreError> {
         ticket: row.get("ticket")?,
         requester: read_principal(row)?,
         on_behalf_of: read_principal_opt(row, "o_id", "o_kind", "o_name")?,
+        behalf_proof: read_json_opt(row, "behalf_proof")?,
+        owner: row.parse_opt("owner_id")?,
         status: parse_status(&row.get::<String>("status")?)?,
         created_at: row.time("created_at")?,
         expires_at: row.time("expires_at")?,
@@ -165,7 +170,7 @@ fn read_request(row: &Row) -> Result<RequestRow, StoreError> {
         relations: read_json(row, "relations")?,
         client_address: row.parse_opt("client_address")?,
         job: row.get("job")?,
-        recurring: recurring.map_err(|error| StoreError::corrupt("recurring", error))?,
+        recurring: read_json_opt(row, "recurring")?,
         closed: read_closed(row)?,
     })
 }
@@ -180,8 +185,8 @@ pub async fn insert_request(tx: &mut Tx, row: &RequestRow) -> Result<(), StoreEr
     tx.execute(
         "INSERT INTO requests (id, connection, access_role, duration_us, reason, ticket, requester_id, on_behalf_of_id, \
          status, created_at, expires_at, approvals_needed, reviewer_groups, policy_reason, grant_id, decided_at, kind, \
-         quorum, relations, client_address, job, recurring, version) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, 0)",
+         quorum, relations, client_address, job, recurring, behalf_proof, version) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, 0)",
         values![
             &row.id,
             &row.connection,
@@ -205,6 +210,7 @@ pub async fn insert_request(tx: &mut Tx, row: &RequestRow) -> Result<(), StoreEr
             row.client_address.map(|address| address.to_string()),
             row.job.clone(),
             row.recurring.as_ref().map(|recurring| to_json("recurring", recurring)).transpose()?,
+            row.behalf_proof.as_ref().map(|proof| to_json("behalf_proof", proof)).transpose()?,
         ],
     )
     .await?;

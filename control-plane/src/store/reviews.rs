@@ -1,10 +1,10 @@
 //! Statement reviews, their votes and comments, and the sessions that wait for them.
 
-use super::{Row, StoreError, Tx};
+use super::{Row, StoreError, Tx, access::read_json_opt};
 use crate::values;
 use postern_api::{
     event::Subject,
-    identity::PrincipalRef,
+    identity::{BehalfProof, PrincipalRef},
     review::{Proposal, ReviewComment, ReviewStatus, ReviewVote},
 };
 use postern_proto::v1::ReviewedStatement;
@@ -35,6 +35,10 @@ pub struct ReviewRow {
     pub principal: PrincipalRef,
     /// For whom.
     pub on_behalf_of: Option<PrincipalRef>,
+    /// How that was proved when the grant was asked for. It is not written.
+    pub behalf_proof: Option<BehalfProof>,
+    /// The user who answers for the agent whose statement it is, as it is now. It is not written.
+    pub owner: Option<PrincipalId>,
     /// The connection's name.
     pub connection: String,
     /// The access role's name.
@@ -93,8 +97,8 @@ macro_rules! select {
         concat!(
             "SELECT r.id, r.grant_id, r.session_id, r.connection, r.access_role, r.key, r.shape, r.literals, ",
             "r.statement, r.status, r.escalate_at, r.escalate_to, r.escalated_at, r.created_at, r.expires_at, ",
-            "r.decided_at, r.decision, r.claimed_at, r.uses, r.has_ticket, r.because, g.reason, q.ticket, ",
-            "p.id AS p_id, p.kind AS p_kind, p.name AS p_name, o.id AS o_id, o.kind AS o_kind, o.name AS o_name ",
+            "r.decided_at, r.decision, r.claimed_at, r.uses, r.has_ticket, r.because, g.reason, q.ticket, q.behalf_proof, ",
+            "p.id AS p_id, p.kind AS p_kind, p.name AS p_name, p.owner_id, o.id AS o_id, o.kind AS o_kind, o.name AS o_name ",
             "FROM reviews r JOIN grants g ON g.id = r.grant_id JOIN requests q ON q.id = g.request_id ",
             "JOIN principals p ON p.id = r.principal_id LEFT JOIN principals o ON o.id = r.on_behalf_of_id ",
             $rest
@@ -126,6 +130,8 @@ fn read(row: &Row) -> Result<ReviewRow, StoreError> {
         session_id: row.parse("session_id")?,
         principal: PrincipalRef { kind: row.parse("p_kind")?, id: row.parse("p_id")?, name: row.get("p_name")? },
         on_behalf_of,
+        behalf_proof: read_json_opt(row, "behalf_proof")?,
+        owner: row.parse_opt("owner_id")?,
         connection: row.get("connection")?,
         role: row.get("access_role")?,
         key: row.get("key")?,

@@ -49,20 +49,23 @@ pub enum GivenFor<'a> {
     IssuersToken(&'a str),
     /// That somebody has signed in.
     SignIn(&'a SignInId),
+    /// An agent, by this user who answers for it.
+    OwnersAgent(&'a PrincipalId),
 }
 
 /// Writes a new token, and for what it was given.
 pub async fn insert(tx: &mut Tx, token: &Token, fingerprint: &str, given: GivenFor<'_>) -> Result<(), StoreError> {
-    let (issuer, sign_in) = match given {
-        GivenFor::Nothing => (None, None),
-        GivenFor::IssuersToken(issuer) => (Some(issuer), None),
-        GivenFor::SignIn(id) => (None, Some(id)),
+    let (issuer, sign_in, made_by) = match given {
+        GivenFor::Nothing => (None, None, None),
+        GivenFor::IssuersToken(issuer) => (Some(issuer), None, None),
+        GivenFor::SignIn(id) => (None, Some(id), None),
+        GivenFor::OwnersAgent(id) => (None, None, Some(id)),
     };
     let may = token.may.as_ref().map(serde_json::to_string).transpose();
     let may = may.map_err(|error| StoreError::corrupt("token", error))?;
     tx.execute(
-        "INSERT INTO tokens (id, principal_id, name, fingerprint, created_at, expires_at, may, issuer, sign_in) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "INSERT INTO tokens (id, principal_id, name, fingerprint, created_at, expires_at, may, issuer, sign_in, made_by_id) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         values![
             &token.id,
             &token.principal.id,
@@ -72,7 +75,8 @@ pub async fn insert(tx: &mut Tx, token: &Token, fingerprint: &str, given: GivenF
             token.expires_at,
             may,
             issuer,
-            sign_in
+            sign_in,
+            made_by
         ],
     )
     .await?;
@@ -95,12 +99,12 @@ pub async fn by_id(tx: &mut Tx, id: &TokenId) -> Result<Option<Token>, StoreErro
     tx.row(select!("WHERE t.id = $1 AND t.revoked_at IS NULL"), values![id]).await?.as_ref().map(read).transpose()
 }
 
-/// Tokens that are not revoked, newest first: one principal's or everybody's.
+/// Tokens that are not revoked, newest first: everybody's, or one principal's and those of the agents for which it answers.
 pub async fn list(tx: &mut Tx, principal: Option<&PrincipalId>) -> Result<Vec<Token>, StoreError> {
     let rows = tx
         .rows(
             select!(
-                "WHERE t.revoked_at IS NULL AND ($1 IS NULL OR t.principal_id = $1) ORDER BY t.created_at DESC, t.id DESC LIMIT $2"
+                "WHERE t.revoked_at IS NULL AND ($1 IS NULL OR t.principal_id = $1 OR p.owner_id = $1) ORDER BY t.created_at DESC, t.id DESC LIMIT $2"
             ),
             values![principal, MAX_LISTED],
         )
@@ -131,6 +135,12 @@ pub async fn set_job(tx: &mut Tx, id: &TokenId, job: &str) -> Result<(), StoreEr
 pub async fn job(tx: &mut Tx, id: &TokenId) -> Result<Option<String>, StoreError> {
     let row = tx.row("SELECT job FROM tokens WHERE id = $1", values![id]).await?;
     row.map_or(Ok(None), |row| row.get("job"))
+}
+
+/// The owner who has made a token for their agent; none: another has made it.
+pub async fn made_by(tx: &mut Tx, id: &TokenId) -> Result<Option<PrincipalId>, StoreError> {
+    let row = tx.row("SELECT made_by_id FROM tokens WHERE id = $1", values![id]).await?;
+    row.map_or(Ok(None), |row| row.parse_opt("made_by_id"))
 }
 
 /// Writes that a token is an agent's on behalf of a person: the person's and the agent's by which it was made.

@@ -115,9 +115,9 @@ async fn who_is_gone_there_has_nothing_here() {
     assert_eq!(stage.by_token("GET", &path, "postern_admin", json!({})).await.1["status"], "withdrawn");
     assert_eq!(stage.by_token("POST", "/requests", "postern_ci", ask(Some("zoe"))).await.0, 400);
     assert_eq!(stage.by_token("POST", "/requests", "postern_ci", ask(None)).await.0, 200, "what is not for them");
-    // They are back.
+    // They are back, and begin with nothing.
     stage.sign_in().await;
-    assert_eq!(stage.by_token("GET", "/whoami", &token, json!({})).await.0, 200);
+    assert_eq!(stage.by_token("GET", "/whoami", &token, json!({})).await.0, 401);
 }
 
 #[tokio::test]

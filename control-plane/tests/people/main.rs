@@ -6,6 +6,7 @@
 mod support;
 
 mod admitted;
+mod calls;
 mod forged;
 mod hostile;
 mod idp;

@@ -124,18 +124,6 @@ async fn certificates_of_another_control_plane_are_refused() {
 }
 
 #[tokio::test]
-async fn each_service_wants_its_own_kind() {
-    let plane = Plane::start().await;
-    let connector = plane.enrol(PartKind::Connector, "dev").await;
-    let gateway = plane.enrol(PartKind::Gateway, "gw").await;
-    let status = Connector::attach(&plane, gateway, "i1", &[]).await.err().unwrap();
-    assert_eq!(status.code(), Code::PermissionDenied);
-    let status = Gateway::attach(&plane, connector).await.err().unwrap();
-    assert_eq!(status.code(), Code::PermissionDenied);
-    plane.running.shutdown().await;
-}
-
-#[tokio::test]
 async fn renewal_keeps_the_identity() {
     let plane = Plane::start().await;
     let keeper = plane.enrol(PartKind::Gateway, "gw").await;

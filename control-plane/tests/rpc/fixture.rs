@@ -146,6 +146,8 @@ impl Plane {
             ticket: None,
             requester: principal.clone(),
             on_behalf_of: None,
+            behalf_proof: None,
+            owner: None,
             status: RequestStatus::Approved,
             created_at: now,
             expires_at: now.plus(ends_in),

@@ -10,6 +10,7 @@ mod login;
 mod policies;
 mod replicas;
 mod reviews;
+mod rights;
 #[path = "../support/mod.rs"]
 mod support;
 mod told;

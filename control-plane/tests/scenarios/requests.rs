@@ -98,6 +98,31 @@ pub async fn whoever_left_counts_no_more(store: &Store) {
     assert_eq!(approve(store, &third, &request, at(3)).await.unwrap().status, RequestStatus::Approved);
 }
 
+/// What an agent asks for is its owner's own: though they review, another has to say yes.
+pub async fn who_answers_for_an_agent_does_not_review_for_it(store: &Store) {
+    let cast = world(store).await;
+    let owned = |owner: Option<&str>| json!({ "kind": "Agent", "name": "ci", "groups": ["agents"], "owner": owner });
+    apply_all(store, &cast.admin, &[owned(Some("dba"))], false).await.unwrap();
+    let request = submit(store, &cast.agent, &ask("read"), START).await.unwrap();
+    for verdict in [Verdict::Approve, Verdict::Deny] {
+        let answer = Answer { verdict, reason: None, duration: None, relations: &[] };
+        let refused = requests::review(store, &cast.dba, &request.id, answer, at(1)).await.unwrap_err();
+        let refused = told(refused);
+        assert!(refused.code == ErrorCode::Forbidden && refused.message.contains("an agent of theirs"), "{refused:?}");
+        assert_eq!(refused.hint.as_deref(), Some("another member of dba has to"));
+    }
+    assert_eq!(approve(store, &cast.dba2, &request, at(1)).await.unwrap().status, RequestStatus::Approved);
+    // Nor does it help them to have agreed before they answered for it.
+    apply_all(store, &cast.admin, &[owned(None)], false).await.unwrap();
+    let request = submit(store, &cast.agent, &ask("write"), START).await.unwrap();
+    approve(store, &cast.dba, &request, at(1)).await.unwrap();
+    apply_all(store, &cast.admin, &[owned(Some("dba"))], false).await.unwrap();
+    let third = principal(store, PrincipalKind::User, "third", &["dba"], false).await;
+    let request = approve(store, &cast.dba2, &request, at(2)).await.unwrap();
+    assert_eq!((request.status, request.missing.as_slice()), (RequestStatus::Pending, &[need("dba", 1)][..]));
+    assert_eq!(approve(store, &third, &request, at(3)).await.unwrap().status, RequestStatus::Approved);
+}
+
 pub async fn what_is_said_stays_with_it(store: &Store) {
     let cast = world(store).await;
     let request = submit(store, &cast.agent, &ask("read"), START).await.unwrap();

@@ -2,13 +2,13 @@
 
 use crate::{
     document::RoleMode,
-    identity::PrincipalRef,
+    identity::{BehalfProof, PrincipalRef},
     policy::Freeze,
     quorum::{Need, Quorum},
     standing::Recurring,
 };
 use postern_types::{
-    id::{CredentialId, GrantId, RequestId},
+    id::{CredentialId, GrantId, PrincipalId, RequestId},
     time::Micros,
 };
 use serde::{Deserialize, Serialize};
@@ -187,6 +187,13 @@ pub struct Request {
     pub requester: PrincipalRef,
     /// For whom.
     pub on_behalf_of: Option<PrincipalRef>,
+    /// How that was proved; absent: the agent says so itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behalf_proof: Option<BehalfProof>,
+    /// The user who answers for the agent, and so does not review it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub owner: Option<PrincipalId>,
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Micros,

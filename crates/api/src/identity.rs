@@ -219,6 +219,19 @@ pub struct Group {
     pub created_at: Micros,
 }
 
+/// How it was proved for whom an agent acts: the person's token and the agent's were exchanged for one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BehalfProof {
+    /// The issuer of the agent's token; absent: Postern itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    /// The subject of the agent's token; of one of Postern's, its id.
+    pub subject: String,
+    /// When they were exchanged.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Micros,
+}
+
 /// The body of `POST /tokens`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -1,8 +1,11 @@
 //! Statements that wait for people: who asks, what would happen, what was decided.
 
-use crate::{identity::PrincipalRef, quorum::Need};
+use crate::{
+    identity::{BehalfProof, PrincipalRef},
+    quorum::Need,
+};
 use postern_types::{
-    id::{GrantId, ReviewId, SessionId},
+    id::{GrantId, PrincipalId, ReviewId, SessionId},
     time::Micros,
 };
 use serde::{Deserialize, Serialize};
@@ -67,6 +70,13 @@ pub struct Review {
     pub principal: PrincipalRef,
     /// For whom.
     pub on_behalf_of: Option<PrincipalRef>,
+    /// How that was proved when the grant was asked for; absent: the agent has said so itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behalf_proof: Option<BehalfProof>,
+    /// The user who answers for the agent, and so does not review it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub owner: Option<PrincipalId>,
     /// Under which grant.
     #[schema(value_type = String)]
     pub grant_id: GrantId,

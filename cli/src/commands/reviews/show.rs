@@ -1,7 +1,10 @@
 //! One review, laid out for a person who has to answer it.
 
 use super::who;
-use crate::output::{self, printable};
+use crate::{
+    commands::proof,
+    output::{self, printable},
+};
 use postern_api::review::{Effect, Preview, Proposal, RelationEffect, Review, ReviewStatus, Sample, SampleValue};
 
 /// The longest value of a sample, in characters.
@@ -33,6 +36,7 @@ fn head(review: &Review) -> Vec<String> {
         format!("who         {} {}", review.principal.kind, who(&review.principal, review.on_behalf_of.as_ref())),
         format!("why         {}", review.reason),
     ];
+    lines.extend(proof(review.on_behalf_of.as_ref(), review.behalf_proof.as_ref()));
     lines.extend(review.ticket.iter().map(|ticket| format!("ticket      {ticket}")));
     lines.push(format!("access      {} on {} ({})", review.role, review.connection, review.grant_id));
     lines.push(format!("session     {}", review.session_id));

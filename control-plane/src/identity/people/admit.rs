@@ -1,20 +1,18 @@
 //! Which user somebody is whom a provider has proved, and that they are one no more.
 
-use super::{Verified, end_all};
+use super::Verified;
 use crate::{
     apply::check,
     audit::{self, Event},
     effects::Effect,
-    grants,
-    requests::withdraw_in,
+    stops,
     store::{
-        StoreError, Tx, access, external_identities,
+        StoreError, Tx, external_identities,
         principals::{self, PrincipalRow},
-        requests, scim,
+        scim,
     },
 };
 use postern_api::{
-    access::RequestStatus,
     identity::{PrincipalKind, PrincipalRef},
     provider::ProviderGroups,
 };
@@ -180,31 +178,18 @@ fn groups_here(named: &ProviderGroups, groups: &[String]) -> Vec<String> {
     here.collect::<BTreeSet<_>>().into_iter().take(MAX_GROUPS).collect()
 }
 
-/// The provider vouches for a user no more: their sign-ins end, and what was granted to them or to those who act for them;
-/// what they have asked for is withdrawn. They do nothing until they sign in again.
+/// The provider vouches for a user no more: they are disabled, with all that this ends, until they sign in again.
 ///
 /// # Errors
 /// When the store fails.
 pub async fn remove(tx: &mut Tx, id: &PrincipalId, because: &str, now: Micros) -> Result<Vec<Effect>, StoreError> {
     principals::lock(tx, id).await?;
-    end_all(tx, id, because, now).await?;
     let Some(row) = principals::by_id(tx, id).await?.filter(|row| !row.disabled) else { return Ok(Vec::new()) };
     principals::set_disabled(tx, id, true).await?;
     external_identities::set_removed(tx, id, Some(now)).await?;
     let subject = format!("user/{}", row.principal.name);
     audit::append_control(tx, Event::new(now, "user.removed", None, &subject, &json!({ "why": because }))).await?;
-    let said = format!("user {}: {because}", row.principal.name);
-    let mut effects = Vec::new();
-    for grant in access::unended_grants_of(tx, id).await? {
-        effects.extend(grants::revoke_in(tx, &grant, None, Some(&said), now).await?);
-    }
-    for request in requests::live_of(tx, id).await? {
-        // Standing approvals stay: nobody can use them until they sign in again.
-        if request.status == RequestStatus::Pending {
-            withdraw_in(tx, &request, None, Some(&said), now).await?;
-        }
-    }
-    Ok(effects)
+    stops::disabled_in(tx, &row.principal, None, &format!("was removed: {because}"), now).await
 }
 
 #[cfg(test)]

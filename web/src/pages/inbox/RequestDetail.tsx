@@ -13,6 +13,7 @@ import { DecideRequest } from "./DecideRequest";
 import { whyNot, type Item } from "./items";
 import { Kind } from "./Kind";
 import { spellNeeds } from "./needs";
+import { Proof } from "./Proof";
 import { Recent } from "./Recent";
 import { Risk } from "./Risk";
 import { Status } from "./Status";
@@ -44,6 +45,7 @@ export function RequestDetail({ me, request, all, onDecided }: Props): ReactNode
         <h2>
           <Who who={request.requester} behalf={request.on_behalf_of} />
         </h2>
+        <Proof behalf={request.on_behalf_of} proof={request.behalf_proof} />
         <p className="lead">
           asks for <strong>{request.role}</strong> on <strong>{request.connection}</strong> for{" "}
           <strong>{spelled(request.duration)}</strong>

@@ -11,6 +11,7 @@ import { DecideReview } from "./DecideReview";
 import { Effect } from "./Effect";
 import { whyNot, type Item } from "./items";
 import { spellDecision, spellNeeds } from "./needs";
+import { Proof } from "./Proof";
 import { Recent } from "./Recent";
 import { Risk } from "./Risk";
 import { Status } from "./Status";
@@ -44,6 +45,7 @@ export function ReviewDetail({ me, review, all, onDecided }: Props): ReactNode {
         <h2>
           <Who who={review.principal} behalf={review.on_behalf_of} />
         </h2>
+        <Proof behalf={review.on_behalf_of} proof={review.behalf_proof} />
         <p className="lead">
           wants to run <strong>{statement.tag}</strong> on <strong>{review.connection}</strong> as <strong>{review.role}</strong>
         </p>

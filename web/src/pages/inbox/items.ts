@@ -64,6 +64,7 @@ export function whyNot(me: Whoami, item: Item): string | null {
   if (me.kind !== "user") return "Only people decide.";
   if (asker(item).id === me.id) return "This is your own: somebody else has to decide.";
   if (item.of.on_behalf_of?.id === me.id) return "This is done on your behalf: somebody else has to decide.";
+  if (item.of.owner === me.id) return "You answer for this agent: somebody else has to decide.";
   if (item.of.votes.some((vote) => vote.reviewer.id === me.id)) return "You have answered. It waits for others.";
   const groups = groupsOf(item);
   if (groups.length === 0 ? me.roles.includes("admin") : groups.some((group) => me.groups.includes(group))) return null;

@@ -60,8 +60,12 @@ use Action::{Approve, BreakGlass, Change, Claim, Close, Comment, Create, Delete,
 fn requests() {
     let world = world();
     let dba = ["dba".to_owned()];
-    let request =
-        |requester, on_behalf_of, reviewer_groups| Resource::Request { requester, on_behalf_of, reviewer_groups };
+    let request = |requester, on_behalf_of, reviewer_groups| Resource::Request {
+        requester,
+        on_behalf_of,
+        owner: None,
+        reviewer_groups,
+    };
     let (agent, alice) = (&world.agent.principal, &world.alice.principal);
 
     // An agent's, for alice, reviewed by dba: the admin is no reviewer, being in no group that is.
@@ -109,8 +113,12 @@ fn requests() {
 fn reviews() {
     let world = world();
     let dba = ["dba".to_owned()];
-    let review =
-        |principal, on_behalf_of, reviewer_groups| Resource::Review { principal, on_behalf_of, reviewer_groups };
+    let review = |principal, on_behalf_of, reviewer_groups| Resource::Review {
+        principal,
+        on_behalf_of,
+        owner: None,
+        reviewer_groups,
+    };
     let (agent, alice) = (&world.agent.principal, &world.alice.principal);
 
     // An agent's, for alice: neither of them answers, nor an agent that is in the group, nor an admin who is not.
@@ -140,6 +148,46 @@ fn reviews() {
     );
 }
 
+/// What an agent does is its owner's own: another reviewer has to agree to it.
+#[test]
+fn what_an_agent_of_ones_own_wants_others_decide() {
+    let world = World { bob: actor(PrincipalKind::User, "bob", &["dba"]), ..world() };
+    let dba = ["dba".to_owned()];
+    let (requester, owner) = (&world.agent.principal, Some(&world.dba.principal.id));
+    let (agent, admin, auditor): (&[Action], &[Action], &[Action]) =
+        (&[See, Withdraw, Comment, End], &[See, Comment, End], &[See]);
+    check(
+        &world,
+        &Resource::Request { requester, on_behalf_of: None, owner, reviewer_groups: &dba },
+        &[
+            ("dba", &[See, Comment, End]),
+            ("bob", &[See, Approve, Deny, Comment, Close, End]),
+            ("agent", agent),
+            ("admin", admin),
+            ("auditor", auditor),
+        ],
+    );
+    // Where admins review, one that answers for the agent does not.
+    let owner = Some(&world.admin.principal.id);
+    check(
+        &world,
+        &Resource::Request { requester, on_behalf_of: None, owner, reviewer_groups: &[] },
+        &[("agent", agent), ("admin", admin), ("auditor", auditor)],
+    );
+    let owner = Some(&world.dba.principal.id);
+    check(
+        &world,
+        &Resource::Review { principal: requester, on_behalf_of: None, owner, reviewer_groups: &dba },
+        &[
+            ("dba", &[See]),
+            ("bob", &[See, Approve, Deny]),
+            ("agent", &[See, Withdraw]),
+            ("admin", &[See]),
+            ("auditor", &[See]),
+        ],
+    );
+}
+
 #[test]
 fn grants_and_sessions() {
     let world = world();
@@ -151,7 +199,7 @@ fn grants_and_sessions() {
     );
     check(
         &world,
-        &Resource::Session { principal, on_behalf_of },
+        &Resource::Session { principal, on_behalf_of, connector: "con_1" },
         &[("alice", &[See, End]), ("admin", &[See, End]), ("auditor", &[See]), ("agent", &[See, End])],
     );
 }
@@ -180,12 +228,23 @@ fn tokens_configuration_audit() {
     let world = world();
     check(
         &world,
-        &Resource::Token { owner: &world.alice.principal },
+        &Resource::Token { principal: &world.alice.principal, owner: None },
         &[("alice", &[See, Create, Delete]), ("admin", &[See, Create, Delete])],
     );
     check(
         &world,
-        &Resource::Token { owner: &world.agent.principal },
+        &Resource::Token { principal: &world.agent.principal, owner: None },
+        &[("agent", &[See, Delete]), ("admin", &[See, Create, Delete])],
+    );
+    // Whoever answers for an agent has its tokens in hand; an agent answers for none.
+    check(
+        &world,
+        &Resource::Token { principal: &world.agent.principal, owner: Some(&world.bob.principal.id) },
+        &[("agent", &[See, Delete]), ("bob", &[See, Create, Delete]), ("admin", &[See, Create, Delete])],
+    );
+    check(
+        &world,
+        &Resource::Token { principal: &world.agent.principal, owner: Some(&world.agent_in_dba.principal.id) },
         &[("agent", &[See, Delete]), ("admin", &[See, Create, Delete])],
     );
     let admin: &[(&str, &[Action])] = &[("admin", &[See, Create, Change, Delete, End])];
@@ -193,11 +252,16 @@ fn tokens_configuration_audit() {
     check(&world, &Resource::Fleet, admin);
     check(&world, &Resource::DatabaseCredential, &[("admin", &[See, Change, Delete])]);
     check(&world, &Resource::Policies, &[("admin", &[See, Change]), ("auditor", &[See])]);
-    check(&world, &Resource::AllGrants, &[("admin", &[End])]);
+    check(&world, &Resource::AllGrants, &[("admin", &[See, End]), ("auditor", &[See])]);
+    check(&world, &Resource::AllTokens, &[("admin", &[See])]);
     check(&world, &Resource::Stop { owner: None }, &[("admin", &[Create, End])]);
     // Whoever answers for an agent stops it, and does not lift what an admin may have done.
-    check(&world, &Resource::Stop { owner: Some("alice") }, &[("alice", &[Create]), ("admin", &[Create, End])]);
-    check(&world, &Resource::Stop { owner: Some("agent") }, &[("admin", &[Create, End])]);
+    check(
+        &world,
+        &Resource::Stop { owner: Some(&world.alice.principal.id) },
+        &[("alice", &[Create]), ("admin", &[Create, End])],
+    );
+    check(&world, &Resource::Stop { owner: Some(&world.agent.principal.id) }, &[("admin", &[Create, End])]);
     check(&world, &Resource::Freeze, &[("admin", &[Create, End])]);
     check(&world, &Resource::Scan, &[("admin", &[Create])]);
     check(&world, &Resource::WholeAudit, &[("admin", &[See]), ("auditor", &[See])]);
@@ -221,9 +285,9 @@ fn a_directory_says_who_there_is_and_does_nothing_else() {
         Resource::OwnAudit,
         Resource::AccessRole { groups: &[], break_glass: &[] },
         Resource::Grant { principal: agent, on_behalf_of: None },
-        Resource::Session { principal: agent, on_behalf_of: None },
-        Resource::Request { requester: agent, on_behalf_of: None, reviewer_groups: &[] },
-        Resource::Token { owner: agent },
+        Resource::Session { principal: agent, on_behalf_of: None, connector: "con_1" },
+        Resource::Request { requester: agent, on_behalf_of: None, owner: None, reviewer_groups: &[] },
+        Resource::Token { principal: agent, owner: None },
     ] {
         assert!(!Action::ALL.iter().any(|action| is_allowed(&directory, *action, &resource)), "{resource:?}");
         assert!(Action::ALL.iter().all(|action| authorize(&directory, *action, &resource).is_err()), "{resource:?}");
@@ -247,8 +311,12 @@ fn a_narrowed_token_gets_access_and_does_nothing_else() {
     for action in [See, Claim, End] {
         assert!(is_allowed(&agent, action, &grant), "{action:?}");
     }
-    let reviewed =
-        Resource::Review { principal: &agent.principal, on_behalf_of: None, reviewer_groups: &world.dba.groups };
+    let reviewed = Resource::Review {
+        principal: &agent.principal,
+        on_behalf_of: None,
+        owner: None,
+        reviewer_groups: &world.dba.groups,
+    };
     assert!(is_allowed(&world.dba, Approve, &reviewed) && !is_allowed(&dba, Approve, &reviewed));
     assert!(is_allowed(&agent, See, &reviewed) && is_allowed(&agent, Withdraw, &reviewed));
     assert!(is_allowed(&world.admin, Change, &Resource::Configuration));
@@ -256,5 +324,51 @@ fn a_narrowed_token_gets_access_and_does_nothing_else() {
         [Resource::Configuration, Resource::Policies, Resource::Fleet, Resource::WholeAudit, Resource::Freeze]
     {
         assert!(!Action::ALL.iter().any(|action| is_allowed(&admin, *action, &resource)), "{resource:?}");
+    }
+}
+
+/// What each part calls. `tests/rpc/rights.rs` calls all there is, over the wire.
+#[test]
+fn each_part_calls_what_is_its_own_and_does_nothing_else() {
+    use PartKind::{Connector, Gateway};
+    let own: [(PartKind, &[&str]); 2] = [
+        (Connector, &["ConnectorControl/Attach", "ConnectorControl/AppendAudit", "Renewal/Renew"]),
+        (
+            Gateway,
+            &["GatewayControl/Attach", "GatewayControl/Authenticate", "GatewayControl/ForwardCancel", "Renewal/Renew"],
+        ),
+    ];
+    let world = world();
+    let person = &world.alice.principal;
+    let all: std::collections::BTreeSet<_> = own.iter().flat_map(|(_, rpcs)| rpcs.iter().copied()).collect();
+    for (kind, rpcs) in own {
+        let part = Who::Part(kind, "con_1");
+        for rpc in all.iter().copied().chain(["ConnectorControl/Detach", "Call", ""]) {
+            for action in Action::ALL {
+                let expect = action == Action::Call && rpcs.contains(&rpc);
+                assert_eq!(is_allowed(part, action, &Resource::Rpc(rpc)), expect, "{kind:?} {action:?} {rpc}");
+            }
+            for actor in [&world.admin, &world.agent] {
+                assert!(!is_allowed(actor, Action::Call, &Resource::Rpc(rpc)), "{rpc}");
+            }
+        }
+        // Of sessions a connector speaks that are its own, even where its id is somebody's.
+        for (connector, is_its) in [("con_1", kind == Connector), ("con_2", false)] {
+            let session = Resource::Session { principal: person, on_behalf_of: None, connector };
+            for action in Action::ALL {
+                let expect = is_its && action == Action::Report;
+                assert_eq!(is_allowed(part, action, &session), expect, "{kind:?} {action:?} {connector}");
+            }
+        }
+        for resource in [
+            Resource::Configuration,
+            Resource::Directory,
+            Resource::OwnAudit,
+            Resource::AccessRole { groups: &[], break_glass: &[] },
+            Resource::Grant { principal: person, on_behalf_of: None },
+            Resource::Request { requester: person, on_behalf_of: None, owner: None, reviewer_groups: &[] },
+        ] {
+            assert!(!Action::ALL.iter().any(|action| is_allowed(part, *action, &resource)), "{kind:?} {resource:?}");
+        }
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     rows::Rows,
 };
 use postern_api::access::{Credential, CredentialUse};
-use postern_dial::{Connection, DialError, Host, Target, TlsMode};
+use postern_dial::{Connection, DialError, Host, OwnCertificate, Target, TlsMode};
 use postern_wire::{backend, error, frame, frontend};
 use secrecy::SecretString;
 use std::{path::PathBuf, time::Duration};
@@ -48,7 +48,7 @@ pub async fn run(context: &Context, args: ExecArgs) -> Result<(), Failure> {
     let client = context.client()?;
     let (_, credential) = grants::credential(&client, &args.selection, CredentialUse::Exec).await?;
     let root = root_certificate(&credential)?;
-    let target = target(&credential, root)?;
+    let target = target(&credential, root, context.client_args.own_certificate()?)?;
     let connection = tokio::time::timeout(CONNECT_DEADLINE, postern_dial::connect(&target))
         .await
         .map_err(|_| {
@@ -58,7 +58,11 @@ pub async fn run(context: &Context, args: ExecArgs) -> Result<(), Failure> {
     Session { connection, target, format: context.format }.query(&args.sql).await
 }
 
-fn target(credential: &Credential, root: Option<PathBuf>) -> Result<Target, Failure> {
+fn target(
+    credential: &Credential,
+    root: Option<PathBuf>,
+    own_certificate: Option<OwnCertificate>,
+) -> Result<Target, Failure> {
     let tls: TlsMode = credential
         .sslmode
         .parse()
@@ -70,6 +74,7 @@ fn target(credential: &Credential, root: Option<PathBuf>) -> Result<Target, Fail
         database: credential.database.clone(),
         tls,
         root_certificate: root,
+        own_certificate,
         parameters: vec![
             ("client_encoding".to_owned(), "UTF8".to_owned()),
             ("application_name".to_owned(), "postern exec".to_owned()),

@@ -260,11 +260,14 @@ async fn conditions_on_what_certificates_name() {
         stage.apply(document(&authority, when.clone())).await.unwrap();
         assert_eq!(stage.show(&own, None).await.is_ok(), is, "{when}");
     }
-    // One who says which agent it is has to be that one.
+    // It is the first agent that fits; one who says which agent it is has to be that one.
     stage.apply(json!({ "kind": "Agent", "name": "other" })).await.unwrap();
-    stage.apply(document(&authority, json!({ "dns": "a.jobs.example" }))).await.unwrap();
+    let mut both = document(&authority, json!({ "dns": "a.jobs.example" }));
+    let second = json!({ "agent": "other", "when": { "dns": "b.jobs.example" } });
+    both["agents"].as_array_mut().unwrap().push(second);
+    stage.apply(both).await.unwrap();
     assert!(stage.show(&own, Some("ci")).await.is_ok());
-    assert!(stage.show(&own, Some("other")).await.unwrap_err().to_string().contains("no agent here"));
+    assert!(stage.show(&own, Some("other")).await.unwrap_err().to_string().contains("another agent's"));
 }
 
 #[tokio::test]

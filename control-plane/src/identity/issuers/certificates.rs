@@ -72,6 +72,9 @@ pub enum Refused {
     /// It is genuine, and nobody's here.
     #[error("it is genuine, and its names are those of no agent here")]
     Nobody,
+    /// It is genuine, and of another agent than it has to be.
+    #[error("it is another agent's")]
+    AnotherAgents,
 }
 
 /// Whose a certificate is.
@@ -91,7 +94,8 @@ pub(super) struct Known<'a> {
     pub(super) ends_at: Micros,
 }
 
-/// Whose the certificate is that was shown. `agent`: it has to be this one's.
+/// Whose the certificate is that was shown: the first agent of the first document that know it. `agent`: it has to be this
+/// one's.
 pub(super) fn whose<'a>(
     issuers: &'a [IssuerDocument],
     shown: &Shown,
@@ -113,11 +117,13 @@ pub(super) fn whose<'a>(
                 continue;
             }
         }
-        let is = |entry: &&IssuerAgent| agent.is_none_or(|agent| agent == entry.agent) && names.fit(entry);
-        let Some(entry) = issuer.agents.iter().find(is) else {
+        let Some(entry) = issuer.agents.iter().find(|entry| names.fit(entry)) else {
             refused = Refused::Nobody;
             continue;
         };
+        if agent.is_some_and(|agent| agent != entry.agent) {
+            return Err(Refused::AnotherAgents);
+        }
         return Ok(Known {
             issuer,
             entry,

@@ -59,7 +59,7 @@ pub(crate) async fn bind(config: &Config) -> io::Result<Bound> {
 /// Serves until `stop`; then lets calls that run finish.
 pub(crate) async fn serve(bound: Bound, core: Arc<Core>, stop: CancellationToken) {
     let store = core.store.clone();
-    let router = crate::api::router(core);
+    let router = crate::api::router(core, stop.clone());
     let served = match bound.https {
         None => run(bound.listener, router, stop).await,
         Some(https) => run(Tls::start(bound.listener, https, store, stop.clone()), router, stop).await,

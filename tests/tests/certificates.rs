@@ -159,6 +159,30 @@ impl Fixture {
         self.curl(own, "/api/v1/whoami", &more)
     }
 
+    /// What the tool `whoami` of the Model Context Protocol answers to a call with this token.
+    fn tool(&self, own: Option<&Own>, token: &str) -> String {
+        let meta = json!({
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
+            "io.modelcontextprotocol/clientCapabilities": {},
+        });
+        let params = json!({ "name": "whoami", "arguments": {}, "_meta": meta });
+        let call = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params }).to_string();
+        let mut more = vec!["-d", &call];
+        let bearer = format!("authorization: Bearer {token}");
+        for header in [
+            bearer.as_str(),
+            "content-type: application/json",
+            "accept: application/json, text/event-stream",
+            "mcp-protocol-version: 2026-07-28",
+            "mcp-method: tools/call",
+            "mcp-name: whoami",
+        ] {
+            more.extend(["-H", header]);
+        }
+        self.curl(own, "/mcp", &more)
+    }
+
     /// A URL by token, as a driver has it that knows no tokens.
     fn by_token(&self, role: &str, token: &str) -> String {
         let root = self.parts.path("root.pem");
@@ -283,6 +307,8 @@ fn tokens(fixture: &Fixture, nightly: &Own) {
     let token = given["access_token"].as_str().unwrap();
     let again = fixture.authority.sign("token", &machine("nightly"));
     assert_eq!(fixture.call(Some(nightly), token), "200");
+    assert!(fixture.tool(Some(nightly), token).contains("\"nightly\""), "{}", fixture.tool(Some(nightly), token));
+    assert!(fixture.tool(None, token).contains("bound to a certificate that was not shown"));
     for own in [None, Some(&again)] {
         assert_eq!(fixture.call(own, token), "401");
         let refused = psql(&fixture.by_token("bound", token), own, "");

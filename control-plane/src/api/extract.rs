@@ -10,7 +10,7 @@ use axum::{
     Json,
     body::Bytes,
     extract::{ConnectInfo, FromRequest, FromRequestParts, Query, Request, rejection::BytesRejection},
-    http::{HeaderMap, StatusCode, header::AUTHORIZATION, request::Parts},
+    http::{Extensions, HeaderMap, StatusCode, header::AUTHORIZATION, request::Parts},
     response::{IntoResponse, Response},
 };
 use postern_api::error::{ApiError, ErrorBody, ErrorCode};
@@ -18,6 +18,10 @@ use postern_types::time::Micros;
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use std::{convert::Infallible, sync::Arc};
+
+/// Why nobody comes with a token.
+pub(super) const NO_CALLER: &str =
+    "the token is unknown, expired, revoked, for SCIM alone, or bound to a certificate that was not shown";
 
 /// What a handler answers when it does not do what was asked.
 pub struct Failure(Problem);
@@ -84,15 +88,15 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<SecretString> {
 }
 
 /// The certificates that whoever calls has shown to this listener. One behind a balancer that ends TLS has shown none.
-fn shown(parts: &Parts) -> Shown {
-    parts.extensions.get::<ConnectInfo<Shown>>().map(|info| info.0.clone()).unwrap_or_default()
+pub(super) fn shown(extensions: &Extensions) -> Shown {
+    extensions.get::<ConnectInfo<Shown>>().map(|info| info.0.clone()).unwrap_or_default()
 }
 
 impl FromRequestParts<Arc<Core>> for Shown {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &Arc<Core>) -> Result<Self, Infallible> {
-        Ok(shown(parts))
+        Ok(shown(&parts.extensions))
     }
 }
 
@@ -103,11 +107,8 @@ impl FromRequestParts<Arc<Core>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, core: &Arc<Core>) -> Result<Self, Failure> {
         if let Some(bearer) = bearer(&parts.headers) {
-            let caller = identity::authenticate(&core.store, &bearer, &shown(parts), Micros::now()).await?;
-            return caller.ok_or_else(|| {
-                let why = "the token is unknown, expired, revoked, for SCIM alone, or bound to a certificate that was not shown";
-                Problem::unauthenticated(why).into()
-            });
+            let caller = identity::authenticate(&core.store, &bearer, &shown(&parts.extensions), Micros::now()).await?;
+            return caller.ok_or_else(|| Problem::unauthenticated(NO_CALLER).into());
         }
         let Some(cookie) = Cookie::Session.read(&parts.headers, &core.config) else {
             return Err(Problem::unauthenticated("this needs a token").into());

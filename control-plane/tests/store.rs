@@ -109,6 +109,7 @@ on_both! {
     credentials::fields_and_rights_are_checked,
     audit::segments_are_stored_once,
     audit::connectors_speak_of_their_own_sessions,
+    audit::what_connectors_do_by_themselves_is_found,
     audit::what_one_search_finds_is_bounded,
     audit::a_change_and_its_event_are_one,
     audit::statements_are_joined_across_segments,

@@ -65,7 +65,7 @@ struct SearchArgs {
     /// How the statement came
     #[arg(long, value_parser = ["query", "parse", "execute", "function_call"])]
     kind: Option<String>,
-    /// For control events: what happened, as `request.approved`, or all of `request.`
+    /// For events of the control plane and connectors: what happened, as `request.approved`, or all of `request.`
     #[arg(long)]
     action: Option<String>,
     /// From then on: a time (RFC 3339), or how long ago (`1h`)
@@ -88,6 +88,7 @@ enum Types {
     Statement,
     Session,
     Control,
+    Connector,
     All,
 }
 
@@ -115,6 +116,7 @@ fn query(search: SearchArgs) -> AuditQuery {
             Types::Statement => EventTypes::Statement,
             Types::Session => EventTypes::Session,
             Types::Control => EventTypes::Control,
+            Types::Connector => EventTypes::Connector,
             Types::All => EventTypes::All,
         },
         principal: search.principal,

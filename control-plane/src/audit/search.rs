@@ -96,7 +96,7 @@ pub async fn search(store: &Store, actor: &Actor, query: AuditQuery) -> Result<V
                 if fold.is_done(row.last_at) {
                     return Ok((fold, true));
                 }
-                fold.add(row.id, segment::decode(&row.payload).map_err(StoreError::Audit)?);
+                fold.add(row, segment::decode(&row.payload).map_err(StoreError::Audit)?);
             }
             Ok::<_, StoreError>((fold, is_last))
         };
@@ -164,6 +164,7 @@ impl Search {
                 | (EventTypes::Statement, postern_api::audit::EventType::Statement)
                 | (EventTypes::Session, postern_api::audit::EventType::Session)
                 | (EventTypes::Control, postern_api::audit::EventType::Control)
+                | (EventTypes::Connector, postern_api::audit::EventType::Connector)
         );
         let agent = event.principal_kind == Some(PrincipalKind::Agent);
         type_wanted

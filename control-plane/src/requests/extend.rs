@@ -68,7 +68,7 @@ pub async fn extend(
     let row = RequestRow {
         id: RequestId::new(),
         kind: RequestKind::Extension,
-        job: actor.job.clone(),
+        machine: actor.machine.clone(),
         behalf_proof: actor.on_behalf_of.as_ref().map(|behalf| behalf.proof.clone()),
         duration,
         reason: reason.to_owned(),

@@ -32,6 +32,7 @@ migrations! {
     14 "0014_overview",
     15 "0015_jobs",
     16 "0016_owners",
+    17 "0017_certificates",
 }
 
 /// Brings the schema up to date. Replicas that start together wait for each other.

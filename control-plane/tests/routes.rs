@@ -98,6 +98,8 @@ fn table() -> Vec<Route> {
         route("delete", "/tokens/{id}", Token, none(), Done, &["admin", "ci"]),
         route("get", "/connections", Nothing, none(), Listed, &["admin", "dba", "oncall", "ci"]),
         route("get", "/connections/{demo}/access", Nothing, none(), Done, &["admin", "dba", "oncall", "ci"]),
+        route("get", "/connections/{demo}/principals", Nothing, none(), Done, judges),
+        route("get", "/principals/{agent:ci}/access", Nothing, none(), Done, &["admin", "auditor", "owner", "ci"]),
         route("post", "/connections/{demo}/freeze", Nothing, none(), Done, admin),
         route("post", "/connections/{demo}/unfreeze", Nothing, none(), Done, admin),
         route("post", "/connections/{demo}/scan", Nothing, none(), Passed(503), admin),

@@ -66,6 +66,8 @@ on_both! {
     requests::break_glass_is_reviewed_by_somebody_else,
     requests::grants_are_bound_to_addresses,
     ways::what_is_foreseen_comes,
+    ways::who_reaches_what,
+    ways::many_reach_it,
     stops::nothing_goes_on_and_nothing_begins,
     stops::whoever_may,
     stops::all_grants_of_a_connection_or_a_role,

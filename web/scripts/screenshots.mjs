@@ -57,7 +57,7 @@ try {
   idle = spawn("psql", [write, "-c", HELD], { env: { ...process.env, PGAPPNAME: "nightly-export" }, stdio: "ignore" });
   while ((await stack.admin("GET", "/reviews")).length === 0) await sleep(200);
   const [{ session_id: session }] = await stack.admin("GET", "/reviews");
-  const pages = { inbox: "/inbox", ask: "/ask", sessions: "/sessions", session: `/sessions/${session}`, audit: "/audit", overview: "/overview?range=day", policies: "/policies", masking: "/masking", connections: "/connections", people: "/people" };
+  const pages = { inbox: "/inbox", ask: "/ask", sessions: "/sessions", session: `/sessions/${session}`, audit: "/audit", overview: "/overview?range=day", policies: "/policies", masking: "/masking", connections: "/connections", people: "/people", access: "/people/agent:cart-cleaner", reach: "/connections/demo/people" };
 
   mkdirSync(OUT, { recursive: true });
   for (const [look, options] of [

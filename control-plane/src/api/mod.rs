@@ -105,6 +105,8 @@ fn parts() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
         .routes(routes!(devices::deny))
         .routes(routes!(access::connections))
         .routes(routes!(access::ways_in))
+        .routes(routes!(access::reach))
+        .routes(routes!(access::effective))
         .routes(routes!(policies::freeze))
         .routes(routes!(policies::unfreeze))
         .routes(routes!(policies::list))
@@ -190,6 +192,8 @@ mod tests {
             "web/devices/{code}/deny",
             "connections",
             "connections/{name}/access",
+            "connections/{name}/principals",
+            "principals/{principal}/access",
             "requests",
             "requests/{id}",
             "requests/{id}/approve",

@@ -2,9 +2,9 @@ import type { QueryClient } from "@tanstack/react-query";
 
 /** What each kind of event brings up to date. */
 const CONCERNS: Record<string, string[]> = {
-  request: ["requests", "overview"],
+  request: ["requests", "overview", "access"],
   review: ["reviews", "overview"],
-  grant: ["grants", "requests"],
+  grant: ["grants", "requests", "access"],
   session: ["sessions"],
 };
 

@@ -122,6 +122,9 @@ function Card({ me, connection }: { me: Whoami; connection: Connection }): React
         <Link className="button" to="/masking" search={{ connection: connection.name }}>
           Masking
         </Link>
+        <Link className="button" to="/connections/$name/people" params={{ name: connection.name }}>
+          Who can reach it
+        </Link>
         <button type="button" className={frozen ? "" : "deny"} onClick={() => change.mutate()} disabled={change.isPending}>
           {frozen ? "Lift the freeze" : "Freeze changes"}
         </button>

@@ -1,5 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
-import { useNavigate, useSearch } from "@tanstack/react-router";
+import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useEffect, useRef, useState, type ReactNode } from "react";
 import { whoami } from "../../api/queries";
 import type { Whoami } from "../../api/types";
@@ -8,13 +8,13 @@ import { Chips } from "../../ui/Chips";
 import { useKeys } from "../../ui/keys";
 import { useWide } from "../../ui/media";
 import { Empty, Loading, ProblemNotice } from "../../ui/Notice";
-import { useInbox, type Inbox, type Item } from "./items";
+import { useDecided, useInbox, useOne, type Inbox, type Item } from "./items";
 import { Notify, tell } from "./Notify";
 import { Rows } from "./Rows";
 import { RequestDetail } from "./RequestDetail";
 import { ReviewDetail } from "./ReviewDetail";
 
-type View = keyof Inbox;
+type View = keyof Inbox | "decided";
 
 const VIEWS: { value: View; label: string }[] = [
   { value: "waiting", label: "For me" },
@@ -33,10 +33,13 @@ function OfMe({ me }: { me: Whoami }): ReactNode {
   const navigate = useNavigate({ from: "/inbox" });
   const wide = useWide();
   const [view, setView] = useState<View>("waiting");
-  const list = inbox?.[view] ?? [];
-  const all = inbox ? [...inbox.waiting, ...inbox.elsewhere, ...inbox.decided] : [];
+  const { decided: done, error: noDone } = useDecided();
+  const list = (view === "decided" ? done : inbox?.[view]) ?? [];
+  const all = [...(inbox?.waiting ?? []), ...(inbox?.elsewhere ?? []), ...(done ?? [])];
+  const found = all.find((item) => item.id === search.item);
+  const one = useOne(search.item, !inbox || !done || found !== undefined);
   // Where there is room, something is always open; what has left the list meanwhile stays, for its outcome to be read.
-  const chosen = all.find((item) => item.id === search.item) ?? (wide && search.item === undefined ? list[0] : undefined);
+  const chosen = found ?? one.item ?? (wide && search.item === undefined ? list[0] : undefined);
   const choose = (item: Item | undefined): void => {
     void navigate({ search: item ? { item: item.id } : {}, replace: wide });
   };
@@ -54,7 +57,7 @@ function OfMe({ me }: { me: Whoami }): ReactNode {
     choose(list[at + 1] ?? list[at - 1]);
   };
   return (
-    <div className={chosen && !wide ? "split open" : "split"}>
+    <div className={(chosen ?? one.error) && !wide ? "split open" : "split"}>
       <section className="list" aria-label="Inbox">
         <header>
           <div className="with-buttons">
@@ -71,14 +74,29 @@ function OfMe({ me }: { me: Whoami }): ReactNode {
             }}
           />
         </header>
-        {list.length === 0 ? <Nothing view={view} /> : <Rows items={list} chosen={chosen?.id} onChoose={choose} />}
+        {view === "decided" && !done ? (
+          noDone ? <ProblemNotice error={noDone} /> : <Loading what="what was decided" />
+        ) : list.length === 0 ? (
+          <Nothing view={view} />
+        ) : (
+          <Rows items={list} chosen={chosen?.id} onChoose={choose} />
+        )}
+        {view === "decided" && list.length > 0 && (
+          <p className="keys muted">
+            The newest {list.length.toLocaleString()}. All there ever were are{" "}
+            <Link to="/audit" search={{ type: "control", action: "request." }}>
+              in the audit
+            </Link>
+            .
+          </p>
+        )}
         {wide && list.length > 0 && (
           <p className="keys muted">
             <kbd>j</kbd> <kbd>k</kbd> move · <kbd>a</kbd> approve · <kbd>d</kbd> deny · <kbd>s</kbd> shorter · <kbd>b</kbd> bound · <kbd>e</kbd> edit
           </p>
         )}
       </section>
-      {chosen && (
+      {(chosen ?? one.error) && (
         <section className="detail" aria-label="What is asked">
           {!wide && <h1 className="hidden">Inbox</h1>}
           {!wide && (
@@ -86,7 +104,9 @@ function OfMe({ me }: { me: Whoami }): ReactNode {
               <Icon name="back" /> Inbox
             </button>
           )}
-          {chosen.kind === "request" ? (
+          {!chosen ? (
+            <ProblemNotice error={one.error} />
+          ) : chosen.kind === "request" ? (
             <RequestDetail key={chosen.id} me={me} request={chosen.of} all={all} onDecided={() => decided(chosen)} />
           ) : (
             <ReviewDetail key={chosen.id} me={me} review={chosen.of} all={all} onDecided={() => decided(chosen)} />
@@ -98,8 +118,8 @@ function OfMe({ me }: { me: Whoami }): ReactNode {
 }
 
 function withCount(label: string, view: View, found: Inbox): string {
-  const count = found[view].length;
-  return view === "decided" || count === 0 ? label : `${label} ${count}`;
+  const count = view === "decided" ? 0 : found[view].length;
+  return count === 0 ? label : `${label} ${count}`;
 }
 
 function Nothing({ view }: { view: View }): ReactNode {

@@ -1,4 +1,5 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
 import { useState, type ReactNode } from "react";
 import { api, ask, type Schemas } from "../../api/client";
 import { agents, groups, tokens, users, whoami } from "../../api/queries";
@@ -20,6 +21,9 @@ export function PeoplePage(): ReactNode {
     <div className="page">
       <header>
         <h1>People and agents</h1>
+        <Link to="/people/$principal" params={{ principal: `${me.kind}:${me.name}` }}>
+          What I can reach
+        </Link>
       </header>
       {me.roles.includes("admin") && <Principals />}
       <WebSessions />
@@ -35,24 +39,23 @@ interface Row {
   groups: string[];
   remarks: string[];
   disabled: boolean;
+  stopped: boolean;
+  lastUsed: string | null;
 }
 
 function Principals(): ReactNode {
   const people = useQuery(users);
   const bots = useQuery(agents);
   const all = useQuery(groups);
-  const used = lastUses(useQuery(tokens).data ?? []);
   const error = people.error ?? bots.error ?? all.error;
   if (error) return <ProblemNotice error={error} />;
   if (!people.data || !bots.data || !all.data) return <Loading what="people and agents" />;
   const rows: Row[] = [
-    ...people.data.map(({ id, name, groups, admin, auditor, disabled }): Row => {
-      const remarks = [admin ? "admin" : "", auditor ? "auditor" : ""].filter(Boolean);
-      return { kind: "user", id, name, groups, remarks, disabled };
+    ...people.data.map((user): Row => {
+      const remarks = [user.admin ? "admin" : "", user.auditor ? "auditor" : ""].filter(Boolean);
+      return row("user", user, remarks);
     }),
-    ...bots.data.map(({ id, name, groups, owner, disabled }): Row => {
-      return { kind: "agent", id, name, groups, remarks: owner ? [`owned by ${owner}`] : ["without an owner"], disabled };
-    }),
+    ...bots.data.map((agent): Row => row("agent", agent, [agent.owner ? `owned by ${agent.owner}` : "without an owner"])),
   ];
   return (
     <>
@@ -61,9 +64,11 @@ function Principals(): ReactNode {
         columns={["Who", "Groups", "Last here", ""]}
         rows={rows.map((row) => [
           row.id,
-          <Who key="who" who={row} />,
+          <Link key="who" to="/people/$principal" params={{ principal: `${row.kind}:${row.name}` }}>
+            <Who who={row} />
+          </Link>,
           <Text key="groups">{row.groups.join(", ")}</Text>,
-          <LastUse key="used" at={used.get(row.id)} />,
+          row.lastUsed ? <Time key="used" at={row.lastUsed} /> : <span key="used" className="muted">never</span>,
           <span key="remarks" className="badges">
             {row.remarks.map((remark) => (
               <span key={remark} className="badge">
@@ -71,6 +76,7 @@ function Principals(): ReactNode {
               </span>
             ))}
             {row.disabled && <span className="badge danger">disabled</span>}
+            {row.stopped && <span className="badge danger">stopped</span>}
           </span>,
         ])}
       />
@@ -89,17 +95,9 @@ function Principals(): ReactNode {
   );
 }
 
-/** When somebody last came with any of their tokens, by whose they are. */
-function lastUses(all: Schemas["Token"][]): Map<string, string> {
-  const uses = new Map<string, string>();
-  for (const { principal, last_used_at: at } of all) {
-    if (at && at > (uses.get(principal.id) ?? "")) uses.set(principal.id, at);
-  }
-  return uses;
-}
-
-function LastUse({ at }: { at: string | undefined }): ReactNode {
-  return at ? <Time at={at} /> : <span className="muted">never</span>;
+function row(kind: Row["kind"], who: Schemas["User"] | Schemas["Agent"], remarks: string[]): Row {
+  const { id, name, groups, disabled, stopped, last_used_at: lastUsed } = who;
+  return { kind, id, name, groups, remarks, disabled, stopped: Boolean(stopped), lastUsed: lastUsed ?? null };
 }
 
 function Tokens({ me }: { me: Whoami }): ReactNode {

@@ -110,6 +110,7 @@ on_both! {
     credentials::each_opens_in_its_own_row_only,
     credentials::fields_and_rights_are_checked,
     audit::segments_are_stored_once,
+    audit::exports_are_of_everything,
     audit::connectors_speak_of_their_own_sessions,
     audit::what_one_search_finds_is_bounded,
     audit::a_change_and_its_event_are_one,

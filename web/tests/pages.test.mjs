@@ -27,7 +27,7 @@ describe("the pages", () => {
     const page = await stack.signedIn("/ask", { token: stack.dev.agent_token });
     await page.getByText("Nothing. What is approved opens here").waitFor();
     await page.getByLabel("Access to").selectOption("demo · read (only reads)");
-    await page.getByText("It needs somebody of dba to approve it.").waitFor();
+    await page.getByText("People will be asked. The role needs 1 of dba.").waitFor();
     await accessible(page, "asking");
     await page.getByRole("radio", { name: "15 min" }).click();
     await page.getByLabel("Why").fill("How many orders are late?");

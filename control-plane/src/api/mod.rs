@@ -144,6 +144,8 @@ fn parts() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
         .routes(routes!(sessions::show))
         .routes(routes!(sessions::kill))
         .routes(routes!(audit::events))
+        .routes(routes!(audit::csv))
+        .routes(routes!(audit::json_lines))
         .routes(routes!(overview::show))
         .routes(routes!(documents::plan))
         .routes(routes!(documents::apply))
@@ -221,6 +223,8 @@ mod tests {
             "sessions/{id}",
             "sessions/{id}/kill",
             "audit/events",
+            "audit/events.csv",
+            "audit/events.jsonl",
             "plan",
             "apply",
             "users",

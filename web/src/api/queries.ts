@@ -137,6 +137,14 @@ export const parts = queryOptions({
   refetchInterval: 5_000,
 });
 
+/** What I get of a connection, and why. */
+export const waysIn = (name: string) =>
+  queryOptions({
+    queryKey: ["access", "mine", name],
+    queryFn: () => ask(api.GET("/api/v1/connections/{name}/access", { params: { path: { name } } })),
+    ...LIVE,
+  });
+
 /** What somebody (`agent:ci`) can reach. */
 export const accessOf = (principal: string) =>
   queryOptions({

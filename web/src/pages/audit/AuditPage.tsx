@@ -8,9 +8,10 @@ import { useWide } from "../../ui/media";
 import { Empty, Loading, ProblemNotice } from "../../ui/Notice";
 import { EventDetail } from "./EventDetail";
 import { Events } from "./Events";
+import { Export } from "./Export";
 import { Filters } from "./Filters";
 import { Saved } from "./Saved";
-import { before, joined, LIMITS, save, toCsv, toJsonLines, toQuery, type AuditSearch } from "./search";
+import { before, joined, LIMITS, toQuery, type AuditSearch } from "./search";
 
 export function AuditPage(): ReactNode {
   const search = useSearch({ from: "/audit" });
@@ -71,12 +72,7 @@ export function AuditPage(): ReactNode {
                   {found.isFetchingNextPage ? "Searching…" : "Older"}
                 </button>
               )}
-              <button type="button" className="quiet" onClick={() => save("audit.csv", "text/csv", toCsv(events))}>
-                CSV
-              </button>
-              <button type="button" className="quiet" onClick={() => save("audit.jsonl", "application/jsonl", toJsonLines(events))}>
-                JSON Lines
-              </button>
+              <Export search={wanted} />
             </footer>
           </>
         )}

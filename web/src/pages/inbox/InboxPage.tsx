@@ -22,6 +22,16 @@ const VIEWS: { value: View; label: string }[] = [
   { value: "decided", label: "Decided" },
 ];
 
+/** What they do, as it is shown where there are keys. */
+const KEYS = [
+  ["jk", "move"],
+  ["a", "approve"],
+  ["d", "deny"],
+  ["s", "shorter"],
+  ["b", "bound"],
+  ["e", "edit"],
+] as const;
+
 export function InboxPage(): ReactNode {
   const me = useQuery(whoami).data;
   return me ? <OfMe me={me} /> : null;
@@ -92,7 +102,14 @@ function OfMe({ me }: { me: Whoami }): ReactNode {
         )}
         {wide && list.length > 0 && (
           <p className="keys muted">
-            <kbd>j</kbd> <kbd>k</kbd> move · <kbd>a</kbd> approve · <kbd>d</kbd> deny · <kbd>s</kbd> shorter · <kbd>b</kbd> bound · <kbd>e</kbd> edit
+            {KEYS.map(([keys, what]) => (
+              <span key={keys}>
+                {[...keys].map((key) => (
+                  <kbd key={key}>{key}</kbd>
+                ))}{" "}
+                {what}
+              </span>
+            ))}
           </p>
         )}
       </section>

@@ -64,8 +64,8 @@ function Shown({ overview }: { overview: Overview }): ReactNode {
 function Figures({ overview: { requests, reviews } }: { overview: Overview }): ReactNode {
   const figures: [string, string, string][] = [
     ["Waiting now", String(requests.pending + reviews.pending), both(requests.pending, reviews.pending)],
-    ["Access decided within", spell(requests.median_seconds), spread(requests.most_seconds)],
-    ["Statements decided within", spell(reviews.median_seconds), spread(reviews.most_seconds)],
+    ["Access decided in", spell(requests.median_seconds), spread(requests.most_seconds)],
+    ["Statements decided in", spell(reviews.median_seconds), spread(reviews.most_seconds)],
     ["Access given by rule", share(requests.by_rule, requests.by_rule + requests.approved), `${requests.by_rule} without asking, ${requests.approved} by people`],
     ["Denied", String(requests.denied + reviews.denied), both(requests.denied, reviews.denied)],
     ["Not answered in time", String(requests.expired + reviews.expired), both(requests.expired, reviews.expired)],

@@ -43,7 +43,17 @@ interface Row {
   lastUsed: string | null;
 }
 
+/** Those of a large group are too many to read. */
+function several(members: string[]): string {
+  const more = members.length - 30;
+  return more > 0 ? `${members.slice(0, 30).join(", ")} and ${more.toLocaleString()} more` : members.join(", ");
+}
+
+/** The most that are drawn at once. */
+const SHOWN = 200;
+
 function Principals(): ReactNode {
+  const [wanted, setWanted] = useState("");
   const people = useQuery(users);
   const bots = useQuery(agents);
   const all = useQuery(groups);
@@ -57,12 +67,23 @@ function Principals(): ReactNode {
     }),
     ...bots.data.map((agent): Row => row("agent", agent, [agent.owner ? `owned by ${agent.owner}` : "without an owner"])),
   ];
+  const part = wanted.trim().toLowerCase();
+  const fitting = rows.filter(({ name, groups }) => [name, ...groups].some((text) => text.toLowerCase().includes(part)));
   return (
     <>
-      <Table
+      {rows.length > SHOWN / 10 && (
+        <input type="search" aria-label="Part of a name or group" placeholder="Part of a name or group" value={wanted} onChange={(event) => setWanted(event.target.value)} />
+      )}
+      {fitting.length === 0 && <p className="muted">Nobody&apos;s name or group has that in it.</p>}
+      {fitting.length > SHOWN && (
+        <p className="muted" role="status">
+          The first {SHOWN} of {fitting.length.toLocaleString()}: write part of a name to find others.
+        </p>
+      )}
+      {fitting.length > 0 && <Table
         label="People and agents"
         columns={["Who", "Groups", "Last here", ""]}
-        rows={rows.map((row) => [
+        rows={fitting.slice(0, SHOWN).map((row) => [
           row.id,
           <Link key="who" to="/people/$principal" params={{ principal: `${row.kind}:${row.name}` }}>
             <Who who={row} />
@@ -79,13 +100,13 @@ function Principals(): ReactNode {
             {row.stopped && <span className="badge danger">stopped</span>}
           </span>,
         ])}
-      />
+      />}
       <section className="group full">
         <h2>Groups</h2>
         <Table
           label="Groups"
           columns={["Group", "Members"]}
-          rows={all.data.map((group) => [group.name, <Text key="name">{group.name}</Text>, <Text key="members">{group.members.join(", ")}</Text>])}
+          rows={all.data.map((group) => [group.name, <Text key="name">{group.name}</Text>, <Text key="members">{several(group.members)}</Text>])}
         />
         <p className="muted">
           People, agents and groups are described in files, and applied with <code>postern apply</code>.

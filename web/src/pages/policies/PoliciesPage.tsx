@@ -52,9 +52,8 @@ function File({ name, mayChange }: { name: string; mayChange: boolean }): ReactN
   const found = useQuery({
     queryKey: ["policies", name],
     queryFn: () => ask(api.GET("/api/v1/policies/{name}", { params: { path: { name } } })),
-    refetchOnWindowFocus: false,
   });
   if (found.isPending) return <Loading what={name} />;
   if (!found.data) return <ProblemNotice error={found.error} />;
-  return <PolicyEditor key={found.data.version} name={name} text={found.data.text ?? ""} mayChange={mayChange} />;
+  return <PolicyEditor name={name} text={found.data.text ?? ""} mayChange={mayChange} />;
 }

@@ -68,6 +68,7 @@ export function SessionPage(): ReactNode {
             <p>Each statement is here within two seconds of when it was decided, with what became of it.</p>
           </Empty>
         )}
+        {events.length >= MOST && <p className="keys muted">Its newest {MOST.toLocaleString()} statements; the audit has them all.</p>}
         {events.length > 0 && <Events events={events} chosen={chosen?.id} onChoose={(event) => choose(event.seq)} ofOne />}
       </section>
       {chosen && (

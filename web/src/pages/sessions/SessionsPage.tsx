@@ -11,6 +11,7 @@ import { Text } from "../../ui/Text";
 import { Time } from "../../ui/Time";
 import { toast } from "../../ui/toasts";
 import { Who } from "../../ui/Who";
+import { Running } from "./Running";
 import { StopAgent } from "./StopAgent";
 
 export function SessionsPage(): ReactNode {
@@ -87,11 +88,9 @@ function Card({ session, me, onStop }: { session: Schemas["Session"]; me: Whoami
         )}
       </p>
       {budget && <Budget budget={budget} />}
+      <Running session={session.id} />
       {kill.error && <ProblemNotice error={kill.error} />}
       <div className="buttons">
-        <Link className="button" to="/audit" search={{ session: session.id, outcome: "running" }}>
-          What runs now
-        </Link>
         <Link className="button" to="/sessions/$id" params={{ id: session.id }}>
           Statements
         </Link>

@@ -8,7 +8,10 @@ use std::{
     sync::{Arc, Mutex},
     task::{Context, Poll},
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    task::AbortHandle,
+};
 use tokio_postgres::{
     AsyncMessage, Config, Error, SimpleQueryMessage,
     config::SslMode,
@@ -19,6 +22,7 @@ use tokio_postgres::{
 pub struct Client {
     client: tokio_postgres::Client,
     events: Arc<Mutex<Events>>,
+    connection: AbortHandle,
 }
 
 /// What came outside of queries.
@@ -49,6 +53,11 @@ impl Client {
     /// Looks at what came outside of queries.
     pub fn events<T>(&self, look: impl FnOnce(&Events) -> T) -> T {
         look(&self.events.lock().unwrap())
+    }
+
+    /// Drops the connection as a process does that is killed: whatever it waits for.
+    pub fn vanish(&self) {
+        self.connection.abort();
     }
 
     /// The process that serves us, as the server says.
@@ -106,7 +115,7 @@ pub async fn connect_with(config: Config) -> Result<Client, Error> {
     let (client, mut connection) = config.connect(MakeTls).await?;
     let events = Arc::new(Mutex::new(Events::default()));
     let shared = Arc::clone(&events);
-    tokio::spawn(async move {
+    let connection = tokio::spawn(async move {
         loop {
             let next = std::future::poll_fn(|cx| connection.poll_message(cx)).await;
             let mut events = shared.lock().unwrap();
@@ -131,7 +140,7 @@ pub async fn connect_with(config: Config) -> Result<Client, Error> {
             }
         }
     });
-    Ok(Client { client, events })
+    Ok(Client { client, events, connection: connection.abort_handle() })
 }
 
 /// psql with a URL, as people type it.

@@ -338,6 +338,8 @@ async fn small_effects_need_nobody_and_others_are_held_to_what_was_shown() {
     let client = fixture.client().await;
     let _ = fixture.next("until it is in force").await;
     fixture.apply("previews.cedar", SMALL_ONES);
+    // What needs nobody is decided within the hold, also on a busy machine.
+    fixture.apply("patient.yaml", &CONNECTION.replace("250ms", "2s"));
     until(&client, "insert into shop.plain values (99, 'x')", false).await;
     // What was sent until then.
     fixture.forget().await;

@@ -1,3 +1,4 @@
+/* eslint-disable jsx-a11y/no-redundant-roles, jsx-a11y/no-interactive-element-to-noninteractive-role -- blocks, which rows are on a narrow screen, have no roles of their own */
 import type { ReactNode } from "react";
 
 interface Props {
@@ -9,7 +10,7 @@ interface Props {
   rows: [string, ...ReactNode[]][];
 }
 
-/** On a narrow screen each row is a block, its cells with the columns' names; roles are said, since blocks have none. */
+/** On a narrow screen each row is a block, its cells with the columns' names. */
 export function Table({ label, columns, numbers = [], rows }: Props): ReactNode {
   const look = (at: number): string | undefined => (numbers.includes(columns[at] ?? "") ? "num" : undefined);
   return (

@@ -18,15 +18,16 @@ export function AuditPage(): ReactNode {
   const navigate = useNavigate({ from: "/audit" });
   const wide = useWide();
   const { event: chosenId, ...wanted } = search;
+  const { limit = LIMITS[0] ?? 100, ...filters } = wanted;
   // A search is itself recorded: it is made once, and again when somebody asks for it.
   const [asked, setAsked] = useState(0);
   const found = useInfiniteQuery({
     queryKey: ["audit", "search", wanted, asked],
-    queryFn: ({ pageParam }) => ask(api.GET("/api/v1/audit/events", { params: { query: toQuery(wanted, pageParam) } })),
+    queryFn: ({ pageParam }) => ask(api.GET("/api/v1/audit/events", { params: { query: { ...toQuery(filters, pageParam), limit } } })),
     initialPageParam: null as string | null,
     getNextPageParam: (page) => {
       const last = page.at(-1);
-      return last && page.length >= (wanted.limit ?? LIMITS[0] ?? 0) ? before(last) : null;
+      return last && page.length >= limit ? before(last) : null;
     },
     staleTime: Infinity,
     refetchOnWindowFocus: false,
@@ -72,7 +73,7 @@ export function AuditPage(): ReactNode {
                   {found.isFetchingNextPage ? "Searching…" : "Older"}
                 </button>
               )}
-              <Export search={wanted} />
+              <Export search={filters} />
             </footer>
           </>
         )}

@@ -5,10 +5,12 @@ import { ProblemNotice } from "../../ui/Notice";
 import { toast } from "../../ui/toasts";
 import { save, toQuery, type AuditSearch } from "./search";
 
+type Filters = Omit<AuditSearch, "event" | "limit">;
+
 type Format = "csv" | "jsonl";
 
 /** Everything that a search finds, however much, as a file: it is not held by this page, and it is recorded. */
-export function Export({ search }: { search: AuditSearch }): ReactNode {
+export function Export({ search }: { search: Filters }): ReactNode {
   const [bytes, setBytes] = useState(0);
   const stopping = useRef<AbortController | null>(null);
   useEffect(() => () => stopping.current?.abort(), []);
@@ -48,9 +50,8 @@ export function Export({ search }: { search: AuditSearch }): ReactNode {
   );
 }
 
-function begin(format: Format, search: AuditSearch, signal: AbortSignal) {
-  const { limit: _, ...query } = toQuery(search, null);
-  const init = { params: { query }, parseAs: "stream", signal } as const;
+function begin(format: Format, search: Filters, signal: AbortSignal) {
+  const init = { params: { query: toQuery(search, null) }, parseAs: "stream", signal } as const;
   return format === "csv" ? api.GET("/api/v1/audit/events.csv", init) : api.GET("/api/v1/audit/events.jsonl", init);
 }
 

@@ -42,12 +42,11 @@ export function readSearch(search: Record<string, unknown>): AuditSearch {
 const HOURS: Record<string, number> = { hour: 1, day: 24, week: 168 };
 
 /** As the API takes it; `until`: those before then. */
-export function toQuery({ since, limit, ...rest }: Omit<AuditSearch, "event">, until: string | null) {
+export function toQuery({ since, ...rest }: Omit<AuditSearch, "event" | "limit">, until: string | null) {
   const hours = since ? HOURS[since] : undefined;
   return {
     type: "statement" as const,
     ...rest,
-    limit: limit ?? 100,
     ...(until && { until }),
     ...(hours && { since: new Date(Date.now() - hours * 3_600_000).toISOString() }),
   };

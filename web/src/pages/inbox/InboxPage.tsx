@@ -24,12 +24,12 @@ const VIEWS: { value: View; label: string }[] = [
 
 /** What they do, as it is shown where there are keys. */
 const KEYS = [
-  ["jk", "move"],
-  ["a", "approve"],
-  ["d", "deny"],
-  ["s", "shorter"],
-  ["b", "bound"],
-  ["e", "edit"],
+  [["j", "k"], "move"],
+  [["a"], "approve"],
+  [["d"], "deny"],
+  [["s"], "shorter"],
+  [["b"], "bound"],
+  [["e"], "edit"],
 ] as const;
 
 export function InboxPage(): ReactNode {
@@ -103,8 +103,8 @@ function OfMe({ me }: { me: Whoami }): ReactNode {
         {wide && list.length > 0 && (
           <p className="keys muted">
             {KEYS.map(([keys, what]) => (
-              <span key={keys}>
-                {[...keys].map((key) => (
+              <span key={what}>
+                {keys.map((key) => (
                   <kbd key={key}>{key}</kbd>
                 ))}{" "}
                 {what}

@@ -34,7 +34,7 @@ export function Table({ label, columns, numbers = [], rows }: Props): ReactNode 
               </th>
               {cells.map((cell, at) => (
                 <td key={at} role="cell" className={look(at + 1)} data-label={columns[at + 1]}>
-                  {cell}
+                  <div>{cell}</div>
                 </td>
               ))}
             </tr>

@@ -3,6 +3,7 @@ import { Link, useParams } from "@tanstack/react-router";
 import type { ReactNode } from "react";
 import { accessTo } from "../../api/queries";
 import { Empty, Loading, ProblemNotice } from "../../ui/Notice";
+import { Page } from "../../ui/Page";
 import { Text } from "../../ui/Text";
 import { Who } from "../../ui/Who";
 import { Ways } from "./Ways";
@@ -24,13 +25,14 @@ export function ConnectionPeoplePage(): ReactNode {
     })),
   );
   return (
-    <div className="page">
-      <header>
-        <h1>
+    <Page
+      title={
+        <>
           Who can reach <Text>{name}</Text>
-        </h1>
-        <Link to="/connections">Connections</Link>
-      </header>
+        </>
+      }
+      aside={<Link to="/connections">Connections</Link>}
+    >
       {found.isPending && <Loading what="who can reach it" />}
       {found.error && <ProblemNotice error={found.error} />}
       {found.data && rows.length === 0 && (
@@ -56,6 +58,6 @@ export function ConnectionPeoplePage(): ReactNode {
           )}
         </section>
       )}
-    </div>
+    </Page>
   );
 }

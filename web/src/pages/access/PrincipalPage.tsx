@@ -7,6 +7,7 @@ import type { Whoami } from "../../api/types";
 import { readsAll } from "../../shell/pages";
 import { Facts } from "../../ui/Facts";
 import { Empty, Loading, ProblemNotice } from "../../ui/Notice";
+import { Page } from "../../ui/Page";
 import { Text } from "../../ui/Text";
 import { Time } from "../../ui/Time";
 import { Who } from "../../ui/Who";
@@ -22,15 +23,11 @@ export function PrincipalPage(): ReactNode {
   const me = useQuery(whoami).data;
   const found = useQuery(accessOf(principal));
   return (
-    <div className="page">
-      <header>
-        <h1>What they can reach</h1>
-        <Link to="/people">People and agents</Link>
-      </header>
+    <Page title="What they can reach" aside={<Link to="/people">People and agents</Link>}>
       {found.isPending && <Loading what="what they can reach" />}
       {found.error && <ProblemNotice error={found.error} />}
       {me && found.data && <Reached me={me} access={found.data} />}
-    </div>
+    </Page>
   );
 }
 

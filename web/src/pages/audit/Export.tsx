@@ -37,10 +37,10 @@ export function Export({ search }: { search: Filters }): ReactNode {
       ) : (
         <>
           <button type="button" className="quiet" onClick={() => write.mutate("csv")}>
-            Export all as CSV
+            Export CSV
           </button>
           <button type="button" className="quiet" onClick={() => write.mutate("jsonl")}>
-            as JSON Lines
+            Export JSON Lines
           </button>
         </>
       )}

@@ -8,6 +8,7 @@ import { Chips } from "../../ui/Chips";
 import { useKeys } from "../../ui/keys";
 import { useWide } from "../../ui/media";
 import { Empty, Loading, ProblemNotice } from "../../ui/Notice";
+import { Page } from "../../ui/Page";
 import { useDecided, useInbox, useOne, type Inbox, type Item } from "./items";
 import { Notify, tell } from "./Notify";
 import { Rows } from "./Rows";
@@ -61,7 +62,7 @@ function OfMe({ me }: { me: Whoami }): ReactNode {
   useKeys({ j: () => move(1), k: () => move(-1), ArrowDown: () => move(1), ArrowUp: () => move(-1) });
   useTitle(inbox?.waiting.length ?? 0);
 
-  if (!inbox) return error ? <ProblemNotice error={error} /> : <Loading what="the inbox" />;
+  if (!inbox) return <Page title="Inbox">{error ? <ProblemNotice error={error} /> : <Loading what="the inbox" />}</Page>;
   const decided = (item: Item): void => {
     const at = list.findIndex((one) => one.id === item.id);
     choose(list[at + 1] ?? list[at - 1]);

@@ -4,6 +4,7 @@ import type { ReactNode } from "react";
 import { api, ask, type Schemas } from "../../api/client";
 import { Chips } from "../../ui/Chips";
 import { Loading, ProblemNotice } from "../../ui/Notice";
+import { Page } from "../../ui/Page";
 import { Table } from "../../ui/Table";
 import { Who } from "../../ui/Who";
 import { Bars } from "./Bars";
@@ -31,15 +32,14 @@ export function OverviewPage(): ReactNode {
     placeholderData: keepPreviousData,
   });
   return (
-    <div className="page">
-      <header>
-        <h1>Overview</h1>
-        <Chips label="How far back" value={range} options={CHOICES} onChange={(next) => void navigate({ search: { range: next as Range }, replace: true })} />
-      </header>
+    <Page
+      title="Overview"
+      aside={<Chips label="How far back" value={range} options={CHOICES} onChange={(next) => void navigate({ search: { range: next as Range }, replace: true })} />}
+    >
       {found.isPending && <Loading what="the overview" />}
       {found.error && <ProblemNotice error={found.error} />}
       {found.data && <Shown overview={found.data} />}
-    </div>
+    </Page>
   );
 }
 

@@ -5,6 +5,7 @@ import { api, ask, type Schemas } from "../../api/client";
 import { agents, groups, tokens, users, whoami } from "../../api/queries";
 import type { Whoami } from "../../api/types";
 import { Empty, Loading, ProblemNotice } from "../../ui/Notice";
+import { Page } from "../../ui/Page";
 import { SureButton } from "../../ui/SureButton";
 import { Table } from "../../ui/Table";
 import { Text } from "../../ui/Text";
@@ -18,17 +19,18 @@ export function PeoplePage(): ReactNode {
   const me = useQuery(whoami).data;
   if (!me) return null;
   return (
-    <div className="page">
-      <header>
-        <h1>People and agents</h1>
+    <Page
+      title="People and agents"
+      aside={
         <Link to="/people/$principal" params={{ principal: `${me.kind}:${me.name}` }}>
           What I can reach
         </Link>
-      </header>
+      }
+    >
       {me.roles.includes("admin") && <Principals />}
       <WebSessions />
       <Tokens me={me} />
-    </div>
+    </Page>
   );
 }
 
@@ -88,7 +90,7 @@ function Principals(): ReactNode {
           <Link key="who" to="/people/$principal" params={{ principal: `${row.kind}:${row.name}` }}>
             <Who who={row} />
           </Link>,
-          <Text key="groups">{row.groups.join(", ")}</Text>,
+          row.groups.length > 0 && <Text key="groups">{row.groups.join(", ")}</Text>,
           row.lastUsed ? <Time key="used" at={row.lastUsed} /> : <span key="used" className="muted">never</span>,
           <span key="remarks" className="badges">
             {row.remarks.map((remark) => (

@@ -7,8 +7,11 @@ import { ProblemNotice } from "../../ui/Notice";
 import { Sql } from "../../ui/Sql";
 import { Elapsed } from "../../ui/Time";
 
-/** What runs in a session at this moment, and what waits for people. To look is a search of the audit, and recorded. */
-export function Running({ session }: { session: string }): ReactNode {
+/**
+ * What runs in a session at this moment, and what waits for people. To look is a search of the audit, and recorded. What
+ * else can be done stands beside it.
+ */
+export function Running({ session, children }: { session: string; children: ReactNode }): ReactNode {
   const held = useQuery(openReviews).data?.filter((review) => review.session_id === session) ?? [];
   const [wanted, setWanted] = useState(false);
   const found = useQuery({
@@ -26,7 +29,7 @@ export function Running({ session }: { session: string }): ReactNode {
     <div className="group">
       {held.map((review) => (
         <p key={review.id} className="notice warn">
-          A {review.statement.tag} waits for people since <Elapsed since={review.created_at} />:{" "}
+          A {review.statement.tag} waits for people, for <Elapsed since={review.created_at} />:{" "}
           <Link to="/inbox" search={{ item: review.id }}>
             look at it
           </Link>
@@ -46,6 +49,7 @@ export function Running({ session }: { session: string }): ReactNode {
         <button type="button" onClick={look} disabled={found.isFetching}>
           {found.isFetching ? "Looking…" : wanted ? "Look again" : "What runs now"}
         </button>
+        {children}
       </div>
     </div>
   );

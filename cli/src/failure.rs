@@ -4,6 +4,7 @@ use postern_api::{
     error::{ApiError, ErrorCode},
     policy::PolicyProblem,
 };
+use postern_mcp::Refusal;
 use serde::Serialize;
 use std::{fmt, process::ExitCode};
 
@@ -126,6 +127,23 @@ impl From<ApiError> for Failure {
         };
         let ApiError { detail, hint, field, problems, .. } = error;
         Self { exit, report: Box::new(Report { code, message, detail, hint, field, sqlstate: None, problems }) }
+    }
+}
+
+/// What a statement through a gateway failed with.
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        let Refusal { code, message, detail, hint, field, sqlstate, .. } = refusal;
+        let exit = if sqlstate.as_deref() == Some("42501") { Exit::Denied } else { Exit::Failed };
+        Self { exit, report: Box::new(Report { code, message, detail, hint, field, sqlstate, problems: Vec::new() }) }
+    }
+}
+
+/// For the tools of an AI agent, which tell the same.
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        let Report { code, message, detail, hint, field, sqlstate, .. } = *failure.report;
+        Self { detail, hint, field, sqlstate, ..Self::new(&code, message) }
     }
 }
 

@@ -30,6 +30,8 @@ pub fn init(form: Form, filter: Option<&str>) -> anyhow::Result<()> {
         Ok(text) if !text.is_empty() => EnvFilter::try_new(&text).context("RUST_LOG cannot be read")?,
         _ => EnvFilter::try_new(filter.unwrap_or(DEFAULT_FILTER)).context("the setting log.filter cannot be read")?,
     };
+    // Below that it holds what statements return.
+    let filter = filter.add_directive("rmcp=error".parse()?);
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let result = match form {
         Form::Text => builder.with_ansi(output::stderr_colour()).try_init(),

@@ -20,7 +20,7 @@ use clap::{Parser, Subcommand, error::ErrorKind};
 use client::ClientArgs;
 use commands::{
     Context, access, apply, audit, completion, connect, connections, credentials as database_credentials, decide, exec,
-    fleet, grants, join_token, login, notifications, policy, request, requests, reviews, scan, sessions, standing,
+    fleet, grants, join_token, login, mcp, notifications, policy, request, requests, reviews, scan, sessions, standing,
     stop, tokens, url, users, whoami,
 };
 use failure::{Exit, Failure};
@@ -100,6 +100,7 @@ enum Command {
     Connect(connect::ConnectArgs),
     Url(url::UrlArgs),
     Exec(exec::ExecArgs),
+    Mcp(mcp::McpArgs),
     Sessions(sessions::SessionsArgs),
     Audit(audit::AuditArgs),
     Plan(apply::PlanArgs),
@@ -188,6 +189,7 @@ async fn call(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Connect(args) => connect::run(context, args).await,
         Command::Url(args) => url::run(context, args).await,
         Command::Exec(args) => exec::run(context, args).await,
+        Command::Mcp(_) => mcp::run(context).await,
         Command::Sessions(args) => sessions::run(context, args).await,
         Command::Audit(args) => audit::run(context, args).await,
         Command::Plan(args) => apply::plan(context, args).await,

@@ -44,7 +44,7 @@ pub(crate) async fn bind(config: &Config) -> io::Result<Bound> {
 
 /// Serves until `stop`; then lets calls that run finish.
 pub(crate) async fn serve(bound: Bound, core: Arc<Core>, stop: CancellationToken) {
-    let router = crate::api::router(core);
+    let router = crate::api::router(core, stop.clone());
     let served = match bound.tls {
         None => run(bound.listener, router, stop).await,
         Some(acceptor) => run(Tls::start(bound.listener, acceptor, stop.clone()), router, stop).await,

@@ -52,6 +52,12 @@ impl Caller {
         Self { url: url.to_owned(), token: token.to_owned(), home: home.to_owned() }
     }
 
+    /// The control plane's address.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// The token.
     #[must_use]
     pub fn token(&self) -> &str {
@@ -69,14 +75,19 @@ impl Caller {
     #[must_use]
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(postern());
+        command.args(args);
+        self.set(&mut command);
         command
-            .args(args)
+    }
+
+    /// Has a command that starts `postern` start it as this caller.
+    pub fn set(&self, command: &mut Command) {
+        command
             .env("POSTERN_URL", &self.url)
             .env("POSTERN_TOKEN", &self.token)
             .env("HOME", &self.home)
             .env_remove("XDG_CONFIG_HOME")
             .env_remove("XDG_STATE_HOME");
-        command
     }
 
     /// Asks for access and gives the request's id.

@@ -4,7 +4,7 @@
 //! test), [`cluster`] (a throwaway PostgreSQL that the test owns), [`dev`] (`postern dev`), [`parts`] (the three
 //! parts as processes of their own), [`client`] (tokio-postgres as drivers use it), [`raw`] (a hand-written
 //! client that sees, and can send, any byte), [`link`] (a network that can be taken away), [`packages`] (other people's
-//! programs), [`tools`] (those that introspect and migrate), [`scenario`] (several checks on one set-up), [`shop`] (a
+//! programs), [`tools`] (those that introspect and migrate), [`mcp`] (an AI agent's), [`scenario`] (several checks on one set-up), [`shop`] (a
 //! database of its own behind `postern dev`), [`corpora`] (another, for the analysis's corpora), [`leaks`]
 //! (one whose secrets are to stay in it).
 
@@ -17,6 +17,7 @@ pub mod corpora;
 pub mod dev;
 pub mod leaks;
 pub mod link;
+pub mod mcp;
 pub mod packages;
 pub mod parts;
 pub mod process;

@@ -43,6 +43,12 @@ pub fn node() -> PathBuf {
     npm("node", "", &["--ignore-scripts"])
 }
 
+/// The folder whose `node_modules` hold the SDK of the Model Context Protocol.
+#[must_use]
+pub fn mcp() -> PathBuf {
+    npm("mcp", "mcp", &["--ignore-scripts"])
+}
+
 /// The folder of a PostgreSQL server of this major version: its `bin`, `lib` and `share`.
 #[must_use]
 pub fn server(major: u16) -> PathBuf {

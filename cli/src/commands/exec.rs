@@ -7,19 +7,15 @@ use super::{
     url::root_certificate,
 };
 use crate::{
-    failure::{Exit, Failure},
+    failure::Failure,
     output::{self, Format},
     rows::Rows,
 };
-use postern_api::access::{Credential, CredentialUse};
-use postern_dial::{Connection, DialError, Host, Target, TlsMode};
+use postern_api::access::CredentialUse;
+use postern_dial::{Connection, Target};
+use postern_mcp::gateway;
 use postern_wire::{backend, error, frame, frontend};
-use secrecy::SecretString;
-use std::{path::PathBuf, time::Duration};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-/// How long it may take until the session is ready.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Bytes asked for in one read.
 const READ_BYTES: usize = 64 * 1024;
@@ -48,60 +44,8 @@ pub async fn run(context: &Context, args: ExecArgs) -> Result<(), Failure> {
     let client = context.client()?;
     let (_, credential) = grants::credential(&client, &args.selection, CredentialUse::Exec).await?;
     let root = root_certificate(&credential)?;
-    let target = target(&credential, root)?;
-    let connection = tokio::time::timeout(CONNECT_DEADLINE, postern_dial::connect(&target))
-        .await
-        .map_err(|_| {
-            Failure::failed(format!("{} did not answer within {} s", credential.host, CONNECT_DEADLINE.as_secs()))
-        })?
-        .map_err(|error| dial_failure(&error))?;
+    let (connection, target) = gateway::connect(&credential, root, "postern exec").await?;
     Session { connection, target, format: context.format }.query(&args.sql).await
-}
-
-fn target(credential: &Credential, root: Option<PathBuf>) -> Result<Target, Failure> {
-    let tls: TlsMode = credential
-        .sslmode
-        .parse()
-        .map_err(|()| Failure::failed(format!("the sslmode `{}` is not known", credential.sslmode)))?;
-    Ok(Target {
-        hosts: vec![Host::Tcp(credential.host.clone(), credential.port)],
-        user: credential.user.clone(),
-        password: Some(SecretString::from(credential.secret.as_str())),
-        database: credential.database.clone(),
-        tls,
-        root_certificate: root,
-        parameters: vec![
-            ("client_encoding".to_owned(), "UTF8".to_owned()),
-            ("application_name".to_owned(), "postern exec".to_owned()),
-        ],
-        minor: 0,
-    })
-}
-
-fn dial_failure(error: &DialError) -> Failure {
-    match error {
-        DialError::Server { response, .. } => {
-            // The response is kept whole: header and body.
-            server_failure(response.get(frame::HEADER_BYTES..).unwrap_or_default())
-        }
-        DialError::Io(cause) => Failure::failed(format!("the gateway cannot be reached: {cause}")),
-        other => Failure::failed(other.to_string()),
-    }
-}
-
-/// An ErrorResponse as a failure, with all that says what to do.
-fn server_failure(body: &[u8]) -> Failure {
-    let text = |code: u8| error::field(body, code).map(|text| String::from_utf8_lossy(text).into_owned());
-    let sqlstate = text(b'C').unwrap_or_default();
-    let mut failure =
-        Failure::failed(text(b'M').unwrap_or_else(|| "the server sent an error without a message".to_owned()));
-    if sqlstate == "42501" {
-        failure.exit = Exit::Denied;
-    }
-    failure.report.code = "sql".to_owned();
-    failure.report.detail = text(b'D');
-    failure.report.hint = text(b'H');
-    failure.sqlstate(sqlstate)
 }
 
 struct Session {
@@ -225,7 +169,7 @@ impl Answer {
                 if let Some(rows) = self.rows.take() {
                     rows.end()?;
                 }
-                self.failure = Some(server_failure(body));
+                self.failure = Some(gateway::refused(body).into());
             }
             b'N' => notice(body),
             // COPY … TO STDOUT: the data as it is.

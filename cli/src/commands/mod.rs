@@ -14,6 +14,7 @@ pub mod fleet;
 pub mod grants;
 pub mod join_token;
 pub mod login;
+pub mod mcp;
 pub mod notifications;
 pub mod policy;
 pub mod policy_replay;

@@ -12,6 +12,7 @@ mod extract;
 mod fleet;
 mod health;
 mod masking;
+mod mcp;
 mod notifications;
 mod oauth;
 mod overview;
@@ -38,6 +39,7 @@ use axum::{
 };
 use postern_api::PREFIX;
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa::{
     OpenApi,
@@ -58,8 +60,8 @@ const OPENAPI_PATH: &str = "/openapi.json";
 ))]
 struct Document;
 
-/// All routes of the HTTP listener.
-pub fn router(core: Arc<Core>) -> Router {
+/// All routes of the HTTP listener. What goes on by itself ends with `stop`.
+pub fn router(core: Arc<Core>, stop: CancellationToken) -> Router {
     let (api, document) = parts();
     let document = Arc::new(document);
     let serve_document = get(move || {
@@ -73,6 +75,7 @@ pub fn router(core: Arc<Core>) -> Router {
         HeaderValue::from_static("nosniff"),
     );
     Router::new()
+        .merge(mcp::routes(&core, api.clone(), stop))
         .merge(api)
         .route(&format!("{PREFIX}{OPENAPI_PATH}"), serve_document)
         .route(slack::PATH, post(slack::interact))

@@ -4,8 +4,10 @@
 //! from being dropped. PostgreSQL has no version number for its catalog, so that what stands in it is asked for again
 //! and again: no statement is decided by a snapshot that was not compared with the database within [`FRESH_FOR`].
 
+use crate::journal::Journal;
 use parking_lot::Mutex;
 use postern_dial::{DialError, Target, query};
+use postern_proto::v1::Purpose;
 use postern_sql::{
     Catalog,
     catalog::{Builder, FIRST_USER_OID, Part, Query, SETTINGS, queries},
@@ -142,6 +144,7 @@ pub struct Catalogs {
     watched: Arc<Mutex<HashMap<String, Weak<Watched>>>>,
     /// What was read last, by connection: most often it still holds when the next session comes.
     known: Arc<Mutex<HashMap<String, Known>>>,
+    journal: Journal,
     runtime: Handle,
 }
 
@@ -155,8 +158,8 @@ struct Known {
 impl Catalogs {
     /// Watches on the runtime that this is called in.
     #[must_use]
-    pub fn new() -> Self {
-        Self { watched: Arc::default(), known: Arc::default(), runtime: Handle::current() }
+    pub fn new(journal: Journal) -> Self {
+        Self { watched: Arc::default(), known: Arc::default(), journal, runtime: Handle::current() }
     }
 
     /// A connection's database.
@@ -183,7 +186,8 @@ impl Catalogs {
     async fn follow_forever(self, watched: Weak<Watched>, connection: String, major: u16) {
         let mut known = self.known.lock().get(&connection).cloned();
         while let Some(target) = watched.upgrade().map(|watched| watched.target.lock().clone()) {
-            let followed = follow(&watched, &target, major, &mut known).await;
+            let noted = (&self.journal, connection.as_str());
+            let followed = follow(&watched, &target, major, &mut known, noted).await;
             if let Some(known) = &known {
                 self.known.lock().insert(connection.clone(), known.clone());
             }
@@ -201,6 +205,7 @@ async fn follow(
     target: &Target,
     major: u16,
     known: &mut Option<Known>,
+    (journal, connection): (&Journal, &str),
 ) -> Result<(), DialError> {
     let mut database = timeout(ANSWER_WITHIN, postern_dial::connect(target)).await.map_err(io::Error::from)??;
     // What came with the server is the same as long as it runs.
@@ -212,6 +217,7 @@ async fn follow(
         let catalog = match &*known {
             Some(known) if known.fingerprint == fingerprint => known.catalog.clone(),
             _ => {
+                journal.write(connection, Purpose::Catalog, "").await?;
                 let catalog = load(&mut database.io, system.take(), major).await?;
                 *known = Some(Known { fingerprint: Arc::clone(&fingerprint), catalog: catalog.clone() });
                 catalog

@@ -4,7 +4,7 @@
 //!
 //! In reading order: [`control`] (what the control plane says) and [`gateways`] → [`tunnels`] → [`session`]
 //! (ticket, database, relay) → [`pipeline`] (inspect, decide, record, forward) → [`outbox`]; beside them
-//! [`worker`] (threads), [`roles`] (database roles for one session), [`rules`] (what statements are decided by), [`masked`] (which columns are masked), [`probes`] (what grants may ask about these), [`trial`] (what a statement would do, for whoever tries policies), [`scan`] (what columns seem to hold), [`suited`] (whether masks suit columns), [`registry`] (how sessions are ended), [`reviews`] (whose statements wait for people), [`budgets`] (what grants may use up), [`gates`] (how many sessions a connection has), [`lease`], [`ticket`], [`config`].
+//! [`worker`] (threads), [`roles`] (database roles for one session), [`rules`] (what statements are decided by), [`masked`] (which columns are masked), [`probes`] (what grants may ask about these), [`trial`] (what a statement would do, for whoever tries policies), [`scan`] (what columns seem to hold), [`suited`] (whether masks suit columns), [`registry`] (how sessions are ended), [`reviews`] (whose statements wait for people), [`budgets`] (what grants may use up), [`gates`] (how many sessions a connection has), [`journal`] (what the connector does in databases by itself), [`lease`], [`ticket`], [`config`].
 
 mod budgets;
 mod catalogs;
@@ -12,6 +12,7 @@ pub mod config;
 mod control;
 mod gates;
 mod gateways;
+mod journal;
 mod lease;
 mod masked;
 mod outbox;
@@ -120,28 +121,33 @@ pub async fn start(config: Config, metrics: Option<PrometheusHandle>) -> Result<
     let masked = masked::Known::open(&config.data_dir).map_err(StartError::Masks)?;
     let rules = rules::Current::new(keeper.identity().id.clone(), incarnation.to_string());
     let reviews = reviews::Reviews::new(&keeper.identity().id, &incarnation, control.clone());
+    let (journal, works) = journal::Journal::new();
     let common = worker::Common {
         config: Arc::new(config),
         keeper: keeper.clone(),
         incarnation,
         verifier: Arc::new(verifier),
         rules: Arc::new(rules),
-        catalogs: catalogs::Catalogs::new(),
+        catalogs: catalogs::Catalogs::new(journal.clone()),
         masked: Arc::new(masked),
         connections: Arc::new(ArcSwap::from_pointee(HashMap::new())),
         budgets: budgets::Budgets::default(),
         gates: gates::Gates::default(),
-        roles: roles::Roles::new(&keeper.identity().id),
+        roles: roles::Roles::new(&keeper.identity().id, journal.clone()),
         registry: registry::Registry::default(),
         reviews,
         lease: lease::Lease::default(),
         control: control.clone(),
+        journal,
         outbox: outbox.clone(),
         revoked: CancellationToken::new(),
         stop: CancellationToken::new(),
     };
     let workers = common.config.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let threads = (0..workers.max(1)).map(|index| worker::spawn(common.clone(), index)).collect::<Result<Vec<_>, _>>();
+    let mut works = Some(works);
+    let threads = (0..workers.max(1))
+        .map(|index| worker::spawn(common.clone(), index, works.take()))
+        .collect::<Result<Vec<_>, _>>();
     let threads = threads.map_err(StartError::Threads)?;
     let (wanted, handles): (Vec<_>, Vec<_>) = threads.into_iter().map(|thread| (thread.wanted, thread.handle)).unzip();
     if let Some(listener) = &common.config.metrics {

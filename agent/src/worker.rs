@@ -6,6 +6,7 @@ use crate::{
     config::Config,
     control::Control,
     gates::Gates,
+    journal::{Journal, Works},
     lease::Lease,
     masked::Known,
     outbox::{
@@ -79,6 +80,8 @@ pub struct Common {
     pub lease: Lease,
     /// To the control plane.
     pub control: Control,
+    /// What it does in databases by itself.
+    pub journal: Journal,
     /// Records.
     pub outbox: Outbox,
     /// The identity was revoked: the process has nothing left to do.
@@ -112,11 +115,11 @@ pub struct Thread {
     pub handle: thread::JoinHandle<()>,
 }
 
-/// Starts a thread.
+/// Starts a thread. One of them writes what the connector does by itself.
 ///
 /// # Errors
 /// When the system gives none.
-pub fn spawn(common: Common, index: usize) -> io::Result<Thread> {
+pub fn spawn(common: Common, index: usize, works: Option<Works>) -> io::Result<Thread> {
     let (wanted, received) = mpsc::unbounded_channel();
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     // Statements are parsed here, and the parser recurses as deep as they nest.
@@ -127,15 +130,19 @@ pub fn spawn(common: Common, index: usize) -> io::Result<Thread> {
             scratch: RefCell::new(vec![0; SCRATCH_BYTES]),
             common,
         });
-        LocalSet::new().block_on(&runtime, run(worker, received));
+        LocalSet::new().block_on(&runtime, run(worker, received, works));
     })?;
     Ok(Thread { wanted, handle })
 }
 
-async fn run(worker: Rc<Worker>, mut wanted: mpsc::UnboundedReceiver<Wanted>) {
+async fn run(worker: Rc<Worker>, mut wanted: mpsc::UnboundedReceiver<Wanted>, works: Option<Works>) {
     spawn_local(tick(Rc::clone(&worker)));
     let recorder = Rc::clone(&worker.recorder);
     spawn_local(async move { recorder.commit_forever().await });
+    if let Some(works) = works {
+        let recorder = Rc::clone(&worker.recorder);
+        spawn_local(async move { works.write_forever(&recorder).await });
+    }
     loop {
         tokio::select! {
             Some(wanted) = wanted.recv() => drop(spawn_local(tunnels::keep(Rc::clone(&worker), wanted))),

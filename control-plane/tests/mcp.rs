@@ -167,7 +167,7 @@ async fn a_session_is_its_tokens() {
     let stage = Stage::new().await;
     let session = stage.session("ci").await.unwrap();
     let listed = stage.in_session("ci", &session, &tools()).send().await.unwrap();
-    assert_eq!(message(listed).await["result"]["tools"].as_array().unwrap().len(), 7);
+    assert_eq!(message(listed).await["result"]["tools"].as_array().unwrap().len(), 8);
     for who in ["other", "admin"] {
         assert_eq!(stage.in_session(who, &session, &tools()).send().await.unwrap().status(), 404);
         let stream = stage.call(Method::GET, who).header("mcp-session-id", &session).send().await.unwrap();
@@ -228,7 +228,7 @@ async fn each_request_stands_by_itself_where_the_client_says_so() {
     let stage = Stage::new().await;
     let listed = stage.newer("ci", "tools/list", json!({})).send().await.unwrap();
     assert_eq!((listed.status().as_u16(), listed.headers().get("mcp-session-id")), (200, None));
-    assert_eq!(message(listed).await["result"]["tools"].as_array().unwrap().len(), 7);
+    assert_eq!(message(listed).await["result"]["tools"].as_array().unwrap().len(), 8);
     assert_eq!(stage.newer("", "tools/list", json!({})).send().await.unwrap().status(), 401);
     let call =
         |name: &str, arguments: Value| stage.newer("ci", "tools/call", json!({ "name": name, "arguments": arguments }));

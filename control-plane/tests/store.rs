@@ -112,6 +112,7 @@ on_both! {
     audit::segments_are_stored_once,
     audit::exports_are_of_everything,
     audit::connectors_speak_of_their_own_sessions,
+    audit::what_connectors_do_by_themselves_is_found,
     audit::what_one_search_finds_is_bounded,
     audit::a_change_and_its_event_are_one,
     audit::statements_are_joined_across_segments,

@@ -7,7 +7,9 @@ use postern_e2e::{
     cluster::Cluster,
     dev::Caller,
     mcp::{Mcp, error},
+    packages,
     parts::Parts,
+    process::postern,
     scenario::Scenarios,
     shop::{CONNECT, Shop, until},
     wait,
@@ -16,7 +18,7 @@ use serde_json::{Value, json};
 use std::{
     io::{BufRead, BufReader, Write},
     path::Path,
-    process::Stdio,
+    process::{Command, Stdio},
     sync::Arc,
     time::Duration,
 };
@@ -58,11 +60,8 @@ async fn agents_have_tools_by_http() {
 /// The tools are the same, whichever way they are called.
 async fn both(connect: impl AsyncFn(&Caller) -> Mcp) {
     let shop = Arc::new(Shop::start().await);
-    shop.apply(&(CONNECT.to_owned() + POLICIES));
-    merge(&shop, MASKS).await;
+    prepare(&shop).await;
     shop.owner().await.execute("insert into orders (id, note) values (1000, $1)", &[&HOSTILE]).await.unwrap();
-    until(&shop.client("write").await, "truncate orders", true).await;
-    let _ = shop.dev.agent().run(&["revoke", &shop.dev.agent().newest_grant()]).ok();
     let client = connect(&shop.dev.agent()).await;
     let stage = Stage { shop, client: Arc::new(tokio::sync::Mutex::new(client)) };
     let mut scenarios = Scenarios::default();
@@ -78,6 +77,14 @@ async fn both(connect: impl AsyncFn(&Caller) -> Mcp) {
     scenarios.run("given back, and taken away", ended(stage.clone())).await;
     scenarios.end();
     Arc::into_inner(stage.client).unwrap().into_inner().end().await;
+}
+
+/// Policies and masks are in force, and nobody has a grant.
+async fn prepare(shop: &Shop) {
+    shop.apply(&(CONNECT.to_owned() + POLICIES));
+    merge(shop, MASKS).await;
+    until(&shop.client("write").await, "truncate orders", true).await;
+    let _ = shop.dev.agent().run(&["revoke", &shop.dev.agent().newest_grant()]).ok();
 }
 
 #[derive(Clone)]
@@ -143,7 +150,7 @@ async fn described(stage: Stage) {
         (hints("request_access"), hints("query"), hints("release")),
         ((false, false), (false, true), (false, true))
     );
-    assert_eq!(tools.len(), 7);
+    assert_eq!(tools.len(), 8);
     let me = mcp.call("whoami", json!({})).await;
     assert_eq!(me["kind"], "agent", "{me}");
     let connections = mcp.call("connections", json!({})).await;
@@ -169,6 +176,11 @@ async fn asking(stage: Stage) {
     assert!(asked["waits_for"].is_string() && asked["grant"].is_null(), "{asked}");
     let id = asked["id"].as_str().unwrap().to_owned();
     assert_eq!(mcp.call("access", json!({})).await["waiting"][0]["id"], id.as_str());
+    // Somebody asks, and is answered.
+    let _ = stage.admin().run(&["comment", &id, "which totals?"]).ok();
+    let said = mcp.call("comment", json!({ "id": id, "text": "those of May" })).await["comments"].clone();
+    let texts: Vec<_> = said.as_array().unwrap().iter().map(|it| it["text"].as_str().unwrap()).collect();
+    assert_eq!(texts, ["which totals?", "those of May"]);
     let waiting = mcp.begin("status", &json!({ "id": id, "wait_seconds": 60 }));
     let _ = stage.admin().run(&["deny", &id, "--reason", "ask for less"]).ok();
     let told = mcp.finish(waiting).await;
@@ -437,6 +449,20 @@ async fn ended(stage: Stage) {
     // Another's is not there.
     let other = stage.admin().request("demo", "read", "10m");
     assert_eq!(mcp.refused("release", json!({ "id": other })).await["code"], "not_found");
+}
+
+/// Its clients have no session, and their SDK is another.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_revision_is_spoken() {
+    let shop = Shop::start().await;
+    prepare(&shop).await;
+    let _ = shop.grant("write");
+    let python = packages::python("mcp-python", "requirements-mcp.txt").join("bin/python");
+    let mut command = Command::new(python);
+    shop.dev.agent().set(&mut command);
+    command.arg(packages::script("mcp_newest.py")).arg(postern()).arg(shop.dev.admin().token());
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Where the gateway is elsewhere, and takes TLS alone.

@@ -269,6 +269,12 @@ async fn it_reads_and_does_nothing_else() {
         assert!(done.stderr.contains(words), "{words}: {done:#?}");
     }
     owner.batch_execute("rollback").await.unwrap();
+    wait::until("what it read is recorded", IN_FORCE_WITHIN, || async {
+        let args = ["audit", "search", "--type", "connector", "--action", "connector.scan", "--json"];
+        let read = parts.admin().run(&args).json().to_string();
+        ["rows", "held", "slow"].iter().all(|relation| read.contains(relation)).then_some(())
+    })
+    .await;
     let rows = owner.query("select count(*) from seen", &[]).await.unwrap();
     assert_eq!(rows[0].get::<_, i64>(0), 0);
 }

@@ -47,6 +47,13 @@ describe("the pages", () => {
     const url = /'(.*)'/.exec(command)[1];
     const { stdout } = await run("psql", [url, "-Atc", "select count(*) > 0 from orders"]);
     assert.equal(stdout.trim(), "t");
+    await page.getByRole("radio", { name: "MCP" }).click();
+    const config = await page.getByLabel("Command", { exact: true }).innerText();
+    const { command: program, args, env } = JSON.parse(config).mcpServers.postern;
+    assert.deepEqual([program, args, Object.keys(env)], ["postern", ["mcp"], ["POSTERN_URL"]]);
+    assert.ok(!config.includes(new URL(url).password));
+    await page.getByText("run postern login first").waitFor();
+    await accessible(page, "for an agent's program");
     await page.keyboard.press("Escape");
     await page.getByRole("dialog").waitFor({ state: "detached" });
     assert.ok(!(await page.content()).includes(new URL(url).password), "the secret is gone from the page");

@@ -276,16 +276,30 @@ impl Recorder {
         if self.off.get() {
             return Ok(());
         }
+        self.in_segment(|segment| {
+            let session = segment.session(session, facts)?;
+            let text = segment.text(Kind::Statement, refers.text)?;
+            let basis = segment.text(Kind::Basis, refers.basis)?;
+            segment.append(make(References { session, text, basis }))
+        })
+    }
+
+    /// Appends a record that stands by itself. Durable as those of [`record`](Self::record).
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn append(&self, record: Record) -> Result<(), OutboxError> {
+        self.in_segment(|segment| segment.append(record))
+    }
+
+    fn in_segment(&self, append: impl FnOnce(&mut Segment) -> Result<(), OutboxError>) -> Result<(), OutboxError> {
         let mut current = self.segment.borrow_mut();
         let segment = match current.as_mut() {
             Some(segment) => segment,
             None => current.insert(self.begin()?),
         };
         self.appended.set(self.appended.get() + 1);
-        let session = segment.session(session, facts)?;
-        let text = segment.text(Kind::Statement, refers.text)?;
-        let basis = segment.text(Kind::Basis, refers.basis)?;
-        segment.append(make(References { session, text, basis }))
+        append(segment)
     }
 
     fn begin(&self) -> Result<Segment, OutboxError> {

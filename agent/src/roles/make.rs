@@ -1,8 +1,11 @@
 //! Makes a role for one session.
 
-use super::{Bounds, Lease, MakeError, Roles, identifier, literal, shield, workshop::Tool};
+use super::{
+    Bounds, Lease, MakeError, Roles, identifier, literal, shield,
+    workshop::{Maker, Tool},
+};
 use aws_lc_rs::rand;
-use postern_dial::{DialError, Target};
+use postern_dial::DialError;
 use postern_types::time::Micros;
 use secrecy::{ExposeSecret, SecretString};
 use std::fmt::Write as _;
@@ -15,8 +18,6 @@ pub(super) const FOR: &str = ", for ";
 /// What a role is made for.
 #[derive(Debug)]
 pub struct Wanted {
-    /// On which connection.
-    pub connection: String,
     /// The role that it is a member of.
     pub mapped: String,
     /// What its member is kept to.
@@ -37,7 +38,7 @@ struct Setting {
     privileged: bool,
 }
 
-pub(super) async fn make(roles: &Roles, maker: Target, wanted: &Wanted) -> Result<Lease, MakeError> {
+pub(super) async fn make(roles: &Roles, maker: Maker, wanted: &Wanted) -> Result<Lease, MakeError> {
     let password = password()?;
     let name = roles.name(&wanted.session_id);
     let mut tool = roles.shared.workshops.tool(&maker).await?;
@@ -51,15 +52,18 @@ pub(super) async fn make(roles: &Roles, maker: Target, wanted: &Wanted) -> Resul
     let group = match &wanted.bounds {
         Bounds { only: Some(_), .. } => None,
         Bounds { hidden, only: None } if hidden.is_empty() => Some(wanted.mapped.clone()),
-        Bounds { only: None, .. } => Some(shield::of(roles, &mut tool, wanted).await?),
+        Bounds { only: None, .. } => Some(shield::of(roles, &mut tool, &maker.connection, wanted).await?),
     };
     let (privileged, own): (Vec<_>, Vec<_>) = settings.into_iter().partition(|setting| setting.privileged);
-    let sql = statements((&name, group.as_deref()), password.expose_secret(), wanted, &privileged);
-    let begins_as = group.filter(|group| *group == wanted.mapped);
+    // The server gets what verifies the password, so that no log of its has more; ours has not even that.
+    let verifier = postern_dial::scram_verifier(password.expose_secret().as_bytes());
+    let statements = |verifier| statements((&name, group.as_deref()), verifier, wanted, &privileged);
+    let (sql, shown) = (statements(&verifier), statements("…"));
+    let begins_as = group.as_deref().filter(|group| *group == wanted.mapped);
     roles.shared.live.lock().insert(name.clone());
     // From here on whatever was made is dropped again.
-    let lease = Lease { roles: roles.clone(), maker, name, password, options: options(begins_as.as_deref(), &own) };
-    tool.ask(&sql).await?;
+    let lease = Lease { roles: roles.clone(), maker, name, password, options: options(begins_as, &own) };
+    tool.change(&sql, &shown).await?;
     if wanted.bounds.only.is_some() {
         shield::give(&mut tool, &wanted.mapped, &lease.name, &wanted.bounds).await?;
     }
@@ -94,15 +98,14 @@ async fn settings(tool: &mut Tool, mapped: &str) -> Result<Vec<Setting>, DialErr
     Ok(tool.ask(&sql).await?.into_iter().filter_map(setting).collect())
 }
 
-/// All in one transaction. The server gets what verifies the password, so that no log of its has more. The comment ends with
-/// whom the role's end hands on to.
-fn statements((name, group): (&str, Option<&str>), password: &str, wanted: &Wanted, settings: &[Setting]) -> String {
+/// All in one transaction. The comment ends with whom the role's end hands on to.
+fn statements((name, group): (&str, Option<&str>), verifier: &str, wanted: &Wanted, settings: &[Setting]) -> String {
     let role = identifier(name);
     let group = group.map(|group| format!(" IN ROLE {}", identifier(group))).unwrap_or_default();
     let mut sql = format!(
         "CREATE ROLE {role} LOGIN INHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS CONNECTION LIMIT 1 \
          PASSWORD {} VALID UNTIL {}{group}; COMMENT ON ROLE {role} IS {}",
-        literal(&postern_dial::scram_verifier(password.as_bytes())),
+        literal(verifier),
         literal(&wanted.until.to_string()),
         literal(&format!("Postern: grant {}, session {}{FOR}{}", wanted.grant_id, wanted.session_id, wanted.mapped)),
     );
@@ -150,18 +153,17 @@ mod tests {
     #[test]
     fn names_and_texts_are_quoted() {
         let wanted = Wanted {
-            connection: String::new(),
             mapped: "it's".to_owned(),
             bounds: Bounds::default(),
             session_id: "ses_1".to_owned(),
             grant_id: "grt_'1".to_owned(),
             until: Micros(0),
         };
-        let sql = statements(("postern_a_b", Some("an \"odd\" role")), "secret", &wanted, &[setting("a.b", "it's")]);
+        let sql = statements(("postern_a_b", Some("an \"odd\" role")), "verifier", &wanted, &[setting("a.b", "it's")]);
         assert!(sql.contains(
             r#" IN ROLE "an ""odd"" role"; COMMENT ON ROLE "postern_a_b" IS 'Postern: grant grt_''1, session ses_1, for it''s'"#
         ));
-        assert!(sql.contains("PASSWORD 'SCRAM-SHA-256$4096:") && !sql.contains("secret"), "{sql}");
+        assert!(sql.contains("PASSWORD 'verifier'"), "{sql}");
         assert!(sql.contains("VALID UNTIL '1970-01-01T00:00:00Z'"), "{sql}");
         assert!(sql.ends_with(
             r#"; SELECT set_config('a.b', 'it''s', true); ALTER ROLE "postern_a_b" SET "a"."b" FROM CURRENT"#

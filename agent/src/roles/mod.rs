@@ -21,8 +21,9 @@ mod shield;
 mod unmake;
 mod workshop;
 
+use crate::journal::Journal;
 use parking_lot::Mutex;
-use postern_dial::{DialError, Target};
+use postern_dial::DialError;
 use secrecy::SecretString;
 use std::{collections::HashSet, sync::Arc, time::Duration};
 use tokio::{runtime::Handle, sync::Notify, time::sleep};
@@ -30,6 +31,7 @@ use workshop::Workshops;
 
 pub use make::Wanted;
 pub use shield::{Bounds, Hidden};
+pub use workshop::Maker;
 
 /// What all names begin with.
 const PREFIX: &str = "postern_";
@@ -57,7 +59,7 @@ struct Shared {
 /// A role that lives as long as this is held, and its login.
 pub struct Lease {
     roles: Roles,
-    maker: Target,
+    maker: Maker,
     /// Its name.
     pub name: String,
     /// Known to nobody else: the server has only what verifies it.
@@ -75,11 +77,11 @@ impl Drop for Lease {
 impl Roles {
     /// Of the connector with this id, on the runtime that this is called in.
     #[must_use]
-    pub fn new(connector_id: &str) -> Self {
+    pub fn new(connector_id: &str, journal: Journal) -> Self {
         let shared = Shared {
             prefix: format!("{PREFIX}{}_", without_kind(connector_id)),
             live: Mutex::default(),
-            workshops: Workshops::default(),
+            workshops: Workshops::new(journal),
             look: Notify::new(),
             runtime: Handle::current(),
         };
@@ -92,7 +94,7 @@ impl Roles {
     ///
     /// # Errors
     /// Why there is none.
-    pub async fn make(&self, maker: Target, wanted: Wanted) -> Result<Lease, MakeError> {
+    pub async fn make(&self, maker: Maker, wanted: Wanted) -> Result<Lease, MakeError> {
         let roles = self.clone();
         let making = async move { make::make(&roles, maker, &wanted).await };
         self.shared.runtime.spawn(making).await.map_err(|error| MakeError::Dial(std::io::Error::other(error).into()))?
@@ -102,7 +104,7 @@ impl Roles {
     ///
     /// # Errors
     /// When the login does not get in.
-    pub async fn major(&self, maker: &Target) -> Result<Option<u16>, MakeError> {
+    pub async fn major(&self, maker: &Maker) -> Result<Option<u16>, MakeError> {
         let (roles, maker) = (self.clone(), maker.clone());
         let asking = async move { roles.shared.workshops.tool(&maker).await.map(|tool| tool.major()) };
         let asked = self.shared.runtime.spawn(asking).await;
@@ -129,7 +131,7 @@ impl Roles {
         format!("{}{}", self.shared.prefix, without_kind(session_id))
     }
 
-    fn let_go(&self, name: String, maker: Target) {
+    fn let_go(&self, name: String, maker: Maker) {
         let roles = self.clone();
         self.shared.runtime.spawn(async move {
             let dropped = unmake::one(&roles, &maker, &name).await;

@@ -1,11 +1,11 @@
 //! Drops what a crash left: at the start, and now and then.
 
-use super::{PREFIX, Roles, literal, unmake};
+use super::{Maker, PREFIX, Roles, literal, unmake};
 use crate::{
     session::open,
     worker::{Common, Connection},
 };
-use postern_dial::{DialError, Target};
+use postern_dial::DialError;
 use postern_proto::v1::{RoleMode, Ticket};
 use std::time::Duration;
 use tokio::time::sleep;
@@ -39,13 +39,14 @@ async fn reap(common: &Common, connection: &str) {
     let ticket =
         Ticket { connection: connection.to_owned(), role_mode: RoleMode::Ephemeral.into(), ..Ticket::default() };
     // Why there is none is told to who wants a session.
-    let Ok(maker) = open::target(common, &ticket).await else { return };
+    let Ok(login) = open::target(common, &ticket).await else { return };
+    let maker = Maker { connection: connection.to_owned(), login };
     if let Err(error) = left_over(&common.roles, &maker).await {
         tracing::warn!(%error, connection, "it cannot be seen which ephemeral roles are left over");
     }
 }
 
-async fn left_over(roles: &Roles, maker: &Target) -> Result<(), DialError> {
+async fn left_over(roles: &Roles, maker: &Maker) -> Result<(), DialError> {
     let mut tool = roles.shared.workshops.tool(maker).await?;
     if tool.is_standby() {
         return Ok(());

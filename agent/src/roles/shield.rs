@@ -42,17 +42,18 @@ pub struct Bounds {
 }
 
 /// Makes it so, and says which role stands in for the mapped one.
-pub(super) async fn of(roles: &Roles, tool: &mut Tool, wanted: &Wanted) -> Result<String, MakeError> {
-    let Wanted { connection, mapped, bounds, .. } = wanted;
+pub(super) async fn of(roles: &Roles, tool: &mut Tool, connection: &str, wanted: &Wanted) -> Result<String, MakeError> {
+    let Wanted { mapped, bounds, .. } = wanted;
     let connector = super::without_kind(roles.shared.prefix.trim_end_matches('_'));
     let mut name = format!("{PREFIX}{connector}_");
     for byte in digest(&SHA256, format!("{connection}\0{mapped}").as_bytes()).as_ref().iter().take(HASH_BYTES) {
         let _ = write!(name, "{byte:02x}");
     }
     if tool.ask(&format!("SELECT FROM pg_roles WHERE rolname = {}", literal(&name))).await?.is_empty() {
-        let made = tool.ask(&format!("CREATE ROLE {} NOLOGIN", identifier(&name))).await;
+        let sql = format!("CREATE ROLE {} NOLOGIN", identifier(&name));
+        let made = tool.change(&sql, &sql).await;
         // Another session has just made it.
-        made.map(drop).or_else(|error| if is(&error, "42710") { Ok(()) } else { Err(error) })?;
+        made.or_else(|error| if is(&error, "42710") { Ok(()) } else { Err(error) })?;
     }
     give(tool, mapped, &name, bounds).await.map(|()| name)
 }
@@ -73,7 +74,8 @@ pub(super) async fn give(tool: &mut Tool, mapped: &str, own: &str, bounds: &Boun
         if statements.is_empty() {
             return Ok(());
         }
-        tool.ask(&format!("{}; {}", alone(), statements.join("; "))).await?;
+        let sql = format!("{}; {}", alone(), statements.join("; "));
+        tool.change(&sql, &sql).await?;
     }
     match first(tool, &question).await? {
         None => Ok(()),

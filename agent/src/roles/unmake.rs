@@ -1,7 +1,12 @@
 //! Drops a role, once nothing is left of its session.
 
-use super::{Roles, identifier, literal, make::FOR, shield, workshop::Tool};
-use postern_dial::{DialError, Target};
+use super::{
+    Roles, identifier, literal,
+    make::FOR,
+    shield,
+    workshop::{Maker, Tool},
+};
+use postern_dial::DialError;
 use std::{io, time::Duration};
 use tokio::time::{Instant, sleep};
 
@@ -14,7 +19,7 @@ const GONE_WITHIN: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Drops one role of this connector's.
-pub(super) async fn one(roles: &Roles, maker: &Target, name: &str) -> Result<(), DialError> {
+pub(super) async fn one(roles: &Roles, maker: &Maker, name: &str) -> Result<(), DialError> {
     let mut tool = roles.shared.workshops.tool(maker).await?;
     with(&mut tool, name).await
 }
@@ -41,7 +46,8 @@ pub(super) async fn with(tool: &mut Tool, name: &str) -> Result<(), DialError> {
         // The mapped role is gone, and nobody is there to own what this one may own: then it cannot be dropped.
         None => String::new(),
     };
-    tool.ask(&format!("{hand_on}DROP ROLE IF EXISTS {role}")).await.map(drop)
+    let sql = format!("{hand_on}DROP ROLE IF EXISTS {role}");
+    tool.change(&sql, &sql).await
 }
 
 /// To whom what a role owns is handed on.
@@ -81,7 +87,8 @@ async fn end(tool: &mut Tool, name: &str) -> Result<(), DialError> {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "its session does not end").into());
         }
         if !ended && since.elapsed() > GRACE {
-            tool.ask(&format!("{}; SELECT pg_terminate_backend(pid) {alive}", as_role(name))).await?;
+            let sql = format!("{}; SELECT pg_terminate_backend(pid) {alive}", as_role(name));
+            tool.change(&sql, &sql).await?;
             ended = true;
         }
         sleep(PAUSE).await;

@@ -1,8 +1,9 @@
 //! The connections of the login that makes roles: a few at once, and one is kept for a moment for whoever comes next.
 
-use crate::session::open;
+use crate::{journal::Journal, session::open};
 use parking_lot::Mutex;
 use postern_dial::{Connection, DialError, Target, query};
+use postern_proto::v1::Purpose;
 use std::{
     collections::HashMap,
     io,
@@ -28,9 +29,18 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const LOCK_TIMEOUT: &str = "5s";
 
 /// Those of all databases.
-#[derive(Default)]
 pub struct Workshops {
+    journal: Journal,
     by_place: Mutex<HashMap<String, Arc<Workshop>>>,
+}
+
+/// The login that makes roles in a database.
+#[derive(Clone)]
+pub struct Maker {
+    /// The connection's name.
+    pub connection: String,
+    /// How it gets in.
+    pub login: Target,
 }
 
 struct Workshop {
@@ -41,12 +51,20 @@ struct Workshop {
 /// A connection that is in use. Afterwards it is kept for whoever comes next, unless it failed.
 pub struct Tool {
     connection: Option<Connection>,
+    journal: Journal,
+    /// What the database is called as.
+    place: String,
     workshop: Arc<Workshop>,
-    _place: OwnedSemaphorePermit,
+    _turn: OwnedSemaphorePermit,
     standby: bool,
 }
 
 impl Workshops {
+    /// Of nothing yet.
+    pub fn new(journal: Journal) -> Self {
+        Self { journal, by_place: Mutex::default() }
+    }
+
     fn of(&self, maker: &Target) -> Arc<Workshop> {
         // By what tells databases and logins apart, and no secret.
         let place = format!("{:?} {:?} {:?}", maker.hosts, maker.database(), maker.user);
@@ -60,9 +78,10 @@ impl Workshops {
     ///
     /// # Errors
     /// When the login does not get in.
-    pub async fn tool(&self, maker: &Target) -> Result<Tool, DialError> {
+    pub async fn tool(&self, maker: &Maker) -> Result<Tool, DialError> {
+        let Maker { connection: place, login: maker } = maker;
         let workshop = self.of(maker);
-        let place = Arc::clone(&workshop.places).acquire_owned().await.map_err(io::Error::other)?;
+        let turn = Arc::clone(&workshop.places).acquire_owned().await.map_err(io::Error::other)?;
         loop {
             let kept = workshop.idle.lock().pop();
             let is_new = kept.is_none();
@@ -73,7 +92,8 @@ impl Workshops {
             match ask(&mut connection, "SELECT pg_catalog.pg_is_in_recovery()").await {
                 Ok(rows) => {
                     let standby = rows.into_iter().flatten().flatten().any(|answer| answer == "t");
-                    return Ok(Tool { connection: Some(connection), workshop, _place: place, standby });
+                    let (journal, place) = (self.journal.clone(), place.clone());
+                    return Ok(Tool { connection: Some(connection), journal, place, workshop, _turn: turn, standby });
                 }
                 Err(error) if is_new => return Err(error),
                 // It was closed while nobody used it.
@@ -94,7 +114,16 @@ impl Tool {
         self.connection.as_ref().and_then(open::major)
     }
 
-    /// Runs a query string, which is one transaction.
+    /// Changes something, as a query string, which is one transaction. It is recorded as `shown`.
+    ///
+    /// # Errors
+    /// What the server says, or that it says nothing; that it cannot be recorded, and was not done.
+    pub async fn change(&mut self, sql: &str, shown: &str) -> Result<(), DialError> {
+        self.journal.write(&self.place, Purpose::Role, shown).await?;
+        self.ask(sql).await.map(drop)
+    }
+
+    /// Asks what stands in the server's catalog.
     ///
     /// # Errors
     /// What the server says, or that it says nothing.

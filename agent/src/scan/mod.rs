@@ -8,12 +8,12 @@ mod document;
 mod names;
 mod sample;
 
-use crate::{roles::Bounds, session::open, trial, worker::Common};
+use crate::{journal::Journal, roles::Bounds, session::open, trial, worker::Common};
 use columns::{Class, Column, Relation};
 use postern_dial::{Connection, DialError, Target, query};
 use postern_mask::detect::Detector;
 use postern_proto::v1::{
-    NotSampled, Scan, Scanned, ScannedColumn, ScannedColumns, Ticket, connector_message::Message,
+    NotSampled, Purpose, Scan, Scanned, ScannedColumn, ScannedColumns, Ticket, connector_message::Message,
     scanned::Result as Answer,
 };
 use postern_types::{id::SessionId, time::Micros};
@@ -101,7 +101,8 @@ async fn scanned(common: &Common, asked: Scan) -> Result<ScannedColumns, Report>
         cut,
         ..ScannedColumns::default()
     };
-    let mut reader = Reader { target, database: Some(database), rows: asked.sample as usize, trying, until };
+    let noted = (common.journal.clone(), ticket.connection);
+    let mut reader = Reader { noted, target, database: Some(database), rows: asked.sample as usize, trying, until };
     for (index, relation) in relations.into_iter().enumerate() {
         let sampled = if index < MAX_RELATIONS { reader.read(&relation).await } else { Err(Why::NoTime) };
         put(&mut told, relation, sampled, !asked.column.is_empty());
@@ -130,6 +131,7 @@ enum Why {
     /// The server's code: its words may quote a value.
     Refused(String),
     Unreadable,
+    Unrecorded,
 }
 
 impl Why {
@@ -141,6 +143,7 @@ impl Why {
             Self::TooSlow => "reading it took too long".to_owned(),
             Self::Locked => "it is locked".to_owned(),
             Self::Refused(code) => format!("the database refused to read it ({code})"),
+            Self::Unrecorded => "the audit outbox cannot be written".to_owned(),
             Self::Unreadable => "its values are not text in UTF-8, or the connection failed".to_owned(),
         }
     }
@@ -148,6 +151,8 @@ impl Why {
 
 /// Reads samples, one relation after the other.
 struct Reader {
+    /// Where what is read is recorded, and as whose.
+    noted: (Journal, String),
     target: Target,
     /// None after a failure: what it would say next is not known.
     database: Option<Connection>,
@@ -201,6 +206,8 @@ impl Reader {
                 connected.ok().and_then(Result::ok).ok_or(Why::Unreadable)?
             }
         };
+        let (journal, connection) = &self.noted;
+        journal.write(connection, Purpose::Scan, question).await.map_err(|_| Why::Unrecorded)?;
         let answer = ask(&mut database, question).await;
         if matches!(answer, Ok(_) | Err(DialError::Server { .. })) {
             self.database = Some(database);

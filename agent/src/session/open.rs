@@ -11,7 +11,7 @@ use crate::{
         policy::Policy,
     },
     registry::{End, Registration},
-    roles::{Bounds, Lease, MakeError, Wanted},
+    roles::{Bounds, Lease, MakeError, Maker, Wanted},
     worker::{Common, Connection, Worker},
 };
 use postern_dial::{DialError, Target, query};
@@ -154,7 +154,7 @@ async fn bound(
     if ticket.role_mode() != RoleMode::Ephemeral || (!ticket.enforce_masks && ticket.relations.is_empty()) {
         return Ok(None);
     }
-    let major = worker.roles.major(held).await.map_err(|error| not_made(ticket, error))?;
+    let major = worker.roles.major(&maker(ticket, held)).await.map_err(|error| not_made(ticket, error))?;
     let major = major.ok_or_else(|| Fatal::Names.report())?;
     let watched = worker.catalogs.watch(&ticket.connection, held, major);
     let snapshot = watched.fresh().await.map_err(|_| Fatal::Names.report())?;
@@ -281,14 +281,13 @@ pub(crate) async fn own_login(
         return Ok((held.clone(), None));
     }
     let wanted = Wanted {
-        connection: ticket.connection.clone(),
         mapped: ticket.database_role.clone(),
         bounds,
         session_id: ticket.session_id.clone(),
         grant_id: ticket.grant_id.clone(),
         until: Micros(ticket.grant_ends_at_us),
     };
-    let lease = worker.roles.make(held.clone(), wanted).await.map_err(|error| not_made(ticket, error))?;
+    let lease = worker.roles.make(maker(ticket, held), wanted).await.map_err(|error| not_made(ticket, error))?;
     let target = Target {
         database: held.database().to_owned(),
         user: lease.name.clone(),
@@ -296,6 +295,10 @@ pub(crate) async fn own_login(
         ..held.clone()
     };
     Ok((target, Some(lease)))
+}
+
+fn maker(ticket: &Ticket, login: &Target) -> Maker {
+    Maker { connection: ticket.connection.clone(), login: login.clone() }
 }
 
 /// What the client is told. The server's words name roles and settings, and no secret.

@@ -72,7 +72,7 @@ struct SearchArgs {
     /// Statements that use this table: `public.orders`, or `orders` of any schema
     #[arg(long)]
     table: Option<String>,
-    /// What statements do, as `delete`; for control events what happened, as `request.approved`, or all of `request.`
+    /// What statements do, as `delete`; for events of the control plane and connectors what happened, as `request.approved`, or all of `request.`
     #[arg(long)]
     action: Option<String>,
     /// From then on: a time (RFC 3339), or how long ago (`1h`)
@@ -95,6 +95,7 @@ enum Types {
     Statement,
     Session,
     Control,
+    Connector,
     All,
 }
 
@@ -122,6 +123,7 @@ fn query(search: SearchArgs) -> AuditQuery {
             Types::Statement => EventTypes::Statement,
             Types::Session => EventTypes::Session,
             Types::Control => EventTypes::Control,
+            Types::Connector => EventTypes::Connector,
             Types::All => EventTypes::All,
         },
         principal: search.principal,

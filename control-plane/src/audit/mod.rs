@@ -263,6 +263,7 @@ fn span(records: &[AuditRecord], now: Micros) -> Span {
         Record::Decided(decided) => Some(decided.at_us),
         Record::SessionEnded(ended) => Some(ended.at_us),
         Record::Control(event) => Some(event.at_us),
+        Record::OwnWork(work) => Some(work.at_us),
         Record::Session(_) | Record::Text(_) | Record::Basis(_) | Record::Bound(_) | Record::Ended(_) => None,
     };
     let is_event = |record: &&AuditRecord| {

@@ -129,7 +129,7 @@ impl Reading {
                 if fold.is_done(row.last_at) {
                     return Ok((fold, true));
                 }
-                fold.add(row.id, segment::decode(&row.payload).map_err(StoreError::Audit)?);
+                fold.add(row, segment::decode(&row.payload).map_err(StoreError::Audit)?);
             }
             Ok::<_, StoreError>((fold, is_last))
         };
@@ -202,6 +202,7 @@ impl Search {
                 | (EventTypes::Statement, EventType::Statement)
                 | (EventTypes::Session, EventType::Session)
                 | (EventTypes::Control, EventType::Control)
+                | (EventTypes::Connector, EventType::Connector)
         );
         let agent = event.principal_kind == Some(PrincipalKind::Agent);
         type_wanted

@@ -26,6 +26,8 @@ pub struct NewSegment<'a> {
 pub struct SegmentRow {
     /// Its number in the store.
     pub id: i64,
+    /// Whose it is: a connector's id, or the control plane.
+    pub source: String,
     /// The time of its last event.
     pub last_at: Micros,
     /// The records, packed.
@@ -67,7 +69,7 @@ pub async fn page(tx: &mut Tx, page: &SegmentPage) -> Result<Vec<SegmentRow>, St
     let (before_at, before_id) = page.before;
     let rows = tx
         .rows(
-            "SELECT id, last_at_us, payload FROM audit_segments \
+            "SELECT id, source, last_at_us, payload FROM audit_segments \
              WHERE last_at_us >= $1 AND first_at_us < $2 \
              AND (last_at_us < $3 OR (last_at_us = $3 AND id < $4)) \
              AND ((source = 'control-plane' AND $5) OR (source <> 'control-plane' AND $6)) \
@@ -79,5 +81,10 @@ pub async fn page(tx: &mut Tx, page: &SegmentPage) -> Result<Vec<SegmentRow>, St
 }
 
 fn read(row: &Row) -> Result<SegmentRow, StoreError> {
-    Ok(SegmentRow { id: row.get("id")?, last_at: row.time("last_at_us")?, payload: row.get("payload")? })
+    Ok(SegmentRow {
+        id: row.get("id")?,
+        source: row.get("source")?,
+        last_at: row.time("last_at_us")?,
+        payload: row.get("payload")?,
+    })
 }

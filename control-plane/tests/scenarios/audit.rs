@@ -23,8 +23,8 @@ use postern_control_plane::{
 };
 use postern_policy::{Basis, Deed, Facts, Moment, Policies, facts::StatementFacts};
 use postern_proto::v1::{
-    AuditRecord, BoundValue, Decision, DecisionBasis, Outcome, SessionEnded, SessionFacts, StatementBound,
-    StatementDecided, StatementEnded, StatementKind, StatementText, audit_record::Record,
+    AuditRecord, BoundValue, Decision, DecisionBasis, Outcome, OwnWork, Purpose, SessionEnded, SessionFacts,
+    StatementBound, StatementDecided, StatementEnded, StatementKind, StatementText, audit_record::Record,
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -169,6 +169,37 @@ pub async fn connectors_speak_of_their_own_sessions(store: &Store) {
     for (session, good) in [("ses_1", true), ("ses_3", false), ("ses_1", true), ("ses_3", false), ("ses_2", true)] {
         assert_eq!(append(&mut one, &[session]).await.is_ok(), good, "{session}");
     }
+}
+
+pub async fn what_connectors_do_by_themselves_is_found(store: &Store) {
+    let cast = recorded(store).await;
+    let work = |seconds, purpose: Purpose, sql: &str| {
+        let (connection, length) = ("demo".to_owned(), sql.len() as u64);
+        let sql = sql.as_bytes().to_vec().into();
+        Record::OwnWork(OwnWork { at_us: at(seconds).0, connection, purpose: purpose.into(), sql, length })
+    };
+    let works = vec![work(1, Purpose::Role, "DROP ROLE x"), work(2, Purpose::Catalog, "")];
+    append(store, "seg_1", works, 2).await;
+    append(store, "seg_2", vec![facts(&cast, "ses_1"), text(1, "SELECT 1"), decided(1, 1, 3)], 3).await;
+    let of = |r#type| AuditQuery { r#type, ..AuditQuery::default() };
+    let found = find(store, &cast.admin, of(EventTypes::Connector)).await;
+    let told: Vec<_> = found
+        .iter()
+        .map(|event| {
+            (event.action.as_deref(), event.sql.as_deref(), event.subject.as_deref(), event.connection.as_deref())
+        })
+        .collect();
+    let (who, on) = (Some("con_1"), Some("demo"));
+    assert_eq!(
+        told,
+        [(Some("connector.catalog"), None, who, on), (Some("connector.role"), Some("DROP ROLE x"), who, on)]
+    );
+    // They are nobody's statements, and among everything.
+    assert_eq!(sqls(&find(store, &cast.admin, AuditQuery::default()).await), ["SELECT 1"]);
+    assert!(find(store, &cast.admin, of(EventTypes::All)).await.len() > 3);
+    let roles = AuditQuery { action: Some("connector.role".to_owned()), ..of(EventTypes::All) };
+    assert_eq!(sqls(&find(store, &cast.admin, roles).await), ["DROP ROLE x"]);
+    assert!(find(store, &cast.agent, of(EventTypes::Connector)).await.is_empty());
 }
 
 pub async fn a_change_and_its_event_are_one(store: &Store) {

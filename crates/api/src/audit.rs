@@ -16,6 +16,8 @@ pub enum EventType {
     Session,
     /// A login, request, vote, grant, change of configuration, search…
     Control,
+    /// A statement that a connector sent for its own purposes, on a connection of its own.
+    Connector,
 }
 
 /// One event. Which fields are there follows from its type; the others are null.
@@ -184,6 +186,8 @@ pub enum EventTypes {
     Session,
     /// What happened in the control plane.
     Control,
+    /// What connectors did in databases for their own purposes.
+    Connector,
     /// Everything.
     All,
 }

@@ -137,6 +137,21 @@ async fn the_role_is_the_sessions(installation: &Installation, cluster: &Cluster
     assert_eq!(second.text("select current_user").await, "app_reader");
     drop(second);
     installation.until_made(&[]).await;
+    recorded(installation, &role).await;
+}
+
+/// What was done for a role is in the audit, without what verifies its password.
+async fn recorded(installation: &Installation, role: &str) {
+    let works = wait::until("both are recorded", SOON, || async {
+        let args = ["audit", "search", "--type", "connector", "--action", "connector.role", "--text", role, "--json"];
+        let works = installation.parts.admin().run(&args).json();
+        (works.as_array().unwrap().len() == 2).then_some(works)
+    });
+    let works = works.await;
+    let sql = |at: usize| works[at]["sql"].as_str().unwrap();
+    assert!(sql(0).contains(&format!("DROP ROLE IF EXISTS \"{role}\"")), "{works}");
+    assert!(sql(1).starts_with(&format!("CREATE ROLE \"{role}\" LOGIN")) && sql(1).contains("PASSWORD '…'"), "{works}");
+    assert_eq!((&works[1]["connection"], &works[1]["principal"]), (&Value::from("orders"), &Value::Null));
 }
 
 async fn it_behaves_as_the_mapped_role(installation: &Installation) {

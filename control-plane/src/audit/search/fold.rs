@@ -1,6 +1,7 @@
 //! Turns records into events, joining what belongs together across segments.
 
 use super::{Ids, Search};
+use crate::store::audit::SegmentRow;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use postern_api::{
     audit::{AuditEvent, Bind, BindFormat, Binds, EventType, MaskedColumn, Masking, ShownColumn},
@@ -8,8 +9,8 @@ use postern_api::{
 };
 use postern_policy::{Basis, Moment};
 use postern_proto::v1::{
-    self, AuditRecord, BoundValue, ControlEvent, Decision, Outcome, OwnQuery, SessionEnded, SessionFacts,
-    StatementBound, StatementDecided, StatementEnded, StatementKind, StatementText, audit_record::Record,
+    self, AuditRecord, BoundValue, ControlEvent, Decision, Outcome, OwnQuery, OwnWork, Purpose, SessionEnded,
+    SessionFacts, StatementBound, StatementDecided, StatementEnded, StatementKind, StatementText, audit_record::Record,
 };
 use postern_types::time::Micros;
 use std::{
@@ -90,14 +91,15 @@ impl Fold {
     }
 
     /// Adds the records of a segment.
-    pub(super) fn add(&mut self, segment: i64, records: Vec<AuditRecord>) {
+    pub(super) fn add(&mut self, row: &SegmentRow, records: Vec<AuditRecord>) {
         let definitions = self.define(&records);
         for (index, record) in records.into_iter().enumerate() {
             match record.record {
                 Some(Record::Decided(decided)) => self.decided(&definitions, &decided),
                 Some(Record::Ended(ended)) => self.ended(&definitions, ended),
                 Some(Record::SessionEnded(ended)) => self.closed(&definitions, &ended),
-                Some(Record::Control(event)) => self.control(format!("ctl-{segment}-{index}"), event),
+                Some(Record::Control(event)) => self.control(format!("ctl-{}-{index}", row.id), event),
+                Some(Record::OwnWork(work)) => self.own_work((row, index), work),
                 Some(Record::Session(_) | Record::Text(_) | Record::Basis(_) | Record::Bound(_)) | None => {}
             }
         }
@@ -120,7 +122,11 @@ impl Fold {
                     definitions.bases.insert(basis.r#ref, rested);
                 }
                 Record::Bound(bound) => self.bound(&definitions, bound),
-                Record::Decided(_) | Record::Ended(_) | Record::SessionEnded(_) | Record::Control(_) => {}
+                Record::Decided(_)
+                | Record::Ended(_)
+                | Record::SessionEnded(_)
+                | Record::Control(_)
+                | Record::OwnWork(_) => {}
             }
         }
         definitions
@@ -282,6 +288,25 @@ impl Fold {
             ..empty(EventType::Control, control.at_us)
         };
         if self.is_wanted(&event, &ids) {
+            self.keep(event);
+        }
+    }
+
+    fn own_work(&mut self, (row, index): (&SegmentRow, usize), work: OwnWork) {
+        let event = AuditEvent {
+            id: format!("own-{}-{index}", row.id),
+            action: match work.purpose() {
+                Purpose::Role => Some("connector.role".to_owned()),
+                Purpose::Scan => Some("connector.scan".to_owned()),
+                Purpose::Catalog => Some("connector.catalog".to_owned()),
+                Purpose::Unspecified => None,
+            },
+            sql: (!work.sql.is_empty()).then(|| String::from_utf8_lossy(&work.sql).into_owned()),
+            subject: Some(row.source.clone()),
+            connection: Some(work.connection),
+            ..empty(EventType::Connector, work.at_us)
+        };
+        if self.is_wanted(&event, &Ids::default()) {
             self.keep(event);
         }
     }

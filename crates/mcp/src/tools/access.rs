@@ -7,12 +7,12 @@ use crate::{
 };
 use postern_api::{
     access::{
-        Approval, BecauseOf, Connection, ConnectionRole, ConnectionStatus, CreateRequest, Grant, Request,
-        RequestStatus, Verdict,
+        Approval, BecauseOf, Connection, ConnectionRole, ConnectionStatus, CreateComment, CreateRequest, Grant,
+        Request, RequestStatus, Verdict,
     },
     identity,
     quorum::Quorum,
-    review::{Review, ReviewStatus},
+    review::{CommentOnReview, Review, ReviewStatus},
 };
 use postern_types::id::{GrantId, RequestId, ReviewId};
 use schemars::JsonSchema;
@@ -192,8 +192,13 @@ pub(super) struct Standing {
     /// Who has to agree still.
     #[serde(skip_serializing_if = "Option::is_none")]
     waits_for: Option<String>,
-    /// What people have said, oldest first.
+    /// What people have answered, oldest first.
     answers: Vec<Said>,
+    /// What was asked and said besides, oldest first: `comment` answers.
+    comments: Vec<Remark>,
+    /// How many rows a statement would change, cascades and triggers included, where the database has tried it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    would_change_rows: Option<u64>,
     /// The grant, once there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     grant: Option<String>,
@@ -208,6 +213,12 @@ struct Said {
     verdict: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Remark {
+    by: String,
+    text: String,
 }
 
 fn verdict(approves: bool) -> &'static str {
@@ -236,6 +247,8 @@ fn of_request(request: Request) -> Standing {
         connection: request.connection,
         role: request.role,
         answers: request.votes.into_iter().map(said).collect(),
+        comments: request.comments.into_iter().map(|it| Remark { by: it.author.name, text: it.text }).collect(),
+        would_change_rows: None,
         grant: request.grant_id.map(|grant| grant.to_string()),
         next_step: next_step.to_owned(),
     }
@@ -263,6 +276,8 @@ fn of_review(review: Review) -> Standing {
         connection: review.connection,
         role: review.role,
         answers: review.votes.into_iter().map(said).collect(),
+        comments: review.comments.into_iter().map(|it| Remark { by: it.author.name, text: it.text }).collect(),
+        would_change_rows: review.preview.effect.map(|effect| effect.rows),
         grant: Some(review.grant_id.to_string()),
         next_step: next_step.to_owned(),
     }
@@ -338,8 +353,32 @@ async fn standing(plane: &impl Plane, id: &str, wait: u64) -> Result<Standing, R
     if let Ok(id) = id.parse::<ReviewId>() {
         return get(plane, &format!("reviews/{id}"), &query).await.map(of_review);
     }
-    Err(Refusal::invalid("id", "it is the id of a request, `req_…`, or of a review, `rev_…`")
-        .hint("`access` lists what waits for people."))
+    Err(neither())
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Comment {
+    /// `req_…` or `rev_…`.
+    id: String,
+    /// What to say. People read it, and it is kept.
+    text: String,
+}
+
+pub(super) async fn comment(plane: &impl Plane, comment: Comment) -> Result<Standing, Refusal> {
+    let Comment { id, text } = comment;
+    if let Ok(id) = id.parse::<RequestId>() {
+        return post(plane, &format!("requests/{id}/comments"), &CreateComment { text }).await.map(of_request);
+    }
+    if let Ok(id) = id.parse::<ReviewId>() {
+        return post(plane, &format!("reviews/{id}/comments"), &CommentOnReview { text }).await.map(of_review);
+    }
+    Err(neither())
+}
+
+fn neither() -> Refusal {
+    Refusal::invalid("id", "it is the id of a request, `req_…`, or of a review, `rev_…`")
+        .hint("`access` lists what waits for people.")
 }
 
 #[derive(Deserialize, JsonSchema)]

@@ -83,6 +83,7 @@ impl<P: Plane> Tools<P> {
             }
             Name::RequestAccess => write(access::request(plane, read(arguments)?, call).await?),
             Name::Status => write(access::status(plane, read(arguments)?, call).await?),
+            Name::Comment => write(access::comment(plane, read(arguments)?).await?),
             Name::Query => write(query::run(plane, &self.kept, read(arguments)?, call).await?),
             Name::Release => write(access::release(plane, read(arguments)?).await?),
         }
@@ -110,6 +111,7 @@ enum Name {
     Access,
     RequestAccess,
     Status,
+    Comment,
     Query,
     Release,
 }
@@ -122,6 +124,7 @@ impl Name {
             "access" => Self::Access,
             "request_access" => Self::RequestAccess,
             "status" => Self::Status,
+            "comment" => Self::Comment,
             "query" => Self::Query,
             "release" => Self::Release,
             _ => return None,

@@ -71,6 +71,13 @@ pub(super) fn tools() -> Vec<Tool> {
             "How a request for access (`req_…`) or the review of a statement (`rev_…`) stands; it can wait for the answer.",
             Reads,
         ),
+        tool::<access::Comment, access::Standing>(
+            "comment",
+            "Say something about it",
+            "Says something to the people who decide on a request for access (`req_…`) or on a statement (`rev_…`), for \
+             example the answer to a question among its `comments`. It decides nothing.",
+            Asks,
+        ),
         tool::<query::Arguments, query::Answer>(
             "query",
             "Run SQL",
@@ -99,7 +106,7 @@ fn tool<I: JsonSchema + 'static, O: JsonSchema + 'static>(
     let annotations = ToolAnnotations::new()
         .read_only(matches!(effect, Effect::Reads))
         .destructive(matches!(effect, Effect::Changes))
-        .idempotent(!matches!(effect, Effect::Changes))
+        .idempotent(matches!(effect, Effect::Reads))
         .open_world(false);
     let object = |schema: Arc<serde_json::Map<String, Value>>| {
         let mut schema = schema.as_ref().clone();
@@ -123,7 +130,10 @@ mod tests {
     #[test]
     fn no_tool_answers_for_people() {
         let names: Vec<_> = tools().into_iter().map(|tool| tool.name).collect();
-        assert_eq!(names, ["whoami", "connections", "access", "request_access", "status", "query", "release"]);
+        assert_eq!(
+            names,
+            ["whoami", "connections", "access", "request_access", "status", "comment", "query", "release"]
+        );
         assert!(names.iter().all(|name| super::super::Name::of(name).is_some()));
     }
 

@@ -44,7 +44,8 @@ export function Connect({ grant, onClose }: { grant: Grant; onClose: () => void 
 function Commands({ credential }: { credential: Credential }): ReactNode {
   const all = commands(credential);
   const [chosen, setChosen] = useState("psql");
-  const text = all.find((command) => command.value === chosen)?.text ?? "";
+  const command = all.find((command) => command.value === chosen);
+  const text = command?.text ?? "";
   return (
     <>
       <Chips label="For which client" value={chosen} options={all} onChange={setChosen} />
@@ -58,7 +59,8 @@ function Commands({ credential }: { credential: Credential }): ReactNode {
           <Copy text={text} />
         </figcaption>
       </figure>
-      {credential.root_certificate_pem && (
+      {command?.note && <p>{command.note}</p>}
+      {credential.root_certificate_pem && !command?.note && (
         <p>
           Save the gateway&apos;s root certificate as <code>{ROOT_FILE}</code> first:{" "}
           <Copy text={credential.root_certificate_pem} label="Copy the certificate" />

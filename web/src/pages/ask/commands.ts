@@ -7,6 +7,8 @@ export interface Command {
   value: string;
   label: string;
   text: string;
+  /** What there is to do besides. */
+  note?: string;
 }
 
 /** A word of a shell, whatever is in it. */
@@ -50,6 +52,16 @@ export function commands(credential: Credential): Command[] {
       value: "node",
       label: "node",
       text: `import pg from "pg";${root && tls ? '\nimport { readFileSync } from "node:fs";' : ""}\n\nconst client = new pg.Client({ host: "${host}", port: ${port}, user: "${user}", password: "${secret}", database: ${JSON.stringify(database)}${tls} });\nawait client.connect();`,
+    },
+    {
+      value: "mcp",
+      label: "MCP",
+      text: JSON.stringify(
+        { mcpServers: { postern: { command: "postern", args: ["mcp"], env: { POSTERN_URL: window.location.origin } } } },
+        null,
+        2,
+      ),
+      note: "For an AI agent's program, in the file in which it lists its servers. It has no secret of this grant in it: run postern login first, and the agent uses your grants; with a token of its own as POSTERN_TOKEN, it asks for its own.",
     },
   ];
 }

@@ -50,7 +50,7 @@ export function EventDetail({ event }: { event: AuditEvent }): ReactNode {
           ["Database role", text(event.database_role)],
           ["From", text(event.client_address)],
           ["Program", text(event.application_name)],
-          ["Subject", event.type === "control" && text(event.subject)],
+          ["Subject", (event.type === "control" || event.type === "connector") && text(event.subject)],
           ["Took", typeof event.duration_ms === "number" && `${event.duration_ms.toLocaleString(undefined, { maximumFractionDigits: 2 })} ms`],
           ["Rows", event.rows?.toLocaleString()],
           ["Bytes", event.bytes?.toLocaleString()],

@@ -47,6 +47,7 @@ export function Filters({ search, busy, onSearch }: Props): ReactNode {
           <option value="statement">Statements</option>
           <option value="session">Sessions</option>
           <option value="control">Control plane</option>
+          <option value="connector">Connectors</option>
           <option value="all">Everything</option>
         </select>
         <select aria-label="Since" value={wanted.since ?? ""} onChange={(event) => set("since", event.target.value)}>

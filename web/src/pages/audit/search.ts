@@ -4,7 +4,7 @@ export type AuditEvent = Schemas["AuditEvent"];
 
 /** What is looked for, as it stands in the address. */
 export interface AuditSearch {
-  type?: "statement" | "session" | "control" | "all";
+  type?: "statement" | "session" | "control" | "connector" | "all";
   text?: string;
   principal?: string;
   connection?: string;
@@ -20,7 +20,7 @@ export interface AuditSearch {
 }
 
 const TEXTS = ["text", "principal", "connection", "session", "action", "table", "decision", "outcome", "sqlstate", "since", "event"] as const;
-const TYPES = ["statement", "session", "control", "all"] as const;
+const TYPES = ["statement", "session", "control", "connector", "all"] as const;
 
 export const LIMITS = [100, 1000, 10_000];
 

@@ -27,7 +27,7 @@ describe("the pages", () => {
     const page = await stack.signedIn("/ask", { token: stack.dev.agent_token });
     await page.getByText("Nothing. What is approved opens here").waitFor();
     await page.getByLabel("Access to").selectOption("demo · read (only reads)");
-    await page.getByText("It needs somebody of dba to approve it.").waitFor();
+    await page.getByText("People will be asked. The role needs 1 of dba.").waitFor();
     await accessible(page, "asking");
     await page.getByRole("radio", { name: "15 min" }).click();
     await page.getByLabel("Why").fill("How many orders are late?");
@@ -230,6 +230,48 @@ describe("the pages", () => {
     await page.getByText("Deleted: it is refused from now on.", { exact: true }).waitFor();
     await assert.rejects(stack.call(token, "GET", "/whoami"), /401/);
     assert.deepEqual(page.complaints, []);
+    await page.context().close();
+  });
+
+  it("tells what somebody can reach and why, and who can reach a connection", async () => {
+    await stack.admin("POST", "/users", { name: "olga", groups: [] });
+    await stack.admin("POST", "/agents", { name: "owned", owner: "olga", groups: [] });
+    const page = await stack.signedIn("/people");
+    await page.getByRole("link", { name: "agent agent" }).first().click();
+    await page.getByRole("heading", { name: "What they can reach" }).waitFor();
+    const read = page.getByRole("row", { name: /^read only reads/ });
+    await read.getByText("for people to answer").waitFor();
+    await read.getByText("The role needs 1 of dba.").waitFor();
+    await read.getByText("let in").waitFor();
+    await accessible(page, "what an agent can reach");
+    // What changes is there without another look.
+    const { url } = await grant("read");
+    await read.getByText(/left$/).waitFor();
+    await run("psql", [url, "-c", "select 1"]);
+    await page.getByRole("link", { name: "demo", exact: true }).click();
+    await page.getByRole("heading", { name: "Who can reach demo" }).waitFor();
+    await page.getByRole("row", { name: /agent agent read/ }).getByText(/left$/).waitFor();
+    await accessible(page, "who can reach a connection");
+    await page.goto(`${stack.url}/people/agent:nobody`);
+    await page.getByRole("alert").getByText(/nobody/).waitFor();
+    await accessible(page, "there is nobody of that name");
+    // Stopped by whoever answers for it, who cannot lift that; an admin can.
+    await page.goto(`${stack.url}/people/agent:owned`);
+    await page.getByRole("button", { name: "Stop this agent…" }).click();
+    await page.getByLabel("Why").fill("It was sold.");
+    await page.getByRole("button", { name: "Stop it" }).click();
+    await page.getByText(": It was sold.", { exact: true }).waitFor();
+    await page.getByRole("row", { name: /^all/ }).getByText(/was stopped by admin/).waitFor();
+    await accessible(page, "an agent that is stopped");
+    await page.getByRole("button", { name: "Lift the stop" }).click();
+    await page.getByRole("button", { name: "Lift the stop – sure?" }).click();
+    await page.getByText(": It was sold.", { exact: true }).waitFor({ state: "detached" });
+    const phone = await stack.signedIn("/people/agent:agent", PHONE);
+    await phone.getByText("for people to answer").first().waitFor();
+    assert.ok(await phone.evaluate("document.documentElement.scrollWidth <= 360"), "nothing is wider than the screen");
+    await accessible(phone, "what an agent can reach, on a phone");
+    assert.deepEqual(page.complaints, []);
+    await phone.context().close();
     await page.context().close();
   });
 

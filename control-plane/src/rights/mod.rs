@@ -160,6 +160,13 @@ pub enum Resource<'a> {
         /// The user who answers for it, if it is an agent that has one.
         owner: Option<&'a PrincipalId>,
     },
+    /// What a principal can reach; with nobody in particular: what everybody can.
+    Reach {
+        /// Who.
+        principal: Option<&'a PrincipalRef>,
+        /// The user who answers for it, if it is an agent that has one.
+        owner: Option<&'a PrincipalId>,
+    },
     /// An API token.
     Token {
         /// Whose.
@@ -256,6 +263,9 @@ impl Resource<'_> {
                 of("AccessRole").texts("groups", groups).texts("break_glass", break_glass)
             }
             Self::Stop { owner } => with_owner(of("Stop"), owner),
+            Self::Reach { principal, owner } => {
+                with_owner(of("Reach").text_if("of", principal.map(|principal| principal.id.as_str())), owner)
+            }
             Self::Token { principal, owner } => with_owner(of("Token").text("of", principal.id.as_str()), owner),
             Self::Rpc(name) => Thing::new("Rpc", name),
             Self::AllGrants => of("AllGrants"),

@@ -74,6 +74,10 @@ pub(super) fn of(actor: &Actor, action: Action, resource: &Resource<'_>, forbids
             Problem::forbidden(format!("only members of {} may ask for this role", groups.join(", ")))
                 .hint("`postern connections` lists what you can ask for")
         }
+        (_, Resource::Reach { .. }) => Problem::forbidden(
+            "only admins and auditors, and of an agent the user who answers for it, see what others can reach",
+        )
+        .hint("`postern whoami --on CONN` shows what you can"),
         (Action::Create, Resource::Token { .. }) if !is_user => Problem::forbidden("an agent cannot make tokens"),
         (Action::Create, Resource::Token { .. }) => no_token_for_others(),
         (Action::See, Resource::Policies) => Problem::forbidden("only admins and auditors read policies"),

@@ -262,6 +262,17 @@ fn tokens_configuration_audit() {
         &[("alice", &[Create]), ("admin", &[Create, End])],
     );
     check(&world, &Resource::Stop { owner: Some(&world.agent.principal.id) }, &[("admin", &[Create, End])]);
+    let judges: [(&str, &[Action]); 2] = [("admin", &[See]), ("auditor", &[See])];
+    check(&world, &Resource::Reach { principal: None, owner: None }, &judges);
+    // Oneself, and whoever answers for an agent; an agent answers for nobody.
+    let principal = Some(&world.agent.principal);
+    let own: [(&str, &[Action]); 4] = [("agent", &[See]), ("alice", &[See]), judges[0], judges[1]];
+    check(&world, &Resource::Reach { principal, owner: Some(&world.alice.principal.id) }, &own);
+    check(
+        &world,
+        &Resource::Reach { principal: Some(&world.bob.principal), owner: Some(&world.agent.principal.id) },
+        &[("bob", &[See]), judges[0], judges[1]],
+    );
     check(&world, &Resource::Freeze, &[("admin", &[Create, End])]);
     check(&world, &Resource::Scan, &[("admin", &[Create])]);
     check(&world, &Resource::WholeAudit, &[("admin", &[See]), ("auditor", &[See])]);

@@ -351,6 +351,7 @@ fn basic(id: &str, secret: &SecretString) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn groups_that_are_told_elsewhere() {

@@ -69,7 +69,8 @@ pub async fn owners_make_tokens_for_their_agents(store: &Store) {
         tokens::create(store, who, &body, START).await
     };
     let whose = async |token: &str| {
-        let caller = identity::authenticate(store, &SecretString::from(token.to_owned()), at(1)).await.unwrap();
+        let secret = SecretString::from(token.to_owned());
+        let caller = identity::authenticate(store, &secret, &Default::default(), at(1)).await.unwrap();
         caller.map(|caller| (caller.actor.principal, caller.actor.may.unwrap_or_default()))
     };
     // Nobody else, and an owner with a narrowed token neither.

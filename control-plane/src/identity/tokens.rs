@@ -6,7 +6,9 @@ use crate::{
     problem::{Problem, shorten},
     rights::{Action, Resource, authorize},
     store::{
-        Store, StoreError, Tx, principals, sign_ins,
+        Store, StoreError, Tx,
+        principals::{self, PrincipalRow},
+        sign_ins,
         tokens::{self, GivenFor, Machine},
     },
 };
@@ -150,9 +152,14 @@ pub async fn actor(tx: &mut Tx, principal: &PrincipalRef) -> Result<Option<Actor
     if row.disabled {
         return Ok(None);
     }
-    let is_user = row.principal.kind == PrincipalKind::User;
     let groups = principals::groups_of(tx, &row.principal.id).await?;
-    Ok(Some(Actor {
+    Ok(Some(unnarrowed(row, groups)))
+}
+
+/// A principal as an actor who has come with nothing that narrows it.
+pub fn unnarrowed(row: PrincipalRow, groups: Vec<String>) -> Actor {
+    let is_user = row.principal.kind == PrincipalKind::User;
+    Actor {
         principal: row.principal,
         groups,
         admin: row.admin && is_user,
@@ -162,7 +169,7 @@ pub async fn actor(tx: &mut Tx, principal: &PrincipalRef) -> Result<Option<Actor
         must_prove: row.proves_behalf,
         machine: Machine::default(),
         signed_in: None,
-    }))
+    }
 }
 
 /// Makes a token; its secret is in the answer and nowhere else.

@@ -109,6 +109,12 @@ describe("the pages", () => {
     await page.getByRole("button", { name: "JSON Lines" }).click();
     const lines = readFileSync(await (await download).path(), "utf8").split("\n");
     assert.equal(JSON.parse(lines[0]).sql, HOSTILE);
+    const table = page.waitForEvent("download");
+    await page.getByRole("button", { name: "Export CSV" }).click();
+    const csv = readFileSync(await (await table).path(), "utf8");
+    assert.ok(csv.startsWith("id,at,type,principal,") && csv.includes(HOSTILE.replaceAll('"', '""')), csv);
+    const recorded = await stack.admin("GET", "/audit/events?type=control&action=audit.exported");
+    assert.deepEqual(recorded.map(({ detail }) => [detail.format, detail.text]), [["csv", "onerror"], ["jsonl", "onerror"]]);
     await page.getByLabel("Part of the statement").fill("customers");
     await page.getByRole("button", { name: "Search" }).click();
     await page.getByText("Masked: 3 values").waitFor();
@@ -231,6 +237,56 @@ describe("the pages", () => {
     await assert.rejects(stack.call(token, "GET", "/whoami"), /401/);
     assert.deepEqual(page.complaints, []);
     await page.context().close();
+  });
+
+  it("lets an auditor see who reaches what, and judge what policies say", async () => {
+    await stack.admin("POST", "/users", { name: "audrey", auditor: true });
+    const { token } = await stack.admin("POST", "/tokens", { principal: { kind: "user", name: "audrey" }, name: "a test" });
+    const page = await stack.signedIn("/connections/demo/people", { token });
+    await page.getByRole("link", { name: "agent agent" }).first().click();
+    await page.getByRole("row", { name: /^read only reads/ }).getByText("for people to answer").waitFor();
+    assert.equal(await page.getByRole("button", { name: "Stop this agent…" }).count(), 0);
+    await page.goto(`${stack.url}/policies`);
+    await page.getByLabel("Who").fill("agent:agent");
+    await page.getByLabel("Where").selectOption("demo · read");
+    await page.getByLabel("Statement to try").click();
+    await page.keyboard.type("select count(*) from orders");
+    await page.getByRole("button", { name: "Try", exact: true }).click();
+    await page.getByText("runs", { exact: true }).first().waitFor();
+    await accessible(page, "policies, for an auditor");
+    assert.deepEqual(page.complaints, []);
+    await page.context().close();
+  });
+
+  it("shows what others change, and loses nothing that is being written", async () => {
+    const page = await stack.signedIn("/connections");
+    await page.getByText("up", { exact: true }).waitFor();
+    // Sooner than the page looks by itself.
+    const soon = { timeout: 6_000 };
+    await stack.admin("POST", "/connections/demo/freeze", { reason: "a test" });
+    await page.getByText("frozen", { exact: true }).waitFor(soon);
+    await stack.admin("POST", "/connections/demo/unfreeze", {});
+    await page.getByText("frozen", { exact: true }).waitFor({ state: "detached", ...soon });
+    const file = (text) => stack.admin("POST", "/apply", { policies: [{ name: "others.cedar", text }], merge: true });
+    await file('@id("one") permit (principal, action == Action::"connect", resource);');
+    await page.goto(`${stack.url}/policies?file=others.cedar`);
+    const editor = page.getByLabel("Policies of others.cedar");
+    await editor.getByText("one").waitFor();
+    await file('@id("two") permit (principal, action == Action::"connect", resource);');
+    await editor.getByText("two").waitFor(soon);
+    await editor.click();
+    await page.keyboard.press("Control+End");
+    await page.keyboard.type("\n// mine");
+    await file('@id("three") permit (principal, action == Action::"connect", resource);');
+    await page.getByRole("alert").getByText("Another version was applied").waitFor(soon);
+    await editor.getByText("// mine").waitFor();
+    await accessible(page, "another version was applied");
+    await page.getByText("valid with all the others").waitFor();
+    await page.getByRole("button", { name: "Apply…" }).click();
+    await page.getByLabel("What changes").getByText('- @id("three")').waitFor();
+    assert.deepEqual(page.complaints, []);
+    await page.context().close();
+    await stack.admin("POST", "/apply", { documents: [{ source: {}, document: { kind: "Policy", name: "others.cedar", delete: true } }], merge: true });
   });
 
   it("tells what somebody can reach and why, and who can reach a connection", async () => {

@@ -87,7 +87,7 @@ export function PolicyEditor({ name, text, mayChange }: { name: string; text: st
           </ul>
         )}
       </section>
-      {mayChange && <Bench files={files} />}
+      <Bench files={files} />
       <History name={name} text={text} {...(mayChange && { onTake: take })} />
       {comparing && <Compare name={name} before={text} after={draft} onClose={() => setComparing(false)} />}
     </>

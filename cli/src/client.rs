@@ -7,12 +7,16 @@ use crate::{
 use postern_api::{
     PREFIX,
     error::ErrorBody,
-    issuer::{ExchangeError, ExchangedToken},
+    issuer::{CERTIFICATE_GRANT, ExchangeError, ExchangedToken},
 };
+use postern_dial::OwnCertificate;
 use reqwest::{Method, StatusCode, Url, header::CONTENT_TYPE};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, de::DeserializeOwned};
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use url::form_urlencoded;
 
 /// Where `postern dev` listens unless told otherwise.
@@ -24,7 +28,7 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(90);
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Where the control plane is and who calls.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub struct ClientArgs {
     /// The control plane's address [default: the saved login's, else http://127.0.0.1:8080]
     #[arg(
@@ -47,6 +51,41 @@ pub struct ClientArgs {
         hide_env_values = true
     )]
     pub ca_file: Option<PathBuf>,
+
+    /// A PEM file with your client certificate, where that is how you prove who you are; gateways are shown it too
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Common options",
+        env = "POSTERN_CERT_FILE",
+        value_name = "FILE",
+        hide_env_values = true
+    )]
+    pub cert_file: Option<PathBuf>,
+
+    /// A PEM file with the key of the client certificate
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Common options",
+        env = "POSTERN_KEY_FILE",
+        value_name = "FILE",
+        hide_env_values = true
+    )]
+    pub key_file: Option<PathBuf>,
+}
+
+impl ClientArgs {
+    /// The caller's own certificate and its key.
+    pub fn own_certificate(&self) -> Result<Option<OwnCertificate>, Failure> {
+        match (&self.cert_file, &self.key_file) {
+            (Some(certificate), Some(key)) => {
+                Ok(Some(OwnCertificate { certificate: certificate.clone(), key: key.clone() }))
+            }
+            (None, None) => Ok(None),
+            _ => Err(Failure::usage("--cert-file and --key-file (POSTERN_CERT_FILE, POSTERN_KEY_FILE) go together")),
+        }
+    }
 }
 
 /// A client of one control plane, as one caller.
@@ -79,11 +118,21 @@ impl Client {
             ("subject_token_type", "urn:ietf:params:oauth:token-type:jwt"),
             ("subject_token", id_token.expose_secret()),
         ];
-        match client.oauth("token", &form).await? {
-            Ok(ExchangedToken { access_token, .. }) => Ok(Self { token: SecretString::from(access_token), ..client }),
-            Err(refused) => Err(Failure::failed(refused.error_description).hint(
-                "An admin says whose tokens are good by a document of `kind: Issuer`; the audit says why this is not.",
-            )),
+        client.get_token(&form, "tokens").await
+    }
+
+    /// A client with the token that the control plane gives for the certificate that the arguments name (RFC 8705).
+    pub async fn with_certificate(args: &ClientArgs, base: Url) -> Result<Self, Failure> {
+        let client = Self::with_token(args, base, SecretString::default())?;
+        client.get_token(&[("grant_type", CERTIFICATE_GRANT)], "certificates").await
+    }
+
+    async fn get_token(self, form: &[(&str, &str)], proofs: &str) -> Result<Self, Failure> {
+        match self.oauth("token", form).await? {
+            Ok(ExchangedToken { access_token, .. }) => Ok(self.with(SecretString::from(access_token))),
+            Err(refused) => Err(Failure::failed(refused.error_description).hint(format!(
+                "An admin says whose {proofs} are good by a document of `kind: Issuer`; the audit says why this is not."
+            ))),
         }
     }
 
@@ -232,7 +281,21 @@ fn http(args: &ClientArgs, base: &Url) -> Result<reqwest::Client, Failure> {
             .map_err(|error| Failure::failed(format!("cannot use {}: {error}", path.display())))?;
         builder = builder.tls_certs_merge(roots);
     }
+    if let Some(own) = args.own_certificate()? {
+        builder = builder.identity(identity(&own)?);
+    }
     builder.build().map_err(|error| Failure::failed(describe(&error)))
+}
+
+fn identity(own: &OwnCertificate) -> Result<reqwest::Identity, Failure> {
+    let read = |path: &Path| {
+        std::fs::read(path).map_err(|error| Failure::failed(format!("cannot read {}: {error}", path.display())))
+    };
+    let pem = [read(&own.certificate)?, b"\n".to_vec(), read(&own.key)?].concat();
+    reqwest::Identity::from_pem(&pem).map_err(|error| {
+        let (certificate, key) = (own.certificate.display(), own.key.display());
+        Failure::failed(format!("cannot use {certificate} with {key}: {}", describe(&error)))
+    })
 }
 
 fn refused(status: StatusCode, body: &[u8]) -> Failure {
@@ -335,7 +398,7 @@ mod tests {
 
     #[test]
     fn an_id_cannot_name_another_resource() {
-        let args = ClientArgs { url: None, ca_file: None };
+        let args = ClientArgs::default();
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let client = Client::with_token(&args, parse_base(DEFAULT_URL).unwrap(), SecretString::from("t")).unwrap();
         let request = client.request(Method::GET, "requests/a?b#c").unwrap().build().unwrap();

@@ -78,6 +78,8 @@ pub struct LoginGrant {
     pub relations: Vec<String>,
     /// Whether clients may come from one address only.
     pub is_bound: bool,
+    /// The certificate that clients have to show.
+    pub bound_certificate: Option<String>,
 }
 
 /// What stands behind a user name: a grant's id, or a further credential's. None: unknown, or a grant whose URL
@@ -155,6 +157,7 @@ async fn of_grant(
         balance: grant.balance,
         relations: grant.relations,
         is_bound: grant.bound_address.is_some() || grant.binds_first_use,
+        bound_certificate: grant.bound_certificate,
     })
 }
 
@@ -233,6 +236,12 @@ fn not_for(grant: &GrantRow) -> Problem {
     if let Some(job) = &grant.bound_job {
         return Problem::forbidden(format!("the grant is bound to the job {}", shorten(job)))
             .hint("another job has to ask for itself");
+    }
+    if let Some(certificate) = &grant.bound_certificate {
+        return Problem::forbidden(format!(
+            "the grant is bound to the certificate {certificate}, and your token is not"
+        ))
+        .hint("who has another certificate has to ask for itself");
     }
     let whom = grant.on_behalf_of.as_ref().map_or("nobody", |user| user.name.as_str());
     Problem::forbidden(format!("the grant is on behalf of {whom}, for which your token is no proof"))
@@ -462,6 +471,7 @@ impl GrantRow {
             relations: self.relations.clone(),
             bound_address: self.bound_address,
             bound_job: self.bound_job.clone(),
+            bound_certificate: self.bound_certificate.clone(),
         }
     }
 }

@@ -21,7 +21,7 @@ fn person(groups: &[&str]) -> Actor {
         may: None,
         on_behalf_of: None,
         must_prove: false,
-        job: None,
+        machine: Default::default(),
         signed_in: None,
     }
 }

@@ -22,7 +22,7 @@ fn actor(kind: PrincipalKind, name: &str, groups: &[&str]) -> Actor {
         may: None,
         on_behalf_of: None,
         must_prove: false,
-        job: None,
+        machine: Default::default(),
         signed_in: None,
     }
 }

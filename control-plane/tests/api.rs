@@ -288,8 +288,10 @@ async fn the_first_admin_is_made_once() {
     assert!(running.core.bootstrap_admin().await.unwrap().is_none());
     let token = SecretString::from(std::fs::read_to_string(&path).unwrap().trim().to_owned());
     let now = postern_types::time::Micros::now();
-    let caller =
-        postern_control_plane::identity::authenticate(&running.core.store, &token, now).await.unwrap().unwrap();
+    let caller = postern_control_plane::identity::authenticate(&running.core.store, &token, &Default::default(), now)
+        .await
+        .unwrap()
+        .unwrap();
     assert!(caller.actor.admin);
     running.shutdown().await;
 }

@@ -1,5 +1,6 @@
 //! A client's connection, in clear or under TLS.
 
+use rustls::pki_types::CertificateDer;
 use std::{
     io,
     pin::Pin,
@@ -34,6 +35,14 @@ impl Client {
         // What was sent ahead makes it ready all the time, and hides its end.
         while !tcp.ready(Interest::READABLE).await.is_ok_and(|ready| ready.is_read_closed()) {
             sleep(GONE_EVERY).await;
+        }
+    }
+
+    /// The certificates that it has shown, its own first.
+    pub fn certificates(&self) -> &[CertificateDer<'static>] {
+        match self {
+            Self::Plain(_) => &[],
+            Self::Tls(io) => io.get_ref().1.peer_certificates().unwrap_or_default(),
         }
     }
 

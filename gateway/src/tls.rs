@@ -1,6 +1,7 @@
-//! The certificate that clients see.
+//! The certificate that clients see. They may show one of their own.
 
 use crate::{config::ServerTls, worker::Common};
+use postern_peer::possession::Possession;
 use rustls::{
     ServerConfig,
     crypto::aws_lc_rs as provider,
@@ -84,9 +85,10 @@ impl ClientCertificate {
         };
         let leaf = chain.first().ok_or(CertificateError::Empty)?;
         let channel_binding = postern_dial::tls_server_end_point(leaf).ok_or(CertificateError::Binding)?;
-        let mut config = ServerConfig::builder_with_provider(Arc::new(provider::default_provider()))
+        let provider = Arc::new(provider::default_provider());
+        let mut config = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
+            .with_client_cert_verifier(Possession::new(provider, Vec::new()))
             .with_single_cert(chain, key)?;
         config.alpn_protocols = vec![b"postgresql".to_vec()];
         Ok(Self { config: Arc::new(config), channel_binding })

@@ -21,6 +21,7 @@ pub struct Caller {
     url: String,
     token: String,
     home: PathBuf,
+    settings: Vec<(&'static str, PathBuf)>,
 }
 
 /// What a command did.
@@ -49,7 +50,14 @@ impl Caller {
     /// A caller with a token. Settings and the like are kept in `home`.
     #[must_use]
     pub fn new(url: &str, token: &str, home: &Path) -> Self {
-        Self { url: url.to_owned(), token: token.to_owned(), home: home.to_owned() }
+        Self { url: url.to_owned(), token: token.to_owned(), home: home.to_owned(), settings: Vec::new() }
+    }
+
+    /// The same caller with a file that this variable names.
+    #[must_use]
+    pub fn with(mut self, variable: &'static str, file: &Path) -> Self {
+        self.settings.push((variable, file.to_owned()));
+        self
     }
 
     /// The control plane's address.
@@ -86,6 +94,7 @@ impl Caller {
             .env("POSTERN_URL", &self.url)
             .env("POSTERN_TOKEN", &self.token)
             .env("HOME", &self.home)
+            .envs(self.settings.iter().cloned())
             .env_remove("XDG_CONFIG_HOME")
             .env_remove("XDG_STATE_HOME");
     }

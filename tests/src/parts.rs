@@ -71,6 +71,8 @@ pub struct Setup {
     pub link: bool,
     /// A further line of the gateways' `clients`.
     pub clients: &'static str,
+    /// Whether the control plane's API is under TLS.
+    pub https: bool,
 }
 
 /// The ports that everything listens on.
@@ -91,6 +93,8 @@ struct Ports {
 pub struct Parts {
     running: Vec<(Part, Process)>,
     folder: TempDir,
+    /// Where the API is.
+    pub url: String,
     /// The port for PostgreSQL clients.
     pub pg_port: u16,
     /// That of the second gateway.
@@ -117,11 +121,17 @@ impl Parts {
         let ports = Ports { http, grpc, clients, tunnels, advertised, second_clients, second_tunnels };
         let link = if setup.link { Some(Link::start(advertised, tunnels).await) } else { None };
         certificates(folder.path());
-        let url = format!("http://127.0.0.1:{http}");
-        let nobody = Caller::new(&url, "", &home);
+        let url = if setup.https { format!("https://localhost:{http}") } else { format!("http://127.0.0.1:{http}") };
+        let root = folder.path().join("root.pem");
+        let caller = |token: &str| {
+            let caller = Caller::new(&url, token, &home);
+            if setup.https { caller.with("POSTERN_CA_FILE", &root) } else { caller }
+        };
+        let nobody = caller("");
         let mut parts = Self {
             running: Vec::new(),
             folder,
+            url: url.clone(),
             pg_port: clients,
             second_pg_port: second_clients,
             link,
@@ -137,7 +147,7 @@ impl Parts {
             let token = fs::read_to_string(file).ok()?;
             token.ends_with('\n').then(|| token.trim().to_owned())
         });
-        parts.admin = Caller::new(&url, &token, &home);
+        parts.admin = caller(&token);
         wait::until_now("the control plane answers", UP_WITHIN, || {
             (parts.admin.run(&["whoami"]).code == 0).then_some(())
         });
@@ -146,7 +156,7 @@ impl Parts {
         let _ = parts.admin.run(&["apply", documents]).ok();
         let args = ["tokens", "create", "--for", "agent:ci", "--name", "test"];
         let token = parts.admin.run(&args).ok();
-        parts.agent = Caller::new(&url, token.trim(), &home);
+        parts.agent = caller(token.trim());
         let second = setup.two_gateways.then_some(Part::SecondGateway);
         for part in [Part::Gateway].into_iter().chain(second).chain([Part::Connector]) {
             parts.join(part);
@@ -259,6 +269,8 @@ impl Parts {
         fs::write(self.path("reader.password"), READER_PASSWORD).unwrap();
         let lifetime = setup.certificate_lifetime.map(|lifetime| format!("certificate_lifetime: {lifetime}\n"));
         let more = setup.clients;
+        let https = format!(", tls: {{ certificate: {root}/leaf.pem, key: {root}/leaf.key }}");
+        let https = if setup.https { https.as_str() } else { "" };
         let gateway = |name: &str, clients: u16, tunnels: u16, advertised: u16| {
             format!(
                 "data_dir: {root}/{name}\ncontrol_plane: {{ address: '127.0.0.1:{grpc}' }}\n\
@@ -272,7 +284,7 @@ impl Parts {
             (
                 "control-plane.yaml",
                 format!(
-                    "data_dir: {root}/control-plane\nhttp: {{ listen: '127.0.0.1:{http}' }}\n\
+                    "data_dir: {root}/control-plane\nhttp: {{ listen: '127.0.0.1:{http}'{https} }}\n\
                      grpc: {{ listen: '127.0.0.1:{grpc}' }}\n\
                      clients: {{ address: 'localhost:{clients}', root_certificate: {root}/root.pem }}\n{}",
                     lifetime.unwrap_or_default()

@@ -123,6 +123,32 @@ describe("the console", () => {
     await page.context().close();
   });
 
+  it("hears of emergencies, and of their end, without being loaded again", async () => {
+    const documents = [
+      { kind: "User", name: "olga", groups: ["oncall"] },
+      { kind: "Connection", name: "demo", roles: { read: { break_glass: { groups: ["oncall"], duration: "10m" } } } },
+    ];
+    await stack.admin("POST", "/apply", { documents: documents.map((document) => ({ source: {}, document })), merge: true });
+    const { token } = await stack.admin("POST", "/tokens", { principal: { kind: "user", name: "olga" }, name: "a test" });
+    const page = await stack.signedIn("/inbox");
+    await page.getByRole("heading", { name: "Nothing waits for you" }).waitFor();
+    // Sooner than the page looks by itself.
+    const soon = { timeout: 8_000 };
+    const ask = { connection: "demo", role: "read", duration: "5m", reason: "Orders are stuck.", break_glass: true };
+    const { id } = await stack.call(token, "POST", "/requests", ask);
+    const row = page.getByRole("button", { name: /olga/ });
+    await row.waitFor(soon);
+    await accessible(page, "an emergency");
+    await stack.admin("POST", `/requests/${id}/close`, { reason: "They were." });
+    await row.waitFor({ state: "detached", ...soon });
+    await page.getByRole("heading", { name: "Nothing waits for you" }).waitFor();
+    // What is in no list any more is found by its address.
+    await page.goto(`${stack.url}/inbox?item=${id}`);
+    await page.getByText("Looked at by admin").waitFor();
+    assert.deepEqual(page.complaints, []);
+    await page.context().close();
+  });
+
   it("says what of others is in it", async () => {
     const answer = await fetch(`${stack.url}/licences.txt`);
     assert.match(answer.headers.get("content-type"), /^text\/plain/);

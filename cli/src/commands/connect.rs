@@ -56,6 +56,9 @@ pub async fn run(context: &Context, args: ConnectArgs) -> Result<(), Failure> {
         Some(root) => psql.env("PGSSLROOTCERT", root),
         None => psql.env_remove("PGSSLROOTCERT"),
     };
+    if let Some(own) = context.client_args.own_certificate()? {
+        psql.env("PGSSLCERT", own.certificate).env("PGSSLKEY", own.key);
+    }
     let status = wait_for(psql).await.map_err(|error| no_psql(&error));
     drop(secret);
     let status = status?;

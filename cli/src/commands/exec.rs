@@ -43,8 +43,8 @@ pub async fn run(context: &Context, args: ExecArgs) -> Result<(), Failure> {
     }
     let client = context.client()?;
     let (_, credential) = grants::credential(&client, &args.selection, CredentialUse::Exec).await?;
-    let root = root_certificate(&credential)?;
-    let (connection, target) = gateway::connect(&credential, root, "postern exec").await?;
+    let (root, own) = (root_certificate(&credential)?, context.client_args.own_certificate()?);
+    let (connection, target) = gateway::connect(&credential, root, own, "postern exec").await?;
     Session { connection, target, format: context.format }.query(&args.sql).await
 }
 

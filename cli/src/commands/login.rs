@@ -14,7 +14,8 @@ use std::io::{self, IsTerminal};
 /// Sign in by a browser, or save a token, so that later commands need no POSTERN_TOKEN
 ///
 /// The browser opens the console, where you sign in at your identity provider and say yes to the code that is shown here;
-/// the login ends with that sign-in. Where nobody signs in at a provider, and with --token, a token is asked for, or read
+/// the login ends with that sign-in. With --cert-file and --key-file that certificate is exchanged for a token, which is good
+/// together with it alone: later commands need both too. Where nobody signs in at a provider, and with --token, a token is asked for, or read
 /// from standard input where that is no terminal: never taken from the command line, where other users of the machine
 /// could read it. It is checked with the control plane before it is saved.
 #[derive(Debug, clap::Args)]
@@ -22,7 +23,8 @@ use std::io::{self, IsTerminal};
   postern login --url https://postern.example.com
   postern login --url https://postern.example.com --no-browser
   postern login --url https://postern.example.com --token - < token.txt
-  postern login --url https://postern.example.com --id-token - <<< \"$CI_JOB_TOKEN\"")]
+  postern login --url https://postern.example.com --id-token - <<< \"$CI_JOB_TOKEN\"
+  postern login --url https://postern.example.com --cert-file svid.pem --key-file svid.key")]
 pub struct LoginArgs {
     /// `-`: read the token from standard input instead of asking for it
     #[arg(long, value_name = "-", value_parser = ["-"])]
@@ -50,6 +52,9 @@ pub async fn login(context: &Context, args: LoginArgs) -> Result<(), Failure> {
     if args.id_token.is_some() {
         let id_token = checked(&secret::from_stdin()?)?;
         return save(context, &Client::with_id_token(&context.client_args, base, &id_token).await?).await;
+    }
+    if args.token.is_none() && context.client_args.own_certificate()?.is_some() {
+        return save(context, &Client::with_certificate(&context.client_args, base).await?).await;
     }
     let terminal = io::stdin().is_terminal();
     if args.no_browser || (args.token.is_none() && terminal) {

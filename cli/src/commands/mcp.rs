@@ -1,8 +1,12 @@
 //! `postern mcp`: the Model Context Protocol by standard input and output, for an AI agent's program.
 
 use super::{Context, url::root_certificate};
-use crate::{client::Client, failure::Failure};
+use crate::{
+    client::{Client, ClientArgs},
+    failure::Failure,
+};
 use postern_api::access::Credential;
+use postern_dial::OwnCertificate;
 use postern_mcp::{Plane, Refusal, stdio};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -19,10 +23,10 @@ pub struct McpArgs {}
 
 /// Runs `mcp`.
 pub async fn run(context: &Context) -> Result<(), Failure> {
-    Ok(stdio::serve(Rest(context.client()?)).await?)
+    Ok(stdio::serve(Rest(context.client()?, context.client_args.clone())).await?)
 }
 
-struct Rest(Client);
+struct Rest(Client, ClientArgs);
 
 impl Plane for Rest {
     async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Value, Refusal> {
@@ -35,5 +39,9 @@ impl Plane for Rest {
 
     fn root_certificate(&self, credential: &Credential) -> Result<Option<PathBuf>, Refusal> {
         Ok(root_certificate(credential)?)
+    }
+
+    fn own_certificate(&self) -> Result<Option<OwnCertificate>, Refusal> {
+        Ok(self.1.own_certificate()?)
     }
 }

@@ -11,6 +11,7 @@ use crate::{
 };
 use aws_lc_rs::digest;
 use postern_api::access::{Credential, CredentialUse};
+use postern_dial::OwnCertificate;
 use std::path::PathBuf;
 
 /// Print a postgresql:// URL for an open grant, and nothing else
@@ -31,7 +32,7 @@ pub async fn run(context: &Context, args: UrlArgs) -> Result<(), Failure> {
     let client = context.client()?;
     let (grant, credential) = grants::credential(&client, &args.selection, CredentialUse::Url).await?;
     let root = root_certificate(&credential)?;
-    let url = url_of(&credential, root.as_ref());
+    let url = url_of(&credential, root.as_ref(), context.client_args.own_certificate()?.as_ref());
     match context.format {
         Format::Json => output::json(&serde_json::json!({
             "url": url, "grant": grant.id, "connection": grant.connection, "role": grant.role,
@@ -42,23 +43,29 @@ pub async fn run(context: &Context, args: UrlArgs) -> Result<(), Failure> {
 }
 
 /// The URL for libpq and everything that reads its URLs.
-fn url_of(credential: &Credential, root: Option<&PathBuf>) -> String {
+fn url_of(credential: &Credential, root: Option<&PathBuf>, own: Option<&OwnCertificate>) -> String {
     let host = if credential.host.contains(':') { format!("[{}]", credential.host) } else { credential.host.clone() };
-    let mut url = format!(
-        "postgresql://{}:{}@{host}:{}/{}",
+    let mut parameters = Vec::new();
+    // `prefer` is what libpq does by itself, and not every driver knows the word.
+    if credential.sslmode != "prefer" {
+        parameters.push(("sslmode", credential.sslmode.clone()));
+        parameters.extend(root.map(|root| ("sslrootcert", root.to_string_lossy().into_owned())));
+    }
+    if let Some(OwnCertificate { certificate, key }) = own {
+        parameters.push(("sslcert", certificate.to_string_lossy().into_owned()));
+        parameters.push(("sslkey", key.to_string_lossy().into_owned()));
+    }
+    let parameters: Vec<String> =
+        parameters.into_iter().map(|(name, value)| format!("{name}={}", escaped(&value))).collect();
+    format!(
+        "postgresql://{}:{}@{host}:{}/{}{}{}",
         escaped(&credential.user),
         escaped(&credential.secret),
         credential.port,
         escaped(&credential.database),
-    );
-    // `prefer` is what libpq does by itself, and not every driver knows the word.
-    if credential.sslmode != "prefer" {
-        url.push_str(&format!("?sslmode={}", escaped(&credential.sslmode)));
-        if let Some(root) = root {
-            url.push_str(&format!("&sslrootcert={}", escaped(&root.to_string_lossy())));
-        }
-    }
-    url
+        if parameters.is_empty() { "" } else { "?" },
+        parameters.join("&"),
+    )
 }
 
 /// Percent-encoded as RFC 3986 has it: everything but the unreserved characters.
@@ -108,8 +115,11 @@ mod tests {
             expires_at: Micros(0),
         };
         assert_eq!(
-            url_of(&credential, Some(&PathBuf::from("/a b/c.pem"))),
+            url_of(&credential, Some(&PathBuf::from("/a b/c.pem")), None),
             "postgresql://grt_1:p%40ss%2Fw%3Ard%3F@[::1]:5432/orders%20prod?sslmode=verify-full&sslrootcert=%2Fa%20b%2Fc.pem"
         );
+        let own = OwnCertificate { certificate: "c.pem".into(), key: "k&.pem".into() };
+        let url = url_of(&Credential { sslmode: "prefer".into(), ..credential }, None, Some(&own));
+        assert!(url.ends_with("/orders%20prod?sslcert=c.pem&sslkey=k%26.pem"), "{url}");
     }
 }

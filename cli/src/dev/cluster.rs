@@ -169,6 +169,7 @@ impl Cluster {
             database: database.to_owned(),
             tls: TlsMode::Disable,
             root_certificate: None,
+            own_certificate: None,
             parameters: vec![("application_name".to_owned(), "postern dev".to_owned())],
             minor: 0,
         }

@@ -198,7 +198,7 @@ fn setting<T: DeserializeOwned>(value: Value) -> anyhow::Result<T> {
 }
 
 fn api(http: SocketAddr, tokens: &Tokens) -> Result<Client, Failure> {
-    let args = ClientArgs { url: None, ca_file: None };
+    let args = ClientArgs::default();
     Client::with_token(&args, parse_base(&format!("http://{http}"))?, tokens.admin.clone())
 }
 

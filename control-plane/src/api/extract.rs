@@ -1,19 +1,27 @@
 //! What handlers take and give: callers, bodies, queries, failures.
 
 use super::web::{self, Cookie};
-use crate::{Core, identity, identity::Caller, problem::Problem};
+use crate::{
+    Core,
+    identity::{self, Caller, issuers::certificates::Shown},
+    problem::Problem,
+};
 use axum::{
     Json,
     body::Bytes,
-    extract::{FromRequest, FromRequestParts, Query, Request, rejection::BytesRejection},
-    http::{HeaderMap, StatusCode, header::AUTHORIZATION, request::Parts},
+    extract::{ConnectInfo, FromRequest, FromRequestParts, Query, Request, rejection::BytesRejection},
+    http::{Extensions, HeaderMap, StatusCode, header::AUTHORIZATION, request::Parts},
     response::{IntoResponse, Response},
 };
 use postern_api::error::{ApiError, ErrorBody, ErrorCode};
 use postern_types::time::Micros;
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
+
+/// Why nobody comes with a token.
+pub(super) const NO_CALLER: &str =
+    "the token is unknown, expired, revoked, for SCIM alone, or bound to a certificate that was not shown";
 
 /// What a handler answers when it does not do what was asked.
 pub struct Failure(Problem);
@@ -79,6 +87,19 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<SecretString> {
     scheme.eq_ignore_ascii_case("bearer").then(|| SecretString::from(bearer.trim().to_owned()))
 }
 
+/// The certificates that whoever calls has shown to this listener. One behind a balancer that ends TLS has shown none.
+pub(super) fn shown(extensions: &Extensions) -> Shown {
+    extensions.get::<ConnectInfo<Shown>>().map(|info| info.0.clone()).unwrap_or_default()
+}
+
+impl FromRequestParts<Arc<Core>> for Shown {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Core>) -> Result<Self, Infallible> {
+        Ok(shown(&parts.extensions))
+    }
+}
+
 /// Every handler that takes a [`Caller`] is for those who have a token, or a browser's session in its place, and for
 /// nobody else.
 impl FromRequestParts<Arc<Core>> for Caller {
@@ -86,10 +107,8 @@ impl FromRequestParts<Arc<Core>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, core: &Arc<Core>) -> Result<Self, Failure> {
         if let Some(bearer) = bearer(&parts.headers) {
-            let caller = identity::authenticate(&core.store, &bearer, Micros::now()).await?;
-            return caller.ok_or_else(|| {
-                Problem::unauthenticated("the token is unknown, expired, revoked, or for SCIM alone").into()
-            });
+            let caller = identity::authenticate(&core.store, &bearer, &shown(&parts.extensions), Micros::now()).await?;
+            return caller.ok_or_else(|| Problem::unauthenticated(NO_CALLER).into());
         }
         let Some(cookie) = Cookie::Session.read(&parts.headers, &core.config) else {
             return Err(Problem::unauthenticated("this needs a token").into());

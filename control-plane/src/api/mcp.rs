@@ -1,12 +1,16 @@
 //! The Model Context Protocol over HTTP: the tools of `postern-mcp`, for whoever has a token. What they do are calls of the
 //! REST API in this process, with that token: nothing is decided here.
 
-use super::extract::{Failure, bearer};
-use crate::{Core, identity, problem::Problem};
+use super::extract::{Failure, NO_CALLER, bearer, shown};
+use crate::{
+    Core,
+    identity::{self, issuers::certificates::Shown},
+    problem::Problem,
+};
 use axum::{
     Extension, Json, Router,
     body::Body,
-    extract::{Request, State},
+    extract::{ConnectInfo, Request, State},
     http::{
         HeaderMap, HeaderValue, Method, StatusCode,
         header::{AUTHORIZATION, CONTENT_TYPE, ORIGIN, WWW_AUTHENTICATE},
@@ -69,10 +73,10 @@ async fn served(core: &Arc<Core>, server: &Server, request: Request) -> Result<R
     require_no_other_site(request.headers(), core)?;
     let bearer = bearer(request.headers()).ok_or_else(|| Problem::unauthenticated("this needs a token"))?;
     // A browser's cookie is none: pages of other sites would bring it too.
-    let caller = identity::authenticate(&core.store, &bearer, Micros::now()).await?;
-    let caller =
-        caller.ok_or_else(|| Problem::unauthenticated("the token is unknown, expired, revoked, or for SCIM alone"))?;
-    let plane = InProcess { api: server.api.clone(), core: Arc::clone(core), bearer };
+    let shown = shown(request.extensions());
+    let caller = identity::authenticate(&core.store, &bearer, &shown, Micros::now()).await?;
+    let caller = caller.ok_or_else(|| Problem::unauthenticated(NO_CALLER))?;
+    let plane = InProcess { api: server.api.clone(), core: Arc::clone(core), bearer, shown };
     let served = server.http.serve(caller.token.id.as_str(), plane, request).await;
     let refused = |refusal: Refusal| Problem::unavailable(refusal.message).hint(refusal.hint.unwrap_or_default());
     Ok(served.map_err(refused)?.map(Body::new))
@@ -88,11 +92,12 @@ fn require_no_other_site(headers: &HeaderMap, core: &Core) -> Result<(), Problem
         .hint("programs send no `Origin`; a page's is allowed where it is `http.public_url`"))
 }
 
-/// The REST API, as whoever has this token.
+/// The REST API, as whoever has this token and has shown this certificate.
 struct InProcess {
     api: Router,
     core: Arc<Core>,
     bearer: SecretString,
+    shown: Shown,
 }
 
 impl InProcess {
@@ -105,6 +110,7 @@ impl InProcess {
             .uri(format!("{PREFIX}/{path}"))
             .header(AUTHORIZATION, token)
             .header(CONTENT_TYPE, "application/json")
+            .extension(ConnectInfo(self.shown.clone()))
             .body(body)
             .map_err(|error| Refusal::internal(&error))?;
         let response = self.api.clone().oneshot(request).await.unwrap_or_else(|never| match never {});

@@ -1,12 +1,12 @@
-//! Where programs get a token of Postern's: machines for their platform's (OAuth 2.0 Token Exchange, RFC 8693), people's
-//! command lines by way of the console (Device Authorization Grant, RFC 8628); and where clients find that.
+//! Where programs get a token of Postern's: machines for their platform's (OAuth 2.0 Token Exchange, RFC 8693) or by a
+//! certificate (RFC 8705), people's command lines by way of the console (Device Authorization Grant, RFC 8628); and where clients find that.
 
 use super::extract::chain;
 use crate::{
     Core,
     identity::{
         behalf,
-        issuers::{ACCESS_TOKEN, NotExchanged},
+        issuers::{ACCESS_TOKEN, NotExchanged, certificates::Shown},
         people::device::{self, NotGiven},
     },
 };
@@ -18,7 +18,7 @@ use axum::{
     routing::{get, post},
 };
 use postern_api::{
-    issuer::{ExchangeError, ExchangedToken},
+    issuer::{CERTIFICATE_GRANT, ExchangeError, ExchangedToken},
     provider::{DEVICE_GRANT, DeviceAuthorization},
 };
 use postern_types::time::Micros;
@@ -46,12 +46,20 @@ pub(super) fn routes() -> Router<Arc<Core>> {
 /// Where clients get tokens ([RFC 8414](https://www.rfc-editor.org/rfc/rfc8414)).
 async fn discover(State(core): State<Arc<Core>>) -> Json<Value> {
     let issuer = core.config.issuer();
+    // Who ends TLS elsewhere sees no client's certificate.
+    let sees_certificates = core.config.http.tls.is_some();
+    let (mut grants, mut methods) = (vec![GRANT_TYPE, DEVICE_GRANT], vec!["none"]);
+    if sees_certificates {
+        grants.push(CERTIFICATE_GRANT);
+        methods.push("tls_client_auth");
+    }
     Json(json!({
         "issuer": issuer,
         "token_endpoint": format!("{issuer}/oauth/token"),
         "device_authorization_endpoint": format!("{issuer}/oauth/device_authorization"),
-        "grant_types_supported": [GRANT_TYPE, DEVICE_GRANT],
-        "token_endpoint_auth_methods_supported": ["none"],
+        "grant_types_supported": grants,
+        "token_endpoint_auth_methods_supported": methods,
+        "tls_client_certificate_bound_access_tokens": sees_certificates,
         "response_types_supported": [],
     }))
 }
@@ -66,6 +74,7 @@ struct Exchange {
     actor_token: Option<SecretString>,
     device_code: Option<SecretString>,
     actor_token_type: Option<String>,
+    client_id: Option<String>,
 }
 
 enum Failed {
@@ -88,11 +97,18 @@ fn invalid(description: impl Into<String>) -> Failed {
 
 async fn token(
     State(core): State<Arc<Core>>,
+    shown: Shown,
     form: Result<Form<Exchange>, FormRejection>,
 ) -> Result<Json<ExchangedToken>, Failed> {
     let Form(form) = form.map_err(|rejection| invalid(chain(&rejection)))?;
     match form.grant_type.as_str() {
-        GRANT_TYPE => exchange(&core, form).await,
+        GRANT_TYPE => exchange(&core, form, &shown).await,
+        CERTIFICATE_GRANT => {
+            // An agent's name. Whoever gives none is who the certificate says.
+            let agent = form.client_id.as_deref();
+            let given = core.exchange.by_certificate(&core.store, &shown, agent, Micros::now()).await;
+            given.map(Json).map_err(Failed::NotExchanged)
+        }
         DEVICE_GRANT => {
             let code = form.device_code.ok_or_else(|| invalid("device_code is missing"))?;
             let (token, lifetime) = device::fetch(&core.store, &code, Micros::now()).await.map_err(Failed::NotGiven)?;
@@ -104,13 +120,13 @@ async fn token(
             }))
         }
         _ => {
-            let description = format!("grant_type is `{GRANT_TYPE}` or `{DEVICE_GRANT}`");
+            let description = format!("grant_type is `{GRANT_TYPE}`, `{CERTIFICATE_GRANT}` or `{DEVICE_GRANT}`");
             Err(Failed::Request("unsupported_grant_type", description))
         }
     }
 }
 
-async fn exchange(core: &Core, form: Exchange) -> Result<Json<ExchangedToken>, Failed> {
+async fn exchange(core: &Core, form: Exchange, shown: &Shown) -> Result<Json<ExchangedToken>, Failed> {
     if form.requested_token_type.is_some_and(|wanted| wanted != ACCESS_TOKEN) {
         return Err(invalid(format!("requested_token_type is `{ACCESS_TOKEN}`")));
     }
@@ -128,7 +144,7 @@ async fn exchange(core: &Core, form: Exchange) -> Result<Json<ExchangedToken>, F
     let now = Micros::now();
     let exchanged = match form.actor_token {
         // The one acts on behalf of the other.
-        Some(agent) => behalf::exchange(&core.exchange, &core.store, &token, &agent, now).await,
+        Some(agent) => behalf::exchange(&core.exchange, &core.store, [&token, &agent], shown, now).await,
         None => core.exchange.exchange(&core.store, &token, now).await,
     };
     exchanged.map(Json).map_err(Failed::NotExchanged)
@@ -145,6 +161,10 @@ impl IntoResponse for Failed {
             Self::NotExchanged(error @ NotExchanged::Fault(_)) => {
                 tracing::error!(error = chain(&error), "a token could not be exchanged");
                 (StatusCode::INTERNAL_SERVER_ERROR, "server_error", error.to_string())
+            }
+            // RFC 6749, section 5.2.
+            Self::NotExchanged(error @ NotExchanged::Certificate(_)) => {
+                (StatusCode::UNAUTHORIZED, "invalid_client", error.to_string())
             }
             Self::NotGiven(error) => {
                 // RFC 8628, section 3.5.

@@ -1,13 +1,19 @@
-//! Issuers of identity tokens.
+//! Issuers of identity tokens and of certificates.
 
 use super::{Difference, Run, check, typed};
 use crate::{
-    identity::{issuers::lifetime, tokens},
+    identity::{
+        issuers::{certificates, lifetime},
+        tokens,
+    },
     outward,
     problem::{Problem, shorten},
     store::{issuers, principals, tokens as stored_tokens},
 };
-use postern_api::{identity::PrincipalKind, issuer::IssuerDocument};
+use postern_api::{
+    identity::PrincipalKind,
+    issuer::{ClaimIs, IssuerDocument, Proof},
+};
 use serde_json::{Map, Value};
 
 /// The most entries of one issuer.
@@ -43,16 +49,14 @@ impl Run<'_> {
     }
 
     async fn check_issuer(&mut self, document: &IssuerDocument) -> Result<(), Problem> {
-        let url = outward::address(&document.url);
-        let url = url.map_err(|problem| Problem::invalid("url", format!("it {problem}")))?;
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err(Problem::invalid("url", "an issuer's address has no query"));
-        }
-        if let Some(other) = issuers::by_url(&mut self.tx, &document.url).await?.filter(|it| it.name != document.name) {
-            return Err(Problem::invalid("url", format!("that is the issuer `{}` already", other.name)));
-        }
-        if document.audience.trim().is_empty() || document.audience.len() > MAX_AUDIENCE {
-            return Err(Problem::invalid("audience", "say what tokens have to be made for: their claim `aud`"));
+        match document.proof() {
+            Some(Proof::Tokens { url, audience }) => self.check_tokens(&document.name, url, audience).await?,
+            Some(Proof::Certificates(pem)) => check_certificates(document, pem)?,
+            None => {
+                let message = "say by what machines prove which they are: `url` and `audience` of tokens, or `authorities` of \
+                               certificates";
+                return Err(Problem::invalid("url", message));
+            }
         }
         if document.agents.is_empty() || document.agents.len() > MAX_AGENTS {
             return Err(Problem::invalid("agents", format!("name 1 to {MAX_AGENTS} agents")));
@@ -65,7 +69,7 @@ impl Run<'_> {
                 return Err(Problem::invalid(field("agent"), message).hint("apply a document of `kind: Agent` first"));
             }
             if entry.when.is_empty() {
-                let message = "without a condition everybody who has a token of this issuer would be this agent";
+                let message = "without a condition everybody whom this issuer knows would be this agent";
                 return Err(Problem::invalid(field("when"), message).hint("name a claim: `sub: repo:acme/shop:…`"));
             }
             lifetime(entry).map_err(|error| Problem::invalid(field("lifetime"), error))?;
@@ -75,4 +79,41 @@ impl Run<'_> {
         }
         Ok(())
     }
+
+    async fn check_tokens(&mut self, name: &str, url: &str, audience: &str) -> Result<(), Problem> {
+        let address = outward::address(url);
+        let address = address.map_err(|problem| Problem::invalid("url", format!("it {problem}")))?;
+        if address.query().is_some() || address.fragment().is_some() {
+            return Err(Problem::invalid("url", "an issuer's address has no query"));
+        }
+        if let Some(other) = issuers::by_url(&mut self.tx, url).await?.filter(|it| it.name != name) {
+            return Err(Problem::invalid("url", format!("that is the issuer `{}` already", other.name)));
+        }
+        if audience.trim().is_empty() || audience.len() > MAX_AUDIENCE {
+            return Err(Problem::invalid("audience", "say what tokens have to be made for: their claim `aud`"));
+        }
+        Ok(())
+    }
+}
+
+/// Authorities that are some, and conditions that a certificate can meet.
+fn check_certificates(document: &IssuerDocument, pem: &str) -> Result<(), Problem> {
+    certificates::authorities(pem).map_err(|error| Problem::invalid("authorities", error))?;
+    for (at, entry) in document.agents.iter().enumerate() {
+        for (name, wanted) in &entry.when {
+            let field = format!("agents[{at}].when");
+            if !certificates::NAMES.contains(&name.as_str()) {
+                let message = format!("a certificate has no `{}`", shorten(name));
+                let hint = format!("name one of {}", certificates::NAMES.join(", "));
+                return Err(Problem::invalid(field, message).hint(hint));
+            }
+            if matches!(wanted, ClaimIs::Truth(_) | ClaimIs::Number(_)) {
+                return Err(Problem::invalid(
+                    field,
+                    format!("`{name}` is compared with a text, or with a list of texts"),
+                ));
+            }
+        }
+    }
+    Ok(())
 }

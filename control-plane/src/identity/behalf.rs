@@ -4,7 +4,7 @@
 
 use super::{
     authenticate,
-    issuers::{Exchange, NotExchanged, exchanged},
+    issuers::{Exchange, NotExchanged, certificates::Shown, exchanged},
     tokens, whose,
 };
 use crate::{
@@ -21,18 +21,18 @@ use std::time::Duration;
 /// How long such a token lives, at most: as long as a person looks on.
 pub const LIFETIME: Duration = Duration::from_secs(15 * 60);
 
-/// A token for an agent on behalf of a person.
+/// A token for an agent on behalf of a person, of their two.
 ///
 /// # Errors
 /// Why there is none; recorded, within bounds.
 pub async fn exchange(
     exchange: &Exchange,
     store: &Store,
-    person: &SecretString,
-    agent: &SecretString,
+    [person, agent]: [&SecretString; 2],
+    shown: &Shown,
     now: Micros,
 ) -> Result<ExchangedToken, NotExchanged> {
-    let done = attempt(exchange, store, person, agent, now).await;
+    let done = attempt(exchange, store, [person, agent], shown, now).await;
     if let Err(NotExchanged::OnBehalf(why)) = &done {
         let detail = json!({ "why": why });
         exchange.refusals.record(store, "on-behalf-of", &detail, now).await?;
@@ -43,14 +43,14 @@ pub async fn exchange(
 async fn attempt(
     exchange: &Exchange,
     store: &Store,
-    person: &SecretString,
-    agent: &SecretString,
+    [person, agent]: [&SecretString; 2],
+    shown: &Shown,
     now: Micros,
 ) -> Result<ExchangedToken, NotExchanged> {
-    let person = authenticate(store, person, now).await?;
+    let person = authenticate(store, person, shown, now).await?;
     let person = person.filter(|person| person.actor.principal.kind == PrincipalKind::User);
     let person = person.ok_or(NotExchanged::OnBehalf("the subject_token is no user's that is good"))?;
-    let agent = whose(exchange, store, agent, now).await?;
+    let agent = whose(exchange, store, agent, shown, now).await?;
     // One that acts for somebody already passes that on to nobody.
     let agent =
         agent.filter(|agent| agent.actor.principal.kind == PrincipalKind::Agent && agent.actor.on_behalf_of.is_none());
@@ -77,9 +77,7 @@ async fn attempt(
     };
     let fault = |problem: Problem| NotExchanged::Fault(Box::new(problem));
     let (token, secret) = tokens::insert(&mut tx, &new, now).await.map_err(fault)?;
-    if let Some(job) = &agent.actor.job {
-        rows::set_job(&mut tx, &token.id, job).await?;
-    }
+    rows::set_machine(&mut tx, &token.id, &agent.actor.machine).await?;
     rows::set_behalf(&mut tx, &token.id, [&person.token.id, &agent.token.id]).await?;
     let detail = json!({
         "principal": principal, "on_behalf_of": user, "may": may, "expires_at": token.expires_at,

@@ -1,8 +1,8 @@
 //! Who acts. A caller comes with a bearer token; what kind of token it is, is decided here and nowhere else. A browser
 //! comes with a cookie in a token's place ([`web`]).
 //!
-//! There are Postern's own API tokens ([`tokens`]), for which machines exchange those of their platform ([`issuers`]), and
-//! which people get who sign in at an identity provider ([`people`]). An agent gets one on [`behalf`] of a person. A further source is
+//! There are Postern's own API tokens ([`tokens`]), for which machines exchange those of their platform, or which they get by a
+//! certificate ([`issuers`]), and which people get who sign in at an identity provider ([`people`]). An agent gets one on [`behalf`] of a person. A further source is
 //! one more in [`authenticate`]: it gives the same [`Caller`], whose principal has a row in the store.
 
 pub mod bearer;
@@ -15,8 +15,8 @@ pub mod scram;
 pub mod tokens;
 pub mod web;
 
-use crate::store::{Store, StoreError, access::GrantRow};
-use issuers::{Exchange, NotExchanged};
+use crate::store::{Store, StoreError, access::GrantRow, tokens::Machine};
+use issuers::{Exchange, NotExchanged, certificates::Shown};
 use postern_api::{
     identity::{PrincipalKind, PrincipalRef, Whoami, WhoamiToken},
     provider::SignedIn,
@@ -41,8 +41,8 @@ pub struct Actor {
     pub on_behalf_of: Option<PrincipalRef>,
     /// Whether it acts for those alone of whom that is proved.
     pub must_prove: bool,
-    /// Which job their token was exchanged for, as `issuer subject`; None: for none.
-    pub job: Option<String>,
+    /// Which machine they are, as they have proved it for their token.
+    pub machine: Machine,
     /// How they have signed in at an identity provider; None: they have not.
     pub signed_in: Option<SignedIn>,
 }
@@ -55,7 +55,7 @@ impl Actor {
         self.may.as_ref().is_none_or(|may| may.iter().any(is))
     }
 
-    /// Whether their token is good for a grant of theirs: for whom they act, and which job they are.
+    /// Whether their token is good for a grant of theirs: for whom they act, and which machine they are.
     #[must_use]
     pub fn may_use(&self, grant: &GrantRow) -> bool {
         let user = grant.on_behalf_of.as_ref();
@@ -63,7 +63,8 @@ impl Actor {
             Some(proved) => Some(proved) == user,
             None => user.is_none() || !self.must_prove,
         };
-        acts_for && (grant.bound_job.is_none() || grant.bound_job == self.job)
+        let is = |bound: &Option<String>, own: &Option<String>| bound.is_none() || bound == own;
+        acts_for && is(&grant.bound_job, &self.machine.job) && is(&grant.bound_certificate, &self.machine.certificate)
     }
 
     /// Whether the actor is in any of these groups.
@@ -88,12 +89,18 @@ pub struct Caller {
     pub token: WhoamiToken,
 }
 
-/// Who comes with this bearer token; none when it is unknown, expired or revoked, or its principal disabled.
+/// Who comes with this bearer token and has shown these certificates; none when it is unknown, expired or revoked, or bound to
+/// another certificate, or its principal disabled.
 ///
 /// # Errors
 /// When the store fails.
-pub async fn authenticate(store: &Store, bearer: &SecretString, now: Micros) -> Result<Option<Caller>, StoreError> {
-    tokens::authenticate(store, bearer, now).await
+pub async fn authenticate(
+    store: &Store,
+    bearer: &SecretString,
+    shown: &Shown,
+    now: Micros,
+) -> Result<Option<Caller>, StoreError> {
+    tokens::authenticate(store, bearer, shown, now).await
 }
 
 /// Who comes with this token, which is Postern's own or one of an issuer's: that is exchanged on the spot.
@@ -104,13 +111,14 @@ pub async fn whose(
     exchange: &Exchange,
     store: &Store,
     token: &SecretString,
+    shown: &Shown,
     now: Micros,
 ) -> Result<Option<Caller>, NotExchanged> {
     if token.expose_secret().starts_with(tokens::PREFIX) {
-        return Ok(authenticate(store, token, now).await?);
+        return Ok(authenticate(store, token, shown, now).await?);
     }
     let exchanged = exchange.exchange(store, token, now).await?;
-    Ok(authenticate(store, &SecretString::from(exchanged.access_token), now).await?)
+    Ok(authenticate(store, &SecretString::from(exchanged.access_token), shown, now).await?)
 }
 
 /// The directory that comes with this bearer token, if it is good for SCIM.

@@ -1,6 +1,6 @@
 //! Postern's own API tokens: random, shown once, kept by fingerprint.
 
-use super::{Actor, Caller};
+use super::{Actor, Caller, issuers::certificates::Shown};
 use crate::{
     audit::{self, Event},
     problem::{Problem, shorten},
@@ -9,7 +9,7 @@ use crate::{
         Store, StoreError, Tx,
         principals::{self, PrincipalRow},
         sign_ins,
-        tokens::{self, GivenFor},
+        tokens::{self, GivenFor, Machine},
     },
 };
 use postern_api::identity::{CreateToken, CreatedToken, PrincipalKind, PrincipalRef, Token, WhoamiToken};
@@ -47,9 +47,10 @@ pub fn is_for_scim(may: &[String]) -> bool {
 pub(super) async fn authenticate(
     store: &Store,
     bearer: &SecretString,
+    shown: &Shown,
     now: Micros,
 ) -> Result<Option<Caller>, StoreError> {
-    of_bearer(store, bearer, now, false).await
+    of_bearer(store, bearer, shown, now, false).await
 }
 
 /// The directory that comes with this token.
@@ -58,13 +59,14 @@ pub(super) async fn directory_client(
     bearer: &SecretString,
     now: Micros,
 ) -> Result<Option<Actor>, StoreError> {
-    let caller = of_bearer(store, bearer, now, true).await?;
+    let caller = of_bearer(store, bearer, &Shown::default(), now, true).await?;
     Ok(caller.map(|caller| caller.actor).filter(Actor::is_directory))
 }
 
 async fn of_bearer(
     store: &Store,
     bearer: &SecretString,
+    shown: &Shown,
     now: Micros,
     for_scim: bool,
 ) -> Result<Option<Caller>, StoreError> {
@@ -78,18 +80,28 @@ async fn of_bearer(
     if token.may.as_deref().is_some_and(is_for_scim) != for_scim {
         return Ok(None);
     }
-    caller(store, tx, token, now).await
+    caller(store, tx, token, shown, now).await
 }
 
-/// Who comes with this token, which is not revoked; none when it is expired or its principal disabled.
-pub(super) async fn caller(store: &Store, mut tx: Tx, token: Token, now: Micros) -> Result<Option<Caller>, StoreError> {
+/// Who comes with this token, which is not revoked; none when it is expired or bound to a certificate that was not shown, or
+/// its principal disabled.
+pub(super) async fn caller(
+    store: &Store,
+    mut tx: Tx,
+    token: Token,
+    shown: &Shown,
+    now: Micros,
+) -> Result<Option<Caller>, StoreError> {
     if token.expires_at.is_some_and(|end| now >= end) {
         return Ok(None);
     }
     let Some(actor) = actor(&mut tx, &token.principal).await? else {
         return Ok(None);
     };
-    let job = tokens::job(&mut tx, &token.id).await?;
+    let machine = tokens::machine(&mut tx, &token.id).await?;
+    if machine.certificate.is_some() && machine.certificate != shown.thumbprint() {
+        return Ok(None);
+    }
     let on_behalf_of = match tokens::behalf(&mut tx, &token.id).await? {
         None => None,
         Some(both) => match proved(&mut tx, &both, now).await? {
@@ -101,14 +113,16 @@ pub(super) async fn caller(store: &Store, mut tx: Tx, token: Token, now: Micros)
     if by_sign_in && signed_in.is_none() {
         return Ok(None);
     }
-    let actor = Actor { may: token.may.clone(), on_behalf_of, signed_in, job, ..actor };
+    let certificate = machine.certificate.clone();
+    let actor = Actor { may: token.may.clone(), on_behalf_of, signed_in, machine, ..actor };
     drop(tx);
     if token.last_used_at.is_none_or(|last| now.since(last) >= TOUCH_EVERY) {
         let mut tx = store.begin().await?;
         tokens::touch(&mut tx, &token.id, now).await?;
         tx.commit().await?;
     }
-    let token = WhoamiToken { id: token.id, expires_at: token.expires_at, last_used_at: Some(now), may: token.may };
+    let Token { id, expires_at, may, .. } = token;
+    let token = WhoamiToken { id, expires_at, last_used_at: Some(now), may, certificate };
     Ok(Some(Caller { actor, token }))
 }
 
@@ -153,7 +167,7 @@ pub fn unnarrowed(row: PrincipalRow, groups: Vec<String>) -> Actor {
         may: None,
         on_behalf_of: None,
         must_prove: row.proves_behalf,
-        job: None,
+        machine: Machine::default(),
         signed_in: None,
     }
 }

@@ -1,7 +1,7 @@
 //! Browsers' sessions. A person gives an API token once and gets a cookie in its place, so that no secret is within
 //! the reach of a page's scripts; or they sign in at an identity provider, which gives a token that nobody sees. The session ends with its token, and by its own time-outs before.
 
-use super::{Actor, Caller, people, tokens};
+use super::{Actor, Caller, issuers::certificates::Shown, people, tokens};
 use crate::{
     audit::{self, Event},
     problem::Problem,
@@ -37,8 +37,9 @@ const MAX_COOKIE_BYTES: usize = 128;
 /// # Errors
 /// When the token is unknown, expired or revoked.
 pub async fn begin(store: &Store, bearer: &SecretString, now: Micros) -> Result<(Caller, SecretString), Problem> {
-    let caller = tokens::authenticate(store, bearer, now).await?.ok_or_else(|| {
-        Problem::unauthenticated("the token is unknown, expired or revoked").hint(
+    // One that is bound to a certificate is worth nothing in a cookie.
+    let caller = tokens::authenticate(store, bearer, &Shown::default(), now).await?.ok_or_else(|| {
+        Problem::unauthenticated("the token is unknown, expired or revoked, or bound to a certificate").hint(
             "paste a token as `postern tokens create` or your admin gave it; `postern dev env admin` shows the demo's",
         )
     })?;
@@ -80,7 +81,7 @@ pub async fn authenticate(store: &Store, cookie: &SecretString, now: Micros) -> 
     let Some(token) = token_rows::by_id(&mut tx, &session.token_id).await? else {
         return Ok(None);
     };
-    let caller = tokens::caller(store, tx, token, now).await?;
+    let caller = tokens::caller(store, tx, token, &Shown::default(), now).await?;
     if caller.is_some() && now.since(session.last_used_at) >= TOUCH_EVERY {
         let mut tx = store.begin().await?;
         web_sessions::touch(&mut tx, &fingerprint, now).await?;

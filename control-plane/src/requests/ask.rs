@@ -71,11 +71,18 @@ impl Ask {
             return Err(Problem::invalid("client_address", "grants of this role are bound to a client's address")
                 .hint("say from where clients will come: `--from 192.0.2.7`"));
         }
-        if kind != RequestKind::Standing && role.bind.contains(&Bind::Job) && actor.job.is_none() {
+        if kind != RequestKind::Standing && role.bind.contains(&Bind::Job) && actor.machine.job.is_none() {
             return Err(Problem::forbidden(
                 "grants of this role are bound to a job, and your token was given for none",
             )
             .hint("ask from a job, with the token that its platform's was exchanged for"));
+        }
+        let certificate = actor.machine.certificate.as_ref();
+        if kind != RequestKind::Standing && role.bind.contains(&Bind::Certificate) && certificate.is_none() {
+            return Err(Problem::forbidden(
+                "grants of this role are bound to a certificate, and your token was given for none",
+            )
+            .hint("get one by a certificate: `postern login --cert-file FILE --key-file FILE`"));
         }
         Ok(Self {
             kind,
@@ -122,7 +129,7 @@ impl Ask {
             quorum,
             relations: self.relations,
             client_address: self.client_address,
-            job: actor.job.clone(),
+            machine: actor.machine.clone(),
             recurring: None,
             closed: None,
         }

@@ -68,7 +68,7 @@ pub async fn extend(
     let row = RequestRow {
         id: RequestId::new(),
         kind: RequestKind::Extension,
-        job: actor.job.clone(),
+        machine: actor.machine.clone(),
         duration,
         reason: reason.to_owned(),
         status: RequestStatus::Pending,

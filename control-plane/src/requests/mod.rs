@@ -312,7 +312,8 @@ async fn record(
     let detail = json!({
         "kind": row.kind, "connection": row.connection, "role": row.role, "duration": format_duration(row.duration),
         "reason": row.reason, "ticket": row.ticket, "requester": row.requester, "on_behalf_of": row.on_behalf_of,
-        "relations": row.relations, "client_address": row.client_address, "job": row.job, "grant": row.grant_id,
+        "relations": row.relations, "client_address": row.client_address, "job": row.machine.job,
+        "certificate": row.machine.certificate, "grant": row.grant_id,
         "recurring": row.recurring, "reviewers": row.reviewer_groups, "rule": row.policy_reason, "answer": answer,
     });
     audit::append_control(tx, Event::new(now, action, actor, row.id.as_str(), &detail)).await

@@ -193,9 +193,13 @@ async fn grant(
         return Err(Problem::conflict("grants of this role are bound to a client's address, and it names none")
             .hint("ask again with `--from ADDRESS`"));
     }
-    if role.bind.contains(&Bind::Job) && row.job.is_none() {
+    if role.bind.contains(&Bind::Job) && row.machine.job.is_none() {
         return Err(Problem::conflict("grants of this role are bound to a job, and no job has asked")
             .hint("ask again from a job, with the token that its platform's was exchanged for"));
+    }
+    if role.bind.contains(&Bind::Certificate) && row.machine.certificate.is_none() {
+        return Err(Problem::conflict("grants of this role are bound to a certificate, and nobody with one has asked")
+            .hint("ask again with a token that was given for a certificate"));
     }
     let grant = GrantRow {
         id: GrantId::new(),
@@ -216,7 +220,8 @@ async fn grant(
         relations: row.relations.clone(),
         bound_address: row.client_address,
         binds_first_use: role.bind.contains(&Bind::FirstUse),
-        bound_job: row.job.clone().filter(|_| role.bind.contains(&Bind::Job)),
+        bound_job: row.machine.job.clone().filter(|_| role.bind.contains(&Bind::Job)),
+        bound_certificate: row.machine.certificate.clone().filter(|_| role.bind.contains(&Bind::Certificate)),
     };
     access::insert_grant(tx, &grant).await?;
     requests::decide_request(tx, &row.id, RequestStatus::Approved, now, Some(&grant.id)).await?;
@@ -225,7 +230,7 @@ async fn grant(
         "on_behalf_of": row.on_behalf_of, "expires_at": grant.ends_at, "rule": row.policy_reason,
         "budget": grant.balance.as_ref().map(|balance| &balance.budget), "relations": grant.relations,
         "bound_address": grant.bound_address, "binds_first_use": grant.binds_first_use,
-        "bound_job": grant.bound_job,
+        "bound_job": grant.bound_job, "bound_certificate": grant.bound_certificate,
     });
     audit::append_control(tx, Event::new(now, "grant.created", by, grant.id.as_str(), &detail)).await?;
     if row.kind == RequestKind::BreakGlass {

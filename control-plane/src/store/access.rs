@@ -55,6 +55,8 @@ pub struct GrantRow {
     pub binds_first_use: bool,
     /// The only job that may use it, as `issuer subject`.
     pub bound_job: Option<String>,
+    /// The certificate without which nobody may use it: its SHA-256, in hexadecimal.
+    pub bound_certificate: Option<String>,
 }
 
 impl GrantRow {
@@ -77,6 +79,7 @@ macro_rules! select_grants {
             "SELECT g.id, g.request_id, g.connection, g.access_role, g.reason, g.starts_at, g.ends_at, g.verifier, ",
             "g.revoked_at, g.revoke_reason, g.ended_at, g.budget, g.used_statements, g.used_rows_read, ",
             "g.used_rows_written, g.used_bytes_out, g.relations, g.bound_address, g.binds_first_use, g.bound_job, ",
+            "g.bound_certificate, ",
             "p.id AS p_id, p.kind AS p_kind, p.name AS p_name, o.id AS o_id, o.kind AS o_kind, o.name AS o_name, ",
             "b.id AS b_id, b.kind AS b_kind, b.name AS b_name ",
             "FROM grants g JOIN principals p ON p.id = g.principal_id LEFT JOIN principals o ON o.id = g.on_behalf_of_id ",
@@ -123,6 +126,7 @@ fn read_grant(row: &Row) -> Result<GrantRow, StoreError> {
         bound_address: row.parse_opt("bound_address")?,
         binds_first_use: row.get("binds_first_use")?,
         bound_job: row.get("bound_job")?,
+        bound_certificate: row.get("bound_certificate")?,
     })
 }
 
@@ -156,8 +160,8 @@ pub async fn insert_grant(tx: &mut Tx, row: &GrantRow) -> Result<(), StoreError>
     let budget = row.balance.as_ref().map(|balance| to_json("budget", &balance.budget)).transpose()?;
     tx.execute(
         "INSERT INTO grants (id, request_id, connection, access_role, principal_id, on_behalf_of_id, reason, starts_at, \
-         ends_at, budget, relations, bound_address, binds_first_use, bound_job) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+         ends_at, budget, relations, bound_address, binds_first_use, bound_job, bound_certificate) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
         values![
             &row.id,
             &row.request_id,
@@ -173,6 +177,7 @@ pub async fn insert_grant(tx: &mut Tx, row: &GrantRow) -> Result<(), StoreError>
             row.bound_address.map(|address| address.to_string()),
             row.binds_first_use,
             row.bound_job.as_deref(),
+            row.bound_certificate.as_deref(),
         ],
     )
     .await?;

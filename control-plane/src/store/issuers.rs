@@ -1,4 +1,4 @@
-//! Issuers of identity tokens, as their documents say.
+//! Issuers of identity tokens and of certificates, as their documents say.
 
 use super::{Row, StoreError, Tx};
 use crate::values;
@@ -22,13 +22,19 @@ pub async fn by_url(tx: &mut Tx, url: &str) -> Result<Option<IssuerDocument>, St
     row.as_ref().map(read).transpose()
 }
 
+/// Those that have authorities in the place of an address, as they are stored.
+pub async fn with_authorities(tx: &mut Tx) -> Result<Vec<IssuerDocument>, StoreError> {
+    let rows = tx.rows("SELECT document FROM issuers WHERE url IS NULL ORDER BY name", []).await?;
+    rows.iter().map(read).collect()
+}
+
 /// Writes an issuer, new or changed.
 pub async fn put(tx: &mut Tx, document: &IssuerDocument, now: Micros) -> Result<(), StoreError> {
     let text = serde_json::to_string(document).map_err(|error| StoreError::corrupt("issuer", error))?;
     tx.execute(
         "INSERT INTO issuers (name, url, document, updated_at) VALUES ($1, $2, $3, $4) \
          ON CONFLICT (name) DO UPDATE SET url = $2, document = $3, updated_at = $4",
-        values![&document.name, &document.url, text, now],
+        values![&document.name, document.url.as_deref(), text, now],
     )
     .await?;
     Ok(())

@@ -31,6 +31,7 @@ migrations! {
     13 "0013_door",
     14 "0014_overview",
     15 "0015_jobs",
+    16 "0016_certificates",
 }
 
 /// Brings the schema up to date. Replicas that start together wait for each other.

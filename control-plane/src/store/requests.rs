@@ -3,6 +3,7 @@
 use super::{
     Row, StoreError, Tx,
     access::{MAX_LISTED, read_json, read_principal, read_principal_opt, to_json},
+    tokens::Machine,
 };
 use crate::values;
 use postern_api::{
@@ -60,8 +61,8 @@ pub struct RequestRow {
     pub relations: Vec<String>,
     /// The address from which clients will come.
     pub client_address: Option<IpAddr>,
-    /// Which job asks, where its token was exchanged for one.
-    pub job: Option<String>,
+    /// Which machine asks, as its token says.
+    pub machine: Machine,
     /// Of a standing approval: until when, and at which times.
     pub recurring: Option<Recurring>,
     /// Who ended a standing approval, or closed the review of break-glass.
@@ -117,7 +118,7 @@ macro_rules! select_requests {
         concat!(
             "SELECT r.id, r.connection, r.access_role, r.duration_us, r.reason, r.ticket, r.status, r.created_at, ",
             "r.expires_at, r.approvals_needed, r.reviewer_groups, r.policy_reason, r.grant_id, r.decided_at, r.kind, ",
-            "r.quorum, r.relations, r.client_address, r.job, r.recurring, r.closed_at, r.close_reason, ",
+            "r.quorum, r.relations, r.client_address, r.job, r.certificate, r.recurring, r.closed_at, r.close_reason, ",
             "p.id AS p_id, p.kind AS p_kind, p.name AS p_name, o.id AS o_id, o.kind AS o_kind, o.name AS o_name, ",
             "c.id AS c_id, c.kind AS c_kind, c.name AS c_name ",
             "FROM requests r JOIN principals p ON p.id = r.requester_id LEFT JOIN principals o ON o.id = r.on_behalf_of_id ",
@@ -164,7 +165,7 @@ fn read_request(row: &Row) -> Result<RequestRow, StoreError> {
         quorum,
         relations: read_json(row, "relations")?,
         client_address: row.parse_opt("client_address")?,
-        job: row.get("job")?,
+        machine: Machine { job: row.get("job")?, certificate: row.get("certificate")? },
         recurring: recurring.map_err(|error| StoreError::corrupt("recurring", error))?,
         closed: read_closed(row)?,
     })
@@ -180,8 +181,9 @@ pub async fn insert_request(tx: &mut Tx, row: &RequestRow) -> Result<(), StoreEr
     tx.execute(
         "INSERT INTO requests (id, connection, access_role, duration_us, reason, ticket, requester_id, on_behalf_of_id, \
          status, created_at, expires_at, approvals_needed, reviewer_groups, policy_reason, grant_id, decided_at, kind, \
-         quorum, relations, client_address, job, recurring, version) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, 0)",
+         quorum, relations, client_address, job, certificate, recurring, version) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, \
+         0)",
         values![
             &row.id,
             &row.connection,
@@ -203,7 +205,8 @@ pub async fn insert_request(tx: &mut Tx, row: &RequestRow) -> Result<(), StoreEr
             to_json("quorum", &row.quorum)?,
             to_json("relations", &row.relations)?,
             row.client_address.map(|address| address.to_string()),
-            row.job.clone(),
+            row.machine.job.as_deref(),
+            row.machine.certificate.as_deref(),
             row.recurring.as_ref().map(|recurring| to_json("recurring", recurring)).transpose()?,
         ],
     )

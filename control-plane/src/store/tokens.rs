@@ -46,8 +46,8 @@ fn read(row: &Row) -> Result<Token, StoreError> {
 pub enum GivenFor<'a> {
     /// Nothing: somebody has made it.
     Nothing,
-    /// A token of this issuer.
-    IssuersToken(&'a str),
+    /// A token or a certificate of this issuer.
+    Issuer(&'a str),
     /// That somebody has signed in.
     SignIn(&'a SignInId),
 }
@@ -56,7 +56,7 @@ pub enum GivenFor<'a> {
 pub async fn insert(tx: &mut Tx, token: &Token, fingerprint: &str, given: GivenFor<'_>) -> Result<(), StoreError> {
     let (issuer, sign_in) = match given {
         GivenFor::Nothing => (None, None),
-        GivenFor::IssuersToken(issuer) => (Some(issuer), None),
+        GivenFor::Issuer(issuer) => (Some(issuer), None),
         GivenFor::SignIn(id) => (None, Some(id)),
     };
     let may = token.may.as_ref().map(serde_json::to_string).transpose();
@@ -136,16 +136,29 @@ pub async fn revoke(tx: &mut Tx, id: &TokenId, now: Micros) -> Result<bool, Stor
     Ok(changed > 0)
 }
 
-/// Writes which job a token was exchanged for.
-pub async fn set_job(tx: &mut Tx, id: &TokenId, job: &str) -> Result<(), StoreError> {
-    tx.execute("UPDATE tokens SET job = $2 WHERE id = $1", values![id, job]).await?;
+/// Which machine a token was given to, by what it has proved; nothing: it was given otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Machine {
+    /// The job for whose token it was exchanged, as `issuer subject`.
+    pub job: Option<String>,
+    /// The certificate that was shown for it, without which it is worth nothing: its SHA-256, in hexadecimal.
+    pub certificate: Option<String>,
+}
+
+/// Writes which machine a token was given to.
+pub async fn set_machine(tx: &mut Tx, id: &TokenId, machine: &Machine) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE tokens SET job = $2, certificate = $3 WHERE id = $1",
+        values![id, machine.job.as_deref(), machine.certificate.as_deref()],
+    )
+    .await?;
     Ok(())
 }
 
-/// Which job a token was exchanged for; none: for none.
-pub async fn job(tx: &mut Tx, id: &TokenId) -> Result<Option<String>, StoreError> {
-    let row = tx.row("SELECT job FROM tokens WHERE id = $1", values![id]).await?;
-    row.map_or(Ok(None), |row| row.get("job"))
+/// Which machine a token was given to.
+pub async fn machine(tx: &mut Tx, id: &TokenId) -> Result<Machine, StoreError> {
+    let row = tx.row("SELECT job, certificate FROM tokens WHERE id = $1", values![id]).await?;
+    row.map_or(Ok(Machine::default()), |row| Ok(Machine { job: row.get("job")?, certificate: row.get("certificate")? }))
 }
 
 /// Writes that a token is an agent's on behalf of a person: the person's and the agent's by which it was made.
@@ -182,7 +195,7 @@ pub async fn revoke_of_sign_in(tx: &mut Tx, sign_in: &SignInId, now: Micros) -> 
     Ok(())
 }
 
-/// Revokes all tokens for which an issuer's were exchanged.
+/// Revokes all tokens that were given for an issuer's, or for its certificates.
 pub async fn revoke_of_issuer(tx: &mut Tx, issuer: &str, now: Micros) -> Result<(), StoreError> {
     tx.execute("UPDATE tokens SET revoked_at = $2 WHERE issuer = $1 AND revoked_at IS NULL", values![issuer, now])
         .await?;

@@ -26,7 +26,7 @@ const AGENT: &str = "postern_agent_ci";
 impl Stage {
     async fn both(&self, person: &str, agent: &str) -> Result<ExchangedToken, NotExchanged> {
         let [person, agent] = [person, agent].map(|token| SecretString::from(token.to_owned()));
-        behalf::exchange(&self.exchange, &self.store, &person, &agent, Micros::now()).await
+        behalf::exchange(&self.exchange, &self.store, [&person, &agent], &Default::default(), Micros::now()).await
     }
 
     async fn token(&self, of: Option<(PrincipalKind, &str)>, may: Option<&[&str]>) -> String {
@@ -133,7 +133,11 @@ async fn an_agent_that_has_to_prove_it_is_not_taken_at_its_word() {
     let stage = Stage::new(Key::elliptic("one")).await;
     let agent = async || {
         let token = SecretString::from(AGENT);
-        postern_control_plane::identity::authenticate(&stage.store, &token, Micros::now()).await.unwrap().unwrap().actor
+        postern_control_plane::identity::authenticate(&stage.store, &token, &Default::default(), Micros::now())
+            .await
+            .unwrap()
+            .unwrap()
+            .actor
     };
     let submit = async |actor: &_, of: Option<&str>| {
         requests::submit(&stage.store, actor, &on_behalf("open", of), LIFETIME, Micros::now()).await

@@ -1,11 +1,13 @@
-//! Machines that come with their platform's token: which tokens buy one of Postern's, and which do not.
+//! Machines that come with their platform's token or with a certificate: which of them buy one of Postern's, and which do not.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod authority;
 mod behalf;
+mod certificates;
 mod hostile;
 mod issuer;
 mod job;
@@ -86,7 +88,7 @@ impl Stage {
 
     async fn caller(&self, token: &ExchangedToken) -> Option<Caller> {
         let token = SecretString::from(token.access_token.clone());
-        identity::authenticate(&self.store, &token, Micros::now()).await.unwrap()
+        identity::authenticate(&self.store, &token, &Default::default(), Micros::now()).await.unwrap()
     }
 
     /// What is recorded with this action.
@@ -128,7 +130,7 @@ async fn it_ends_by_itself_with_its_issuer_and_with_its_agent() {
     let token = bring().await.unwrap();
     let bearer = SecretString::from(token.access_token.clone());
     let later = Micros::now().plus(Duration::from_secs(901));
-    assert!(identity::authenticate(&stage.store, &bearer, later).await.unwrap().is_none());
+    assert!(identity::authenticate(&stage.store, &bearer, &Default::default(), later).await.unwrap().is_none());
     assert!(stage.caller(&token).await.is_some());
 
     // The issuer is changed: what was given for the old conditions is worth nothing.

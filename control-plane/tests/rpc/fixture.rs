@@ -14,7 +14,7 @@ use postern_control_plane::{
     fleet,
     identity::scram::Verifier,
     start,
-    store::{access, connections, principals, requests},
+    store::{access, connections, principals, requests, tokens::Machine},
 };
 use postern_peer::{Keeper, Kind};
 use postern_proto::v1::{
@@ -158,7 +158,7 @@ impl Plane {
             quorum: Quorum { mode: QuorumMode::All, needs: Vec::new() },
             relations: Vec::new(),
             client_address: None,
-            job: None,
+            machine: Machine::default(),
             recurring: None,
             closed: None,
         };
@@ -182,6 +182,7 @@ impl Plane {
             bound_address: None,
             binds_first_use: false,
             bound_job: None,
+            bound_certificate: None,
         };
         let secret = token::generate("").unwrap();
         let mut tx = self.running.core.store.begin().await.unwrap();
@@ -330,6 +331,7 @@ impl Gateway {
             tls: attempt.plus,
             attached: attempt.attached,
             channel_binding: if attempt.plus { Bytes::from_static(BINDING) } else { Bytes::new() },
+            client_certificates: Vec::new(),
         };
         let (say, requests) = mpsc::channel(4);
         say.send(AuthRequest { request: Some(Say::Begin(begin)) }).await.unwrap();

@@ -18,21 +18,26 @@ pub async fn tokens_come_and_go(store: &Store) {
     let made = tokens::create(store, &cast.alice, &body, START).await.unwrap();
     assert!(made.token.starts_with("postern_"));
     let secret = SecretString::from(made.token.clone());
-    let caller = identity::authenticate(store, &secret, at(10)).await.unwrap().unwrap();
+    let caller = identity::authenticate(store, &secret, &Default::default(), at(10)).await.unwrap().unwrap();
     assert_eq!((&caller.actor, &caller.token.id), (&cast.alice, &made.id));
     let listed = tokens::list(store, &cast.alice).await.unwrap();
     assert_eq!(listed.len(), 2);
     assert_eq!((listed[0].name.as_str(), listed[0].last_used_at), ("laptop", Some(at(10))));
     // Noted to the minute.
-    identity::authenticate(store, &secret, at(20)).await.unwrap().unwrap();
+    identity::authenticate(store, &secret, &Default::default(), at(20)).await.unwrap().unwrap();
     assert_eq!(tokens::list(store, &cast.alice).await.unwrap()[0].last_used_at, Some(at(10)));
-    assert!(identity::authenticate(store, &secret, at(3600)).await.unwrap().is_none());
-    assert!(identity::authenticate(store, &SecretString::from("postern_guess"), START).await.unwrap().is_none());
+    assert!(identity::authenticate(store, &secret, &Default::default(), at(3600)).await.unwrap().is_none());
+    assert!(
+        identity::authenticate(store, &SecretString::from("postern_guess"), &Default::default(), START)
+            .await
+            .unwrap()
+            .is_none()
+    );
 
     let foreign = tokens::delete(store, &cast.dba, &made.id, at(1)).await.unwrap_err();
     assert_eq!(told(foreign).code, ErrorCode::NotFound);
     tokens::delete(store, &cast.alice, &made.id, at(1)).await.unwrap();
-    assert!(identity::authenticate(store, &secret, at(2)).await.unwrap().is_none());
+    assert!(identity::authenticate(store, &secret, &Default::default(), at(2)).await.unwrap().is_none());
 
     // For others: admins only. For itself: not an agent.
     let other = PrincipalName { kind: PrincipalKind::Agent, name: "ci".to_owned() };
@@ -69,7 +74,7 @@ pub async fn browsers_sessions_end(store: &Store) {
     };
     // The one is no good in the place of the other.
     assert!(web::authenticate(store, &of_dba, START).await.unwrap().is_none());
-    assert!(identity::authenticate(store, &cookie, START).await.unwrap().is_none());
+    assert!(identity::authenticate(store, &cookie, &Default::default(), START).await.unwrap().is_none());
     // Each use within the hour keeps it, for half a day at most.
     let idle = web::IDLE.as_secs();
     assert_eq!(who(idle - 1).await.as_ref(), Some(&cast.dba));

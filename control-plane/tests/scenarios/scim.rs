@@ -109,11 +109,11 @@ pub async fn its_token_is_good_for_it_alone(store: &Store) {
     let client = identity::directory_client(store, &for_scim, START).await.unwrap().unwrap();
     assert!(client.is_directory() && client.principal.name == "okta");
     // Nowhere else, and no other token here.
-    assert!(identity::authenticate(store, &for_scim, START).await.unwrap().is_none());
+    assert!(identity::authenticate(store, &for_scim, &Default::default(), START).await.unwrap().is_none());
     assert!(web::begin(store, &for_scim, START).await.is_err());
-    assert!(identity::authenticate(store, &narrowed, START).await.unwrap().is_some());
+    assert!(identity::authenticate(store, &narrowed, &Default::default(), START).await.unwrap().is_some());
     for other in [narrowed, SecretString::from("postern_agent_okta"), SecretString::from("postern_user_admin")] {
-        assert!(identity::authenticate(store, &other, START).await.unwrap().is_some());
+        assert!(identity::authenticate(store, &other, &Default::default(), START).await.unwrap().is_some());
         assert!(identity::directory_client(store, &other, START).await.unwrap().is_none());
     }
     let body = || json!({ "userName": "bob" });
@@ -141,7 +141,7 @@ pub async fn who_is_deactivated_has_nothing_left(store: &Store) {
     let bob_secret = token(store, &cast.admin, PrincipalKind::User, "bob@acme.com", &["demo/read"]).await.unwrap();
     let bob_secret = SecretString::from(bob_secret);
     let (_, cookie) = web::begin(store, &bob_secret, at(2)).await.unwrap();
-    let bob = identity::authenticate(store, &bob_secret, at(2)).await.unwrap().unwrap().actor;
+    let bob = identity::authenticate(store, &bob_secret, &Default::default(), at(2)).await.unwrap().unwrap().actor;
     // What an agent has on his behalf, and what it has asked for.
     let for_bob = |role: &str| CreateRequest { on_behalf_of: Some("bob@acme.com".to_owned()), ..ask(role) };
     let (open, _) = requests::submit(store, &cast.agent, &for_bob("open"), LIFETIME, at(2)).await.unwrap();
@@ -154,7 +154,7 @@ pub async fn who_is_deactivated_has_nothing_left(store: &Store) {
     assert!(effects.iter().any(|effect| matches!(effect, Effect::EndGrant(grant, _) if *grant == open)), "{effects:?}");
     assert_eq!(grants::get(store, &cast.agent, &open).await.unwrap().status(at(6)), GrantStatus::Revoked);
     assert_eq!(requests::get(store, &cast.agent, &waits.id).await.unwrap().status, RequestStatus::Withdrawn);
-    assert!(identity::authenticate(store, &bob_secret, at(6)).await.unwrap().is_none());
+    assert!(identity::authenticate(store, &bob_secret, &Default::default(), at(6)).await.unwrap().is_none());
     assert!(web::authenticate(store, &cookie, at(6)).await.unwrap().is_none());
     assert!(requests::submit(store, &cast.agent, &for_bob("open"), LIFETIME, at(6)).await.is_err());
     // What is not his stays.
@@ -163,7 +163,7 @@ pub async fn who_is_deactivated_has_nothing_left(store: &Store) {
     // Let in again, he begins with nothing.
     let (shown, effects) = patch(store, &client, &id(&made), json!({ "active": true })).await;
     assert_eq!((&shown["active"], effects.len()), (&json!(true), 0));
-    assert!(identity::authenticate(store, &bob_secret, at(7)).await.unwrap().is_none());
+    assert!(identity::authenticate(store, &bob_secret, &Default::default(), at(7)).await.unwrap().is_none());
     assert!(web::authenticate(store, &cookie, at(7)).await.unwrap().is_none());
     assert!(requests::submit(store, &cast.agent, &for_bob("open"), LIFETIME, at(7)).await.is_ok());
     // A whole that does not say whether he may act does not let him in.

@@ -425,6 +425,9 @@ pub struct Grant {
     /// The only job that may use it: its issuer's name, and the subject of its token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bound_job: Option<String>,
+    /// The certificate without which nobody may use it: its SHA-256, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound_certificate: Option<String>,
 }
 
 /// What a grant may use up. What is absent has no bound.

@@ -232,6 +232,8 @@ pub enum Bind {
     FirstUse,
     /// The job that asks, by the token that its platform gave it.
     Job,
+    /// The certificate by which whoever asks has got their token.
+    Certificate,
 }
 
 /// Who gets access at once in an emergency, and for how long.

@@ -156,6 +156,9 @@ pub struct WhoamiToken {
     /// What may be asked for by it, as `connection/role`; absent: whatever its principal may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub may: Option<Vec<String>>,
+    /// The certificate without which it is worth nothing: its SHA-256, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
 }
 
 /// A person.

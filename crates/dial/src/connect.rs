@@ -184,8 +184,7 @@ async fn open(target: &Target, host: &Host, mode: TlsMode) -> Result<Io, DialErr
         _ if mode == TlsMode::Prefer => return Ok(Io::Tcp(stream)),
         _ => return Err(DialError::Tls("the server offers none".to_owned())),
     }
-    let config =
-        tls::client_config(mode, target.root_certificate.as_deref()).map_err(|e| DialError::Tls(e.to_string()))?;
+    let config = tls::client_config(mode, target).map_err(|e| DialError::Tls(e.to_string()))?;
     let server = ServerName::try_from(name.clone()).map_err(|e| DialError::Tls(e.to_string()))?;
     let stream = tokio_rustls::TlsConnector::from(Arc::new(config))
         .connect(server, stream)

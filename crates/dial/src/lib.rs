@@ -11,5 +11,5 @@ pub mod tls;
 
 pub use connect::{Connection, DialError, Io, cancel, connect};
 pub use postgres_protocol::password::scram_sha_256 as scram_verifier;
-pub use target::{Host, Target, TargetError};
+pub use target::{Host, OwnCertificate, Target, TargetError};
 pub use tls::{TlsMode, tls_server_end_point};

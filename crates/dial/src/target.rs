@@ -28,6 +28,15 @@ pub enum Host {
     Unix(PathBuf, u16),
 }
 
+/// A certificate of one's own, for servers that ask for one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnCertificate {
+    /// The chain, one's own first, in PEM.
+    pub certificate: PathBuf,
+    /// Its key, in PEM.
+    pub key: PathBuf,
+}
+
 /// Everything that a connection needs.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -43,6 +52,8 @@ pub struct Target {
     pub tls: TlsMode,
     /// Certificates to trust instead of the system's.
     pub root_certificate: Option<PathBuf>,
+    /// What is shown to a server that asks for it.
+    pub own_certificate: Option<OwnCertificate>,
     /// Further startup parameters, in order.
     pub parameters: Vec<(String, String)>,
     /// Minor version of protocol 3 to ask for.
@@ -71,6 +82,7 @@ impl Target {
             database: decode(database, "database")?,
             tls: TlsMode::Prefer,
             root_certificate: None,
+            own_certificate: None,
             parameters: Vec::new(),
             minor: 0,
         };

@@ -1,5 +1,6 @@
 //! libpq's TLS modes, in rustls.
 
+use crate::target::{OwnCertificate, Target};
 use aws_lc_rs::digest;
 use rustls::{
     ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
@@ -8,7 +9,7 @@ use rustls::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::{CryptoProvider, aws_lc_rs as provider, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
 use std::{
     path::Path,
@@ -57,13 +58,17 @@ pub enum TlsError {
     /// The file of root certificates cannot be read or holds none.
     #[error("the root certificates cannot be read")]
     Roots(#[source] rustls::pki_types::pem::Error),
+    /// The file of one's own certificate or key cannot be read.
+    #[error("the client certificate or its key cannot be read")]
+    Own(#[source] rustls::pki_types::pem::Error),
     /// rustls refuses them.
     #[error("TLS cannot be set up")]
     Setup(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// How certificates are checked for this mode.
-pub(crate) fn client_config(mode: TlsMode, roots: Option<&Path>) -> Result<ClientConfig, TlsError> {
+pub(crate) fn client_config(mode: TlsMode, target: &Target) -> Result<ClientConfig, TlsError> {
+    let roots = target.root_certificate.as_deref();
     let provider = Arc::new(provider::default_provider());
     let setup = |error: Box<dyn std::error::Error + Send + Sync>| TlsError::Setup(error);
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -75,7 +80,16 @@ pub(crate) fn client_config(mode: TlsMode, roots: Option<&Path>) -> Result<Clien
         _ => Check::Nothing,
     };
     let verifier = Verifier { provider: Arc::clone(&provider), check, chain: chain(&provider, check, roots)? };
-    let mut config = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth();
+    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
+    let mut config = match &target.own_certificate {
+        None => builder.with_no_client_auth(),
+        Some(OwnCertificate { certificate, key }) => {
+            let chain =
+                CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect).map_err(TlsError::Own)?;
+            let key = PrivateKeyDer::from_pem_file(key).map_err(TlsError::Own)?;
+            builder.with_client_auth_cert(chain, key).map_err(|e| setup(e.into()))?
+        }
+    };
     config.alpn_protocols = vec![b"postgresql".to_vec()];
     Ok(config)
 }

@@ -2,7 +2,7 @@
 
 use crate::Refusal;
 use postern_api::access::Credential;
-use postern_dial::{Connection, DialError, Host, Target, TlsMode};
+use postern_dial::{Connection, DialError, Host, OwnCertificate, Target, TlsMode};
 use postern_wire::{error, frame};
 use secrecy::SecretString;
 use std::{path::PathBuf, time::Duration};
@@ -10,16 +10,18 @@ use std::{path::PathBuf, time::Duration};
 /// How long it may take until a session is ready.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
 
-/// Opens a session under this application name.
+/// Opens a session under this application name, to a gateway that is known by this root. It is shown a certificate of one's `own`
+/// if there is one.
 ///
 /// # Errors
 /// When the gateway cannot be reached, or does not let it in.
 pub async fn connect(
     credential: &Credential,
     root: Option<PathBuf>,
+    own: Option<OwnCertificate>,
     application_name: &str,
 ) -> Result<(Connection, Target), Refusal> {
-    let target = target(credential, root, application_name)?;
+    let target = target(credential, root, own, application_name)?;
     let connected = tokio::time::timeout(CONNECT_DEADLINE, postern_dial::connect(&target)).await;
     let late = || {
         Refusal::unavailable(format!("the gateway did not answer within {} s", CONNECT_DEADLINE.as_secs()))
@@ -29,7 +31,12 @@ pub async fn connect(
     Ok((connection, target))
 }
 
-fn target(credential: &Credential, root: Option<PathBuf>, application_name: &str) -> Result<Target, Refusal> {
+fn target(
+    credential: &Credential,
+    root: Option<PathBuf>,
+    own: Option<OwnCertificate>,
+    application_name: &str,
+) -> Result<Target, Refusal> {
     let tls: TlsMode = credential
         .sslmode
         .parse()
@@ -41,6 +48,7 @@ fn target(credential: &Credential, root: Option<PathBuf>, application_name: &str
         database: credential.database.clone(),
         tls,
         root_certificate: root,
+        own_certificate: own,
         parameters: vec![
             ("client_encoding".to_owned(), "UTF8".to_owned()),
             ("application_name".to_owned(), application_name.to_owned()),

@@ -2,6 +2,7 @@
 
 use crate::Refusal;
 use postern_api::access::Credential;
+use postern_dial::OwnCertificate;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -19,6 +20,14 @@ pub trait Plane: Send + Sync + 'static {
     /// # Errors
     /// When there should be one, and it cannot be had.
     fn root_certificate(&self, credential: &Credential) -> Result<Option<PathBuf>, Refusal>;
+
+    /// The caller's certificate that the gateway is shown, where its key is at hand.
+    ///
+    /// # Errors
+    /// When half of it is there.
+    fn own_certificate(&self) -> Result<Option<OwnCertificate>, Refusal> {
+        Ok(None)
+    }
 }
 
 /// Reads a resource.

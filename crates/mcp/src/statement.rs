@@ -215,7 +215,8 @@ fn too_much() -> Refusal {
 pub(crate) async fn open(
     credential: &postern_api::access::Credential,
     root: Option<std::path::PathBuf>,
+    own: Option<postern_dial::OwnCertificate>,
 ) -> Result<Session, Refusal> {
-    let (connection, target) = gateway::connect(credential, root, "postern mcp").await?;
+    let (connection, target) = gateway::connect(credential, root, own, "postern mcp").await?;
     Ok(Session { connection, target })
 }

@@ -3,13 +3,14 @@
 //!
 //! In reading order: [`identity`] (what is kept, and its file), [`tls`] (rustls configurations from it),
 //! [`control`] (the gRPC channel), [`pauses`] (between two attempts), [`enrol`] (join and renew), [`hello`] (how a
-//! tunnel begins).
+//! tunnel begins). Apart from these: [`possession`] (certificates that clients may show).
 
 pub mod control;
 pub mod enrol;
 pub mod hello;
 pub mod identity;
 pub mod pauses;
+pub mod possession;
 pub mod tls;
 
 pub use control::channel;

@@ -112,6 +112,7 @@ pub(super) async fn authenticate(
         tls: client.is_tls(),
         attached: worker.tunnels.attached(),
         channel_binding: if offer.binds_channel() { worker.channel_binding().into() } else { Default::default() },
+        client_certificates: client.certificates().iter().map(|certificate| certificate.to_vec().into()).collect(),
     };
     let (requests, mut responses) = begin_exchange(worker, begin).await?;
     let mut response = next(&mut responses).await?;

@@ -1,24 +1,29 @@
 //! Machines that prove who they are by the token that their platform gives them: it is exchanged for one of Postern's,
-//! short-lived and bound to an agent (RFC 8693). So a job needs no stored secret.
+//! short-lived and bound to an agent (RFC 8693). So a job needs no stored secret. Or by a certificate (RFC 8705), to which the
+//! token is bound that they get.
 //!
-//! `keys`: the public keys of issuers; `verify`: whether a token is one of theirs.
+//! `keys`: the public keys of issuers; `verify`: whether a token is one of theirs; `certificates`: whose a certificate is.
 
+pub mod certificates;
 pub(super) mod keys;
 pub(super) mod verify;
 
-use self::keys::Keys;
+use self::{
+    certificates::{Known, Shown},
+    keys::Keys,
+};
 use super::{refusals::Refusals, tokens};
 use crate::{
     audit::{self, Event},
     problem::{Problem, shorten},
     store::{
         Store, StoreError, issuers, principals,
-        tokens::{self as rows, GivenFor},
+        tokens::{self as rows, GivenFor, Machine},
     },
 };
 use postern_api::{
-    identity::PrincipalKind,
-    issuer::{ClaimIs, ExchangedToken, IssuerAgent, IssuerDocument},
+    identity::{PrincipalKind, PrincipalRef},
+    issuer::{ClaimIs, ExchangedToken, IssuerAgent, IssuerDocument, Proof},
 };
 use postern_types::time::{Micros, parse_duration};
 use reqwest::Client;
@@ -46,11 +51,14 @@ pub enum NotExchanged {
     /// Nobody has said that this issuer's tokens are good here.
     #[error("the token is refused: its issuer `{0}` is not known here")]
     UnknownIssuer(String),
-    /// It is genuine, and nobody's here.
+    /// The certificate is not accepted.
+    #[error("the certificate is refused: {0}")]
+    Certificate(#[from] certificates::Refused),
+    /// The token is genuine, and nobody's here.
     #[error("the token is genuine, and its claims are those of no agent here")]
     Nobody,
     /// Its agent may do nothing.
-    #[error("the token is the agent `{0}`'s, which is disabled or gone")]
+    #[error("it is the agent `{0}`'s, which is disabled or gone")]
     Disabled(String),
     /// Two tokens do not make one for an agent on behalf of a person.
     #[error("the tokens are refused: {0}")]
@@ -117,51 +125,135 @@ impl Exchange {
         let mut tx = store.read().await?;
         let known = issuers::by_url(&mut tx, &url).await?;
         drop(tx);
-        let issuer = known.ok_or_else(|| NotExchanged::UnknownIssuer(shorten(&url)))?;
-        let known = self.keys.of(&issuer.url, |keys| verify::has_key(keys, &header)).await;
+        let unknown = || NotExchanged::UnknownIssuer(shorten(&url));
+        let issuer = known.ok_or_else(unknown)?;
+        let Some(Proof::Tokens { url, audience }) = issuer.proof() else { return Err(unknown()) };
+        let known = self.keys.of(url, |keys| verify::has_key(keys, &header)).await;
         let known = known.map_err(NotExchanged::Keys)?;
         let seconds = u64::try_from(now.0 / 1_000_000).unwrap_or(0);
-        let expected = Expected { issuer: &issuer.url, audience: &issuer.audience, names_subject: true };
+        let expected = Expected { issuer: url, audience, names_subject: true };
         let claims = verify::verify(token, &header, &known.keys, &expected, seconds)?;
-        seen.subject = claims.get("sub").and_then(Value::as_str).map(shorten);
+        // Verified: it is a text, and no longer than a subject may be.
+        let subject = claims.get("sub").and_then(Value::as_str).unwrap_or_default();
+        seen.subject = Some(shorten(subject));
         let entry = issuer.agents.iter().find(|entry| is(entry, &claims)).ok_or(NotExchanged::Nobody)?;
-        self.give(store, &issuer, entry, &claims, now).await
+        let proved = Proved {
+            issuer: &issuer,
+            entry,
+            subject,
+            told: told(entry, &claims),
+            machine: Machine { job: Some(format!("{} {subject}", issuer.name)), certificate: None },
+            ends_at: None,
+        };
+        give(store, proved, now).await
     }
 
-    async fn give(
+    /// A token of Postern's for a machine that has shown a certificate, and is good together with that alone. `agent`: whose
+    /// it has to be.
+    ///
+    /// # Errors
+    /// Why there is none; recorded, within bounds.
+    pub async fn by_certificate(
         &self,
         store: &Store,
-        issuer: &IssuerDocument,
-        entry: &IssuerAgent,
-        claims: &Claims,
+        shown: &Shown,
+        agent: Option<&str>,
         now: Micros,
     ) -> Result<ExchangedToken, NotExchanged> {
-        let mut tx = store.begin().await?;
-        let agent = principals::by_name(&mut tx, PrincipalKind::Agent, &entry.agent).await?;
-        let agent = agent.filter(|agent| !agent.disabled);
-        let agent = agent.ok_or_else(|| NotExchanged::Disabled(entry.agent.clone()))?.principal;
-        let lifetime = lifetime(entry).map_err(|_| StoreError::corrupt("issuer", "its lifetime cannot be read"))?;
-        let subject = claims.get("sub").and_then(Value::as_str).map(shorten).unwrap_or_default();
-        let new = tokens::New {
-            principal: &agent,
-            name: &format!("{}: {subject}", issuer.name),
-            expires_at: Some(now.plus(lifetime)),
-            may: entry.may.as_deref(),
-            given: GivenFor::IssuersToken(&issuer.name),
+        let mut tx = store.read().await?;
+        let issuers = issuers::with_authorities(&mut tx).await?;
+        drop(tx);
+        let done = match certificates::whose(&issuers, shown, agent, now) {
+            Ok(Known { issuer, entry, subject, told, thumbprint, ends_at }) => {
+                let machine = Machine { job: None, certificate: Some(thumbprint) };
+                let proved = Proved { issuer, entry, subject: &subject, told, machine, ends_at: Some(ends_at) };
+                give(store, proved, now).await
+            }
+            Err(refused) => Err(refused.into()),
         };
-        let (token, secret) = tokens::insert(&mut tx, &new, now).await.map_err(fault)?;
-        // Verified: it is a text, and no longer than a subject may be.
-        let job = format!("{} {}", issuer.name, claims.get("sub").and_then(Value::as_str).unwrap_or_default());
-        rows::set_job(&mut tx, &token.id, &job).await?;
-        let detail = json!({
-            "issuer": issuer.name, "principal": agent, "claims": told(entry, claims), "may": entry.may,
-            "expires_at": token.expires_at,
-        });
-        let event = Event::new(now, "token.exchanged", Some(&agent), token.id.as_str(), &detail);
-        audit::append_control(&mut tx, event).await?;
-        tx.commit().await?;
-        Ok(exchanged(&secret, lifetime))
+        if let Err(error) = &done
+            && !matches!(error, NotExchanged::Fault(_))
+        {
+            let detail = json!({
+                "certificate": shown.thumbprint(), "agent": agent.map(shorten), "why": error.to_string(),
+            });
+            self.refusals.record(store, "certificate", &detail, now).await?;
+        }
+        done
     }
+}
+
+/// Of which authorities clients are asked for a certificate, by their names in DER: those of all documents; none: of nobody.
+///
+/// # Errors
+/// When the store fails.
+pub async fn asked_for(store: &Store) -> Result<Option<Vec<Vec<u8>>>, StoreError> {
+    let mut tx = store.read().await?;
+    let issuers = issuers::with_authorities(&mut tx).await?;
+    Ok((!issuers.is_empty()).then(|| certificates::subjects(&issuers)))
+}
+
+/// Whether the certificate that was shown is the one to which something of this agent's is bound, and is still good.
+///
+/// # Errors
+/// When the store fails.
+pub async fn shows(
+    store: &Store,
+    shown: &Shown,
+    bound: &str,
+    agent: &PrincipalRef,
+    now: Micros,
+) -> Result<Result<(), certificates::Refused>, StoreError> {
+    let mut tx = store.read().await?;
+    let issuers = issuers::with_authorities(&mut tx).await?;
+    Ok(match certificates::whose(&issuers, shown, Some(&agent.name), now) {
+        _ if shown.thumbprint().is_some_and(|own| own != bound) => Err(certificates::Refused::Another),
+        whose => whose.map(drop),
+    })
+}
+
+/// A machine that has proved which one it is.
+struct Proved<'a> {
+    /// By which document.
+    issuer: &'a IssuerDocument,
+    /// Which of its agents.
+    entry: &'a IssuerAgent,
+    /// What it is called there.
+    subject: &'a str,
+    /// What decided, for the record.
+    told: Value,
+    /// Which it is.
+    machine: Machine,
+    /// When its proof ends, where no token of it goes on after that.
+    ends_at: Option<Micros>,
+}
+
+/// The token that a machine gets for its proof.
+async fn give(store: &Store, proved: Proved<'_>, now: Micros) -> Result<ExchangedToken, NotExchanged> {
+    let Proved { issuer, entry, subject, told, machine, ends_at } = proved;
+    let mut tx = store.begin().await?;
+    let agent = principals::by_name(&mut tx, PrincipalKind::Agent, &entry.agent).await?;
+    let agent = agent.filter(|agent| !agent.disabled);
+    let agent = agent.ok_or_else(|| NotExchanged::Disabled(entry.agent.clone()))?.principal;
+    let lifetime = lifetime(entry).map_err(|_| StoreError::corrupt("issuer", "its lifetime cannot be read"))?;
+    let lifetime = ends_at.map_or(lifetime, |end| lifetime.min(end.since(now)));
+    let new = tokens::New {
+        principal: &agent,
+        name: &format!("{}: {}", issuer.name, shorten(subject)),
+        expires_at: Some(now.plus(lifetime)),
+        may: entry.may.as_deref(),
+        given: GivenFor::Issuer(&issuer.name),
+    };
+    let (token, secret) = tokens::insert(&mut tx, &new, now).await.map_err(fault)?;
+    rows::set_machine(&mut tx, &token.id, &machine).await?;
+    let detail = json!({
+        "issuer": issuer.name, "principal": agent, "claims": told, "certificate": machine.certificate,
+        "may": entry.may, "expires_at": token.expires_at,
+    });
+    let event = Event::new(now, "token.exchanged", Some(&agent), token.id.as_str(), &detail);
+    audit::append_control(&mut tx, event).await?;
+    tx.commit().await?;
+    Ok(exchanged(&secret, lifetime))
 }
 
 /// What whoever exchanged a token gets.
@@ -211,10 +303,9 @@ pub(super) fn claim<'a>(claims: &'a Claims, name: &str) -> Option<&'a Value> {
 fn is(entry: &IssuerAgent, claims: &Claims) -> bool {
     let holds = |(name, wanted): (&String, &ClaimIs)| {
         claim(claims, name).is_some_and(|value| match wanted {
-            ClaimIs::Text(text) => value.as_str() == Some(text),
             ClaimIs::Truth(truth) => value.as_bool() == Some(*truth),
             ClaimIs::Number(number) => value.as_i64() == Some(*number),
-            ClaimIs::OneOf(texts) => value.as_str().is_some_and(|value| texts.iter().any(|text| text == value)),
+            ClaimIs::Text(_) | ClaimIs::OneOf(_) => value.as_str().is_some_and(|value| wanted.is_text(value)),
         })
     };
     !entry.when.is_empty() && entry.when.iter().all(holds)

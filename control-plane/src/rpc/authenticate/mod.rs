@@ -1,9 +1,10 @@
-//! One client's authentication: the proof, and the ticket that it buys. [`token`]: where the proof is a token; [`words`]:
-//! what a client reads that gets none.
+//! One client's authentication: the proof, and the ticket that it buys. [`token`]: where the proof is a token; [`certificate`]:
+//! where it needs one beside it; [`words`]: what a client reads that gets none.
 //!
 //! Nothing about a grant is told before its secret is proved: an unknown one is played to the end, and a wrong
 //! proof gets the same answer from both.
 
+mod certificate;
 mod token;
 mod words;
 
@@ -25,6 +26,7 @@ use crate::{
 use aws_lc_rs::rand;
 use bytes::Bytes;
 use postern_api::{document::ApplicationName, fleet::PartKind};
+use postern_peer::possession::is_bounded;
 use postern_policy::Moment;
 use postern_proto::v1::{
     AttachedConnector, AuthBegin, AuthRefused, AuthRequest, AuthResponse, AuthSuccess, ClientError, Ticket,
@@ -97,12 +99,22 @@ impl From<Answer> for Failure {
 
 /// How a client has proved that a grant is its own.
 struct Proof {
-    /// As tickets and the audit name it.
+    /// By which mechanism.
     method: &'static str,
     /// The server's own proof, for AuthenticationSASLFinal.
     server_final: Bytes,
     /// The token, where it was one.
     token: Option<TokenId>,
+    /// The certificate, where one was needed beside that: its SHA-256.
+    certificate: Option<String>,
+}
+
+impl Proof {
+    /// As tickets and the audit name it.
+    fn named(&self) -> String {
+        let beside = if self.certificate.is_some() { "+certificate" } else { "" };
+        format!("{}{beside}", self.method)
+    }
 }
 
 /// Where a client's answers go.
@@ -130,7 +142,8 @@ impl Attempt {
         let Said::Begin(begin) = next(requests).await? else {
             return Err(Status::invalid_argument("the first message must be AuthBegin").into());
         };
-        if begin.attached.len() > MAX_ATTACHED || begin.database.len() > MAX_NAME {
+        let chain = begin.client_certificates.iter().map(AsRef::as_ref);
+        if begin.attached.len() > MAX_ATTACHED || begin.database.len() > MAX_NAME || !is_bounded(chain) {
             return Err(Status::invalid_argument("the AuthBegin cannot be used").into());
         }
         if let Some(means) = token::Means::of(&begin.mechanism) {
@@ -181,7 +194,7 @@ impl Attempt {
         match (challenge.verify(client_final), login) {
             (Ok(proved), Some(login)) => {
                 let server_final = proved.server_final.into_bytes().into();
-                Ok((login, Proof { method: proved.mechanism.as_str(), server_final, token: None }))
+                Ok((login, Proof { method: proved.mechanism.as_str(), server_final, token: None, certificate: None }))
             }
             // A decoy is proved by nobody.
             (Ok(_), None) | (Err(ScramError::BadProof), None) => Err(self.bad_proof(begin).into()),
@@ -214,9 +227,13 @@ impl Attempt {
     }
 
     /// The proof was right: a session, or what stands in its way.
-    async fn open(&self, begin: &AuthBegin, login: LoginGrant, proved: Proof) -> Result<AuthSuccess, Failure> {
+    async fn open(&self, begin: &AuthBegin, login: LoginGrant, mut proved: Proof) -> Result<AuthSuccess, Failure> {
         let now = Micros::now();
-        let found = match obstacle(begin, &login, now) {
+        let obstacle = match obstacle(begin, &login, now) {
+            None => self.certify(begin, &login, &mut proved, now).await?,
+            obstacle => obstacle,
+        };
+        let found = match obstacle {
             Some(error) => Err(error),
             None => self.connector(begin, &login, now).await?.ok_or_else(|| no_connector(&login)),
         };
@@ -253,6 +270,7 @@ impl Attempt {
         now: Micros,
     ) -> Result<Result<u64, ClientError>, StoreError> {
         let client_address = super::enrolment::bounded(&begin.client_address);
+        let auth_method = proved.named();
         let session = NewSession {
             id: session_id,
             grant_id: &login.grant_id,
@@ -264,13 +282,14 @@ impl Attempt {
             gateway_id: &self.gateway_id,
             connector_id: &connector.connector_id,
             incarnation: &connector.incarnation,
-            auth_method: proved.method,
+            auth_method: &auth_method,
         };
         let detail = json!({
             "grant": login.grant_id, "connection": session.connection, "role": session.role,
             "on_behalf_of": login.on_behalf_of, "client_address": session.client_address,
             "gateway": session.gateway_id, "connector": session.connector_id,
             "auth_method": session.auth_method, "credential": login.credential_id, "token": proved.token,
+            "certificate": proved.certificate,
         });
         let mut tx = self.core.store.begin().await?;
         if !sessions::authorize(&mut tx, &session, now).await? {
@@ -330,7 +349,7 @@ impl Attempt {
             // Known to whoever wrote the session, who fills it in.
             policy_version: 0,
             client_address: super::enrolment::bounded(&begin.client_address),
-            auth_method: proved.method.to_owned(),
+            auth_method: proved.named(),
             reason: login.reason.clone(),
             groups: login.groups.clone(),
             request_ticket: login.ticket.clone().unwrap_or_default(),
@@ -403,8 +422,8 @@ impl Attempt {
     ) -> Result<Answer, StoreError> {
         let detail = json!({
             "sqlstate": error.sqlstate, "message": error.message, "client_address": begin.client_address,
-            "gateway": self.gateway_id, "auth_method": proved.method, "credential": login.credential_id,
-            "token": proved.token,
+            "gateway": self.gateway_id, "auth_method": proved.named(), "credential": login.credential_id,
+            "token": proved.token, "certificate": proved.certificate,
         });
         self.record("login.refused", login, login.grant_id.as_str(), &detail).await?;
         Ok(Answer::Refused(AuthRefused { error: Some(error), server_final: proved.server_final.clone() }))

@@ -1,11 +1,14 @@
 //! A token as the proof: in the SASL mechanism OAUTHBEARER, or in the place of a password. It is Postern's own, or one of
 //! an issuer's that is exchanged on the spot. It is neither kept nor logged.
 
-use super::{Attempt, Failure, Proof, Responses, next};
+use super::{Attempt, Failure, Proof, Responses, certificate, next};
 use crate::{
     audit::{self, Event},
     door,
-    identity::{self, Caller, bearer, issuers::NotExchanged},
+    identity::{
+        self, Caller, bearer,
+        issuers::{NotExchanged, certificates::Shown},
+    },
     problem::shorten,
 };
 use bytes::Bytes;
@@ -78,7 +81,7 @@ impl Attempt {
             }
         };
         let caller = match token {
-            Some(token) => self.caller(&token, now).await?,
+            Some(token) => self.caller(&token, &certificate::shown(begin), now).await?,
             None => Err(Unproved::Asks),
         };
         match caller {
@@ -94,11 +97,19 @@ impl Attempt {
     }
 
     /// Whose token it is.
-    async fn caller(&self, token: &SecretString, now: Micros) -> Result<Result<Caller, Unproved>, Failure> {
-        let whose = identity::whose(&self.core.exchange, &self.core.store, token, now).await;
+    async fn caller(
+        &self,
+        token: &SecretString,
+        shown: &Shown,
+        now: Micros,
+    ) -> Result<Result<Caller, Unproved>, Failure> {
+        let whose = identity::whose(&self.core.exchange, &self.core.store, token, shown, now).await;
         Ok(match whose {
             Ok(Some(caller)) => Ok(caller),
-            Ok(None) => Err(Unproved::Refused("the token is unknown, expired or revoked".to_owned())),
+            Ok(None) => {
+                let why = "the token is unknown, expired or revoked, or bound to a certificate that was not shown";
+                Err(Unproved::Refused(why.to_owned()))
+            }
             Err(error @ NotExchanged::Fault(_)) => return Err(Status::internal(error.to_string()).into()),
             Err(error @ NotExchanged::Keys(_)) => Err(Unproved::Unavailable(error.to_string())),
             Err(error) => Err(Unproved::Refused(error.to_string())),
@@ -118,7 +129,9 @@ impl Attempt {
         match door::grant(&self.core, &caller.actor, named, now).await? {
             Ok(login) => {
                 let token = Some(caller.token.id.clone());
-                self.open(begin, login, Proof { method: means.method(), server_final: Bytes::new(), token }).await
+                let certificate = caller.token.certificate.clone();
+                let proved = Proof { method: means.method(), server_final: Bytes::new(), token, certificate };
+                self.open(begin, login, proved).await
             }
             Err(error) => {
                 let detail = json!({

@@ -152,7 +152,7 @@ async fn open(plane: &impl Plane, kept: &Kept, arguments: &Arguments) -> Result<
     let grant = grants.into_iter().find(fits).ok_or_else(|| no_grant(connection, role.as_deref()))?;
     let credential = credential(plane, kept, &grant.id).await?;
     let root = plane.root_certificate(&credential)?;
-    match statement::open(&credential, root).await {
+    match statement::open(&credential, root, plane.own_certificate()?).await {
         Ok(session) => Ok((grant, session)),
         Err(error) => {
             // Whatever was wrong, the next call begins anew.

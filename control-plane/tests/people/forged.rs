@@ -29,7 +29,7 @@ async fn what_is_said() {
     let (a, b, c, d) = (evil.clone(), evil.clone(), evil.clone(), evil);
     let attempts: Vec<(&str, Change, &str)> = vec![
         ("another issuer", set(|says| says.issuer = a), "issuer mismatch"),
-        ("no issuer", set(|says| says.issuer = String::new()), "refused"),
+        ("no issuer", set(|says| says.issuer = String::new()), "issuer mismatch"),
         ("another audience", set(|says| says.audience = Some(b)), "audience"),
         (
             "another provider's audience",
@@ -59,13 +59,13 @@ async fn what_is_said() {
         ("confirmed for ever", set(|says| says.confirmed_until = None), "NotOnOrAfter"),
         ("the session is over", set(|says| says.session_until = Some(-60)), "SessionNotOnOrAfter"),
         ("a condition that nobody knows", set(|says| says.conditions = "<saml:Other/>".to_owned()), "condition"),
-        ("of another version", set(|says| says.version = "1.1".to_owned()), "refused"),
+        ("of another version", set(|says| says.version = "1.1".to_owned()), "Version"),
         (
             "a failure",
             set(|says| says.status = SUCCESS.replace("Success", "Responder")),
             "the provider refused: Responder",
         ),
-        ("no status of the standard's", set(|says| says.status = "ok".to_owned()), "refused"),
+        ("no status of the standard's", set(|says| says.status = "ok".to_owned()), "the provider refused: ok"),
         ("nobody", set(|says| named(says, "", "")), "name"),
         ("no name", set(|says| says.attributes[0].1.clear()), "what they are called"),
         ("two names", set(|says| says.attributes[0].1.push("root".to_owned())), "what they are called"),
@@ -124,15 +124,31 @@ async fn signatures() {
     type Forge<'a> = Box<dyn Fn(&str) -> String + 'a>;
     let attempts: Vec<(&str, Forge<'_>, &str)> = vec![
         ("none", Box::new(unsigned), "signature missing"),
-        ("by another key", Box::new(|xml| other.sign(&unsigned(xml), false)), "refused"),
-        ("of the response, by another key", Box::new(|xml| other.sign(xml, true)), "refused"),
-        ("of the response, by another key, alone", Box::new(|xml| other.sign(&unsigned(xml), true)), "refused"),
+        ("by another key", Box::new(|xml| other.sign(&unsigned(xml), false)), "certificate mismatch"),
+        (
+            "by another key, with the provider's certificate",
+            Box::new(|xml| {
+                let [own, theirs] = [&sp.idp, &other].map(|idp| BASE64.encode(idp.certificate.der()));
+                other.sign(&unsigned(xml), false).replace(&theirs, &own)
+            }),
+            "signature verification failed",
+        ),
+        ("of the response, by another key", Box::new(|xml| other.sign(xml, true)), "certificate mismatch"),
+        (
+            "of the response, by another key, alone",
+            Box::new(|xml| other.sign(&unsigned(xml), true)),
+            "certificate mismatch",
+        ),
         (
             "an empty value",
             Box::new(|xml| xml.replace(element(xml, "ds:SignatureValue"), "<ds:SignatureValue></ds:SignatureValue>")),
-            "refused",
+            "signature verification failed",
         ),
-        ("no value", Box::new(|xml| xml.replace(element(xml, "ds:SignatureValue"), "")), "refused"),
+        (
+            "no value",
+            Box::new(|xml| xml.replace(element(xml, "ds:SignatureValue"), "")),
+            "signature verification failed",
+        ),
         (
             "nothing of it",
             Box::new(|xml| {
@@ -141,7 +157,7 @@ async fn signatures() {
                     "<ds:Signature xmlns:ds=\"http://www.w3.org/2000/09/xmldsig#\"></ds:Signature>",
                 )
             }),
-            "refused",
+            "signature verification failed",
         ),
         (
             "by the public key as a secret",
@@ -149,7 +165,7 @@ async fn signatures() {
                 let secret = hmac::Key::new(hmac::HMAC_SHA256, &key.subject_public_key_info());
                 resigned(&xml.replace(of_rsa, of_hmac), |text| hmac::sign(&secret, text).as_ref().to_vec())
             }),
-            "refused",
+            "signature verification failed",
         ),
         (
             "by the certificate as a secret",
@@ -157,11 +173,15 @@ async fn signatures() {
                 let secret = hmac::Key::new(hmac::HMAC_SHA256, sp.idp.certificate.pem().as_bytes());
                 resigned(&xml.replace(of_rsa, of_hmac), |text| hmac::sign(&secret, text).as_ref().to_vec())
             }),
-            "refused",
+            "signature verification failed",
         ),
-        ("alg none", Box::new(|xml| xml.replace(of_rsa, "none")), "refused"),
-        ("no algorithm", Box::new(|xml| xml.replace(of_rsa, "")), "refused"),
-        ("SHA-1", Box::new(|xml| resigned(&xml.replace(of_rsa, of_sha1), |text| key.sign(text).unwrap())), "refused"),
+        ("alg none", Box::new(|xml| xml.replace(of_rsa, "none")), "signature verification failed"),
+        ("no algorithm", Box::new(|xml| xml.replace(of_rsa, "")), "signature verification failed"),
+        (
+            "SHA-1",
+            Box::new(|xml| resigned(&xml.replace(of_rsa, of_sha1), |text| key.sign(text).unwrap())),
+            "signature verification failed",
+        ),
         (
             "a digest of SHA-1",
             Box::new(|xml| {
@@ -169,7 +189,7 @@ async fn signatures() {
                     xml.replace("http://www.w3.org/2001/04/xmlenc#sha256", "http://www.w3.org/2000/09/xmldsig#sha1");
                 resigned(&weak, |text| key.sign(text).unwrap())
             }),
-            "refused",
+            "signature verification failed",
         ),
         (
             "of the whole document, it says",
@@ -178,7 +198,7 @@ async fn signatures() {
                     element(xml, "ds:SignedInfo").split("URI=\"").nth(1).unwrap().split('"').next().unwrap();
                 resigned(&xml.replace(&format!("URI=\"{reference}\""), "URI=\"\""), |text| key.sign(text).unwrap())
             }),
-            "refused",
+            "signature verification failed",
         ),
         (
             "of what is elsewhere",
@@ -188,7 +208,7 @@ async fn signatures() {
                 let moved = xml.replace(&format!("URI=\"{reference}\""), "URI=\"http://127.0.0.1:1/x\"");
                 resigned(&moved, |text| key.sign(text).unwrap())
             }),
-            "refused",
+            "external reference",
         ),
         (
             "through a style sheet",
@@ -199,7 +219,7 @@ async fn signatures() {
                 );
                 resigned(&styled, |text| key.sign(text).unwrap())
             }),
-            "refused",
+            "signature verification failed",
         ),
         (
             "two of them",
@@ -207,22 +227,22 @@ async fn signatures() {
                 let signature = element(xml, "ds:Signature");
                 xml.replacen(signature, &format!("{signature}{signature}"), 1)
             }),
-            "refused",
+            "signature verification failed",
         ),
-        ("another name after it", Box::new(|xml| xml.replace(">zoe<", ">root<")), "refused"),
-        ("another NameID after it", Box::new(|xml| xml.replace(">s1<", ">s2<")), "refused"),
-        ("another group after it", Box::new(|xml| xml.replace(">ops<", ">admins<")), "refused"),
+        ("another name after it", Box::new(|xml| xml.replace(">zoe<", ">root<")), "signature verification failed"),
+        ("another NameID after it", Box::new(|xml| xml.replace(">s1<", ">s2<")), "signature verification failed"),
+        ("another group after it", Box::new(|xml| xml.replace(">ops<", ">admins<")), "signature verification failed"),
         (
             "a later end after it",
             Box::new(|xml| xml.replace("<saml:Conditions ", "<saml:Conditions x=\"\" ")),
-            "refused",
+            "signature verification failed",
         ),
         (
             "one group more after it",
             Box::new(|xml| {
                 xml.replace("</saml:AttributeStatement>", "<saml:Attribute Name=\"groups\"><saml:AttributeValue>admins</saml:AttributeValue></saml:Attribute></saml:AttributeStatement>")
             }),
-            "refused",
+            "signature verification failed",
         ),
     ];
     for (name, forge, why) in attempts {
@@ -264,11 +284,11 @@ async fn texts() {
             },
             "document type",
         ),
-        ("an entity that is nowhere", |xml| xml.replace(">zoe<", ">&zoe;<"), "refused"),
+        ("an entity that is nowhere", |xml| xml.replace(">zoe<", ">&zoe;<"), "entity"),
         ("a comment in the name", |xml| xml.replace(">zoe<", ">z<!---->oe<"), "comment"),
         ("a comment in the NameID", |xml| xml.replace(">s1<", ">s<!-- -->1<"), "comment"),
         ("raw text", |xml| xml.replace(">zoe<", "><![CDATA[zoe]]><"), "raw text"),
-        ("an instruction in the name", |xml| xml.replace(">zoe<", ">z<?x?>oe<"), "refused"),
+        ("an instruction in the name", |xml| xml.replace(">zoe<", ">z<?x?>oe<"), "signature verification failed"),
         (
             "deeper than anybody writes",
             |xml| {
@@ -286,12 +306,12 @@ async fn texts() {
             "nodes",
         ),
         ("longer than is read", |xml| format!("{}{xml}", " ".repeat(300 << 10)), "too long"),
-        ("half of it", |xml| xml[..xml.len() / 2].to_owned(), "refused"),
-        ("two documents", |xml| format!("{xml}{xml}"), "refused"),
+        ("half of it", |xml| xml[..xml.len() / 2].to_owned(), "document element"),
+        ("two documents", |xml| format!("{xml}{xml}"), "multiple document elements"),
         ("nothing", |_| String::new(), "Base64"),
-        ("no XML", |_| "zoe".to_owned(), "refused"),
-        ("a request", |xml| xml.replace("samlp:Response", "samlp:AuthnRequest"), "refused"),
-        ("in no namespace", |xml| xml.replace("urn:oasis:names:tc:SAML:2.0:protocol", "urn:other"), "refused"),
+        ("no XML", |_| "zoe".to_owned(), "document element"),
+        ("a request", |xml| xml.replace("samlp:Response", "samlp:AuthnRequest"), "expected root"),
+        ("in no namespace", |xml| xml.replace("urn:oasis:names:tc:SAML:2.0:protocol", "urn:other"), "expected root"),
     ];
     for (name, forge, why) in attempts {
         refused(&sp.stage, name, sp.with("", |_| {}, |xml| forge(&xml)).await, why).await;
@@ -358,8 +378,8 @@ async fn what_is_encrypted() {
         ("without a signature", &unsigned, AES_GCM, &as_is, "signature missing"),
         ("signed outside by another", &as_is, AES_GCM, &by_other, "certificate mismatch"),
         ("with a comment inside", &commented, AES_GCM, &whole, "comment"),
-        ("changed", &as_is, AES_GCM, &spoiled, "refused"),
-        ("by RSA without OAEP", &as_is, AES_GCM, &weak, "refused"),
+        ("changed", &as_is, AES_GCM, &spoiled, "authentication failed"),
+        ("by RSA without OAEP", &as_is, AES_GCM, &weak, "unsupported algorithm"),
         ("two", &as_is, AES_GCM, &beside, "more than one"),
     ];
     for (name, forge, algorithm, after, why) in attempts {
@@ -370,6 +390,6 @@ async fn what_is_encrypted() {
     let signed = sp.idp.sign(&sp.says(&asked, "saml").response(), false);
     let encrypted =
         saml_rs::crypto::enc::encrypt_assertion(&signed, &other.certificate.pem(), AES_GCM, crate::idp::OAEP, "saml");
-    refused(&sp.stage, "for another", sp.bring(&asked, &whole(encrypted.unwrap())).await, "refused").await;
+    refused(&sp.stage, "for another", sp.bring(&asked, &whole(encrypted.unwrap())).await, "decryption failed").await;
     assert!(bring(&as_is, AES_GCM, &whole).await.session.is_some());
 }

@@ -91,7 +91,7 @@ async fn what_names_them() {
     let done = by(persistent, "yan@example.com").await;
     assert_eq!(sp.stage.whoami(&done.session.unwrap()).await.1["name"], "yan@example.com");
     for (name, format, name_id) in [("another each time", TRANSIENT, "_1"), ("empty", persistent, " ")] {
-        refused(&sp.stage, name, by(format, name_id).await, "refused").await;
+        refused(&sp.stage, name, by(format, name_id).await, "NameID").await;
     }
     assert!(by(persistent, "yan@example.com").await.session.is_some());
 }
@@ -194,12 +194,14 @@ async fn whose_question_it_was() {
     )
     .await;
     let asked = sp.ask("saml", "").await;
-    let theirs = other.sign(&sp.says(&asked, "saml").response(), false);
-    refused(&sp.stage, "by another in its own name", sp.bring(&asked, &theirs).await, "refused").await;
+    let mut says = sp.says(&asked, "saml");
+    says.issuer.clone_from(&other.entity);
+    let theirs = other.sign(&says.response(), false);
+    refused(&sp.stage, "by another in its own name", sp.bring(&asked, &theirs).await, "certificate mismatch").await;
     let asked = sp.ask("second", "").await;
     let firsts = BASE64.encode(sp.idp.sign(&sp.says(&asked, "second").response(), false));
     let posted = sp.post("second", &asked.relay_state, &firsts);
-    refused(&sp.stage, "the first's in place of the second's", posted.await, "refused").await;
+    refused(&sp.stage, "the first's in place of the second's", posted.await, "certificate mismatch").await;
     refused(
         &sp.stage,
         "at one by OpenID Connect",

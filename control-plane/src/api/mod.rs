@@ -20,6 +20,7 @@ mod people;
 mod policies;
 mod principals;
 mod reviews;
+mod saml;
 mod scan;
 mod scim;
 mod sessions;
@@ -82,6 +83,7 @@ pub fn router(core: Arc<Core>, stop: CancellationToken) -> Router {
         .merge(health::routes())
         .merge(oauth::routes())
         .merge(people::routes())
+        .merge(saml::routes())
         .merge(scim::routes())
         .fallback(console::serve)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))

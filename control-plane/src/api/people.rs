@@ -35,7 +35,7 @@ pub(super) fn routes() -> Router<Arc<Core>> {
 }
 
 /// A page for somebody who is not signed in. Its words are Postern's own.
-struct Refused(SignInFailed);
+pub(super) struct Refused(pub(super) SignInFailed);
 
 impl From<SignInFailed> for Refused {
     fn from(error: SignInFailed) -> Self {
@@ -112,11 +112,11 @@ async fn callback(
     see_other(&page, [session, over]).map_err(failed)
 }
 
-fn failed(problem: Problem) -> Response {
+pub(super) fn failed(problem: Problem) -> Response {
     Failure::from(problem).into_response()
 }
 
-fn see_other<const N: usize>(location: &str, cookies: [HeaderValue; N]) -> Result<Response, Problem> {
+pub(super) fn see_other<const N: usize>(location: &str, cookies: [HeaderValue; N]) -> Result<Response, Problem> {
     let location = HeaderValue::from_str(location).map_err(Problem::fault)?;
     let headers = [
         (header::LOCATION, location),

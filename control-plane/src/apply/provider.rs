@@ -7,7 +7,8 @@ use crate::{
     problem::Problem,
     store::{providers, sign_ins},
 };
-use postern_api::provider::{IdentityProviderDocument, Oidc, ProviderGroups};
+use postern_api::provider::{IdentityProviderDocument, Oidc, Protocol, ProviderGroups, Saml};
+use postern_types::time::Micros;
 use serde_json::{Map, Value};
 
 /// The longest text of a document: a client's id, a claim, a scope.
@@ -32,7 +33,7 @@ impl Run<'_> {
             return Ok(difference(from, None));
         }
         let document: IdentityProviderDocument = typed(from.clone().filter(|_| self.merge), fields)?;
-        checked(&document)?;
+        checked(&document, self.now)?;
         let to = serde_json::to_value(&document).map_err(Problem::fault)?;
         if from.as_ref() != Some(&to) {
             providers::put(&mut self.tx, &document, self.now).await?;
@@ -50,10 +51,16 @@ impl Run<'_> {
     }
 }
 
-fn checked(document: &IdentityProviderDocument) -> Result<(), Problem> {
-    match &document.oidc {
-        Some(oidc) => self::oidc(oidc)?,
-        None => return Err(Problem::invalid("oidc", "say by what people sign in there: `oidc`")),
+fn checked(document: &IdentityProviderDocument, now: Micros) -> Result<(), Problem> {
+    match document.protocol() {
+        Some(Protocol::Oidc(oidc)) => self::oidc(oidc)?,
+        Some(Protocol::Saml(saml)) => self::saml(saml, now)?,
+        None if document.oidc.is_none() => {
+            return Err(Problem::invalid("oidc", "say by what people sign in there: `oidc` or `saml`"));
+        }
+        None => {
+            return Err(Problem::invalid("saml", "people sign in there by `oidc` or by `saml`: leave one of them out"));
+        }
     }
     if let Some(agent) = &document.scim {
         check::named("scim", agent)?;
@@ -89,6 +96,26 @@ fn oidc(oidc: &Oidc) -> Result<(), Problem> {
     }
     if !oidc.scopes.iter().any(|scope| scope == "openid") {
         return Err(Problem::invalid("oidc.scopes", "`openid` is missing: without it no identity is told"));
+    }
+    Ok(())
+}
+
+fn saml(saml: &Saml, now: Micros) -> Result<(), Problem> {
+    match (&saml.metadata, &saml.metadata_url) {
+        (Some(metadata), None) => {
+            people::check_metadata(metadata, now).map_err(|problem| Problem::invalid("saml.metadata", problem))?;
+        }
+        (None, Some(url)) => {
+            let url = outward::address(url);
+            url.map_err(|problem| Problem::invalid("saml.metadata_url", format!("it {problem}")))?;
+        }
+        _ => {
+            let problem = "give the provider's metadata as text, or where they are as `metadata_url`: one of both";
+            return Err(Problem::invalid("saml.metadata", problem));
+        }
+    }
+    for (field, attribute) in [("saml.user", &saml.user), ("saml.email", &saml.email)] {
+        attribute.as_ref().map_or(Ok(()), |attribute| text(field, attribute))?;
     }
     Ok(())
 }

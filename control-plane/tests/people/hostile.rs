@@ -15,7 +15,7 @@ fn now() -> i64 {
 }
 
 /// Nobody was signed in, the page says why, and so does the audit.
-async fn refused(stage: &Stage, name: &str, done: crate::op::Done, why: &str) {
+pub async fn refused(stage: &Stage, name: &str, done: crate::op::Done, why: &str) {
     assert!(done.session.is_none() && done.status >= 400, "{name}: {} {}", done.status, done.text);
     let recorded = stage.recorded("sign_in.refused").await;
     let said = recorded[0]["detail"]["why"].as_str().unwrap();

@@ -6,9 +6,13 @@
 mod support;
 
 mod admitted;
+mod forged;
 mod hostile;
+mod idp;
 #[path = "../issuers/issuer.rs"]
 #[allow(dead_code, reason = "the issuers' tests use all of it")]
 mod issuer;
 mod lives;
 mod op;
+mod saml;
+mod wrapped;

@@ -127,6 +127,19 @@ pub struct Done {
     pub text: String,
 }
 
+impl Done {
+    pub async fn of(answer: reqwest::Response) -> Self {
+        let status = answer.status().as_u16();
+        let header = |name: &str| {
+            answer.headers().get_all(name).iter().map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let location = header("location").pop().unwrap_or_default();
+        let session = header("set-cookie").into_iter().find(|set| set.starts_with("postern=posternweb_"));
+        let session = session.map(|set| set.split(';').next().unwrap().to_owned());
+        Self { status, location, session, text: answer.text().await.unwrap() }
+    }
+}
+
 impl Stage {
     pub async fn new() -> Self {
         let key = Key::elliptic("one");
@@ -215,15 +228,7 @@ impl Stage {
         if let Some(cookie) = cookie {
             request = request.header("cookie", cookie);
         }
-        let answer = request.send().await.unwrap();
-        let status = answer.status().as_u16();
-        let header = |name: &str| {
-            answer.headers().get_all(name).iter().map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>()
-        };
-        let location = header("location").pop().unwrap_or_default();
-        let session = header("set-cookie").into_iter().find(|set| set.starts_with("postern=posternweb_"));
-        let session = session.map(|set| set.split(';').next().unwrap().to_owned());
-        Done { status, location, session, text: answer.text().await.unwrap() }
+        Done::of(request.send().await.unwrap()).await
     }
 
     /// As a browser does that the provider sends back.

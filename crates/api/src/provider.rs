@@ -17,12 +17,54 @@ pub struct IdentityProviderDocument {
     /// By OpenID Connect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oidc: Option<Oidc>,
+    /// By SAML 2.0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saml: Option<Saml>,
     /// Which groups people are in by what the provider says. Absent: they are in those that documents put them into.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub groups: Option<ProviderGroups>,
     /// The agent as which its directory says over SCIM who there is: users that it makes sign in here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scim: Option<String>,
+}
+
+/// By what people sign in at a provider.
+#[derive(Clone, Copy, Debug)]
+pub enum Protocol<'a> {
+    /// By OpenID Connect.
+    Oidc(&'a Oidc),
+    /// By SAML 2.0.
+    Saml(&'a Saml),
+}
+
+impl IdentityProviderDocument {
+    /// By what people sign in there; None: the document says nothing of it, or more than one thing.
+    #[must_use]
+    pub fn protocol(&self) -> Option<Protocol<'_>> {
+        match (&self.oidc, &self.saml) {
+            (Some(oidc), None) => Some(Protocol::Oidc(oidc)),
+            (None, Some(saml)) => Some(Protocol::Saml(saml)),
+            _ => None,
+        }
+    }
+}
+
+/// A provider that speaks SAML 2.0. Its metadata, or where they are: one of both.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Saml {
+    /// What it publishes of itself, as XML.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<String>,
+    /// Where it publishes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata_url: Option<String>,
+    /// The attribute that names the user; absent: the NameID does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The attribute that has their mail address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
 }
 
 /// A provider that speaks OpenID Connect.

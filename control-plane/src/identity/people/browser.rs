@@ -1,12 +1,13 @@
 //! Where a browser is sent to sign in, and that whoever comes back is who was sent.
 
-use super::oidc::{SignInFailed, SignIns, by_name, endpoint};
+use super::{SignIns, by_name, failed::SignInFailed, oidc::endpoint};
 use crate::{
     Core,
     store::{Store, one_time},
 };
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
+use postern_api::provider::{Oidc, Protocol};
 use postern_types::{time::Micros, token};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,14 @@ pub struct Wanted {
     pub fresh: bool,
     /// In one of these ways, parted by spaces.
     pub acr: Option<String>,
+}
+
+impl Wanted {
+    /// The ways of signing in that are wanted; None: whichever.
+    pub(super) fn ways(&self) -> Option<Vec<String>> {
+        let acr = self.acr.as_ref()?;
+        Some(acr.split_whitespace().take(MAX_ACR).map(str::to_owned).collect())
+    }
 }
 
 /// Where the browser is sent.
@@ -101,18 +110,30 @@ impl SignIns {
         if !is_page(&return_to) {
             return Err(SignInFailed::ReturnTo);
         }
-        let (_, oidc) = by_name(core, name).await?;
-        let known = self.published(&oidc).await?;
+        let provider = by_name(core, name).await?;
+        match provider.protocol() {
+            Some(Protocol::Oidc(oidc)) => self.sent_by_oidc(core, name, oidc, wanted, return_to, now).await,
+            Some(Protocol::Saml(saml)) => self.sent_by_saml(core, name, saml, wanted, return_to, now).await,
+            None => Err(SignInFailed::UnknownProvider),
+        }
+    }
+
+    async fn sent_by_oidc(
+        &self,
+        core: &Core,
+        name: &str,
+        oidc: &Oidc,
+        wanted: &Wanted,
+        return_to: String,
+        now: Micros,
+    ) -> Result<Sent, SignInFailed> {
+        let known = self.published(oidc).await?;
         let mut location = endpoint("authorization_endpoint", known.discovery.authorization_endpoint.as_deref())?;
         let redirect = core.callback_url(name).ok_or(SignInFailed::NoAddress)?;
-        let secret = || token::generate("").map_err(SignInFailed::fault);
         let (state, browser, nonce) = (secret()?, secret()?, secret()?);
         // RFC 7636 wants 43 characters at least.
         let verifier = format!("{}{}", secret()?.expose_secret(), secret()?.expose_secret());
-        let acr: Vec<String> = match &wanted.acr {
-            Some(acr) => acr.split_whitespace().take(MAX_ACR).map(str::to_owned).collect(),
-            None => oidc.acr.clone(),
-        };
+        let acr = wanted.ways().unwrap_or_else(|| oidc.acr.clone());
         let challenge = BASE64URL.encode(digest(&SHA256, verifier.as_bytes()).as_ref());
         {
             let mut query = location.query_pairs_mut();
@@ -158,10 +179,15 @@ impl SignIns {
     }
 }
 
+/// A secret of a sign-in that was begun.
+pub(super) fn secret() -> Result<SecretString, SignInFailed> {
+    token::generate("").map_err(SignInFailed::fault)
+}
+
 /// Whether a path is one of the console's pages: browsers take `//host` and `/\host` for another site.
 fn is_page(path: &str) -> bool {
     let elsewhere = path.starts_with("//") || path.contains('\\') || path.chars().any(char::is_control);
-    let for_programs = ["/api/", "/oauth/"].iter().any(|prefix| path.starts_with(prefix));
+    let for_programs = ["/api/", "/oauth/", "/saml/"].iter().any(|prefix| path.starts_with(prefix));
     path.starts_with('/') && path.len() <= MAX_PAGE_BYTES && !elsewhere && !for_programs
 }
 
@@ -188,6 +214,7 @@ mod tests {
             "https://evil.example.com",
             "javascript:alert(1)",
             "/oauth/login/corp",
+            "/saml/corp/acs",
             "/api/v1/whoami",
             " /inbox",
         ] {

@@ -3,8 +3,8 @@
 //! was not removed.
 
 use super::{
-    end,
-    oidc::{SignInFailed, SignIns, by_name, endpoint},
+    SignInFailed, SignIns, end,
+    oidc::{by_name, endpoint},
     place,
 };
 use crate::{

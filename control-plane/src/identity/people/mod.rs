@@ -1,28 +1,33 @@
 //! People who sign in at an identity provider: what it says of them becomes a user here, with a session that ends when the
 //! provider does not vouch for them any more.
 //!
-//! `browser`: where somebody is sent, and that it is they who come back; [`oidc`]: what OpenID Connect says of them; `admit`:
-//! which user that is; `refresh`: whether they are still there; `logout`: that they have left; [`device`]: command lines.
+//! `browser`: where somebody is sent, and that it is they who come back; [`oidc`]: what OpenID Connect says of them; [`saml`]:
+//! what SAML does; `failed`: what becomes of it if not; `admit`: which user that is; `refresh`: whether they are still there;
+//! `logout`: that they have left; [`device`]: command lines.
 
 mod admit;
 mod browser;
 pub mod device;
+mod failed;
 mod logout;
 pub mod oidc;
 mod refresh;
+pub mod saml;
 
 pub use admit::{NotAdmitted, admit, remove};
 pub use browser::{LONGEST as LONGEST_LOGIN, Wanted};
-pub use oidc::{SignInFailed, SignIns};
+pub use failed::{SignInFailed, Unavailable};
 pub use refresh::run as keep_checking;
+pub use saml::check_metadata;
 
-use super::{Actor, refusals::Refusals, tokens, web};
+use super::{Actor, issuers::keys::Keys, refusals::Refusals, tokens, web};
 use crate::{
+    Core,
     audit::{self, Event},
     problem::Problem,
     seal::Sealer,
     store::{
-        Store, StoreError, Tx, connections, principals,
+        Store, StoreError, Tx, connections, principals, providers,
         sign_ins::{self, SignInRow},
         tokens::{self as token_rows, GivenFor},
     },
@@ -36,9 +41,37 @@ use postern_types::{
     id::{PrincipalId, SignInId},
     time::{Micros, format_duration, parse_duration},
 };
+use reqwest::Client;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
+use std::time::Duration;
 use url::form_urlencoded;
+
+/// How far a provider's clock may be from ours.
+const LEEWAY: Duration = Duration::from_secs(30);
+
+/// Signs people in.
+pub struct SignIns {
+    client: Client,
+    keys: Keys,
+    saml: saml::Sides,
+    refusals: Refusals,
+}
+
+impl SignIns {
+    /// One that knows nothing of providers yet, and asks them by this client.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        let refusals = Refusals::new("sign_in.refused", "postern_sign_ins_refused_total");
+        Self { keys: Keys::new(client.clone()), saml: saml::Sides::new(client.clone()), client, refusals }
+    }
+}
+
+/// The provider of that name.
+async fn by_name(core: &Core, name: &str) -> Result<IdentityProviderDocument, SignInFailed> {
+    let mut tx = core.store.read().await?;
+    providers::by_name(&mut tx, name).await?.ok_or(SignInFailed::UnknownProvider)
+}
 
 /// What a provider has proved of somebody, by whatever protocol.
 #[derive(Debug)]
@@ -207,11 +240,6 @@ pub fn check_fresh(actor: &Actor, terms: &ReviewTerms, now: Micros) -> Result<()
 #[must_use]
 pub fn login_path(provider: &str) -> String {
     format!("/oauth/login/{provider}")
-}
-
-/// The refusals of those who want to sign in.
-fn refusals() -> Refusals {
-    Refusals::new("sign_in.refused", "postern_sign_ins_refused_total")
 }
 
 /// Why somebody is removed whom the provider has taken all groups from.

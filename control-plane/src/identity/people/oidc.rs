@@ -3,131 +3,38 @@
 //! Follows [RFC 9700](https://www.rfc-editor.org/rfc/rfc9700), the best current practice: redirect addresses are exact and one
 //! for each provider, codes are bound by PKCE and by `nonce`, answers say from whom they are (RFC 9207).
 
-use super::{Begun, NotAdmitted, Verified, begin, browser::State, refusals};
+use super::{
+    Begun, LEEWAY, NotAdmitted, SignIns, Verified, begin,
+    browser::State,
+    failed::{SignInFailed, Unavailable},
+};
 use crate::{
     Core,
-    identity::{
-        issuers::{
-            claim,
-            keys::{Keys, KeysError, Known},
-            verify::{self, Claims, Expected, Refused},
-        },
-        refusals::Refusals,
+    identity::issuers::{
+        claim,
+        keys::{KeysError, Known},
+        verify::{self, Claims, Expected, Refused},
     },
     outward,
-    store::{StoreError, external_identities, providers},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use postern_api::provider::{IdentityProviderDocument, Oidc};
 use postern_types::time::Micros;
 use reqwest::{
-    Client, RequestBuilder,
+    RequestBuilder,
     header::{AUTHORIZATION, CONTENT_TYPE},
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::{Value, json};
-use std::{sync::Arc, time::Duration};
-use thiserror::Error;
+use serde_json::Value;
+use std::sync::Arc;
 use url::{Url, form_urlencoded};
 
 /// The kinds of a token that says who somebody is; an access token is none.
 const ID_TOKEN: &[&str] = &["jwt"];
 
-/// How far the provider's clock may be behind.
-const LEEWAY: Duration = Duration::from_secs(30);
-
 /// The longest answer that is read.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
-
-/// Why somebody is not signed in.
-#[derive(Debug, Error)]
-pub enum SignInFailed {
-    /// There is none of that name.
-    #[error("there is no such identity provider")]
-    UnknownProvider,
-    /// It would lead elsewhere.
-    #[error("`return_to` is no page of this console")]
-    ReturnTo,
-    /// Nobody could be sent back.
-    #[error("the control plane does not know its own address: set `http.public_url`")]
-    NoAddress,
-    /// Too many have begun.
-    #[error("too many sign-ins have been begun just now; try again in a few minutes")]
-    TooMany,
-    /// It is not the one that was begun here.
-    #[error("the sign-in was not begun in this browser, was finished already, or took too long; begin again")]
-    State,
-    /// It comes from another.
-    #[error("the answer is not from the provider at which the sign-in was begun")]
-    MixUp,
-    /// It said no.
-    #[error("the provider refused: {0}")]
-    Provider(String),
-    /// Its token is no good.
-    #[error("the provider's token is refused")]
-    Token(#[from] Refused),
-    /// What it says of groups cannot be had.
-    #[error("the provider names more groups than it lists, and its userinfo endpoint does not list them either")]
-    OverAge,
-    /// Nobody who may come in.
-    #[error(transparent)]
-    NotAdmitted(#[from] NotAdmitted),
-    /// It does not answer, or not as it has to.
-    #[error("the provider cannot be asked; try again shortly")]
-    Unavailable(#[source] Unavailable),
-    /// Postern's own fault.
-    #[error("the control plane failed")]
-    Fault(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
-
-impl SignInFailed {
-    /// A fault of Postern's own.
-    pub(super) fn fault(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
-        Self::Fault(Box::new(cause))
-    }
-
-    /// Whether Postern itself failed, and not whoever wants to sign in.
-    #[must_use]
-    pub fn is_fault(&self) -> bool {
-        matches!(self, Self::Fault(_) | Self::NotAdmitted(NotAdmitted::Fault(_)))
-    }
-}
-
-impl From<StoreError> for SignInFailed {
-    fn from(error: StoreError) -> Self {
-        Self::fault(error)
-    }
-}
-
-impl From<Unavailable> for SignInFailed {
-    fn from(error: Unavailable) -> Self {
-        Self::Unavailable(error)
-    }
-}
-
-impl From<KeysError> for SignInFailed {
-    fn from(error: KeysError) -> Self {
-        Self::Unavailable(Unavailable::Keys(error))
-    }
-}
-
-/// Why a provider cannot be asked.
-#[derive(Debug, Error)]
-pub enum Unavailable {
-    /// What it publishes cannot be had.
-    #[error("what it publishes cannot be had")]
-    Keys(#[source] KeysError),
-    /// It publishes no such address, or one to which nothing is sent.
-    #[error("its `{0}` {1}")]
-    Endpoint(&'static str, String),
-    /// The client's secret.
-    #[error(transparent)]
-    Secret(#[from] crate::config::ConfigError),
-    /// An answer that is none.
-    #[error("its `{0}` answered {1}")]
-    Answered(&'static str, String),
-}
 
 /// What a browser brings back.
 #[derive(Deserialize)]
@@ -159,20 +66,7 @@ pub(super) struct Terms<'a> {
     pub(super) acr: &'a [String],
 }
 
-/// Signs people in.
-pub struct SignIns {
-    client: Client,
-    keys: Keys,
-    pub(super) refusals: Refusals,
-}
-
 impl SignIns {
-    /// One that knows nothing of providers yet, and asks them by this client.
-    #[must_use]
-    pub fn new(client: Client) -> Self {
-        Self { keys: Keys::new(client.clone()), client, refusals: refusals() }
-    }
-
     /// Signs somebody in by what their browser brings back. `browser` is the cookie that was set when they began. Gives the
     /// page on which they began.
     ///
@@ -189,30 +83,9 @@ impl SignIns {
         let mut subject = None;
         let done = self.attempt(core, provider, answer, browser, &mut subject, now).await;
         if let Err(error) = &done {
-            self.refused(core, provider, subject.as_deref(), error, now).await?;
-            if matches!(error, SignInFailed::NotAdmitted(NotAdmitted::NoGroups)) {
-                // As at a refresh: whom the provider has taken all groups from is removed.
-                turned_away(core, provider, subject.as_deref(), now).await?;
-            }
+            self.failed(core, provider, subject.as_deref(), error, now).await?;
         }
         done
-    }
-
-    /// Records why somebody is not signed in.
-    pub(super) async fn refused(
-        &self,
-        core: &Core,
-        provider: &str,
-        subject: Option<&str>,
-        error: &SignInFailed,
-        now: Micros,
-    ) -> Result<(), StoreError> {
-        if error.is_fault() {
-            return Ok(());
-        }
-        let why = crate::api::chain(error);
-        let detail = json!({ "provider": crate::problem::shorten(provider), "subject": subject, "why": why });
-        self.refusals.record(&core.store, "sign-in", &detail, now).await
     }
 
     async fn attempt(
@@ -385,8 +258,7 @@ impl SignIns {
 
 /// The provider of that name that speaks OpenID Connect.
 pub(super) async fn by_name(core: &Core, name: &str) -> Result<(IdentityProviderDocument, Oidc), SignInFailed> {
-    let mut tx = core.store.read().await?;
-    let provider = providers::by_name(&mut tx, name).await?.ok_or(SignInFailed::UnknownProvider)?;
+    let provider = super::by_name(core, name).await?;
     let oidc = provider.oidc.clone().ok_or(SignInFailed::UnknownProvider)?;
     Ok((provider, oidc))
 }
@@ -432,17 +304,6 @@ pub(super) fn verified<'a>(
         refresh_token: tokens.refresh_token,
         id_token: tokens.id_token,
     })
-}
-
-/// The user whom the provider has taken all groups from, removed if there is one.
-async fn turned_away(core: &Core, provider: &str, subject: Option<&str>, now: Micros) -> Result<(), StoreError> {
-    let Some(subject) = subject else { return Ok(()) };
-    let mut tx = core.store.begin().await?;
-    let Some(identity) = external_identities::by_subject(&mut tx, provider, subject).await? else { return Ok(()) };
-    let effects = super::remove(&mut tx, &identity.principal_id, super::NO_GROUPS, now).await?;
-    tx.commit().await?;
-    core.perform(effects);
-    Ok(())
 }
 
 /// Whether the groups are told elsewhere than in the token (OpenID Connect Core 1.0, section 5.6.2).

@@ -2,8 +2,8 @@
 //! each time. Whom it refuses, or names no group of any more, is removed.
 
 use super::{
-    NO_GROUPS, NotAdmitted, admit, end,
-    oidc::{SignInFailed, Terms, Tokens, by_name, verified},
+    NO_GROUPS, NotAdmitted, SignInFailed, admit, end,
+    oidc::{Terms, Tokens, by_name, verified},
     place, remove,
 };
 use crate::{

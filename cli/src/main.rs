@@ -19,9 +19,9 @@ mod serve;
 use clap::{Parser, Subcommand, error::ErrorKind};
 use client::ClientArgs;
 use commands::{
-    Context, apply, audit, completion, connect, connections, credentials as database_credentials, decide, exec, fleet,
-    grants, join_token, login, mcp, notifications, policy, request, requests, reviews, scan, sessions, standing, stop,
-    tokens, url, users, whoami,
+    Context, access, apply, audit, completion, connect, connections, credentials as database_credentials, decide, exec,
+    fleet, grants, join_token, login, mcp, notifications, policy, request, requests, reviews, scan, sessions, standing,
+    stop, tokens, url, users, whoami,
 };
 use failure::{Exit, Failure};
 use output::Format;
@@ -113,6 +113,7 @@ enum Command {
     Connectors(fleet::ConnectorsArgs),
     Gateways(fleet::GatewaysArgs),
     Tokens(tokens::TokensArgs),
+    Access(access::AccessArgs),
     Users(users::UsersArgs),
     Agents(users::AgentsArgs),
     Groups(users::GroupsArgs),
@@ -201,6 +202,7 @@ async fn call(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Connectors(args) => fleet::connectors(context, args).await,
         Command::Gateways(args) => fleet::gateways(context, args).await,
         Command::Tokens(args) => tokens::run(context, args).await,
+        Command::Access(args) => access::run(context, args).await,
         Command::Users(_) => users::users(context).await,
         Command::Agents(_) => users::agents(context).await,
         Command::Groups(_) => users::groups(context).await,

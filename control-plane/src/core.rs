@@ -73,6 +73,8 @@ pub struct Core {
     pub(crate) outward: reqwest::Client,
     /// Callers that follow the events.
     pub(crate) event_streams: Arc<Semaphore>,
+    /// Exports of the audit that may begin.
+    pub(crate) exports: Arc<Semaphore>,
 }
 
 impl Core {
@@ -104,6 +106,7 @@ impl Core {
             refused_tokens: Refusals::new("token.refused", "postern_token_logins_refused_total"),
             config,
             outward,
+            exports: Arc::new(Semaphore::new(crate::audit::export::MAX_EXPORTS)),
             event_streams: Arc::new(Semaphore::new(crate::api::MAX_EVENT_STREAMS)),
         }))
     }

@@ -105,6 +105,13 @@ pub enum Resource<'a> {
         /// The name of the user who answers for it, if it is an agent that has one.
         owner: Option<&'a str>,
     },
+    /// What a principal can reach; with nobody in particular: what everybody can.
+    Reach {
+        /// Who.
+        principal: Option<&'a PrincipalRef>,
+        /// The name of the user who answers for it, if it is an agent that has one.
+        owner: Option<&'a str>,
+    },
     /// An API token.
     Token {
         /// Whose.
@@ -199,11 +206,16 @@ pub fn is_allowed(actor: &Actor, action: Action, resource: &Resource<'_>) -> boo
         },
         Resource::AllGrants => action == Action::End && actor.admin,
         Resource::Stop { owner } => match action {
-            Action::Create => actor.admin || (is_user(actor) && *owner == Some(actor.principal.name.as_str())),
+            Action::Create => actor.admin || answers_for(actor, *owner),
             // An admin may have stopped it.
             Action::End => actor.admin,
             _ => false,
         },
+        // Whoever judges what was done, or answers for an agent, has to know what it could do.
+        Resource::Reach { principal, owner } => {
+            let own = principal.is_some_and(|principal| is_same(actor, principal)) || answers_for(actor, *owner);
+            action == Action::See && (actor.admin || actor.auditor || own)
+        }
         Resource::Token { owner } => match action {
             Action::See | Action::Delete => is_same(actor, owner) || actor.admin,
             // An agent could otherwise outlive the token that it was given.
@@ -269,6 +281,11 @@ fn is_user(actor: &Actor) -> bool {
 
 fn is_same(actor: &Actor, principal: &PrincipalRef) -> bool {
     actor.principal.id == principal.id
+}
+
+/// Whether the actor is the user of that name, who answers for an agent.
+fn answers_for(actor: &Actor, owner: Option<&str>) -> bool {
+    is_user(actor) && owner == Some(actor.principal.name.as_str())
 }
 
 fn is_concerned(actor: &Actor, principal: &PrincipalRef, on_behalf_of: Option<&PrincipalRef>) -> bool {
@@ -340,6 +357,10 @@ fn refusal(actor: &Actor, action: Action, resource: &Resource<'_>) -> Problem {
             Problem::forbidden(format!("only members of {} may ask for this role", groups.join(", ")))
                 .hint("`postern connections` lists what you can ask for")
         }
+        (_, Resource::Reach { .. }) => Problem::forbidden(
+            "only admins and auditors, and of an agent the user who answers for it, see what others can reach",
+        )
+        .hint("`postern whoami --on CONN` shows what you can"),
         (Action::Create, Resource::Token { .. }) if !is_user(actor) => {
             Problem::forbidden("an agent cannot make tokens")
         }

@@ -198,6 +198,17 @@ fn tokens_configuration_audit() {
     // Whoever answers for an agent stops it, and does not lift what an admin may have done.
     check(&world, &Resource::Stop { owner: Some("alice") }, &[("alice", &[Create]), ("admin", &[Create, End])]);
     check(&world, &Resource::Stop { owner: Some("agent") }, &[("admin", &[Create, End])]);
+    let judges: [(&str, &[Action]); 2] = [("admin", &[See]), ("auditor", &[See])];
+    check(&world, &Resource::Reach { principal: None, owner: None }, &judges);
+    // Oneself, and whoever answers for an agent; an agent answers for nobody.
+    let principal = Some(&world.agent.principal);
+    let own: [(&str, &[Action]); 4] = [("agent", &[See]), ("alice", &[See]), judges[0], judges[1]];
+    check(&world, &Resource::Reach { principal, owner: Some("alice") }, &own);
+    check(
+        &world,
+        &Resource::Reach { principal: Some(&world.bob.principal), owner: Some("agent") },
+        &[("bob", &[See]), judges[0], judges[1]],
+    );
     check(&world, &Resource::Freeze, &[("admin", &[Create, End])]);
     check(&world, &Resource::Scan, &[("admin", &[Create])]);
     check(&world, &Resource::WholeAudit, &[("admin", &[See]), ("auditor", &[See])]);

@@ -166,6 +166,17 @@ fn what_is_foreseen(fixture: &Fixture) {
     let asks = way("asks").unwrap();
     assert_eq!((&asks["answer"], &asks["because"]), (&json!("review"), &json!("in agents")));
     assert_eq!((&asks["rule"], way("dbas")), (&json!("the role needs 1 of dba"), None));
+    let reached = fixture.dev.admin().run(&["access", "agent:agent", "--json"]).json();
+    assert_eq!(
+        reached["connections"][0]["roles"].as_array().unwrap().iter().find(|way| way["role"] == "asks"),
+        Some(&asks)
+    );
+    let who = fixture.dev.admin().run(&["access", "--to", "demo"]).ok();
+    assert!(
+        who.contains("agent:agent") && who.contains("the role needs 1 of dba") && who.contains("user:dana"),
+        "{who}"
+    );
+    assert_eq!(fixture.dana.run(&["access", "agent:agent"]).code, 3);
     let table = fixture.dana.run(&["whoami", "--on", "demo"]).ok();
     assert!(table.contains("user dana on demo; in dba") && table.contains("granted at once"), "{table}");
 }

@@ -99,6 +99,18 @@ const people = createRoute({
   component: lazyRouteComponent(() => import("./pages/people/PeoplePage"), "PeoplePage"),
 });
 
+const principal = createRoute({
+  getParentRoute: () => root,
+  path: "/people/$principal",
+  component: lazyRouteComponent(() => import("./pages/access/PrincipalPage"), "PrincipalPage"),
+});
+
+const connectionPeople = createRoute({
+  getParentRoute: () => root,
+  path: "/connections/$name/people",
+  component: lazyRouteComponent(() => import("./pages/access/ConnectionPeoplePage"), "ConnectionPeoplePage"),
+});
+
 // As `postern login` names it.
 const device = createRoute({
   getParentRoute: () => root,
@@ -108,7 +120,10 @@ const device = createRoute({
 });
 
 export const router = createRouter({
-  routeTree: root.addChildren([home, inbox, review, ask, sessions, session, audit, overview, policies, masking, connections, people, device]),
+  routeTree: root.addChildren([
+    ...[home, inbox, review, ask, sessions, session, audit, overview, policies, masking],
+    ...[connections, connectionPeople, people, principal, device],
+  ]),
   defaultPreload: "intent",
 });
 

@@ -27,7 +27,7 @@ describe("the pages", () => {
     const page = await stack.signedIn("/ask", { token: stack.dev.agent_token });
     await page.getByText("Nothing. What is approved opens here").waitFor();
     await page.getByLabel("Access to").selectOption("demo · read (only reads)");
-    await page.getByText("It needs somebody of dba to approve it.").waitFor();
+    await page.getByText("People will be asked. The role needs 1 of dba.").waitFor();
     await accessible(page, "asking");
     await page.getByRole("radio", { name: "15 min" }).click();
     await page.getByLabel("Why").fill("How many orders are late?");
@@ -109,6 +109,12 @@ describe("the pages", () => {
     await page.getByRole("button", { name: "JSON Lines" }).click();
     const lines = readFileSync(await (await download).path(), "utf8").split("\n");
     assert.equal(JSON.parse(lines[0]).sql, HOSTILE);
+    const table = page.waitForEvent("download");
+    await page.getByRole("button", { name: "Export CSV" }).click();
+    const csv = readFileSync(await (await table).path(), "utf8");
+    assert.ok(csv.startsWith("id,at,type,principal,") && csv.includes(HOSTILE.replaceAll('"', '""')), csv);
+    const recorded = await stack.admin("GET", "/audit/events?type=control&action=audit.exported");
+    assert.deepEqual(recorded.map(({ detail }) => [detail.format, detail.text]), [["csv", "onerror"], ["jsonl", "onerror"]]);
     await page.getByLabel("Part of the statement").fill("customers");
     await page.getByRole("button", { name: "Search" }).click();
     await page.getByText("Masked: 3 values").waitFor();
@@ -230,6 +236,98 @@ describe("the pages", () => {
     await page.getByText("Deleted: it is refused from now on.", { exact: true }).waitFor();
     await assert.rejects(stack.call(token, "GET", "/whoami"), /401/);
     assert.deepEqual(page.complaints, []);
+    await page.context().close();
+  });
+
+  it("lets an auditor see who reaches what, and judge what policies say", async () => {
+    await stack.admin("POST", "/users", { name: "audrey", auditor: true });
+    const { token } = await stack.admin("POST", "/tokens", { principal: { kind: "user", name: "audrey" }, name: "a test" });
+    const page = await stack.signedIn("/connections/demo/people", { token });
+    await page.getByRole("link", { name: "agent agent" }).first().click();
+    await page.getByRole("row", { name: /^read only reads/ }).getByText("for people to answer").waitFor();
+    assert.equal(await page.getByRole("button", { name: "Stop this agent…" }).count(), 0);
+    await page.goto(`${stack.url}/policies`);
+    await page.getByLabel("Who").fill("agent:agent");
+    await page.getByLabel("Where").selectOption("demo · read");
+    await page.getByLabel("Statement to try").click();
+    await page.keyboard.type("select count(*) from orders");
+    await page.getByRole("button", { name: "Try", exact: true }).click();
+    await page.getByText("runs", { exact: true }).first().waitFor();
+    await accessible(page, "policies, for an auditor");
+    assert.deepEqual(page.complaints, []);
+    await page.context().close();
+  });
+
+  it("shows what others change, and loses nothing that is being written", async () => {
+    const page = await stack.signedIn("/connections");
+    await page.getByText("up", { exact: true }).waitFor();
+    // Sooner than the page looks by itself.
+    const soon = { timeout: 6_000 };
+    await stack.admin("POST", "/connections/demo/freeze", { reason: "a test" });
+    await page.getByText("frozen", { exact: true }).waitFor(soon);
+    await stack.admin("POST", "/connections/demo/unfreeze", {});
+    await page.getByText("frozen", { exact: true }).waitFor({ state: "detached", ...soon });
+    const file = (text) => stack.admin("POST", "/apply", { policies: [{ name: "others.cedar", text }], merge: true });
+    await file('@id("one") permit (principal, action == Action::"connect", resource);');
+    await page.goto(`${stack.url}/policies?file=others.cedar`);
+    const editor = page.getByLabel("Policies of others.cedar");
+    await editor.getByText("one").waitFor();
+    await file('@id("two") permit (principal, action == Action::"connect", resource);');
+    await editor.getByText("two").waitFor(soon);
+    await editor.click();
+    await page.keyboard.press("Control+End");
+    await page.keyboard.type("\n// mine");
+    await file('@id("three") permit (principal, action == Action::"connect", resource);');
+    await page.getByRole("alert").getByText("Another version was applied").waitFor(soon);
+    await editor.getByText("// mine").waitFor();
+    await accessible(page, "another version was applied");
+    await page.getByText("valid with all the others").waitFor();
+    await page.getByRole("button", { name: "Apply…" }).click();
+    await page.getByLabel("What changes").getByText('- @id("three")').waitFor();
+    assert.deepEqual(page.complaints, []);
+    await page.context().close();
+    await stack.admin("POST", "/apply", { documents: [{ source: {}, document: { kind: "Policy", name: "others.cedar", delete: true } }], merge: true });
+  });
+
+  it("tells what somebody can reach and why, and who can reach a connection", async () => {
+    await stack.admin("POST", "/users", { name: "olga", groups: [] });
+    await stack.admin("POST", "/agents", { name: "owned", owner: "olga", groups: [] });
+    const page = await stack.signedIn("/people");
+    await page.getByRole("link", { name: "agent agent" }).first().click();
+    await page.getByRole("heading", { name: "What they can reach" }).waitFor();
+    const read = page.getByRole("row", { name: /^read only reads/ });
+    await read.getByText("for people to answer").waitFor();
+    await read.getByText("The role needs 1 of dba.").waitFor();
+    await read.getByText("let in").waitFor();
+    await accessible(page, "what an agent can reach");
+    // What changes is there without another look.
+    const { url } = await grant("read");
+    await read.getByText(/left$/).waitFor();
+    await run("psql", [url, "-c", "select 1"]);
+    await page.getByRole("link", { name: "demo", exact: true }).click();
+    await page.getByRole("heading", { name: "Who can reach demo" }).waitFor();
+    await page.getByRole("row", { name: /agent agent read/ }).getByText(/left$/).waitFor();
+    await accessible(page, "who can reach a connection");
+    await page.goto(`${stack.url}/people/agent:nobody`);
+    await page.getByRole("alert").getByText(/nobody/).waitFor();
+    await accessible(page, "there is nobody of that name");
+    // Stopped by whoever answers for it, who cannot lift that; an admin can.
+    await page.goto(`${stack.url}/people/agent:owned`);
+    await page.getByRole("button", { name: "Stop this agent…" }).click();
+    await page.getByLabel("Why").fill("It was sold.");
+    await page.getByRole("button", { name: "Stop it" }).click();
+    await page.getByText(": It was sold.", { exact: true }).waitFor();
+    await page.getByRole("row", { name: /^all/ }).getByText(/was stopped by admin/).waitFor();
+    await accessible(page, "an agent that is stopped");
+    await page.getByRole("button", { name: "Lift the stop" }).click();
+    await page.getByRole("button", { name: "Lift the stop – sure?" }).click();
+    await page.getByText(": It was sold.", { exact: true }).waitFor({ state: "detached" });
+    const phone = await stack.signedIn("/people/agent:agent", PHONE);
+    await phone.getByText("for people to answer").first().waitFor();
+    assert.ok(await phone.evaluate("document.documentElement.scrollWidth <= 360"), "nothing is wider than the screen");
+    await accessible(phone, "what an agent can reach, on a phone");
+    assert.deepEqual(page.complaints, []);
+    await phone.context().close();
     await page.context().close();
   });
 

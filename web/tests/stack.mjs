@@ -89,8 +89,8 @@ export class Stack {
     const page = await context.newPage();
     page.complaints = [];
     page.on("console", (message) => {
-      // That nobody is signed in, or that a policy is wrong, are answers of the API, which the browser calls errors.
-      if (["error", "warning"].includes(message.type()) && !/status of 40[01]/.test(message.text())) {
+      // That nobody is signed in, that a policy is wrong or something is not there, are answers of the API, which the browser calls errors.
+      if (["error", "warning"].includes(message.type()) && !/status of 40[014]/.test(message.text())) {
         page.complaints.push(message.text());
       }
     });

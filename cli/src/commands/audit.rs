@@ -26,6 +26,7 @@ enum AuditCommand {
     #[command(after_help = "Examples:
   postern audit search
   postern audit search --agent ci --since 1h --text customers
+  postern audit search --table orders --action delete --decision deny
   postern audit search --type control --action request. --json")]
     Search(Box<SearchArgs>),
 }
@@ -65,7 +66,13 @@ struct SearchArgs {
     /// How the statement came
     #[arg(long, value_parser = ["query", "parse", "execute", "function_call"])]
     kind: Option<String>,
-    /// For events of the control plane and connectors: what happened, as `request.approved`, or all of `request.`
+    /// That were decided so
+    #[arg(long, value_parser = ["allow", "deny"])]
+    decision: Option<String>,
+    /// Statements that use this table: `public.orders`, or `orders` of any schema
+    #[arg(long)]
+    table: Option<String>,
+    /// What statements do, as `delete`; for events of the control plane and connectors what happened, as `request.approved`, or all of `request.`
     #[arg(long)]
     action: Option<String>,
     /// From then on: a time (RFC 3339), or how long ago (`1h`)
@@ -131,6 +138,8 @@ fn query(search: SearchArgs) -> AuditQuery {
         kind: search.kind,
         since: search.since,
         until: search.until,
+        decision: search.decision,
+        table: search.table,
         action: search.action,
         facts: search.facts,
     }

@@ -1,5 +1,6 @@
 //! The commands, one file each. Those that call the control plane take a [`Context`].
 
+pub mod access;
 pub mod apply;
 pub mod audit;
 pub mod completion;

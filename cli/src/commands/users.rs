@@ -33,6 +33,7 @@ pub async fn users(context: &Context) -> Result<(), Failure> {
             rights.iter().filter(|(has, _)| *has).map(|(_, name)| *name).collect::<Vec<_>>().join(", ")
         }),
         Column::text("STATUS", |user| status(user.disabled, user.stopped.as_ref())),
+        Column::text("LAST HERE", |user| output::maybe_time(user.last_used_at)),
         Column::text("SINCE", |user| output::time(user.created_at)),
     ];
     output::list(context.format, &users, &columns, "There are no users.")
@@ -46,6 +47,7 @@ pub async fn agents(context: &Context) -> Result<(), Failure> {
         Column::text("GROUPS", |agent| agent.groups.join(", ")),
         Column::text("OWNER", |agent| agent.owner.clone().unwrap_or_default()),
         Column::text("STATUS", |agent| status(agent.disabled, agent.stopped.as_ref())),
+        Column::text("LAST HERE", |agent| output::maybe_time(agent.last_used_at)),
         Column::text("SINCE", |agent| output::time(agent.created_at)),
     ];
     output::list(context.format, &agents, &columns, "There are no agents.")

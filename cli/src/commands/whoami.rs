@@ -8,7 +8,7 @@ use crate::{
 use postern_api::{
     document::RoleMode,
     identity::{Role, Whoami},
-    ways::{Foreseen, WayIn, WaysIn, WaysInQuery},
+    ways::{Foreseen, OpenGrant, WayIn, WaysIn, WaysInQuery},
 };
 
 /// Show who the control plane takes you for, and what you get of a connection
@@ -55,24 +55,14 @@ fn show(format: Format, ways: &WaysIn) -> Result<(), Failure> {
         Column::text("DATABASE ROLE", database_role),
         Column::text("BECAUSE", |way| way.because.clone()),
         Column::text("A REQUEST IS", answer),
-        Column::text("POLICIES", |way| {
-            let verdict = if way.connects { "let you in" } else { "keep you out" };
-            format!(
-                "{verdict}: {}",
-                if way.policies.is_empty() { "none permits".to_owned() } else { way.policies.join(", ") }
-            )
-        }),
-        Column::text("OPEN GRANT", |way| {
-            way.grant
-                .as_ref()
-                .map(|grant| format!("{} until {}", grant.id, output::time(grant.expires_at)))
-                .unwrap_or_default()
-        }),
+        Column::text("POLICIES", policies),
+        Column::text("OPEN GRANT", grant),
     ];
     output::list(format, &ways.roles, &columns, "It has no access role that you may know of.")
 }
 
-fn database_role(way: &WayIn) -> String {
+/// As what sessions run.
+pub fn database_role(way: &WayIn) -> String {
     match (way.mode, &way.database_role) {
         (RoleMode::Ephemeral, Some(role)) => format!("a new one in {role}"),
         (_, Some(role)) => role.clone(),
@@ -80,13 +70,27 @@ fn database_role(way: &WayIn) -> String {
     }
 }
 
-fn answer(way: &WayIn) -> String {
+/// What would become of a request.
+pub fn answer(way: &WayIn) -> String {
     let answer = match way.answer {
         Foreseen::Granted => "granted at once",
         Foreseen::Review => "for people to answer",
         Foreseen::Denied => "denied",
     };
     if way.rule.is_empty() { answer.to_owned() } else { format!("{answer}: {}", way.rule) }
+}
+
+/// Whether policies let a session begin.
+pub fn policies(way: &WayIn) -> String {
+    let verdict = if way.connects { "let in" } else { "keep out" };
+    format!("{verdict}: {}", if way.policies.is_empty() { "none permits".to_owned() } else { way.policies.join(", ") })
+}
+
+/// The grant that is open.
+pub fn grant(way: &WayIn) -> String {
+    let Some(OpenGrant { id, expires_at, on_behalf_of }) = &way.grant else { return String::new() };
+    let behalf = on_behalf_of.as_ref().map(|user| format!(" for {}", user.name)).unwrap_or_default();
+    format!("{id}{behalf} until {}", output::time(*expires_at))
 }
 
 fn sentence(base: &str, whoami: &Whoami) -> String {

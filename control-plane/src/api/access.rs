@@ -1,6 +1,9 @@
 //! Connections, requests, grants.
 
-use super::extract::{Answer, Body, Parameters};
+use super::{
+    extract::{Answer, Body, Parameters},
+    principals::named,
+};
 use crate::{
     Core, connections, grants,
     hub::changes::{Waited::Ended, until_changed},
@@ -20,7 +23,7 @@ use postern_api::{
     error::ErrorBody,
     event::Subject,
     standing::CreateStanding,
-    ways::{WaysIn, WaysInQuery},
+    ways::{EffectiveAccess, Reach, ReachQuery, WaysIn, WaysInQuery},
 };
 use postern_types::time::Micros;
 use std::{sync::Arc, time::Duration};
@@ -48,6 +51,33 @@ pub(super) async fn ways_in(
 ) -> Answer<WaysIn> {
     let on_behalf_of = query.on_behalf_of.as_deref();
     Ok(Json(requests::ways::to(&core.store, &caller.actor, &name, on_behalf_of, Micros::now()).await?))
+}
+
+/// Who can reach a connection, by which of its access roles, and why.
+#[utoipa::path(get, path = "/connections/{name}/principals", tag = "access", security(("token" = [])),
+    params(("name" = String, Path), ReachQuery),
+    responses((status = 200, body = Reach), (status = "default", body = ErrorBody)))]
+pub(super) async fn reach(
+    State(core): State<Arc<Core>>,
+    caller: Caller,
+    Path(name): Path<String>,
+    Parameters(query): Parameters<ReachQuery>,
+) -> Answer<Reach> {
+    let after = query.after.as_deref().map(|text| named("after", text)).transpose()?;
+    Ok(Json(requests::reach::on(&core.store, &caller.actor, &name, after.as_ref(), Micros::now()).await?))
+}
+
+/// What somebody can reach, and why.
+#[utoipa::path(get, path = "/principals/{principal}/access", tag = "access", security(("token" = [])),
+    params(("principal" = String, Path, description = "`agent:ci` or `user:alice`")),
+    responses((status = 200, body = EffectiveAccess), (status = "default", body = ErrorBody)))]
+pub(super) async fn effective(
+    State(core): State<Arc<Core>>,
+    caller: Caller,
+    Path(principal): Path<String>,
+) -> Answer<EffectiveAccess> {
+    let name = named("principal", &principal)?;
+    Ok(Json(requests::reach::of(&core.store, &caller.actor, &name, Micros::now()).await?))
 }
 
 /// Asks for access.

@@ -6,7 +6,9 @@ use crate::{
     hub::changes::Change,
     identity::{Actor, Caller},
     problem::Problem,
-    requests, reviews, sessions,
+    requests, reviews,
+    rights::{Action, Resource, is_allowed},
+    sessions,
 };
 use axum::{
     extract::{FromRequestParts, State},
@@ -59,8 +61,8 @@ const RESYNC: &str = "resync";
 
 type Out = mpsc::Sender<Result<Event, Infallible>>;
 
-/// What changes from now on, of all that the caller may see: `request`, `review`, `grant`, `session`. `resync` says
-/// that something may have been missed: read the lists again.
+/// What changes from now on, of all that the caller may see: `request`, `review`, `grant`, `session`; for admins and
+/// auditors also `configuration`. `resync` says that something may have been missed: read the lists again.
 #[utoipa::path(get, path = "/events", tag = "events", security(("token" = [])),
     responses((status = 200, body = Changed, content_type = "text/event-stream"), (status = "default", body = ErrorBody)))]
 pub(super) async fn events(
@@ -146,6 +148,9 @@ async fn seen(core: &Core, actor: &Actor, kind: Subject, id: String) -> Option<C
         }
         Subject::Session => {
             serde_json::to_value(sessions::get(&core.store, actor, &id.parse().ok()?).await.ok()?.status)
+        }
+        Subject::Configuration => {
+            is_allowed(actor, Action::See, &Resource::Policies).then(|| serde_json::to_value("changed"))?
         }
     };
     let status = status.ok()?.as_str()?.to_owned();

@@ -110,6 +110,8 @@ fn parts() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
         .routes(routes!(devices::deny))
         .routes(routes!(access::connections))
         .routes(routes!(access::ways_in))
+        .routes(routes!(access::reach))
+        .routes(routes!(access::effective))
         .routes(routes!(policies::freeze))
         .routes(routes!(policies::unfreeze))
         .routes(routes!(policies::list))
@@ -147,6 +149,8 @@ fn parts() -> (Router<Arc<Core>>, utoipa::openapi::OpenApi) {
         .routes(routes!(sessions::show))
         .routes(routes!(sessions::kill))
         .routes(routes!(audit::events))
+        .routes(routes!(audit::csv))
+        .routes(routes!(audit::json_lines))
         .routes(routes!(overview::show))
         .routes(routes!(documents::plan))
         .routes(routes!(documents::apply))
@@ -195,6 +199,8 @@ mod tests {
             "web/devices/{code}/deny",
             "connections",
             "connections/{name}/access",
+            "connections/{name}/principals",
+            "principals/{principal}/access",
             "requests",
             "requests/{id}",
             "requests/{id}/approve",
@@ -222,6 +228,8 @@ mod tests {
             "sessions/{id}",
             "sessions/{id}/kill",
             "audit/events",
+            "audit/events.csv",
+            "audit/events.jsonl",
             "plan",
             "apply",
             "users",

@@ -93,7 +93,7 @@ pub(super) async fn stop(
     Path(principal): Path<String>,
     Body(body): Body<BecauseOf>,
 ) -> Answer<Stopped> {
-    let (name, reason) = (named(&principal)?, body.reason.as_deref());
+    let (name, reason) = (named("principal", &principal)?, body.reason.as_deref());
     let (stopped, effects) = stops::stop(&core.store, &caller.actor, &name, reason, Micros::now()).await?;
     core.perform(effects);
     Ok(Json(stopped))
@@ -109,12 +109,12 @@ pub(super) async fn resume(
     Path(principal): Path<String>,
     Body(body): Body<BecauseOf>,
 ) -> Answer<Stopped> {
-    let (name, reason) = (named(&principal)?, body.reason.as_deref());
+    let (name, reason) = (named("principal", &principal)?, body.reason.as_deref());
     Ok(Json(stops::resume(&core.store, &caller.actor, &name, reason, Micros::now()).await?))
 }
 
-fn named(text: &str) -> Result<PrincipalName, Problem> {
-    text.parse().map_err(|message: String| Problem::invalid("principal", message))
+pub(super) fn named(field: &str, text: &str) -> Result<PrincipalName, Problem> {
+    text.parse().map_err(|message: String| Problem::invalid(field, message))
 }
 
 /// One object is a document like any other.

@@ -1,8 +1,10 @@
 //! The audit: segments of records, from connectors and from the control plane itself.
 //!
 //! What happens here is recorded in the transaction that makes it happen, so that neither is there without the
-//! other. [`search`] reads segments back, newest first.
+//! other. [`search`] reads segments back, newest first; [`export`] writes all
+//! that a search finds.
 
+pub mod export;
 pub mod search;
 
 use crate::{

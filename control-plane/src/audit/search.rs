@@ -18,10 +18,14 @@ use crate::{
 };
 use fold::Fold;
 use postern_api::{
-    audit::{AuditEvent, AuditQuery, DEFAULT_LIMIT, EventTypes, MAX_LIMIT},
+    audit::{AuditEvent, AuditQuery, DEFAULT_LIMIT, EventType, EventTypes, MAX_LIMIT},
     identity::PrincipalKind,
 };
 use postern_audit::segment;
+use postern_policy::{
+    Basis,
+    facts::{Asked, Resource as Touched},
+};
 use postern_types::time::Micros;
 use std::time::{Duration, Instant};
 
@@ -76,20 +80,49 @@ pub async fn recorded(
 /// # Errors
 /// When a filter is wrong, the search takes too long or the store fails.
 pub async fn search(store: &Store, actor: &Actor, query: AuditQuery) -> Result<Vec<AuditEvent>, Problem> {
-    let search = Search::new(actor, query)?;
     let started = Instant::now();
-    let mut before = (Micros(i64::MAX), i64::MAX);
-    let mut fold = Fold::new(search);
+    let mut reading = Reading::new(Search::new(actor, query)?);
     loop {
         if started.elapsed() > MAX_TIME {
             return Err(Problem::too_large("the search takes too long")
                 .hint("narrow it with `since` and `until`, or by connection"));
         }
+        let done;
+        (reading, done) = reading.step(store).await?;
+        if reading.fold.found_bytes() > MAX_FOUND_BYTES {
+            return Err(Problem::too_large("what was found is too large for one answer")
+                .hint("ask for fewer with `limit`, or narrow it with `since` and `until`"));
+        }
+        if done {
+            break;
+        }
+    }
+    let limit = reading.fold.search.limit;
+    let mut events = reading.take_after(store, Micros(i64::MIN)).await?;
+    events.truncate(limit);
+    Ok(events)
+}
+
+/// A search that is under way: newest first, some segments at a time.
+pub(super) struct Reading {
+    fold: Fold,
+    /// Where it stands.
+    before: (Micros, i64),
+}
+
+impl Reading {
+    pub(super) fn new(search: Search) -> Self {
+        Self { fold: Fold::new(search), before: (Micros(i64::MAX), i64::MAX) }
+    }
+
+    /// Reads on; whether nothing that is still to be read matters.
+    pub(super) async fn step(self, store: &Store) -> Result<(Self, bool), Problem> {
+        let Self { mut fold, before } = self;
         let mut tx = store.read().await?;
         let segments = page(&mut tx, &fold.search.page(before)).await?;
         drop(tx);
-        let Some(last) = segments.last() else { break };
-        before = (last.last_at, last.id);
+        let Some(last) = segments.last() else { return Ok((Self { fold, before }, true)) };
+        let before = (last.last_at, last.id);
         let is_last = segments.len() < fold.search.page_size() as usize;
         let read = move || {
             for row in &segments {
@@ -101,19 +134,23 @@ pub async fn search(store: &Store, actor: &Actor, query: AuditQuery) -> Result<V
             Ok::<_, StoreError>((fold, is_last))
         };
         // Unpacking takes a while: not on a thread that serves others.
-        let (folded, done) = tokio::task::spawn_blocking(read).await.map_err(Problem::fault)??;
-        fold = folded;
-        if fold.found_bytes() > MAX_FOUND_BYTES {
-            return Err(Problem::too_large("what was found is too large for one answer")
-                .hint("ask for fewer with `limit`, or narrow it with `since` and `until`"));
-        }
-        if done {
-            break;
-        }
+        let (fold, done) = tokio::task::spawn_blocking(read).await.map_err(Problem::fault)??;
+        Ok((Self { fold, before }, done))
     }
-    let mut tx = store.read().await?;
-    let ended = sessions::ended(&mut tx, &fold.open_sessions()).await?;
-    Ok(fold.finish(&ended))
+
+    /// The time after which nothing that is still to be read can change what was found.
+    pub(super) fn settled_after(&self) -> Micros {
+        let (last_at, _) = self.before;
+        last_at.plus(DISORDER)
+    }
+
+    /// Takes what was found out of it that is newer, newest first.
+    pub(super) async fn take_after(&mut self, store: &Store, then: Micros) -> Result<Vec<AuditEvent>, Problem> {
+        let events = self.fold.take_after(then);
+        let mut tx = store.read().await?;
+        let ended = sessions::ended(&mut tx, &fold::unended(&events)).await?;
+        Ok(self.fold.settled(events, &ended))
+    }
 }
 
 impl Search {
@@ -122,6 +159,11 @@ impl Search {
         if limit == 0 || limit > MAX_LIMIT {
             return Err(Problem::invalid("limit", format!("must be from 1 to {MAX_LIMIT}")));
         }
+        Ok(Self { limit: usize::try_from(limit).unwrap_or(usize::MAX), ..Self::whole(actor, query)? })
+    }
+
+    /// Of everything that matches, however much.
+    pub(super) fn whole(actor: &Actor, query: AuditQuery) -> Result<Self, Problem> {
         let allowed = |field: &str, value: &Option<String>, values: &[&str]| match value {
             Some(value) if !values.contains(&value.as_str()) => {
                 Err(Problem::invalid(field, format!("must be one of {}", values.join(", "))))
@@ -129,14 +171,10 @@ impl Search {
             _ => Ok(()),
         };
         allowed("outcome", &query.outcome, &["ok", "error", "skipped", "prepared", "unknown", "running"])?;
+        allowed("decision", &query.decision, &["allow", "deny"])?;
         allowed("kind", &query.kind, &["query", "parse", "execute", "function_call"])?;
         let only = (!is_allowed(actor, Action::See, &Resource::WholeAudit)).then(|| actor.clone());
-        Ok(Self {
-            text: query.text.as_deref().map(str::to_lowercase),
-            limit: usize::try_from(limit).unwrap_or(usize::MAX),
-            query,
-            only,
-        })
+        Ok(Self { text: query.text.as_deref().map(str::to_lowercase), limit: usize::MAX, query, only })
     }
 
     fn page_size(&self) -> u32 {
@@ -161,10 +199,10 @@ impl Search {
         let type_wanted = matches!(
             (query.r#type, event.r#type),
             (EventTypes::All, _)
-                | (EventTypes::Statement, postern_api::audit::EventType::Statement)
-                | (EventTypes::Session, postern_api::audit::EventType::Session)
-                | (EventTypes::Control, postern_api::audit::EventType::Control)
-                | (EventTypes::Connector, postern_api::audit::EventType::Connector)
+                | (EventTypes::Statement, EventType::Statement)
+                | (EventTypes::Session, EventType::Session)
+                | (EventTypes::Control, EventType::Control)
+                | (EventTypes::Connector, EventType::Connector)
         );
         let agent = event.principal_kind == Some(PrincipalKind::Agent);
         type_wanted
@@ -178,8 +216,29 @@ impl Search {
             && is_either(&query.session, &event.session, &None)
             && is_either(&query.grant, &event.grant, &None)
             && is_either(&query.kind, &event.kind, &None)
-            && query.action.as_deref().is_none_or(|wanted| is_action(wanted, event.action.as_deref()))
+            && is_either(&query.decision, &event.decision, &None)
+            && self.does_so(event)
             && self.text.as_deref().is_none_or(|text| contains(event, text))
+    }
+
+    /// Whether what happened is looked for; what statements do is asked by [`Self::does`].
+    fn does_so(&self, event: &AuditEvent) -> bool {
+        let AuditQuery { action, table, .. } = &self.query;
+        event.r#type == EventType::Statement
+            || (table.is_none() && action.as_deref().is_none_or(|wanted| is_action(wanted, event.action.as_deref())))
+    }
+
+    /// Whether a statement does what is looked for, by what was decided on.
+    pub(crate) fn does(&self, basis: Option<&Basis>) -> bool {
+        let AuditQuery { action, table, .. } = &self.query;
+        if action.is_none() && table.is_none() {
+            return true;
+        }
+        let is = |asked: &Asked| {
+            action.as_deref().is_none_or(|wanted| asked.action.as_str() == wanted)
+                && table.as_deref().is_none_or(|wanted| is_table(wanted, &asked.resource))
+        };
+        basis.is_some_and(|basis| basis.statements.iter().flat_map(|deed| &deed.accesses).any(is))
     }
 
     /// Whether an event passes the filters that its end decides.
@@ -209,6 +268,12 @@ fn is_either(wanted: &Option<String>, name: &Option<String>, id: &Option<String>
 
 fn is_action(wanted: &str, action: Option<&str>) -> bool {
     action.is_some_and(|action| action == wanted || (wanted.ends_with('.') && action.starts_with(wanted)))
+}
+
+fn is_table(wanted: &str, resource: &Touched) -> bool {
+    use Touched::{Column, Relation};
+    let (Relation { schema, name, .. } | Column { schema, table: name, .. }) = resource else { return false };
+    wanted.split_once('.').map_or(wanted == &**name, |(of, table)| of == &**schema && table == &**name)
 }
 
 fn contains(event: &AuditEvent, text: &str) -> bool {

@@ -8,7 +8,7 @@ use crate::{
     store::{
         Store, StoreError,
         principals::{self, PrincipalRow},
-        stops,
+        stops, tokens as token_rows,
     },
 };
 use postern_api::identity::{Agent, Group, PrincipalKind, PrincipalRef, Stop, User};
@@ -22,7 +22,7 @@ use serde_json::json;
 /// When the caller may not see them.
 pub async fn users(store: &Store, caller: &Actor) -> Result<Vec<User>, Problem> {
     let mut users = Vec::new();
-    for (row, groups, stopped) in rows(store, caller, PrincipalKind::User).await? {
+    for Known { row, groups, stopped, last_used_at } in rows(store, caller, PrincipalKind::User).await? {
         let PrincipalRow {
             principal: PrincipalRef { id, name, .. },
             admin,
@@ -32,7 +32,7 @@ pub async fn users(store: &Store, caller: &Actor) -> Result<Vec<User>, Problem> 
             created_at,
             ..
         } = row;
-        users.push(User { id, name, groups, admin, auditor, disabled, sign_in, stopped, created_at });
+        users.push(User { id, name, groups, admin, auditor, disabled, sign_in, stopped, last_used_at, created_at });
     }
     Ok(users)
 }
@@ -43,26 +43,32 @@ pub async fn users(store: &Store, caller: &Actor) -> Result<Vec<User>, Problem> 
 /// When the caller may not see them.
 pub async fn agents(store: &Store, caller: &Actor) -> Result<Vec<Agent>, Problem> {
     let mut agents = Vec::new();
-    for (row, groups, stopped) in rows(store, caller, PrincipalKind::Agent).await? {
+    for Known { row, groups, stopped, last_used_at } in rows(store, caller, PrincipalKind::Agent).await? {
         let PrincipalRow { principal: PrincipalRef { id, name, .. }, owner, disabled, created_at, .. } = row;
-        agents.push(Agent { id, name, groups, owner, disabled, stopped, created_at });
+        agents.push(Agent { id, name, groups, owner, disabled, stopped, last_used_at, created_at });
     }
     Ok(agents)
 }
 
-/// Principals, with their groups, and whether they are stopped.
-type Rows = Vec<(PrincipalRow, Vec<String>, Option<Stop>)>;
+/// A principal, and what is known of it besides.
+struct Known {
+    row: PrincipalRow,
+    groups: Vec<String>,
+    stopped: Option<Stop>,
+    last_used_at: Option<Micros>,
+}
 
-async fn rows(store: &Store, caller: &Actor, kind: PrincipalKind) -> Result<Rows, Problem> {
+async fn rows(store: &Store, caller: &Actor, kind: PrincipalKind) -> Result<Vec<Known>, Problem> {
     authorize(caller, Action::See, &Resource::Configuration)?;
     let mut tx = store.read().await?;
-    let (mut rows, mut stopped) = (Vec::new(), stops::all(&mut tx).await?);
-    for row in principals::list(&mut tx, kind).await? {
-        let groups = principals::groups_of(&mut tx, &row.principal.id).await?;
-        let stop = stopped.remove(&row.principal.id);
-        rows.push((row, groups, stop));
-    }
-    Ok(rows)
+    let mut groups = principals::groups_of_all(&mut tx).await?;
+    let (mut stops, uses) = (stops::all(&mut tx).await?, token_rows::last_uses(&mut tx).await?);
+    let rows = principals::list(&mut tx, kind).await?.into_iter().map(|row| {
+        let id = &row.principal.id;
+        let (groups, stopped) = (groups.remove(id).unwrap_or_default(), stops.remove(id));
+        Known { last_used_at: uses.get(id).copied(), groups, stopped, row }
+    });
+    Ok(rows.collect())
 }
 
 /// All groups, newest first.

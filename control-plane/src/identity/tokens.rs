@@ -6,7 +6,9 @@ use crate::{
     problem::{Problem, shorten},
     rights::{Action, Resource, authorize},
     store::{
-        Store, StoreError, Tx, principals, sign_ins,
+        Store, StoreError, Tx,
+        principals::{self, PrincipalRow},
+        sign_ins,
         tokens::{self, GivenFor},
     },
 };
@@ -136,9 +138,14 @@ pub async fn actor(tx: &mut Tx, principal: &PrincipalRef) -> Result<Option<Actor
     if row.disabled {
         return Ok(None);
     }
-    let is_user = row.principal.kind == PrincipalKind::User;
     let groups = principals::groups_of(tx, &row.principal.id).await?;
-    Ok(Some(Actor {
+    Ok(Some(unnarrowed(row, groups)))
+}
+
+/// A principal as an actor who has come with nothing that narrows it.
+pub fn unnarrowed(row: PrincipalRow, groups: Vec<String>) -> Actor {
+    let is_user = row.principal.kind == PrincipalKind::User;
+    Actor {
         principal: row.principal,
         groups,
         admin: row.admin && is_user,
@@ -148,7 +155,7 @@ pub async fn actor(tx: &mut Tx, principal: &PrincipalRef) -> Result<Option<Actor
         must_prove: row.proves_behalf,
         job: None,
         signed_in: None,
-    }))
+    }
 }
 
 /// Makes a token; its secret is in the answer and nowhere else.

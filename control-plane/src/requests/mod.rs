@@ -6,11 +6,12 @@
 //! In reading order: this module (made, taken back, expired, listed), [`ask`] (what may be asked for), [`rule`] (what
 //! becomes of it before anybody looks), [`mod@review`] (what reviewers say, and the grant), [`mod@extend`], [`standing`] with
 //! [`windows`] (needs that come again and again), [`closing`] (comments; the review after break-glass), [`ways`] (what
-//! would become of requests).
+//! would become of requests) and [`reach`] (the same of everything and everybody).
 
 mod ask;
 mod closing;
 mod extend;
+pub mod reach;
 mod review;
 mod rule;
 mod standing;

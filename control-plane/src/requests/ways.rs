@@ -14,7 +14,7 @@ use crate::{
 };
 use postern_api::{
     access::{GrantStatus, RequestKind},
-    document::AccessRole,
+    document::{AccessRole, ConnectionDocument},
     identity::PrincipalRef,
     ways::{Foreseen, OpenGrant, WayIn, WaysIn},
 };
@@ -43,33 +43,78 @@ pub async fn to(
     let missing = || Problem::not_found("connection", name).hint("`postern connections` lists what you can ask for");
     let document = connections::by_name(&mut tx, name).await?.ok_or_else(missing)?.document;
     let sees = |role: &AccessRole| is_allowed(actor, Action::See, &rights::role(role));
-    let roles: Vec<_> = document.roles.iter().filter(|(_, role)| sees(role)).collect();
-    if roles.is_empty() && !actor.admin {
+    if !document.roles.values().any(sees) && !actor.admin {
         return Err(missing());
     }
     let on_behalf_of = represented(&mut tx, actor, on_behalf_of).await?;
+    let barred = barred(&mut tx, actor, on_behalf_of.as_ref()).await?;
+    let policies = in_force(&mut tx).await?;
+    let asker = Asker { actor, on_behalf_of: on_behalf_of.as_ref(), anybodys: false, barred };
+    let roles = asker.ways(&mut tx, &policies, &document, sees, now).await?;
+    Ok(asker.ways_in(document.name, roles))
+}
+
+/// The policies that hold.
+pub(super) async fn in_force(tx: &mut Tx) -> Result<Policies, Problem> {
+    let state = policy_rows::state(tx).await?;
+    policies::load(policies::merged(tx, &state, &[]).await?).await
+}
+
+/// Why they get nothing at all, if that is so.
+pub(super) async fn barred(
+    tx: &mut Tx,
+    actor: &Actor,
+    on_behalf_of: Option<&PrincipalRef>,
+) -> Result<Option<String>, Problem> {
     let mut stopped = None;
-    for principal in [Some(&actor.principal), on_behalf_of.as_ref()].into_iter().flatten() {
-        stopped = stopped.or(stops::check(&mut tx, principal).await.err());
+    for principal in [Some(&actor.principal), on_behalf_of].into_iter().flatten() {
+        stopped = stopped.or(stops::check(tx, principal).await.err());
     }
-    let stopped = stopped.map(|problem| problem.to_string());
-    let frozen = freezes::of(&mut tx, name).await?.is_some();
-    let state = policy_rows::state(&mut tx).await?;
-    let loaded = policies::load(policies::merged(&mut tx, &state, &[]).await?).await?;
-    let mut ways = Vec::new();
-    for (role_name, role) in roles {
-        let mut way = described(actor, role_name, role);
-        let ask = Asked { actor, connection: name, role_name, role, on_behalf_of: on_behalf_of.as_ref() };
-        (way.answer, way.because, way.rule) = match &stopped {
-            Some(stopped) => (Foreseen::Denied, stopped.clone(), String::new()),
-            None => ask.foreseen(&mut tx, now).await?,
-        };
-        way.grant = ask.open_grant(&mut tx, now).await?;
-        (way.connects, way.policies) = ask.session(&loaded, frozen, now);
-        ways.push(way);
+    Ok(stopped.map(|problem| problem.to_string()))
+}
+
+/// Who would ask.
+pub(super) struct Asker<'a> {
+    pub(super) actor: &'a Actor,
+    /// For whom.
+    pub(super) on_behalf_of: Option<&'a PrincipalRef>,
+    /// Whether grants are told on whosever behalf they are.
+    pub(super) anybodys: bool,
+    /// Why they get nothing at all.
+    pub(super) barred: Option<String>,
+}
+
+impl Asker<'_> {
+    /// What those access roles of a connection are to them that are to be seen.
+    pub(super) async fn ways(
+        &self,
+        tx: &mut Tx,
+        policies: &Policies,
+        document: &ConnectionDocument,
+        sees: impl Fn(&AccessRole) -> bool,
+        now: Micros,
+    ) -> Result<Vec<WayIn>, Problem> {
+        let frozen = freezes::of(tx, &document.name).await?.is_some();
+        let mut ways = Vec::new();
+        for (role_name, role) in document.roles.iter().filter(|(_, role)| sees(role)) {
+            let mut way = described(self.actor, role_name, role);
+            let ask = Asked { asker: self, connection: &document.name, role_name, role };
+            (way.answer, way.because, way.rule) = match &self.barred {
+                Some(barred) => (Foreseen::Denied, barred.clone(), String::new()),
+                None => ask.foreseen(tx, now).await?,
+            };
+            way.grant = ask.open_grant(tx, now).await?;
+            (way.connects, way.policies) = ask.session(policies, frozen, now);
+            ways.push(way);
+        }
+        Ok(ways)
     }
-    let (principal, groups) = (actor.principal.clone(), actor.groups.clone());
-    Ok(WaysIn { connection: document.name, principal, groups, on_behalf_of, roles: ways })
+
+    /// Those, with whose they are.
+    pub(super) fn ways_in(&self, connection: String, roles: Vec<WayIn>) -> WaysIn {
+        let (principal, groups) = (self.actor.principal.clone(), self.actor.groups.clone());
+        WaysIn { connection, principal, groups, on_behalf_of: self.on_behalf_of.cloned(), roles }
+    }
 }
 
 /// What its document says.
@@ -83,6 +128,7 @@ fn described(actor: &Actor, name: &str, role: &AccessRole) -> WayIn {
         read_only: role.read_only,
         max_duration: longest.map_or(&role.max_duration, |break_glass| &break_glass.duration).clone(),
         bind: role.bind.clone(),
+        in_emergencies,
         because: String::new(),
         answer: Foreseen::Denied,
         rule: String::new(),
@@ -98,17 +144,16 @@ fn may_ask(actor: &Actor, role: &AccessRole) -> bool {
 
 /// What is asked for in thought.
 struct Asked<'a> {
-    actor: &'a Actor,
+    asker: &'a Asker<'a>,
     connection: &'a str,
     role_name: &'a str,
     role: &'a AccessRole,
-    on_behalf_of: Option<&'a PrincipalRef>,
 }
 
 impl Asked<'_> {
     /// The answer, why it may be asked for, and the rule that answers.
     async fn foreseen(&self, tx: &mut Tx, now: Micros) -> Result<(Foreseen, String, String), Problem> {
-        let Self { actor, role, .. } = *self;
+        let (actor, role) = (self.asker.actor, self.role);
         let denied = |because: String, rule: &str| Ok((Foreseen::Denied, because, rule.to_owned()));
         if !actor.reaches(self.connection, self.role_name) {
             let may = actor.may.iter().flatten().cloned().collect::<Vec<_>>().join(", ");
@@ -136,7 +181,7 @@ impl Asked<'_> {
     }
 
     fn breaks_glass(&self) -> bool {
-        is_allowed(self.actor, Action::BreakGlass, &rights::role(self.role))
+        is_allowed(self.asker.actor, Action::BreakGlass, &rights::role(self.role))
     }
 
     fn ask(&self) -> Ask {
@@ -148,32 +193,33 @@ impl Asked<'_> {
             duration: SHORTEST,
             reason: String::new(),
             ticket: None,
-            on_behalf_of: self.on_behalf_of.cloned(),
+            on_behalf_of: self.asker.on_behalf_of.cloned(),
             relations: Vec::new(),
             client_address: None,
         }
     }
 
     async fn open_grant(&self, tx: &mut Tx, now: Micros) -> Result<Option<OpenGrant>, Problem> {
-        let principal = &self.actor.principal.id;
+        let Asker { actor, on_behalf_of, anybodys, .. } = *self.asker;
+        let principal = &actor.principal.id;
         let open = access::open_grants_for(tx, principal, self.connection, self.role_name, now).await?;
         let fits = |grant: &access::GrantRow| {
-            grant.status(now) == GrantStatus::Open && grant.on_behalf_of.as_ref() == self.on_behalf_of
+            grant.status(now) == GrantStatus::Open && (anybodys || grant.on_behalf_of.as_ref() == on_behalf_of)
         };
         let newest = open.into_iter().filter(fits).max_by(|one, other| one.starts_at.cmp(&other.starts_at));
-        Ok(newest.map(|grant| OpenGrant { id: grant.id, expires_at: grant.ends_at }))
+        Ok(newest.map(|grant| OpenGrant { id: grant.id, expires_at: grant.ends_at, on_behalf_of: grant.on_behalf_of }))
     }
 
     /// Whether policies let a session begin now, from no address in particular, and which of them say so.
     fn session(&self, loaded: &Policies, frozen: bool, now: Micros) -> (bool, Vec<String>) {
-        let Actor { principal, groups, .. } = self.actor;
+        let Asker { actor: Actor { principal, groups, .. }, on_behalf_of, .. } = self.asker;
         let subject = Subject {
             principal: policies::principal(principal, groups),
             connection: Connection { name: self.connection.into(), tags: Default::default(), freeze: frozen },
             grant: Grant {
                 role: self.role_name.to_owned(),
                 read_only: self.role.read_only,
-                on_behalf_of: self.on_behalf_of.map(|user| user.name.clone()).unwrap_or_default(),
+                on_behalf_of: on_behalf_of.map(|user| user.name.clone()).unwrap_or_default(),
                 ..Grant::default()
             },
         };

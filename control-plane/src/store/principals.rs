@@ -4,6 +4,7 @@ use super::{Row, StoreError, Tx};
 use crate::values;
 use postern_api::identity::{PrincipalKind, PrincipalRef};
 use postern_types::{id::PrincipalId, time::Micros};
+use std::collections::HashMap;
 
 /// A user or an agent, as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,6 +140,15 @@ pub async fn groups_of(tx: &mut Tx, id: &PrincipalId) -> Result<Vec<String>, Sto
         .rows("SELECT group_name FROM group_members WHERE principal_id = $1 ORDER BY group_name", values![id])
         .await?;
     rows.iter().map(|row| row.get("group_name")).collect()
+}
+
+/// The groups of every principal who is in any, by name.
+pub async fn groups_of_all(tx: &mut Tx) -> Result<HashMap<PrincipalId, Vec<String>>, StoreError> {
+    let mut all: HashMap<PrincipalId, Vec<String>> = HashMap::new();
+    for row in tx.rows("SELECT principal_id, group_name FROM group_members ORDER BY group_name", []).await? {
+        all.entry(row.parse("principal_id")?).or_default().push(row.get("group_name")?);
+    }
+    Ok(all)
 }
 
 /// Puts a principal into exactly these groups; groups that are new are made.

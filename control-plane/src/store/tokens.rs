@@ -7,6 +7,7 @@ use postern_types::{
     id::{PrincipalId, SignInId, TokenId},
     time::Micros,
 };
+use std::collections::HashMap;
 
 /// The most tokens that are listed.
 const MAX_LISTED: i64 = 1000;
@@ -112,6 +113,20 @@ pub async fn list(tx: &mut Tx, principal: Option<&PrincipalId>) -> Result<Vec<To
 pub async fn touch(tx: &mut Tx, id: &TokenId, now: Micros) -> Result<(), StoreError> {
     tx.execute("UPDATE tokens SET last_used_at = $2 WHERE id = $1", values![id, now]).await?;
     Ok(())
+}
+
+/// When somebody last came by any token of a principal, also one that is revoked by now.
+pub async fn last_use(tx: &mut Tx, principal: &PrincipalId) -> Result<Option<Micros>, StoreError> {
+    let sql = "SELECT MAX(last_used_at) AS last_used_at FROM tokens WHERE principal_id = $1";
+    tx.row(sql, values![principal]).await?.map_or(Ok(None), |row| row.time_opt("last_used_at"))
+}
+
+/// The same of every principal who ever came.
+pub async fn last_uses(tx: &mut Tx) -> Result<HashMap<PrincipalId, Micros>, StoreError> {
+    let sql = "SELECT principal_id, MAX(last_used_at) AS last_used_at FROM tokens \
+               WHERE last_used_at IS NOT NULL GROUP BY principal_id";
+    let rows = tx.rows(sql, []).await?;
+    rows.iter().map(|row| Ok((row.parse("principal_id")?, row.time("last_used_at")?))).collect()
 }
 
 /// Revokes a token; false when it was not there or revoked before.

@@ -10,7 +10,11 @@ use postern_api::{
 };
 use postern_control_plane::{
     apply,
-    audit::{self, Appended, Event, search::search},
+    audit::{
+        self, Appended, Event,
+        export::{self, Format},
+        search::search,
+    },
     identity::Actor,
     policies::replay,
     requests,
@@ -22,7 +26,9 @@ use postern_proto::v1::{
     AuditRecord, BoundValue, Decision, DecisionBasis, Outcome, OwnWork, Purpose, SessionEnded, SessionFacts,
     StatementBound, StatementDecided, StatementEnded, StatementKind, StatementText, audit_record::Record,
 };
-use serde_json::json;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 pub(super) fn facts(cast: &Cast, session: &str) -> Record {
     Record::Session(SessionFacts {
@@ -410,6 +416,24 @@ pub async fn decisions_can_be_made_again(store: &Store) {
     }
     assert!(find(store, &cast.admin, AuditQuery::default()).await.iter().all(|event| event.facts.is_none()));
 
+    // By what they do, and to what; of which that is not known is not among them.
+    for (table, action, decision, count) in [
+        (Some("public.orders"), None, None, 2),
+        (Some("orders"), Some("read"), Some("allow"), 2),
+        (Some("orders"), Some("delete"), None, 0),
+        (Some("other.orders"), None, None, 0),
+        (None, Some("read"), None, 2),
+        (None, None, Some("allow"), 3),
+        (None, None, Some("deny"), 0),
+    ] {
+        let text = |value: Option<&str>| value.map(str::to_owned);
+        let (table, action, decision) = (text(table), text(action), text(decision));
+        let query = AuditQuery { table, action, decision, ..AuditQuery::default() };
+        assert_eq!(find(store, &cast.admin, query.clone()).await.len(), count, "{query:?}");
+    }
+    let wrong = AuditQuery { decision: Some("maybe".to_owned()), ..AuditQuery::default() };
+    assert_eq!(told(search(store, &cast.admin, wrong).await.unwrap_err()).field.as_deref(), Some("decision"));
+
     // By the policies of then, whatever was applied since.
     put("a.cedar", NONE, 10).await;
     let now = replay::replay(store, &cast.admin, PolicyReplay::default(), at(11)).await.unwrap();
@@ -432,4 +456,58 @@ pub async fn decisions_can_be_made_again(store: &Store) {
     let query =
         AuditQuery { r#type: EventTypes::Control, action: Some("audit.searched".to_owned()), ..AuditQuery::default() };
     assert_eq!(find(store, &cast.admin, query).await.len(), 3);
+}
+
+/// What a file of everything that matches has in it.
+async fn exported(store: &Store, actor: &Actor, query: AuditQuery, format: Format) -> String {
+    let room = Arc::new(Semaphore::new(1));
+    let mut pieces = export::begin(store, &room, actor, (query, format), at(500)).await.unwrap();
+    let mut whole = Vec::new();
+    while let Some(piece) = pieces.recv().await {
+        whole.extend_from_slice(&piece.unwrap());
+    }
+    String::from_utf8(whole).unwrap()
+}
+
+pub async fn exports_are_of_everything(store: &Store) {
+    let cast = recorded(store).await;
+    // Of many segments, more than are read at once; each statement ends in the one after its own.
+    append(store, "seg_0", vec![facts(&cast, "ses_1"), text(1, "SELECT '=1'"), decided(1, 1, 1)], 1).await;
+    for seq in 2..=60 {
+        let records =
+            vec![facts(&cast, "ses_1"), ended(seq - 1, Outcome::Ok, ""), text(1, "=1, \"x\""), decided(seq, 1, seq)];
+        append(store, &format!("seg_{seq}"), records, seq).await;
+    }
+    let query = || AuditQuery {
+        until: Some(at(400)),
+        connection: Some("demo".to_owned()),
+        r#type: EventTypes::All,
+        ..AuditQuery::default()
+    };
+    let found = find(store, &cast.admin, AuditQuery { limit: Some(10_000), ..query() }).await;
+    let lines = exported(store, &cast.admin, query(), Format::JsonLines).await;
+    let ids: Vec<_> = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].clone()).collect();
+    assert_eq!(ids, found.iter().map(|event| json!(event.id)).collect::<Vec<_>>());
+    assert!(lines.lines().next().unwrap().contains("\"outcome\":null"), "the last one runs still: {lines}");
+    assert!(ids.len() > 60 && lines.matches("\"outcome\":\"ok\"").count() == 59, "{lines}");
+    let csv =
+        exported(store, &cast.admin, AuditQuery { text: Some("x".to_owned()), ..AuditQuery::default() }, Format::Csv)
+            .await;
+    let mut rows = csv.split_terminator("\r\n");
+    assert!(rows.next().unwrap().starts_with("id,at,type,principal,"));
+    assert!(rows.clone().count() == 59 && rows.all(|row| row.ends_with(",\"'=1, \"\"x\"\"\"")), "{csv}");
+
+    // Everybody gets their own; that it was made is recorded; there is room for so many.
+    assert_eq!(exported(store, &cast.dba, query(), Format::JsonLines).await, "");
+    assert!(exported(store, &cast.agent, query(), Format::JsonLines).await.contains("ses_1"));
+    let made =
+        AuditQuery { r#type: EventTypes::Control, action: Some("audit.exported".to_owned()), ..AuditQuery::default() };
+    assert_eq!(find(store, &cast.admin, made).await.len(), 4);
+    let none = Arc::new(Semaphore::new(0));
+    let refused = export::begin(store, &none, &cast.admin, (query(), Format::Csv), at(1)).await.unwrap_err();
+    assert_eq!(told(refused).code, ErrorCode::Unavailable);
+    let limited = AuditQuery { limit: Some(1), ..AuditQuery::default() };
+    let room = Arc::new(Semaphore::new(1));
+    let refused = export::begin(store, &room, &cast.admin, (limited, Format::Csv), at(1)).await.unwrap_err();
+    assert_eq!(told(refused).field.as_deref(), Some("limit"));
 }

@@ -154,6 +154,7 @@ pub struct Binds {
 
 /// One value, as the client sent it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = BoundValue)]
 pub struct Bind {
     /// Of a value in text format, the text; of one in binary format, its bytes in base64; null: NULL.
     pub value: Option<String>,
@@ -239,6 +240,13 @@ pub struct AuditQuery {
     /// A statement's kind: `query`, `parse`, `execute`, `function_call`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
+    /// `allow` or `deny`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<String>,
+    /// A table or the like that statements use, as policies know it: `public.orders`, or `orders` of any schema. Statements
+    /// of a grant to which everything is permitted are not understood, and not found by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
     /// From then on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[param(value_type = Option<String>, format = DateTime)]
@@ -247,7 +255,8 @@ pub struct AuditQuery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[param(value_type = Option<String>, format = DateTime)]
     pub until: Option<Micros>,
-    /// What happened: `request.approved`, or all of `request.`
+    /// What happened: `request.approved`, or all of `request.`; of a statement what it does, with `table` to that:
+    /// `read`, `delete`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
     /// Also give what statements were decided by.

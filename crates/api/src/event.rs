@@ -15,6 +15,8 @@ pub enum Subject {
     Grant,
     /// A client's session.
     Session,
+    /// What admins have made or changed: connections, principals, groups, policies, tokens, connectors, gateways.
+    Configuration,
 }
 
 impl Subject {
@@ -26,6 +28,7 @@ impl Subject {
             Self::Review => "review",
             Self::Grant => "grant",
             Self::Session => "session",
+            Self::Configuration => "configuration",
         }
     }
 
@@ -33,7 +36,16 @@ impl Subject {
     #[must_use]
     pub fn of_action(action: &str) -> Option<Self> {
         let (what, _) = action.split_once('.')?;
-        [Self::Request, Self::Review, Self::Grant, Self::Session].into_iter().find(|subject| subject.as_str() == what)
+        match what {
+            // A standing approval is a request, and so is what is looked at after break-glass.
+            "request" | "standing" | "break_glass" => Some(Self::Request),
+            "review" => Some(Self::Review),
+            "grant" => Some(Self::Grant),
+            "session" => Some(Self::Session),
+            "connection" | "user" | "agent" | "group" | "policy" | "issuer" | "identity_provider" | "notification"
+            | "token" | "join_token" | "identity" => Some(Self::Configuration),
+            _ => None,
+        }
     }
 }
 
@@ -46,4 +58,25 @@ pub struct Changed {
     pub id: String,
     /// How it stands now.
     pub status: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Subject;
+
+    #[test]
+    fn what_events_speak_of() {
+        for (action, subject) in [
+            ("request.created", Some(Subject::Request)),
+            ("standing.ended", Some(Subject::Request)),
+            ("break_glass.reviewed", Some(Subject::Request)),
+            ("review.approved", Some(Subject::Review)),
+            ("connection.frozen", Some(Subject::Configuration)),
+            ("policy.updated", Some(Subject::Configuration)),
+            ("audit.searched", None),
+            ("request", None),
+        ] {
+            assert_eq!(Subject::of_action(action), subject, "{action}");
+        }
+    }
 }

@@ -180,6 +180,10 @@ pub struct User {
     /// Set while nobody may get or use access as it, or on its behalf.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<Stop>,
+    /// When somebody last came as it, to the minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_used_at: Option<Micros>,
     /// When it was first applied.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Micros,
@@ -202,6 +206,10 @@ pub struct Agent {
     /// Set while nobody may get or use access as it, or on its behalf.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<Stop>,
+    /// When somebody last came as it, to the minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_used_at: Option<Micros>,
     /// When it was first applied.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Micros,

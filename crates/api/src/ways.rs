@@ -1,8 +1,8 @@
-//! Which ways in to a connection somebody has, and why: the answer to `postern whoami --on`.
+//! Which ways in to connections somebody has, and why: what `postern whoami --on` and `postern access` tell.
 
 use crate::{
     document::{Bind, RoleMode},
-    identity::PrincipalRef,
+    identity::{PrincipalRef, Stop},
 };
 use postern_types::{id::GrantId, time::Micros};
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,8 @@ pub struct WayIn {
     /// What its grants are bound to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bind: Vec<Bind>,
+    /// Whether they get it at once in an emergency.
+    pub in_emergencies: bool,
     /// Why it may be asked for, or not.
     pub because: String,
     /// What the answer to a request would be.
@@ -84,4 +86,52 @@ pub struct OpenGrant {
     /// When it ends.
     #[schema(value_type = String, format = DateTime)]
     pub expires_at: Micros,
+    /// On whose behalf it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<PrincipalRef>,
+}
+
+/// The answer to `GET /principals/{principal}/access`: what somebody can reach, whatever their tokens are narrowed to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EffectiveAccess {
+    /// Who.
+    pub principal: PrincipalRef,
+    /// The groups that they are in.
+    pub groups: Vec<String>,
+    /// The user who answers for an agent.
+    pub owner: Option<String>,
+    /// May change everything. That alone opens no database.
+    pub admin: bool,
+    /// May read the whole audit.
+    pub auditor: bool,
+    /// May do nothing at all.
+    pub disabled: bool,
+    /// Set while nobody may get or use access as it, or on its behalf.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<Stop>,
+    /// When somebody last came as them, to the minute.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_used_at: Option<Micros>,
+    /// By connection: the access roles that they, or whoever asks this, may know of.
+    pub connections: Vec<WaysIn>,
+}
+
+/// The query of `GET /connections/{name}/principals`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct ReachQuery {
+    /// Only those who come after this one, as `next` has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+}
+
+/// The answer to `GET /connections/{name}/principals`: who can reach a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Reach {
+    /// Each with the access roles that they can get or have, agents first, by name.
+    pub principals: Vec<WaysIn>,
+    /// What `after` has to be for more; absent: these were the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }

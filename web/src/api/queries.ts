@@ -1,4 +1,4 @@
-import { queryOptions } from "@tanstack/react-query";
+import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query";
 import { api, ask, Problem } from "./client";
 
 /** Who is signed in; null: nobody. */
@@ -30,17 +30,47 @@ export const connections = queryOptions({
 /** What changes is told by events; this is for what they do not tell, or where they do not come through. */
 const LIVE = { refetchInterval: 30_000 } as const;
 
+/** Requests that wait, and access that was taken in an emergency and has to be looked at. */
+export const openRequests = queryOptions({
+  queryKey: ["requests", "open"],
+  queryFn: async () => {
+    const find = (query: { status: "pending" } | { to_review: true }) => ask(api.GET("/api/v1/requests", { params: { query } }));
+    return (await Promise.all([find({ status: "pending" }), find({ to_review: true })])).flat();
+  },
+  ...LIVE,
+});
+
+/** Statements that wait. */
+export const openReviews = queryOptions({
+  queryKey: ["reviews", "open"],
+  queryFn: () => ask(api.GET("/api/v1/reviews", { params: { query: { status: "pending" } } })),
+  ...LIVE,
+});
+
+/** The newest of all, however they stand. */
 export const requests = queryOptions({
-  queryKey: ["requests"],
+  queryKey: ["requests", "newest"],
   queryFn: () => ask(api.GET("/api/v1/requests")),
   ...LIVE,
 });
 
 export const reviews = queryOptions({
-  queryKey: ["reviews"],
+  queryKey: ["reviews", "newest"],
   queryFn: () => ask(api.GET("/api/v1/reviews")),
   ...LIVE,
 });
+
+export const request = (id: string) =>
+  queryOptions({
+    queryKey: ["requests", "one", id],
+    queryFn: () => ask(api.GET("/api/v1/requests/{id}", { params: { path: { id } } })),
+  });
+
+export const review = (id: string) =>
+  queryOptions({
+    queryKey: ["reviews", "one", id],
+    queryFn: () => ask(api.GET("/api/v1/reviews/{id}", { params: { path: { id } } })),
+  });
 
 export const myRequests = queryOptions({
   queryKey: ["requests", "mine"],
@@ -106,3 +136,30 @@ export const parts = queryOptions({
   },
   refetchInterval: 5_000,
 });
+
+/** What I get of a connection, and why. */
+export const waysIn = (name: string) =>
+  queryOptions({
+    queryKey: ["access", "mine", name],
+    queryFn: () => ask(api.GET("/api/v1/connections/{name}/access", { params: { path: { name } } })),
+    ...LIVE,
+  });
+
+/** What somebody (`agent:ci`) can reach. */
+export const accessOf = (principal: string) =>
+  queryOptions({
+    queryKey: ["access", "of", principal],
+    queryFn: () => ask(api.GET("/api/v1/principals/{principal}/access", { params: { path: { principal } } })),
+    ...LIVE,
+  });
+
+/** Who can reach a connection. */
+export const accessTo = (name: string) =>
+  infiniteQueryOptions({
+    queryKey: ["access", "to", name],
+    queryFn: ({ pageParam: after }) =>
+      ask(api.GET("/api/v1/connections/{name}/principals", { params: { path: { name }, query: after ? { after } : {} } })),
+    initialPageParam: null as string | null,
+    getNextPageParam: (page) => page.next ?? null,
+    ...LIVE,
+  });

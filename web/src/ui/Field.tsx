@@ -14,8 +14,8 @@ export function Field({ label, hint, error, children }: Props): ReactNode {
   return (
     <div className="field">
       <label htmlFor={id}>{label}</label>
-      {children({ id, "aria-describedby": (hint ?? error) ? about : undefined, "aria-invalid": Boolean(error) })}
-      {(hint ?? error) && (
+      {children({ id, "aria-describedby": (hint || error) ? about : undefined, "aria-invalid": Boolean(error) })}
+      {(hint || error) && (
         <p id={about} className={error ? "error" : "muted"}>
           {error ?? hint}
         </p>

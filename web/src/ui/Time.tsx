@@ -51,6 +51,17 @@ export function Countdown({ until, over = "over" }: { until: string; over?: stri
   );
 }
 
+/** How long since then, while it goes on. */
+export function Elapsed({ since }: { since: string }): ReactNode {
+  const now = useNow();
+  const seconds = Math.max(0, Math.floor((now - Date.parse(since)) / 1000));
+  return (
+    <time dateTime={since} title={`${EXACT.format(new Date(since))} · ${since}`}>
+      {remaining(seconds)}
+    </time>
+  );
+}
+
 function remaining(seconds: number): string {
   const [hours, minutes, rest] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
   if (hours >= 24) return `${Math.floor(hours / 24)} d ${hours % 24} h`;

@@ -9,12 +9,14 @@ use postern_api::{
 };
 use postern_policy::{Basis, Moment};
 use postern_proto::v1::{
-    self, AuditRecord, BoundValue, ControlEvent, Decision, DecisionBasis, Outcome, OwnQuery, OwnWork, Purpose,
-    SessionEnded, SessionFacts, StatementBound, StatementDecided, StatementEnded, StatementKind, StatementText,
-    audit_record::Record,
+    self, AuditRecord, BoundValue, ControlEvent, Decision, Outcome, OwnQuery, OwnWork, Purpose, SessionEnded,
+    SessionFacts, StatementBound, StatementDecided, StatementEnded, StatementKind, StatementText, audit_record::Record,
 };
 use postern_types::time::Micros;
-use std::collections::{HashMap, HashSet};
+use std::{
+    cell::OnceCell,
+    collections::{HashMap, HashSet},
+};
 
 type Key = (String, u64);
 
@@ -39,7 +41,20 @@ pub(super) struct Fold {
 struct Definitions {
     sessions: HashMap<u32, SessionFacts>,
     texts: HashMap<u32, StatementText>,
-    bases: HashMap<u32, DecisionBasis>,
+    bases: HashMap<u32, Rested>,
+}
+
+/// What decisions rest on: read at most once, and only where somebody wants to know.
+struct Rested {
+    json: Vec<u8>,
+    read: OnceCell<Option<Basis>>,
+}
+
+impl Rested {
+    /// None of one that a later version wrote.
+    fn basis(&self) -> Option<&Basis> {
+        self.read.get_or_init(|| Basis::from_json(&self.json).ok()).as_ref()
+    }
 }
 
 impl Fold {
@@ -63,6 +78,9 @@ impl Fold {
 
     /// Whether no segment whose last event is at `last_at` or before can matter any more.
     pub(super) fn is_done(&self, last_at: Micros) -> bool {
+        if self.events.len() + self.open.len() < self.search.limit {
+            return false;
+        }
         let open = self.open.values().filter(|event| self.search.ends(event));
         let mut times: Vec<_> = self.events.iter().chain(open).map(|event| event.at).collect();
         if times.len() < self.search.limit {
@@ -100,7 +118,8 @@ impl Fold {
                     definitions.texts.insert(text.r#ref, text.clone());
                 }
                 Record::Basis(basis) => {
-                    definitions.bases.insert(basis.r#ref, basis.clone());
+                    let rested = Rested { json: basis.json.to_vec(), read: OnceCell::new() };
+                    definitions.bases.insert(basis.r#ref, rested);
                 }
                 Record::Bound(bound) => self.bound(&definitions, bound),
                 Record::Decided(_)
@@ -113,24 +132,28 @@ impl Fold {
         definitions
     }
 
-    /// The sessions of statements that have no end.
-    pub(super) fn open_sessions(&self) -> Vec<&str> {
-        let ids: HashSet<_> = self.open.keys().map(|(session, _)| session.as_str()).collect();
-        ids.into_iter().collect()
+    /// Takes the newer ones out, newest first, with statements that have no end yet.
+    pub(super) fn take_after(&mut self, then: Micros) -> Vec<AuditEvent> {
+        let mut taken: Vec<_> = self.events.extract_if(.., |event| event.at > then).collect();
+        taken.extend(self.open.extract_if(|_, event| event.at > then).map(|(_, event)| event));
+        for event in &taken {
+            self.seen.remove(&event.id);
+        }
+        sort(&mut taken);
+        taken
     }
 
-    /// The newest that match. Of a statement without an end in a session that is over it is not known how it ended:
-    /// its connector died.
-    pub(super) fn finish(mut self, ended: &[String]) -> Vec<AuditEvent> {
+    /// Those that match. Of a statement without an end in a session that is over it is not known how it ended: its
+    /// connector died.
+    pub(super) fn settled(&self, mut events: Vec<AuditEvent>, ended: &[String]) -> Vec<AuditEvent> {
         let ended: HashSet<_> = ended.iter().map(String::as_str).collect();
-        for ((session, _), mut event) in std::mem::take(&mut self.open) {
-            if ended.contains(session.as_str()) {
+        for event in events.iter_mut().filter(|event| is_unended(event)) {
+            if event.session.as_deref().is_some_and(|session| ended.contains(session)) {
                 event.outcome = outcome(Outcome::Unknown);
             }
-            self.keep(event);
         }
-        self.trim();
-        self.events
+        events.retain(|event| self.search.ends(event));
+        events
     }
 
     /// Whether an event matches so far and was not seen before.
@@ -149,7 +172,7 @@ impl Fold {
     }
 
     fn trim(&mut self) {
-        self.events.sort_by(|a, b| (b.at, b.seq, &b.id).cmp(&(a.at, a.seq, &a.id)));
+        sort(&mut self.events);
         self.events.truncate(self.search.limit);
     }
 
@@ -169,13 +192,14 @@ impl Fold {
         let sql = definitions.texts.get(&decided.text_ref);
         event.sql = sql.map(|sql| String::from_utf8_lossy(&sql.text).into_owned());
         let (end, bound) = (self.ends.remove(&key), self.bound.remove(&key));
-        if !self.is_wanted(&event, &ids) {
+        let rested = definitions.bases.get(&decided.basis_ref);
+        if !self.is_wanted(&event, &ids) || !self.search.does(rested.and_then(Rested::basis)) {
             return;
         }
         event.binds = bound.as_ref().map(binds);
-        if let Some(basis) = definitions.bases.get(&decided.basis_ref) {
-            self.facts_bytes += if self.search.query.facts { basis.json.len() } else { 0 };
-            rests_on(&mut event, basis, decided, facts, self.search.query.facts);
+        if let Some(rested) = rested {
+            self.facts_bytes += if self.search.query.facts { rested.json.len() } else { 0 };
+            rests_on(&mut event, rested, decided, facts, self.search.query.facts);
         }
         match end {
             Some(end) => {
@@ -288,15 +312,30 @@ impl Fold {
     }
 }
 
+/// The newest first.
+fn sort(events: &mut [AuditEvent]) {
+    events.sort_by(|a, b| (b.at, b.seq, &b.id).cmp(&(a.at, a.seq, &a.id)));
+}
+
+fn is_unended(event: &AuditEvent) -> bool {
+    event.r#type == EventType::Statement && event.outcome.is_none()
+}
+
+/// The sessions of statements that have no end.
+pub(super) fn unended(events: &[AuditEvent]) -> Vec<&str> {
+    let sessions = events.iter().filter(|event| is_unended(event)).filter_map(|event| event.session.as_deref());
+    sessions.collect::<HashSet<_>>().into_iter().collect()
+}
+
 /// What policies decided by. One that a later version wrote is left out.
 fn rests_on(
     event: &mut AuditEvent,
-    basis: &DecisionBasis,
+    rested: &Rested,
     decided: &StatementDecided,
     session: &SessionFacts,
     with_facts: bool,
 ) {
-    let Ok(basis) = Basis::from_json(&basis.json) else { return };
+    let Some(basis) = rested.basis() else { return };
     event.policy_version = Some(basis.version);
     event.policies = Some(basis.policies.iter().map(ToString::to_string).collect());
     if with_facts {

@@ -1,16 +1,19 @@
-import { useMutation, useQueryClient } from "@tanstack/react-query";
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { useState, type ReactNode, type SyntheticEvent } from "react";
-import { api, ask, problemOf } from "../../api/client";
+import { api, ask, problemOf, type Schemas } from "../../api/client";
+import { waysIn } from "../../api/queries";
 import type { Connection, ConnectionRole, Whoami } from "../../api/types";
 import { Chips } from "../../ui/Chips";
 import { Copy } from "../../ui/Copy";
 import { choices as durations, spelled } from "../../ui/duration";
 import { Field } from "../../ui/Field";
-import { ProblemNotice } from "../../ui/Notice";
-import { visible } from "../../ui/Text";
+import { Loading, ProblemNotice, sentence } from "../../ui/Notice";
+import { Text, visible } from "../../ui/Text";
 import { toast } from "../../ui/toasts";
 import { askingCommand } from "./commands";
+
+type Way = Schemas["WayIn"];
 
 interface Props {
   me: Whoami;
@@ -27,6 +30,9 @@ export function AskForm({ me, choices, connection, role }: Props): ReactNode {
   const [reason, setReason] = useState("");
   const [ticket, setTicket] = useState("");
   const [behalf, setBehalf] = useState("");
+  const [address, setAddress] = useState("");
+  const ways = useQuery(waysIn(connection.name));
+  const way = ways.data?.roles.find((one) => one.role === role.name);
   const send = useMutation({
     mutationFn: () =>
       ask(
@@ -38,6 +44,7 @@ export function AskForm({ me, choices, connection, role }: Props): ReactNode {
             reason: reason.trim(),
             ...(ticket.trim() && { ticket: ticket.trim() }),
             ...(behalf.trim() && { on_behalf_of: behalf.trim() }),
+            ...(address.trim() && { client_address: address.trim() }),
           },
         }),
       ),
@@ -93,12 +100,17 @@ export function AskForm({ me, choices, connection, role }: Props): ReactNode {
           {(field) => <input {...field} value={behalf} onChange={(event) => setBehalf(event.target.value)} />}
         </Field>
       )}
-      <Outlook connection={connection} role={role} />
+      {way?.bind?.includes("address") && (
+        <Field label="From which address" hint="The role's grants are bound to the address from which clients come, like 192.0.2.7." error={about("client_address")}>
+          {(field) => <input {...field} required value={address} onChange={(event) => setAddress(event.target.value)} />}
+        </Field>
+      )}
+      <Outlook connection={connection} way={way} error={ways.error} />
       <AsCommand text={askingCommand(connection.name, role.name, duration, reason.trim())} />
-      {wrong && !["duration", "reason", "ticket", "on_behalf_of"].includes(wrong.field ?? "") && <ProblemNotice error={wrong} />}
+      {wrong && !["duration", "reason", "ticket", "on_behalf_of", ...(way?.bind?.includes("address") ? ["client_address"] : [])].includes(wrong.field ?? "") && <ProblemNotice error={wrong} />}
       <div className="buttons">
         <button type="submit" className="primary big" disabled={send.isPending || !reason.trim()}>
-          {send.isPending ? "Sending…" : role.approval === "auto" ? "Get access" : "Ask"}
+          {send.isPending ? "Sending…" : way?.answer === "granted" ? "Get access" : "Ask"}
         </button>
       </div>
     </form>
@@ -125,21 +137,44 @@ function AsCommand({ text }: { text: string }): ReactNode {
   );
 }
 
-/** What will become of it, before it is sent. */
-function Outlook({ connection, role }: { connection: Connection; role: ConnectionRole }): ReactNode {
+/** What will become of it, before it is sent: what the control plane would answer at this moment. */
+function Outlook({ connection, way, error }: { connection: Connection; way: Way | undefined; error: Error | null }): ReactNode {
+  if (error) return <ProblemNotice error={error} />;
+  if (!way) return <Loading what="what would become of it" />;
   return (
-    <div className="notice" role="status">
-      {role.approval === "auto" ? (
+    <div className={way.answer === "denied" ? "notice bad" : "notice"} role="status">
+      <p>
+        {OUTLOOKS[way.answer]} <Text>{sentence(way.answer === "denied" ? way.because : way.rule)}</Text>
+      </p>
+      {!way.connects && (
         <p>
-          It will be <strong>approved at once</strong>, by rule.
-        </p>
-      ) : (
-        <p>
-          It needs somebody of <strong>{role.reviewers.length > 0 ? role.reviewers.join(" or ") : "the admins"}</strong> to approve it.
+          Policies let no session begin by it at the moment: <Text>{way.policies.join(", ") || "none permits it"}</Text>.
         </p>
       )}
-      {connection.freeze && !role.read_only && <p>The connection is frozen: nothing can be changed there at the moment.</p>}
-      {connection.status !== "up" && <p>It cannot be reached at the moment{connection.problem ? `: ${connection.problem}` : ""}.</p>}
+      {connection.freeze && !way.read_only && <p>The connection is frozen: nothing can be changed there at the moment.</p>}
+      {connection.status !== "up" && (
+        <p>
+          It cannot be reached at the moment{connection.problem && <Text>{`: ${connection.problem}`}</Text>}.
+        </p>
+      )}
     </div>
   );
 }
+
+const OUTLOOKS: Record<Way["answer"], ReactNode> = {
+  granted: (
+    <>
+      It will be <strong>approved at once</strong>.
+    </>
+  ),
+  review: (
+    <>
+      <strong>People</strong> will be asked.
+    </>
+  ),
+  denied: (
+    <>
+      It will be <strong>refused</strong>.
+    </>
+  ),
+};

@@ -4,6 +4,7 @@ import type { ReactNode } from "react";
 import { connections, grants, myRequests, whoami } from "../../api/queries";
 import type { Connection, ConnectionRole, Whoami } from "../../api/types";
 import { Empty, Loading, ProblemNotice } from "../../ui/Notice";
+import { Page } from "../../ui/Page";
 import { AskForm } from "./AskForm";
 import { GrantCard } from "./GrantCard";
 import { Pending } from "./Pending";
@@ -11,15 +12,12 @@ import { Pending } from "./Pending";
 export function AskPage(): ReactNode {
   const me = useQuery(whoami).data;
   return me ? (
-    <div className="page">
-      <header>
-        <h1>Ask for access</h1>
-      </header>
+    <Page title="Ask for access">
       <div className="ask">
         <Askable me={me} />
         <Mine />
       </div>
-    </div>
+    </Page>
   ) : null;
 }
 

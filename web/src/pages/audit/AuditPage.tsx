@@ -8,24 +8,26 @@ import { useWide } from "../../ui/media";
 import { Empty, Loading, ProblemNotice } from "../../ui/Notice";
 import { EventDetail } from "./EventDetail";
 import { Events } from "./Events";
+import { Export } from "./Export";
 import { Filters } from "./Filters";
 import { Saved } from "./Saved";
-import { before, joined, LIMITS, save, toCsv, toJsonLines, toQuery, type AuditSearch } from "./search";
+import { before, joined, LIMITS, toQuery, type AuditSearch } from "./search";
 
 export function AuditPage(): ReactNode {
   const search = useSearch({ from: "/audit" });
   const navigate = useNavigate({ from: "/audit" });
   const wide = useWide();
   const { event: chosenId, ...wanted } = search;
+  const { limit = LIMITS[0] ?? 100, ...filters } = wanted;
   // A search is itself recorded: it is made once, and again when somebody asks for it.
   const [asked, setAsked] = useState(0);
   const found = useInfiniteQuery({
     queryKey: ["audit", "search", wanted, asked],
-    queryFn: ({ pageParam }) => ask(api.GET("/api/v1/audit/events", { params: { query: toQuery(wanted, pageParam) } })),
+    queryFn: ({ pageParam }) => ask(api.GET("/api/v1/audit/events", { params: { query: { ...toQuery(filters, pageParam), limit } } })),
     initialPageParam: null as string | null,
     getNextPageParam: (page) => {
       const last = page.at(-1);
-      return last && page.length >= (wanted.limit ?? LIMITS[0] ?? 0) ? before(last) : null;
+      return last && page.length >= limit ? before(last) : null;
     },
     staleTime: Infinity,
     refetchOnWindowFocus: false,
@@ -71,12 +73,7 @@ export function AuditPage(): ReactNode {
                   {found.isFetchingNextPage ? "Searching…" : "Older"}
                 </button>
               )}
-              <button type="button" className="quiet" onClick={() => save("audit.csv", "text/csv", toCsv(events))}>
-                CSV
-              </button>
-              <button type="button" className="quiet" onClick={() => save("audit.jsonl", "application/jsonl", toJsonLines(events))}>
-                JSON Lines
-              </button>
+              <Export search={filters} />
             </footer>
           </>
         )}

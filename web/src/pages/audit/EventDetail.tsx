@@ -32,6 +32,9 @@ export function EventDetail({ event }: { event: AuditEvent }): ReactNode {
           <Text>{event.type === "statement" ? (event.principal ?? "") : (event.action ?? "")}</Text>
         </h2>
       </header>
+      {event.kind === "preview" && (
+        <p className="notice">The connector has tried it, so that reviewers see what it would do, and has undone it. It was not run by this.</p>
+      )}
       {event.sql && <Sql text={event.sql} />}
       {reason && (
         <p className={event.decision === "deny" ? "notice bad" : "notice"}>
@@ -54,6 +57,14 @@ export function EventDetail({ event }: { event: AuditEvent }): ReactNode {
           ["SQLSTATE", event.sqlstate],
           ["Policies", event.policies && (event.policies.length > 0 ? <Text>{event.policies.join(", ")}</Text> : "none permits it")],
           ["Policies' version", event.policy_version],
+          [
+            "Review",
+            event.review_id && (
+              <Link to="/inbox" search={{ item: event.review_id }}>
+                who agreed, or did not
+              </Link>
+            ),
+          ],
           [
             "Session",
             event.session && (

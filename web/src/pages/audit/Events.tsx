@@ -67,6 +67,7 @@ export function Events({ events, chosen, onChoose, ofOne = false }: Props): Reac
 /** How it went, in a word. */
 export function Outcome({ event }: { event: AuditEvent }): ReactNode {
   if (event.type !== "statement") return null;
+  if (event.kind === "preview") return <span className="badge">tried and undone</span>;
   if (event.decision === "deny") return <span className="badge danger">denied</span>;
   if (event.outcome === "error") return <span className="badge warn">{event.sqlstate ?? "error"}</span>;
   if (event.outcome === null || event.outcome === undefined) return <span className="badge">runs</span>;

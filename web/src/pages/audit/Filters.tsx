@@ -11,7 +11,8 @@ interface Props {
 const MORE = [
   ["principal", "Person or agent"],
   ["connection", "Connection"],
-  ["action", "Action (request.approved, or all of request.)"],
+  ["table", "Table (orders, or public.orders)"],
+  ["action", "Action (delete; of the control plane request.approved, or request.)"],
   ["sqlstate", "SQLSTATE"],
 ] as const;
 
@@ -26,14 +27,14 @@ export function Filters({ search, busy, onSearch }: Props): ReactNode {
     event.preventDefault();
     onSearch(wanted);
   };
-  const narrowed = MORE.some(([key]) => search[key]) || Boolean(search.outcome ?? search.since ?? search.limit);
+  const narrowed = MORE.some(([key]) => search[key]) || Boolean(search.decision ?? search.outcome ?? search.since ?? search.limit);
   return (
     <form className="filters" onSubmit={submit} role="search">
       <div className="line">
         <input
           type="search"
           aria-label="Part of the statement, subject or detail"
-          placeholder="Part of a statement, subject or detail"
+          placeholder="Text in a statement or detail"
           value={wanted.text ?? ""}
           onChange={(event) => set("text", event.target.value)}
         />
@@ -64,6 +65,15 @@ export function Filters({ search, busy, onSearch }: Props): ReactNode {
               {(field) => <input {...field} value={wanted[key] ?? ""} onChange={(event) => set(key, event.target.value)} />}
             </Field>
           ))}
+          <Field label="Decision">
+            {(field) => (
+              <select {...field} value={wanted.decision ?? ""} onChange={(event) => set("decision", event.target.value)}>
+                <option value="">Any</option>
+                <option value="allow">Allowed</option>
+                <option value="deny">Denied</option>
+              </select>
+            )}
+          </Field>
           <Field label="Outcome">
             {(field) => (
               <select {...field} value={wanted.outcome ?? ""} onChange={(event) => set("outcome", event.target.value)}>

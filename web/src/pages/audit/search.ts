@@ -10,6 +10,8 @@ export interface AuditSearch {
   connection?: string;
   session?: string;
   action?: string;
+  table?: string;
+  decision?: string;
   outcome?: string;
   sqlstate?: string;
   since?: string;
@@ -17,7 +19,7 @@ export interface AuditSearch {
   event?: string;
 }
 
-const TEXTS = ["text", "principal", "connection", "session", "action", "outcome", "sqlstate", "since", "event"] as const;
+const TEXTS = ["text", "principal", "connection", "session", "action", "table", "decision", "outcome", "sqlstate", "since", "event"] as const;
 const TYPES = ["statement", "session", "control", "connector", "all"] as const;
 
 export const LIMITS = [100, 1000, 10_000];
@@ -40,12 +42,11 @@ export function readSearch(search: Record<string, unknown>): AuditSearch {
 const HOURS: Record<string, number> = { hour: 1, day: 24, week: 168 };
 
 /** As the API takes it; `until`: those before then. */
-export function toQuery({ since, limit, ...rest }: Omit<AuditSearch, "event">, until: string | null) {
+export function toQuery({ since, ...rest }: Omit<AuditSearch, "event" | "limit">, until: string | null) {
   const hours = since ? HOURS[since] : undefined;
   return {
     type: "statement" as const,
     ...rest,
-    limit: limit ?? 100,
     ...(until && { until }),
     ...(hours && { since: new Date(Date.now() - hours * 3_600_000).toISOString() }),
   };
@@ -71,28 +72,10 @@ export function summary(event: AuditEvent): string {
   return [event.action, event.subject].filter(Boolean).join(" · ");
 }
 
-const COLUMNS = [
-  "at", "type", "principal", "on_behalf_of", "connection", "role", "database_role", "client_address", "session", "seq", "decision",
-  "outcome", "rows", "bytes", "duration_ms", "sqlstate", "action", "subject", "sql",
-] as const;
-
-/** As CSV. A value that a spreadsheet would take for a formula is kept from being one. */
-export function toCsv(events: AuditEvent[]): string {
-  const cell = (value: unknown): string => {
-    const text = typeof value === "string" || typeof value === "number" ? String(value) : "";
-    const plain = typeof value === "string" && /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
-    return /[",\r\n]/.test(plain) ? `"${plain.replaceAll('"', '""')}"` : plain;
-  };
-  return [COLUMNS.join(","), ...events.map((event) => COLUMNS.map((column) => cell(event[column])).join(","))].join("\r\n");
-}
-
-export function toJsonLines(events: AuditEvent[]): string {
-  return events.map((event) => JSON.stringify(event)).join("\n");
-}
-
-/** Gives somebody a file, without a call. */
-export function save(name: string, type: string, text: string): void {
-  const url = URL.createObjectURL(new Blob([text], { type }));
+/** Gives somebody a file of what comes, once it is whole. */
+export async function save(name: string, type: string, stream: ReadableStream<Uint8Array>): Promise<void> {
+  const blob = await new Response(stream, { headers: { "content-type": type } }).blob();
+  const url = URL.createObjectURL(blob);
   const link = document.createElement("a");
   link.href = url;
   link.download = name;

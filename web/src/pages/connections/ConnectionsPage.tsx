@@ -6,6 +6,8 @@ import { connections, parts, whoami } from "../../api/queries";
 import type { Connection, Whoami } from "../../api/types";
 import { spelled } from "../../ui/duration";
 import { Empty, Loading, ProblemNotice, sentence } from "../../ui/Notice";
+import { Page } from "../../ui/Page";
+import { Table } from "../../ui/Table";
 import { Text } from "../../ui/Text";
 import { Time } from "../../ui/Time";
 import { toast } from "../../ui/toasts";
@@ -15,14 +17,12 @@ import { TestConnection } from "./TestConnection";
 export function ConnectionsPage(): ReactNode {
   const me = useQuery(whoami).data;
   const found = useQuery(connections);
-  if (!me || found.isPending) return <Loading what="connections" />;
-  if (!found.data) return <ProblemNotice error={found.error} />;
+  if (!me) return null;
   return (
-    <div className="page">
-      <header>
-        <h1>Connections</h1>
-      </header>
-      {found.data.length === 0 && (
+    <Page title="Connections">
+      {found.isPending && <Loading what="connections" />}
+      {found.error && <ProblemNotice error={found.error} />}
+      {found.data?.length === 0 && (
         <Empty title="There is no connection yet">
           <p>
             A connection is a database, the connector that reaches it, and the access roles that can be asked for. It is described in a file, and
@@ -31,14 +31,14 @@ export function ConnectionsPage(): ReactNode {
         </Empty>
       )}
       <ul className="cards">
-        {found.data.map((connection) => (
+        {found.data?.map((connection) => (
           <li key={connection.name}>
             <Card me={me} connection={connection} />
           </li>
         ))}
       </ul>
       <Parts />
-    </div>
+    </Page>
   );
 }
 
@@ -85,42 +85,34 @@ function Card({ me, connection }: { me: Whoami; connection: Connection }): React
       <p className="muted">
         Served by the connector <strong>{connection.connector}</strong>
       </p>
-      <div className="table">
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">Access role</th>
-              <th scope="col">Login</th>
-              <th scope="col">Longest</th>
-              <th scope="col">Reviewers</th>
-            </tr>
-          </thead>
-          <tbody>
-            {connection.roles.map((role) => (
-              <tr key={role.name}>
-                <th scope="row">
-                  {role.approval === "not-allowed" ? (
-                    role.name
-                  ) : (
-                    <Link to="/ask" search={{ connection: connection.name, role: role.name }}>
-                      {role.name}
-                    </Link>
-                  )}{" "}
-                  {role.read_only && <span className="badge good">only reads</span>}
-                </th>
-                <td>{role.mode}</td>
-                <td>{spelled(role.max_duration)}</td>
-                <td>{role.approval === "auto" ? "by rule" : role.reviewers.join(", ") || "admins"}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Table
+        label={`Access roles of ${connection.name}`}
+        columns={["Access role", "Login", "Longest", "Reviewers"]}
+        rows={connection.roles.map((role) => [
+          role.name,
+          <span key="name">
+            {role.approval === "not-allowed" ? (
+              role.name
+            ) : (
+              <Link to="/ask" search={{ connection: connection.name, role: role.name }}>
+                {role.name}
+              </Link>
+            )}{" "}
+            {role.read_only && <span className="badge good">only reads</span>}
+          </span>,
+          role.mode,
+          spelled(role.max_duration),
+          role.approval === "auto" ? "by rule" : role.reviewers.join(", ") || "admins",
+        ])}
+      />
       {change.error && <ProblemNotice error={change.error} />}
       <div className="buttons">
         <TestConnection me={me} connection={connection} />
         <Link className="button" to="/masking" search={{ connection: connection.name }}>
           Masking
+        </Link>
+        <Link className="button" to="/connections/$name/people" params={{ name: connection.name }}>
+          Who can reach it
         </Link>
         <button type="button" className={frozen ? "" : "deny"} onClick={() => change.mutate()} disabled={change.isPending}>
           {frozen ? "Lift the freeze" : "Freeze changes"}
@@ -149,48 +141,26 @@ function Parts(): ReactNode {
           </button>
         </div>
       </header>
-      {/* eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- it scrolls, which keys have to reach */}
-      <div className="table" tabIndex={0} role="group" aria-label="Connectors and gateways">
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">Name</th>
-              <th scope="col">What</th>
-              <th scope="col">State</th>
-              <th scope="col">Last seen</th>
-              <th scope="col">Version</th>
-              <th scope="col">Enrolled</th>
-              <th scope="col">Certificate ends</th>
-            </tr>
-          </thead>
-          <tbody>
-            {found.data.map((part) => (
-              <tr key={part.id}>
-                <th scope="row">
-                  <Text>{part.name}</Text>
-                </th>
-                <td>{part.kind}</td>
-                <td>
-                  {part.revoked_at ? (
-                    <span className="badge danger">revoked</span>
-                  ) : part.attached ? (
-                    <span className="badge good">attached</span>
-                  ) : (
-                    <span className="badge warn">away</span>
-                  )}
-                </td>
-                <td>{part.seen_at && <Time at={part.seen_at} />}</td>
-                <td>{part.version && <Text>{part.version}</Text>}</td>
-                <td>
-                  <Time at={part.enrolled_at} />
-                </td>
-                <td>{part.certificate_expires_at && <Time at={part.certificate_expires_at} />}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Table
+        label="Connectors and gateways"
+        columns={["Name", "What", "State", "Last seen", "Version", "Enrolled", "Certificate ends"]}
+        rows={found.data.map((part) => [
+          part.id,
+          <Text key="name">{part.name}</Text>,
+          part.kind,
+          <State key="state" of={part} />,
+          part.seen_at && <Time key="seen" at={part.seen_at} />,
+          part.version && <Text key="version">{part.version}</Text>,
+          <Time key="enrolled" at={part.enrolled_at} />,
+          part.certificate_expires_at && <Time key="ends" at={part.certificate_expires_at} />,
+        ])}
+      />
       {enrolling && <Enrol kind={enrolling} onClose={() => setEnrolling(null)} />}
     </section>
   );
+}
+
+function State({ of: part }: { of: Schemas["Part"] }): ReactNode {
+  if (part.revoked_at) return <span className="badge danger">revoked</span>;
+  return part.attached ? <span className="badge good">attached</span> : <span className="badge warn">away</span>;
 }

@@ -4,6 +4,7 @@ import { useState, type ReactNode, type SyntheticEvent } from "react";
 import { api, ask } from "../../api/client";
 import { Field } from "../../ui/Field";
 import { Empty, Loading, ProblemNotice } from "../../ui/Notice";
+import { Page } from "../../ui/Page";
 import { Text } from "../../ui/Text";
 import { Time } from "../../ui/Time";
 
@@ -13,12 +14,9 @@ const route = getRouteApi("/device");
 export function DevicePage(): ReactNode {
   const { code } = route.useSearch();
   return (
-    <div className="page">
-      <header>
-        <h1>Sign a command line in</h1>
-      </header>
+    <Page title="Sign a command line in">
       {code ? <Decide key={code} code={code} /> : <AskForCode />}
-    </div>
+    </Page>
   );
 }
 

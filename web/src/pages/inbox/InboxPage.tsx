@@ -1,5 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
-import { useNavigate, useSearch } from "@tanstack/react-router";
+import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useEffect, useRef, useState, type ReactNode } from "react";
 import { whoami } from "../../api/queries";
 import type { Whoami } from "../../api/types";
@@ -8,19 +8,30 @@ import { Chips } from "../../ui/Chips";
 import { useKeys } from "../../ui/keys";
 import { useWide } from "../../ui/media";
 import { Empty, Loading, ProblemNotice } from "../../ui/Notice";
-import { useInbox, type Inbox, type Item } from "./items";
+import { Page } from "../../ui/Page";
+import { useDecided, useInbox, useOne, type Inbox, type Item } from "./items";
 import { Notify, tell } from "./Notify";
 import { Rows } from "./Rows";
 import { RequestDetail } from "./RequestDetail";
 import { ReviewDetail } from "./ReviewDetail";
 
-type View = keyof Inbox;
+type View = keyof Inbox | "decided";
 
 const VIEWS: { value: View; label: string }[] = [
   { value: "waiting", label: "For me" },
   { value: "elsewhere", label: "For others" },
   { value: "decided", label: "Decided" },
 ];
+
+/** What they do, as it is shown where there are keys. */
+const KEYS = [
+  [["j", "k"], "move"],
+  [["a"], "approve"],
+  [["d"], "deny"],
+  [["s"], "shorter"],
+  [["b"], "bound"],
+  [["e"], "edit"],
+] as const;
 
 export function InboxPage(): ReactNode {
   const me = useQuery(whoami).data;
@@ -33,10 +44,13 @@ function OfMe({ me }: { me: Whoami }): ReactNode {
   const navigate = useNavigate({ from: "/inbox" });
   const wide = useWide();
   const [view, setView] = useState<View>("waiting");
-  const list = inbox?.[view] ?? [];
-  const all = inbox ? [...inbox.waiting, ...inbox.elsewhere, ...inbox.decided] : [];
+  const { decided: done, error: noDone } = useDecided();
+  const list = (view === "decided" ? done : inbox?.[view]) ?? [];
+  const all = [...(inbox?.waiting ?? []), ...(inbox?.elsewhere ?? []), ...(done ?? [])];
+  const found = all.find((item) => item.id === search.item);
+  const one = useOne(search.item, !inbox || !done || found !== undefined);
   // Where there is room, something is always open; what has left the list meanwhile stays, for its outcome to be read.
-  const chosen = all.find((item) => item.id === search.item) ?? (wide && search.item === undefined ? list[0] : undefined);
+  const chosen = found ?? one.item ?? (wide && search.item === undefined ? list[0] : undefined);
   const choose = (item: Item | undefined): void => {
     void navigate({ search: item ? { item: item.id } : {}, replace: wide });
   };
@@ -48,13 +62,13 @@ function OfMe({ me }: { me: Whoami }): ReactNode {
   useKeys({ j: () => move(1), k: () => move(-1), ArrowDown: () => move(1), ArrowUp: () => move(-1) });
   useTitle(inbox?.waiting.length ?? 0);
 
-  if (!inbox) return error ? <ProblemNotice error={error} /> : <Loading what="the inbox" />;
+  if (!inbox) return <Page title="Inbox">{error ? <ProblemNotice error={error} /> : <Loading what="the inbox" />}</Page>;
   const decided = (item: Item): void => {
     const at = list.findIndex((one) => one.id === item.id);
     choose(list[at + 1] ?? list[at - 1]);
   };
   return (
-    <div className={chosen && !wide ? "split open" : "split"}>
+    <div className={(chosen ?? one.error) && !wide ? "split open" : "split"}>
       <section className="list" aria-label="Inbox">
         <header>
           <div className="with-buttons">
@@ -71,14 +85,36 @@ function OfMe({ me }: { me: Whoami }): ReactNode {
             }}
           />
         </header>
-        {list.length === 0 ? <Nothing view={view} /> : <Rows items={list} chosen={chosen?.id} onChoose={choose} />}
+        {view === "decided" && !done ? (
+          noDone ? <ProblemNotice error={noDone} /> : <Loading what="what was decided" />
+        ) : list.length === 0 ? (
+          <Nothing view={view} />
+        ) : (
+          <Rows items={list} chosen={chosen?.id} onChoose={choose} />
+        )}
+        {view === "decided" && list.length > 0 && (
+          <p className="keys muted">
+            The newest {list.length.toLocaleString()}. All there ever were are{" "}
+            <Link to="/audit" search={{ type: "control", action: "request." }}>
+              in the audit
+            </Link>
+            .
+          </p>
+        )}
         {wide && list.length > 0 && (
           <p className="keys muted">
-            <kbd>j</kbd> <kbd>k</kbd> move · <kbd>a</kbd> approve · <kbd>d</kbd> deny · <kbd>s</kbd> shorter · <kbd>b</kbd> bound · <kbd>e</kbd> edit
+            {KEYS.map(([keys, what]) => (
+              <span key={what}>
+                {keys.map((key) => (
+                  <kbd key={key}>{key}</kbd>
+                ))}{" "}
+                {what}
+              </span>
+            ))}
           </p>
         )}
       </section>
-      {chosen && (
+      {(chosen ?? one.error) && (
         <section className="detail" aria-label="What is asked">
           {!wide && <h1 className="hidden">Inbox</h1>}
           {!wide && (
@@ -86,7 +122,9 @@ function OfMe({ me }: { me: Whoami }): ReactNode {
               <Icon name="back" /> Inbox
             </button>
           )}
-          {chosen.kind === "request" ? (
+          {!chosen ? (
+            <ProblemNotice error={one.error} />
+          ) : chosen.kind === "request" ? (
             <RequestDetail key={chosen.id} me={me} request={chosen.of} all={all} onDecided={() => decided(chosen)} />
           ) : (
             <ReviewDetail key={chosen.id} me={me} review={chosen.of} all={all} onDecided={() => decided(chosen)} />
@@ -98,8 +136,8 @@ function OfMe({ me }: { me: Whoami }): ReactNode {
 }
 
 function withCount(label: string, view: View, found: Inbox): string {
-  const count = found[view].length;
-  return view === "decided" || count === 0 ? label : `${label} ${count}`;
+  const count = view === "decided" ? 0 : found[view].length;
+  return count === 0 ? label : `${label} ${count}`;
 }
 
 function Nothing({ view }: { view: View }): ReactNode {

@@ -1,6 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { useMemo } from "react";
-import { requests, reviews } from "../../api/queries";
+import { openRequests, openReviews, request, requests, review, reviews } from "../../api/queries";
 import type { PrincipalRef, Request, Review, Whoami } from "../../api/types";
 
 /** What somebody may have to decide: a request for access, or a statement that waits. */
@@ -11,34 +11,49 @@ export interface Inbox {
   waiting: Item[];
   /** Those that wait for others, or for more of them. */
   elsewhere: Item[];
-  /** The others, the newest decision first. */
-  decided: Item[];
 }
 
-/** Everything that there is to decide, or was, as far as it is known; and what kept it from being known. */
+const ofRequest = (of: Request): Item => ({ kind: "request", id: of.id, of });
+const ofReview = (of: Review): Item => ({ kind: "review", id: of.id, of });
+
+/** Everything that there is to decide; and what kept it from being known. */
 export function useInbox(me: Whoami): { inbox: Inbox | undefined; error: Error | null } {
-  const access = useQuery(requests);
-  const statements = useQuery(reviews);
+  const access = useQuery(openRequests);
+  const statements = useQuery(openReviews);
   const inbox = useMemo(
-    () => (access.data && statements.data ? sorted(me, access.data, statements.data) : undefined),
+    () => (access.data && statements.data ? sorted(me, [...access.data.map(ofRequest), ...statements.data.map(ofReview)]) : undefined),
     [me, access.data, statements.data],
   );
   return { inbox, error: access.error ?? statements.error };
 }
 
-function sorted(me: Whoami, access: Request[], statements: Review[]): Inbox {
-  const items: Item[] = [
-    ...access.map((of): Item => ({ kind: "request", id: of.id, of })),
-    ...statements.map((of): Item => ({ kind: "review", id: of.id, of })),
-  ];
+function sorted(me: Whoami, items: Item[]): Inbox {
   const pending = items.filter(isPending).sort((a, b) => held(b) - held(a) || b.of.created_at.localeCompare(a.of.created_at));
   const waiting = pending.filter((item) => whyNot(me, item) === null);
-  const ended = (item: Item): string => item.of.decided_at ?? item.of.created_at;
-  return {
-    waiting,
-    elsewhere: pending.filter((item) => !waiting.includes(item)),
-    decided: items.filter((item) => !isPending(item)).sort((a, b) => ended(b).localeCompare(ended(a))),
-  };
+  return { waiting, elsewhere: pending.filter((item) => !waiting.includes(item)) };
+}
+
+/** What was decided lately, the newest decision first; undefined: not known yet. */
+export function useDecided(): { decided: Item[] | undefined; error: Error | null } {
+  const access = useQuery(requests);
+  const statements = useQuery(reviews);
+  const decided = useMemo(() => {
+    if (!access.data || !statements.data) return undefined;
+    const ended = (item: Item): string => item.of.decided_at ?? item.of.created_at;
+    const items = [...access.data.map(ofRequest), ...statements.data.map(ofReview)];
+    return items.filter((item) => !isPending(item)).sort((a, b) => ended(b).localeCompare(ended(a)));
+  }, [access.data, statements.data]);
+  return { decided, error: access.error ?? statements.error };
+}
+
+/** One that an address names, where it is in no list. */
+export function useOne(id: string | undefined, listed: boolean): { item: Item | undefined; error: Error | null } {
+  const wanted = id !== undefined && !listed;
+  const isReview = id?.startsWith("rev_") ?? false;
+  const access = useQuery({ ...request(id ?? ""), enabled: wanted && !isReview });
+  const statement = useQuery({ ...review(id ?? ""), enabled: wanted && isReview });
+  if (!wanted) return { item: undefined, error: null };
+  return { item: access.data ? ofRequest(access.data) : statement.data && ofReview(statement.data), error: access.error ?? statement.error };
 }
 
 /** Whether somebody has to do something: decide, or look at access that was given without asking. */

@@ -5,6 +5,7 @@ import { api, ask, type Schemas } from "../../api/client";
 import { connections } from "../../api/queries";
 import { Chips } from "../../ui/Chips";
 import { Empty, Loading, ProblemNotice } from "../../ui/Notice";
+import { Page } from "../../ui/Page";
 import { Table } from "../../ui/Table";
 import { Text } from "../../ui/Text";
 import { sampleOf, spellMask } from "./masks";
@@ -16,26 +17,27 @@ export function MaskingPage(): ReactNode {
   const found = useQuery(connections);
   const { connection } = useSearch({ from: "/masking" });
   const navigate = useNavigate({ from: "/masking" });
-  if (found.isPending) return <Loading what="connections" />;
-  if (!found.data) return <ProblemNotice error={found.error} />;
-  const names = found.data.map(({ name }) => name);
+  const names = (found.data ?? []).map(({ name }) => name);
   const chosen = names.find((name) => name === connection) ?? names[0];
   return (
-    <div className="page">
-      <header>
-        <h1>Masking</h1>
-        {chosen && names.length > 1 && (
+    <Page
+      title="Masking"
+      aside={
+        chosen &&
+        names.length > 1 && (
           <Chips
             label="Connection"
             value={chosen}
             options={names.map((value) => ({ value, label: value }))}
             onChange={(next) => void navigate({ search: { connection: next }, replace: true })}
           />
-        )}
-      </header>
-      {chosen ? (
-        <OfConnection key={chosen} name={chosen} />
-      ) : (
+        )
+      }
+    >
+      {found.isPending && <Loading what="connections" />}
+      {found.error && <ProblemNotice error={found.error} />}
+      {chosen && <OfConnection key={chosen} name={chosen} />}
+      {found.data?.length === 0 && (
         <Empty title="There is no connection yet">
           <p>
             What is masked is said for each connection. One is described in a file, and applied with <code>postern apply</code>.
@@ -43,7 +45,7 @@ export function MaskingPage(): ReactNode {
         </Empty>
       )}
       <TryMask />
-    </div>
+    </Page>
   );
 }
 

@@ -4,6 +4,7 @@ import type { ReactNode } from "react";
 import { api, ask, type Schemas } from "../../api/client";
 import { Chips } from "../../ui/Chips";
 import { Loading, ProblemNotice } from "../../ui/Notice";
+import { Page } from "../../ui/Page";
 import { Table } from "../../ui/Table";
 import { Who } from "../../ui/Who";
 import { Bars } from "./Bars";
@@ -31,15 +32,14 @@ export function OverviewPage(): ReactNode {
     placeholderData: keepPreviousData,
   });
   return (
-    <div className="page">
-      <header>
-        <h1>Overview</h1>
-        <Chips label="How far back" value={range} options={CHOICES} onChange={(next) => void navigate({ search: { range: next as Range }, replace: true })} />
-      </header>
+    <Page
+      title="Overview"
+      aside={<Chips label="How far back" value={range} options={CHOICES} onChange={(next) => void navigate({ search: { range: next as Range }, replace: true })} />}
+    >
       {found.isPending && <Loading what="the overview" />}
       {found.error && <ProblemNotice error={found.error} />}
       {found.data && <Shown overview={found.data} />}
-    </div>
+    </Page>
   );
 }
 
@@ -64,8 +64,8 @@ function Shown({ overview }: { overview: Overview }): ReactNode {
 function Figures({ overview: { requests, reviews } }: { overview: Overview }): ReactNode {
   const figures: [string, string, string][] = [
     ["Waiting now", String(requests.pending + reviews.pending), both(requests.pending, reviews.pending)],
-    ["Access decided within", spell(requests.median_seconds), spread(requests.most_seconds)],
-    ["Statements decided within", spell(reviews.median_seconds), spread(reviews.most_seconds)],
+    ["Access decided in", spell(requests.median_seconds), spread(requests.most_seconds)],
+    ["Statements decided in", spell(reviews.median_seconds), spread(reviews.most_seconds)],
     ["Access given by rule", share(requests.by_rule, requests.by_rule + requests.approved), `${requests.by_rule} without asking, ${requests.approved} by people`],
     ["Denied", String(requests.denied + reviews.denied), both(requests.denied, reviews.denied)],
     ["Not answered in time", String(requests.expired + reviews.expired), both(requests.expired, reviews.expired)],

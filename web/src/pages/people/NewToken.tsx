@@ -25,13 +25,13 @@ export function NewToken({ me, onClose }: { me: Whoami; onClose: () => void }): 
     ...bots.map(({ name }) => ({ kind: "agent" as const, name })),
     ...people.filter(({ id }) => id !== me.id).map(({ name }) => ({ kind: "user" as const, name })),
   ];
-  const [of, setOf] = useState(-1);
+  const [of, setOf] = useState("");
   const [name, setName] = useState("");
   const [expires, setExpires] = useState("30d");
   const make = useMutation({
     gcTime: 0,
     mutationFn: () => {
-      const principal = others[of];
+      const principal = others.find((one) => `${one.kind}:${one.name}` === of);
       return ask(api.POST("/api/v1/tokens", { body: { name: name.trim(), expires, ...(principal && { principal }) } }));
     },
     onSuccess: () => client.invalidateQueries({ queryKey: ["tokens"] }),
@@ -58,10 +58,10 @@ export function NewToken({ me, onClose }: { me: Whoami; onClose: () => void }): 
           {admin && (
             <Field label="Whose">
               {(field) => (
-                <select {...field} value={of} onChange={(event) => setOf(Number(event.target.value))}>
-                  <option value={-1}>{me.name} (yourself)</option>
-                  {others.map((one, at) => (
-                    <option key={`${one.kind}/${one.name}`} value={at}>
+                <select {...field} value={of} onChange={(event) => setOf(event.target.value)}>
+                  <option value="">{me.name} (yourself)</option>
+                  {others.map((one) => (
+                    <option key={`${one.kind}:${one.name}`} value={`${one.kind}:${one.name}`}>
                       {one.name} ({one.kind})
                     </option>
                   ))}

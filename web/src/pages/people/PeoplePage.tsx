@@ -1,9 +1,11 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
 import { useState, type ReactNode } from "react";
 import { api, ask, type Schemas } from "../../api/client";
 import { agents, groups, tokens, users, whoami } from "../../api/queries";
 import type { Whoami } from "../../api/types";
 import { Empty, Loading, ProblemNotice } from "../../ui/Notice";
+import { Page } from "../../ui/Page";
 import { SureButton } from "../../ui/SureButton";
 import { Table } from "../../ui/Table";
 import { Text } from "../../ui/Text";
@@ -17,14 +19,18 @@ export function PeoplePage(): ReactNode {
   const me = useQuery(whoami).data;
   if (!me) return null;
   return (
-    <div className="page">
-      <header>
-        <h1>People and agents</h1>
-      </header>
+    <Page
+      title="People and agents"
+      aside={
+        <Link to="/people/$principal" params={{ principal: `${me.kind}:${me.name}` }}>
+          What I can reach
+        </Link>
+      }
+    >
       {me.roles.includes("admin") && <Principals />}
       <WebSessions />
       <Tokens me={me} />
-    </div>
+    </Page>
   );
 }
 
@@ -35,35 +41,57 @@ interface Row {
   groups: string[];
   remarks: string[];
   disabled: boolean;
+  stopped: boolean;
+  lastUsed: string | null;
 }
 
+/** Those of a large group are too many to read. */
+function several(members: string[]): string {
+  const more = members.length - 30;
+  return more > 0 ? `${members.slice(0, 30).join(", ")} and ${more.toLocaleString()} more` : members.join(", ");
+}
+
+/** The most that are drawn at once. */
+const SHOWN = 200;
+
 function Principals(): ReactNode {
+  const [wanted, setWanted] = useState("");
   const people = useQuery(users);
   const bots = useQuery(agents);
   const all = useQuery(groups);
-  const used = lastUses(useQuery(tokens).data ?? []);
   const error = people.error ?? bots.error ?? all.error;
   if (error) return <ProblemNotice error={error} />;
   if (!people.data || !bots.data || !all.data) return <Loading what="people and agents" />;
   const rows: Row[] = [
-    ...people.data.map(({ id, name, groups, admin, auditor, disabled }): Row => {
-      const remarks = [admin ? "admin" : "", auditor ? "auditor" : ""].filter(Boolean);
-      return { kind: "user", id, name, groups, remarks, disabled };
+    ...people.data.map((user): Row => {
+      const remarks = [user.admin ? "admin" : "", user.auditor ? "auditor" : ""].filter(Boolean);
+      return row("user", user, remarks);
     }),
-    ...bots.data.map(({ id, name, groups, owner, disabled }): Row => {
-      return { kind: "agent", id, name, groups, remarks: owner ? [`owned by ${owner}`] : ["without an owner"], disabled };
-    }),
+    ...bots.data.map((agent): Row => row("agent", agent, [agent.owner ? `owned by ${agent.owner}` : "without an owner"])),
   ];
+  const part = wanted.trim().toLowerCase();
+  const fitting = rows.filter(({ name, groups }) => [name, ...groups].some((text) => text.toLowerCase().includes(part)));
   return (
     <>
-      <Table
+      {rows.length > SHOWN / 10 && (
+        <input type="search" aria-label="Part of a name or group" placeholder="Part of a name or group" value={wanted} onChange={(event) => setWanted(event.target.value)} />
+      )}
+      {fitting.length === 0 && <p className="muted">Nobody&apos;s name or group has that in it.</p>}
+      {fitting.length > SHOWN && (
+        <p className="muted" role="status">
+          The first {SHOWN} of {fitting.length.toLocaleString()}: write part of a name to find others.
+        </p>
+      )}
+      {fitting.length > 0 && <Table
         label="People and agents"
         columns={["Who", "Groups", "Last here", ""]}
-        rows={rows.map((row) => [
+        rows={fitting.slice(0, SHOWN).map((row) => [
           row.id,
-          <Who key="who" who={row} />,
-          <Text key="groups">{row.groups.join(", ")}</Text>,
-          <LastUse key="used" at={used.get(row.id)} />,
+          <Link key="who" to="/people/$principal" params={{ principal: `${row.kind}:${row.name}` }}>
+            <Who who={row} />
+          </Link>,
+          row.groups.length > 0 && <Text key="groups">{row.groups.join(", ")}</Text>,
+          row.lastUsed ? <Time key="used" at={row.lastUsed} /> : <span key="used" className="muted">never</span>,
           <span key="remarks" className="badges">
             {row.remarks.map((remark) => (
               <span key={remark} className="badge">
@@ -71,15 +99,16 @@ function Principals(): ReactNode {
               </span>
             ))}
             {row.disabled && <span className="badge danger">disabled</span>}
+            {row.stopped && <span className="badge danger">stopped</span>}
           </span>,
         ])}
-      />
+      />}
       <section className="group full">
         <h2>Groups</h2>
         <Table
           label="Groups"
           columns={["Group", "Members"]}
-          rows={all.data.map((group) => [group.name, <Text key="name">{group.name}</Text>, <Text key="members">{group.members.join(", ")}</Text>])}
+          rows={all.data.map((group) => [group.name, <Text key="name">{group.name}</Text>, <Text key="members">{several(group.members)}</Text>])}
         />
         <p className="muted">
           People, agents and groups are described in files, and applied with <code>postern apply</code>.
@@ -89,17 +118,9 @@ function Principals(): ReactNode {
   );
 }
 
-/** When somebody last came with any of their tokens, by whose they are. */
-function lastUses(all: Schemas["Token"][]): Map<string, string> {
-  const uses = new Map<string, string>();
-  for (const { principal, last_used_at: at } of all) {
-    if (at && at > (uses.get(principal.id) ?? "")) uses.set(principal.id, at);
-  }
-  return uses;
-}
-
-function LastUse({ at }: { at: string | undefined }): ReactNode {
-  return at ? <Time at={at} /> : <span className="muted">never</span>;
+function row(kind: Row["kind"], who: Schemas["User"] | Schemas["Agent"], remarks: string[]): Row {
+  const { id, name, groups, disabled, stopped, last_used_at: lastUsed } = who;
+  return { kind, id, name, groups, remarks, disabled, stopped: Boolean(stopped), lastUsed: lastUsed ?? null };
 }
 
 function Tokens({ me }: { me: Whoami }): ReactNode {

@@ -2,7 +2,7 @@ import { useMutation, useQuery } from "@tanstack/react-query";
 import { useState, type ReactNode, type SyntheticEvent } from "react";
 import { sql } from "@codemirror/lang-sql";
 import { api, ask, type Schemas } from "../../api/client";
-import { agents, connections, users } from "../../api/queries";
+import { agents, connections, users, whoami } from "../../api/queries";
 import { Editor } from "../../code/Editor";
 import { Field } from "../../ui/Field";
 import { ProblemNotice, sentence } from "../../ui/Notice";
@@ -25,23 +25,41 @@ export function Bench({ files }: { files: Files }): ReactNode {
   );
 }
 
+interface Choice {
+  value: string;
+  label: string;
+}
+
+interface ChoiceProps {
+  label: string;
+  choices: Choice[];
+  value: string;
+  onChange: (value: string) => void;
+  /** How it is written. */
+  hint: string;
+}
+
 function Try({ files }: { files: Files }): ReactNode {
-  const people = useQuery(users).data ?? [];
-  const bots = useQuery(agents).data ?? [];
+  const admin = useQuery(whoami).data?.roles.includes("admin") ?? false;
+  const people = useQuery({ ...users, enabled: admin }).data ?? [];
+  const bots = useQuery({ ...agents, enabled: admin }).data ?? [];
   const places = useQuery(connections).data ?? [];
-  const who = [
-    ...bots.map(({ name }) => ({ kind: "agent" as const, name })),
-    ...people.map(({ name }) => ({ kind: "user" as const, name })),
+  const who: Choice[] = [
+    ...bots.map(({ name }) => ({ value: `agent:${name}`, label: `${name} (agent)` })),
+    ...people.map(({ name }) => ({ value: `user:${name}`, label: `${name} (user)` })),
   ];
-  const where = places.flatMap((one) => one.roles.map((role) => ({ connection: one.name, role: role.name })));
-  const [chosenWho, setWho] = useState(0);
-  const [chosenWhere, setWhere] = useState(0);
+  const where: Choice[] = places.flatMap((one) => one.roles.map(({ name }) => ({ value: `${one.name}/${name}`, label: `${one.name} · ${name}` })));
+  const [wantedWho, setWho] = useState("");
+  const [wantedWhere, setWhere] = useState("");
+  const chosenWho = wantedWho || (who[0]?.value ?? "");
+  const chosenWhere = wantedWhere || (where[0]?.value ?? "");
   const [text, setText] = useState("");
   const test = useMutation({
     mutationFn: () => {
-      const [principal, place] = [who[chosenWho], where[chosenWhere]];
-      if (!principal || !place) throw new Error("there is nobody, or no connection");
-      return ask(api.POST("/api/v1/policies/test", { body: { principal, ...place, sql: text, policies: files } }));
+      const [kind, name] = cut(chosenWho, ":");
+      const [connection, role] = cut(chosenWhere, "/");
+      const principal = { kind: kind === "user" ? ("user" as const) : ("agent" as const), name };
+      return ask(api.POST("/api/v1/policies/test", { body: { principal, connection, role, sql: text, policies: files } }));
     },
   });
   const submit = (event: SyntheticEvent): void => {
@@ -52,28 +70,8 @@ function Try({ files }: { files: Files }): ReactNode {
     <section className="group">
       <h2>Try a statement</h2>
       <form className="card" onSubmit={submit}>
-        <Field label="Who">
-          {(field) => (
-            <select {...field} value={chosenWho} onChange={(event) => setWho(Number(event.target.value))}>
-              {who.map(({ kind, name }, at) => (
-                <option key={`${kind}/${name}`} value={at}>
-                  {name} ({kind})
-                </option>
-              ))}
-            </select>
-          )}
-        </Field>
-        <Field label="Where">
-          {(field) => (
-            <select {...field} value={chosenWhere} onChange={(event) => setWhere(Number(event.target.value))}>
-              {where.map(({ connection, role }, at) => (
-                <option key={`${connection}/${role}`} value={at}>
-                  {connection} · {role}
-                </option>
-              ))}
-            </select>
-          )}
-        </Field>
+        <OneOf label="Who" choices={who} value={chosenWho} onChange={setWho} hint="agent:NAME or user:NAME" />
+        <OneOf label="Where" choices={where} value={chosenWhere} onChange={setWhere} hint="connection/role" />
         <div className="field">
           <span className="label">Statement</span>
           <div className="small-editor">
@@ -82,7 +80,7 @@ function Try({ files }: { files: Files }): ReactNode {
           <p className="muted">It is understood as in a session, and not run.</p>
         </div>
         <div className="buttons">
-          <button type="submit" disabled={test.isPending || !text.trim()}>
+          <button type="submit" disabled={test.isPending || !text.trim() || !chosenWho || !chosenWhere}>
             {test.isPending ? "Trying…" : files.length > 0 ? "Try with the change" : "Try"}
           </button>
         </div>
@@ -91,6 +89,33 @@ function Try({ files }: { files: Files }): ReactNode {
       </form>
     </section>
   );
+}
+
+/** One of those that are known; who may not list them writes it. */
+function OneOf({ label, choices, value, onChange, hint }: ChoiceProps): ReactNode {
+  return (
+    <Field label={label} hint={choices.length === 0 && hint}>
+      {(field) =>
+        choices.length > 0 ? (
+          <select {...field} value={value} onChange={(event) => onChange(event.target.value)}>
+            {choices.map((choice) => (
+              <option key={choice.value} value={choice.value}>
+                {choice.label}
+              </option>
+            ))}
+          </select>
+        ) : (
+          <input {...field} value={value} onChange={(event) => onChange(event.target.value)} />
+        )
+      }
+    </Field>
+  );
+}
+
+/** What stands before the first of these, and after it. */
+function cut(text: string, at: string): [string, string] {
+  const place = text.indexOf(at);
+  return place < 0 ? [text, ""] : [text.slice(0, place), text.slice(place + at.length)];
 }
 
 function Tested({ tested }: { tested: Schemas["PolicyTested"] }): ReactNode {

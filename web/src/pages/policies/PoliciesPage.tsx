@@ -3,7 +3,8 @@ import { Link, useSearch } from "@tanstack/react-router";
 import type { ReactNode } from "react";
 import { api, ask } from "../../api/client";
 import { policies, whoami } from "../../api/queries";
-import { Loading, ProblemNotice } from "../../ui/Notice";
+import { Empty, Loading, ProblemNotice } from "../../ui/Notice";
+import { Page } from "../../ui/Page";
 import { Text } from "../../ui/Text";
 import { Time } from "../../ui/Time";
 import { PolicyEditor } from "./PolicyEditor";
@@ -13,17 +14,22 @@ export function PoliciesPage(): ReactNode {
   const found = useQuery(policies);
   const { file } = useSearch({ from: "/policies" });
   const name = file ?? found.data?.[0]?.name;
-  if (!me || found.isPending) return <Loading what="policies" />;
-  if (!found.data) return <ProblemNotice error={found.error} />;
+  if (!me) return null;
   return (
-    <div className="page wide">
-      <header>
-        <h1>Policies</h1>
-        <span className="muted">What may be done, by whom. All files hold together; a forbid wins.</span>
-      </header>
+    <Page title="Policies" wide aside={<span className="muted">What may be done, by whom. All files hold together; a forbid wins.</span>}>
+      {found.isPending && <Loading what="policies" />}
+      {found.error && <ProblemNotice error={found.error} />}
+      {found.data?.length === 0 && (
+        <Empty title="No policy is in force">
+          <p>
+            Nothing is permitted by default, and so nothing runs. Policies are files, applied with <code>postern apply</code>;{" "}
+            <code>postern policy list</code> shows which hold.
+          </p>
+        </Empty>
+      )}
       <nav aria-label="Files">
         <ul className="files">
-          {found.data.map((policy) => (
+          {found.data?.map((policy) => (
             <li key={policy.name}>
               <Link to="/policies" search={{ file: policy.name }} className="button" aria-current={policy.name === name ? "page" : undefined}>
                 <span className="mono">
@@ -44,7 +50,7 @@ export function PoliciesPage(): ReactNode {
         </ul>
       </nav>
       {name && <File key={name} name={name} mayChange={me.roles.includes("admin")} />}
-    </div>
+    </Page>
   );
 }
 
@@ -52,9 +58,8 @@ function File({ name, mayChange }: { name: string; mayChange: boolean }): ReactN
   const found = useQuery({
     queryKey: ["policies", name],
     queryFn: () => ask(api.GET("/api/v1/policies/{name}", { params: { path: { name } } })),
-    refetchOnWindowFocus: false,
   });
   if (found.isPending) return <Loading what={name} />;
   if (!found.data) return <ProblemNotice error={found.error} />;
-  return <PolicyEditor key={found.data.version} name={name} text={found.data.text ?? ""} mayChange={mayChange} />;
+  return <PolicyEditor name={name} text={found.data.text ?? ""} mayChange={mayChange} />;
 }

@@ -17,6 +17,14 @@ const PAUSE_MS = 400;
 /** A file: read, changed, checked while it is changed, tried, applied. */
 export function PolicyEditor({ name, text, mayChange }: { name: string; text: string; mayChange: boolean }): ReactNode {
   const [draft, setDraft] = useState(text);
+  const [base, setBase] = useState(text);
+  const [overtaken, setOvertaken] = useState(false);
+  // What is in force may change while somebody writes: nothing of theirs is lost by it.
+  if (text !== base) {
+    setBase(text);
+    if (draft === base) setDraft(text);
+    else setOvertaken(draft !== text);
+  }
   const [comparing, setComparing] = useState(false);
   const editor = useRef<HTMLElement>(null);
   const changed = draft !== text;
@@ -41,6 +49,12 @@ export function PolicyEditor({ name, text, mayChange }: { name: string; text: st
     <>
       <section className="editor" ref={editor}>
         <Editor label={`Policies of ${name}`} value={draft} language={cedar} remarks={remarks} readOnly={!mayChange} onChange={setDraft} />
+        {overtaken && changed && (
+          <p className="notice warn" role="alert">
+            Another version was applied while you were writing. Your change is compared with that one: look at what would be undone before you
+            apply it.
+          </p>
+        )}
         <div className="bar">
           <p role="status">
             {!changed && <span className="muted">{mayChange ? "As it is in force." : "As it is in force. Only an admin changes it."}</span>}
@@ -73,7 +87,7 @@ export function PolicyEditor({ name, text, mayChange }: { name: string; text: st
           </ul>
         )}
       </section>
-      {mayChange && <Bench files={files} />}
+      <Bench files={files} />
       <History name={name} text={text} {...(mayChange && { onTake: take })} />
       {comparing && <Compare name={name} before={text} after={draft} onClose={() => setComparing(false)} />}
     </>

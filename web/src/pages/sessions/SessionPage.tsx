@@ -5,6 +5,7 @@ import { api, ask } from "../../api/client";
 import { Icon } from "../../shell/Icon";
 import { useWide } from "../../ui/media";
 import { Empty, Loading, ProblemNotice } from "../../ui/Notice";
+import { Text } from "../../ui/Text";
 import { Time } from "../../ui/Time";
 import { Who } from "../../ui/Who";
 import { EventDetail } from "../audit/EventDetail";
@@ -50,7 +51,7 @@ export function SessionPage(): ReactNode {
                 {session.data.ended_at && (
                   <>
                     {" "}
-                    until <Time at={session.data.ended_at} relative={false} /> ({session.data.end_reason})
+                    until <Time at={session.data.ended_at} relative={false} /> (<Text>{session.data.end_reason ?? "no reason is known"}</Text>)
                   </>
                 )}
               </p>
@@ -68,6 +69,7 @@ export function SessionPage(): ReactNode {
             <p>Each statement is here within two seconds of when it was decided, with what became of it.</p>
           </Empty>
         )}
+        {events.length >= MOST && <p className="keys muted">Its newest {MOST.toLocaleString()} statements; the audit has them all.</p>}
         {events.length > 0 && <Events events={events} chosen={chosen?.id} onChoose={(event) => choose(event.seq)} ofOne />}
       </section>
       {chosen && (

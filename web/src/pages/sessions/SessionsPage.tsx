@@ -6,30 +6,29 @@ import { allGrants, sessions, whoami } from "../../api/queries";
 import type { PrincipalRef, Whoami } from "../../api/types";
 import { Budget } from "../../ui/Budget";
 import { Empty, Loading, ProblemNotice } from "../../ui/Notice";
+import { Page } from "../../ui/Page";
 import { SureButton } from "../../ui/SureButton";
 import { Text } from "../../ui/Text";
 import { Time } from "../../ui/Time";
 import { toast } from "../../ui/toasts";
 import { Who } from "../../ui/Who";
+import { Running } from "./Running";
 import { StopAgent } from "./StopAgent";
 
 export function SessionsPage(): ReactNode {
   const me = useQuery(whoami).data;
   const found = useQuery(sessions);
   const [stopping, setStopping] = useState<PrincipalRef | null>(null);
-  if (!me || found.isPending) return <Loading what="sessions" />;
+  if (!me) return null;
   return (
-    <div className="page">
-      <header>
-        <h1>Live sessions</h1>
-        {found.data && <span className="muted">{found.data.length} open</span>}
-      </header>
+    <Page title="Live sessions" aside={found.data && <span className="muted">{found.data.length} open</span>}>
+      {found.isPending && <Loading what="sessions" />}
       {found.error && <ProblemNotice error={found.error} />}
       {found.data?.length === 0 && (
         <Empty title="Nobody is connected">
           <p>
             A session is here from the moment that its client has proved its secret until it ends.{" "}
-            {me.roles.length === 0 && "You see your own."} What was run in sessions that are over is in the audit.
+            {me.roles.length === 0 && "You see your own."} What was run in sessions that are over is in the <Link to="/audit">audit</Link>.
           </p>
         </Empty>
       )}
@@ -41,7 +40,7 @@ export function SessionsPage(): ReactNode {
         ))}
       </ul>
       {stopping && <StopAgent who={stopping} onClose={() => setStopping(null)} />}
-    </div>
+    </Page>
   );
 }
 
@@ -88,10 +87,7 @@ function Card({ session, me, onStop }: { session: Schemas["Session"]; me: Whoami
       </p>
       {budget && <Budget budget={budget} />}
       {kill.error && <ProblemNotice error={kill.error} />}
-      <div className="buttons">
-        <Link className="button" to="/audit" search={{ session: session.id, outcome: "running" }}>
-          What runs now
-        </Link>
+      <Running session={session.id}>
         <Link className="button" to="/sessions/$id" params={{ id: session.id }}>
           Statements
         </Link>
@@ -105,7 +101,7 @@ function Card({ session, me, onStop }: { session: Schemas["Session"]; me: Whoami
             Stop this agent…
           </button>
         )}
-      </div>
+      </Running>
     </article>
   );
 }

@@ -22,7 +22,7 @@ export function StopAgent({ who, onClose }: { who: PrincipalRef; onClose: () => 
     onSuccess: async ({ grants }) => {
       toast({ tone: "good", title: `${who.name} is stopped: ${grants} ${grants === 1 ? "grant has" : "grants have"} ended, with all sessions.` });
       onClose();
-      await client.invalidateQueries({ queryKey: ["sessions"] });
+      await Promise.all([client.invalidateQueries({ queryKey: ["sessions"] }), client.invalidateQueries({ queryKey: ["access"] })]);
     },
   });
   const submit = (event: SyntheticEvent): void => {
@@ -37,7 +37,7 @@ export function StopAgent({ who, onClose }: { who: PrincipalRef; onClose: () => 
       description={
         <>
           All its grants and sessions end, with what the database still runs for them, and its requests are withdrawn. It gets nothing new until an
-          admin lets it: <code>postern resume {`${who.kind}:${who.name}`}</code>.
+          admin lifts that: <code>postern stop {`${who.kind}:${who.name}`} --off</code>.
         </>
       }
     >

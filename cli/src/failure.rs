@@ -135,6 +135,8 @@ impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         let Refusal { code, message, detail, hint, field, sqlstate, .. } = refusal;
         let exit = if sqlstate.as_deref() == Some("42501") { Exit::Denied } else { Exit::Failed };
+        let [detail, hint, field, sqlstate] = [detail, hint, field, sqlstate].map(|text| text.map(Into::into));
+        let (code, message) = (code.into(), message.into());
         Self { exit, report: Box::new(Report { code, message, detail, hint, field, sqlstate, problems: Vec::new() }) }
     }
 }
@@ -143,6 +145,7 @@ impl From<Refusal> for Failure {
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {
         let Report { code, message, detail, hint, field, sqlstate, .. } = *failure.report;
+        let [detail, hint, field, sqlstate] = [detail, hint, field, sqlstate].map(|text| text.map(Into::into));
         Self { detail, hint, field, sqlstate, ..Self::new(&code, message) }
     }
 }

@@ -247,6 +247,11 @@ async fn reading(stage: Stage) {
         stage.admin().statements("select id, word as w from secrets").into_iter().find(|it| !it["outcome"].is_null())
     })
     .await;
+    // One secret serves all calls: a grant has only so many.
+    let claimed = ["audit", "search", "--type", "control", "--action", "grant.claimed", "--json"];
+    let claimed = stage.admin().run(&claimed).json();
+    let of_grant = |event: &&Value| event["subject"] == answer["result"]["structuredContent"]["grant"];
+    assert_eq!(claimed.as_array().unwrap().iter().filter(of_grant).count(), 1, "{claimed}");
     assert_eq!((&found["principal_kind"], &found["masking"]["values"]), (&"agent".into(), &1.into()), "{found}");
 }
 

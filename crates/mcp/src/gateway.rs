@@ -70,7 +70,7 @@ fn not_connected(error: &DialError) -> Refusal {
 /// An ErrorResponse, with all that says what to do.
 #[must_use]
 pub fn refused(body: &[u8]) -> Refusal {
-    let text = |code: u8| error::field(body, code).map(|text| String::from_utf8_lossy(text).into_owned());
-    let message = text(b'M').unwrap_or_else(|| "the server sent an error without a message".to_owned());
+    let text = |code: u8| error::field(body, code).map(|text| Box::<str>::from(String::from_utf8_lossy(text)));
+    let message = text(b'M').unwrap_or_else(|| "the server sent an error without a message".into());
     Refusal { detail: text(b'D'), hint: text(b'H'), sqlstate: text(b'C'), ..Refusal::new("sql", message) }
 }

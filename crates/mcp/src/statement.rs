@@ -190,9 +190,9 @@ fn because(error: Refusal, stopped: Option<Stopped>, within: Duration) -> Refusa
         Some(Stopped::ByTime) if error.sqlstate.as_deref() == Some("57014") => {
             let hint = "Ask for less at once, or give a longer `timeout_seconds`.";
             let message = format!("the statement was not done within {} s, and was cancelled", within.as_secs());
-            Refusal { code: "timeout".to_owned(), message, ..error }.hint(hint)
+            Refusal { code: "timeout".into(), message: message.into(), ..error }.hint(hint)
         }
-        Some(Stopped::ByClient) => Refusal { code: "cancelled".to_owned(), ..error },
+        Some(Stopped::ByClient) => Refusal { code: "cancelled".into(), ..error },
         _ => error,
     }
 }

@@ -158,7 +158,7 @@ impl Answer {
 fn failure(body: &[u8]) -> Refusal {
     let refusal = gateway::refused(body);
     let review = review(&refusal.message).or_else(|| review(refusal.detail.as_deref().unwrap_or_default()));
-    Refusal { review, ..refusal }
+    Refusal { review: review.map(Into::into), ..refusal }
 }
 
 /// The review that a text names.

@@ -115,6 +115,7 @@ bench: ## measure against PgBouncer and a direct connection, and what recording 
 	python3 tests/bench/bench.py
 	@echo; python3 tests/bench/masking.py
 	@echo; python3 tests/bench/reviews.py
+	@echo; python3 tests/bench/audit.py
 	@echo; echo "Recording, microseconds a statement on one thread:"; echo "| protocol | off | on | cost |"; echo "|---|---|---|---|"
 	@$(CARGO) test --release --locked --quiet --package postern-agent --lib -- --ignored --nocapture recording_cost | grep '^|'
 	@echo; echo "Deciding what is known by its shape or was prepared, microseconds a statement on one thread:"

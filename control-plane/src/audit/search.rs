@@ -204,21 +204,32 @@ impl Search {
                 | (EventTypes::Control, EventType::Control)
                 | (EventTypes::Connector, EventType::Connector)
         );
-        let agent = event.principal_kind == Some(PrincipalKind::Agent);
         type_wanted
             && query.since.is_none_or(|since| event.at >= since)
             && query.until.is_none_or(|until| event.at < until)
-            && self.only.as_ref().is_none_or(|actor| ids.concerns(actor.principal.id.as_str()))
+            && self.is_whose(event, ids)
+            && is_either(&query.kind, &event.kind, &None)
+            && event.decision.as_deref().map_or(query.decision.is_none(), |decision| self.is_decision(decision))
+            && self.does_so(event)
+            && self.text.as_deref().is_none_or(|text| contains(event, text))
+    }
+
+    /// Whether that is a decision that is looked for.
+    pub(crate) fn is_decision(&self, decision: &str) -> bool {
+        self.query.decision.as_deref().is_none_or(|wanted| wanted == decision)
+    }
+
+    /// Whether an event is of somebody, and of a session, that is looked for, and that the caller may see.
+    pub(crate) fn is_whose(&self, event: &AuditEvent, ids: &Ids) -> bool {
+        let query = &self.query;
+        let agent = event.principal_kind == Some(PrincipalKind::Agent);
+        self.only.as_ref().is_none_or(|actor| ids.concerns(actor.principal.id.as_str()))
             && is_either(&query.principal, &event.principal, &ids.principal)
             && (query.agent.is_none() || (agent && is_either(&query.agent, &event.principal, &ids.principal)))
             && is_either(&query.on_behalf_of, &event.on_behalf_of, &ids.on_behalf_of)
             && is_either(&query.connection, &event.connection, &None)
             && is_either(&query.session, &event.session, &None)
             && is_either(&query.grant, &event.grant, &None)
-            && is_either(&query.kind, &event.kind, &None)
-            && is_either(&query.decision, &event.decision, &None)
-            && self.does_so(event)
-            && self.text.as_deref().is_none_or(|text| contains(event, text))
     }
 
     /// Whether what happened is looked for; what statements do is asked by [`Self::does`].

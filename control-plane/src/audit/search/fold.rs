@@ -36,12 +36,24 @@ pub(super) struct Fold {
     facts_bytes: usize,
 }
 
-/// What the records of one segment refer to.
+/// What the records of one segment refer to. What a search asks of it is answered once, and not for each statement.
 #[derive(Default)]
 struct Definitions {
-    sessions: HashMap<u32, SessionFacts>,
-    texts: HashMap<u32, StatementText>,
+    sessions: HashMap<u32, Session>,
+    texts: HashMap<u32, Text>,
     bases: HashMap<u32, Rested>,
+}
+
+struct Session {
+    facts: SessionFacts,
+    /// Whether its statements are looked for, as far as it decides that.
+    is_wanted: bool,
+}
+
+struct Text {
+    sql: StatementText,
+    /// Whether it holds the text that is looked for.
+    holds: bool,
 }
 
 /// What decisions rest on: read at most once, and only where somebody wants to know.
@@ -93,9 +105,16 @@ impl Fold {
     /// Adds the records of a segment.
     pub(super) fn add(&mut self, row: &SegmentRow, records: Vec<AuditRecord>) {
         let definitions = self.define(&records);
+        // Statements that do not match: their ends need not be kept until their decision is found.
+        let mut left = HashSet::new();
         for (index, record) in records.into_iter().enumerate() {
             match record.record {
-                Some(Record::Decided(decided)) => self.decided(&definitions, &decided),
+                Some(Record::Decided(decided)) => {
+                    if !self.decided(&definitions, &decided) {
+                        left.insert((decided.session_ref, decided.seq));
+                    }
+                }
+                Some(Record::Ended(ended)) if left.remove(&(ended.session_ref, ended.seq)) => {}
                 Some(Record::Ended(ended)) => self.ended(&definitions, ended),
                 Some(Record::SessionEnded(ended)) => self.closed(&definitions, &ended),
                 Some(Record::Control(event)) => self.control(format!("ctl-{}-{index}", row.id), event),
@@ -112,10 +131,17 @@ impl Fold {
             match record {
                 Record::Session(facts) => {
                     self.opened(facts);
-                    definitions.sessions.insert(facts.r#ref, facts.clone());
+                    let (event, ids) = of_session(facts, EventType::Statement, facts.opened_at_us);
+                    let is_wanted = self.search.is_whose(&event, &ids);
+                    definitions.sessions.insert(facts.r#ref, Session { facts: facts.clone(), is_wanted });
                 }
                 Record::Text(text) => {
-                    definitions.texts.insert(text.r#ref, text.clone());
+                    let holds = self
+                        .search
+                        .text
+                        .as_deref()
+                        .is_none_or(|wanted| String::from_utf8_lossy(&text.text).to_lowercase().contains(wanted));
+                    definitions.texts.insert(text.r#ref, Text { sql: text.clone(), holds });
                 }
                 Record::Basis(basis) => {
                     let rested = Rested { json: basis.json.to_vec(), read: OnceCell::new() };
@@ -176,25 +202,31 @@ impl Fold {
         self.events.truncate(self.search.limit);
     }
 
-    fn decided(&mut self, definitions: &Definitions, decided: &StatementDecided) {
-        let Some(facts) = definitions.sessions.get(&decided.session_ref) else {
-            return;
+    /// Whether it matches so far.
+    fn decided(&mut self, definitions: &Definitions, decided: &StatementDecided) -> bool {
+        let Some(Session { facts, is_wanted }) = definitions.sessions.get(&decided.session_ref) else {
+            return false;
         };
         let key = (facts.session_id.clone(), decided.seq);
+        let (end, bound) = (self.ends.remove(&key), self.bound.remove(&key));
+        let sql = definitions.texts.get(&decided.text_ref);
+        let rested = definitions.bases.get(&decided.basis_ref);
+        // Most of a large audit goes no further.
+        let may_hold = self.search.text.is_none() || sql.is_some_and(|sql| sql.holds) || !decided.reason.is_empty();
+        if !is_wanted || !may_hold || !self.search.is_decision(decision(decided)) {
+            return false;
+        }
         let (mut event, ids) = of_session(facts, EventType::Statement, decided.at_us);
         event.id = format!("{}-{}", facts.session_id, decided.seq);
         event.seq = Some(decided.seq);
         event.kind = kind(decided.kind());
-        event.decision = Some(if decided.decision() == Decision::Allow { "allow" } else { "deny" }.to_owned());
+        event.decision = Some(decision(decided).to_owned());
         event.sqlstate = text(&decided.sqlstate);
         event.review_id = text(&decided.review_id);
         event.detail = text(&decided.reason).map(|reason| serde_json::json!({ "reason": reason }));
-        let sql = definitions.texts.get(&decided.text_ref);
-        event.sql = sql.map(|sql| String::from_utf8_lossy(&sql.text).into_owned());
-        let (end, bound) = (self.ends.remove(&key), self.bound.remove(&key));
-        let rested = definitions.bases.get(&decided.basis_ref);
-        if !self.is_wanted(&event, &ids) || !self.search.does(rested.and_then(Rested::basis)) {
-            return;
+        event.sql = sql.map(|Text { sql, .. }| String::from_utf8_lossy(&sql.text).into_owned());
+        if !self.search.does(rested.and_then(Rested::basis)) || !self.is_wanted(&event, &ids) {
+            return false;
         }
         event.binds = bound.as_ref().map(binds);
         if let Some(rested) = rested {
@@ -210,10 +242,11 @@ impl Fold {
                 self.open.insert(key, event);
             }
         }
+        true
     }
 
     fn ended(&mut self, definitions: &Definitions, ended: StatementEnded) {
-        let Some(facts) = definitions.sessions.get(&ended.session_ref) else {
+        let Some(Session { facts, is_wanted: true }) = definitions.sessions.get(&ended.session_ref) else {
             return;
         };
         let key = (facts.session_id.clone(), ended.seq);
@@ -229,7 +262,7 @@ impl Fold {
     }
 
     fn bound(&mut self, definitions: &Definitions, bound: &StatementBound) {
-        let Some(facts) = definitions.sessions.get(&bound.session_ref) else {
+        let Some(Session { facts, is_wanted: true }) = definitions.sessions.get(&bound.session_ref) else {
             return;
         };
         let key = (facts.session_id.clone(), bound.seq);
@@ -255,7 +288,7 @@ impl Fold {
     }
 
     fn closed(&mut self, definitions: &Definitions, ended: &SessionEnded) {
-        let Some(facts) = definitions.sessions.get(&ended.session_ref) else {
+        let Some(Session { facts, .. }) = definitions.sessions.get(&ended.session_ref) else {
             return;
         };
         let (mut event, ids) = of_session(facts, EventType::Session, ended.at_us);
@@ -310,6 +343,10 @@ impl Fold {
             self.keep(event);
         }
     }
+}
+
+fn decision(decided: &StatementDecided) -> &'static str {
+    if decided.decision() == Decision::Allow { "allow" } else { "deny" }
 }
 
 /// The newest first.

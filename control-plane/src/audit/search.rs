@@ -32,6 +32,9 @@ use std::time::{Duration, Instant};
 /// Segments that are fetched at once: few, as a connector's can be megabytes.
 const PAGE: u32 = 16;
 
+/// The same of an export, which holds all that is in them.
+const EXPORT_PAGE: u32 = 2;
+
 /// The control plane's own segments that are fetched at once: each is one small event.
 const CONTROL_PAGE: u32 = 500;
 
@@ -178,7 +181,11 @@ impl Search {
     }
 
     fn page_size(&self) -> u32 {
-        if self.query.r#type == EventTypes::Control { CONTROL_PAGE } else { PAGE }
+        match self.query.r#type {
+            EventTypes::Control => CONTROL_PAGE,
+            _ if self.limit == usize::MAX => EXPORT_PAGE,
+            _ => PAGE,
+        }
     }
 
     fn page(&self, before: (Micros, i64)) -> SegmentPage {

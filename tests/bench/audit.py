@@ -7,16 +7,14 @@ is a call of the REST API; an export is the file of all that is found.
 
 import argparse
 import json
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.parse
 import urllib.request
 from pathlib import Path
 
-from bench import ROOT, Database, Postern, resident, stop_all, wait_for
+from bench import ROOT, Database, Postern, resident, scratch, wait_for
 
 POLICY = '@id("reads") permit (principal, action in [Action::"connect", Action::"read"], resource);'
 
@@ -71,9 +69,7 @@ def main():
     parser.add_argument("--binary", default=ROOT / "target/release/postern")
     parser.add_argument("--statements", type=int, default=1_000_000)
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="postern-bench-"))
-    folder.chmod(0o755)
-    try:
+    with scratch() as folder:
         database = Database(folder)
         run = lambda where, sql: subprocess.run(["psql", database.url(where), "-Xqc", sql], check=True)
         run("postgres", "create database bench")
@@ -105,9 +101,6 @@ def main():
             print(f"| {what} | {len(found):,} | {first * 1000:.0f} | {again * 1000:.0f} |", flush=True)
         size, lines, took, grown = postern.export()
         print(f"\nAll of it as JSON Lines: {lines:,} lines, {size / 1e6:.0f} MB in {took:.1f} s; the control plane grows by {grown / 1e6:.0f} MB.")
-    finally:
-        stop_all()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

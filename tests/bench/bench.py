@@ -10,6 +10,7 @@ recording is on.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import pwd
@@ -64,6 +65,18 @@ def stop_all():
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+@contextlib.contextmanager
+def scratch():
+    """A folder that all users can read; with it ends all that was started."""
+    folder = Path(tempfile.mkdtemp(prefix="postern-bench-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        stop_all()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def cpu_seconds(pid):
@@ -339,9 +352,7 @@ def main():
     parser.add_argument("--scale", type=int, default=10)
     parser.add_argument("--save-baseline", action="store_true")
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="postern-bench-"))
-    folder.chmod(0o755)
-    try:
+    with scratch() as folder:
         database = Database(folder)
         subprocess.run(["psql", database.url(), "-Xqc", "create database bench"], check=True)
         subprocess.run(["pgbench", "-i", "-q", "-s", str(options.scale), database.url("bench")], check=True, stderr=subprocess.DEVNULL)
@@ -359,9 +370,6 @@ def main():
         }
         result = measure(options, targets, cpu_pids, postern)
         result[f"idle memory at {options.sessions} sessions, KiB"] = memory
-    finally:
-        stop_all()
-        shutil.rmtree(folder, ignore_errors=True)
     out = ROOT / "target/bench"
     out.mkdir(parents=True, exist_ok=True)
     text = table(result)

@@ -16,10 +16,9 @@ import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
-from bench import ROOT, Database, Postern, stop_all, timed_read
+from bench import ROOT, Database, Postern, scratch, timed_read
 
 HERE = Path(__file__).resolve().parent
 CORPUS = ROOT / "crates/sql/tests/corpus"
@@ -190,11 +189,9 @@ def main():
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="postern-bench-"))
-    folder.chmod(0o755)
     out = ROOT / "target/bench"
     out.mkdir(parents=True, exist_ok=True)
-    try:
+    with scratch() as folder:
         database = Database(folder)
         psql(database.url(), "create role analyst login password 'bench'")
         psql(database.url(), "create database bench")
@@ -205,9 +202,6 @@ def main():
             texts += [text, "Each refusal:\n" + "\n".join(f"- {line}" for line in refusals)]
         if options.only != "usability":
             texts.append(speed(options, database, postern, folder))
-    finally:
-        stop_all()
-        shutil.rmtree(folder, ignore_errors=True)
     (out / "masking.md").write_text("\n\n".join(texts) + "\n")
     print("\n\n".join(texts))
 

@@ -8,15 +8,13 @@ that is open; the time between the call and what stands in the row is what is me
 import argparse
 import http.client
 import json
-import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
-from bench import ROOT, Database, Postern, stop_all
+from bench import ROOT, Database, Postern, scratch
 
 # From a reviewer's click to the first byte at PostgreSQL.
 BOUND_MS = 50
@@ -85,9 +83,7 @@ def main():
     parser.add_argument("--binary", default=ROOT / "target/release/postern")
     parser.add_argument("--statements", type=int, default=40)
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="postern-bench-"))
-    folder.chmod(0o755)
-    try:
+    with scratch() as folder:
         database = Database(folder)
         run = lambda where, sql: subprocess.run(["psql", database.url(where), "-Xqc", sql], check=True)
         run("postgres", "create database bench")
@@ -95,9 +91,6 @@ def main():
         postern = Reviewed(folder, database, str(options.binary))
         postern.prepare()
         took = sorted(one(postern, database, number + 1) for number in range(options.statements))
-    finally:
-        stop_all()
-        shutil.rmtree(folder, ignore_errors=True)
     median = statistics.median(took)
     print("Reviews, from a reviewer's yes until PostgreSQL runs the statement, milliseconds:")
     print("| statements | p50 | p95 | most |")

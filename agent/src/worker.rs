@@ -21,13 +21,13 @@ use crate::{
     tunnels::{self, Wanted},
 };
 use arc_swap::ArcSwap;
+use postern_ops::thread;
 use postern_peer::Keeper;
 use secrecy::SecretString;
-use std::{cell::RefCell, collections::HashMap, io, rc::Rc, sync::Arc, thread};
+use std::{cell::RefCell, collections::HashMap, io, rc::Rc, sync::Arc, thread::JoinHandle};
 use tokio::{
-    runtime,
     sync::mpsc,
-    task::{LocalSet, spawn_blocking, spawn_local},
+    task::{spawn_blocking, spawn_local},
     time::{MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
@@ -112,7 +112,7 @@ pub struct Thread {
     /// Tunnels that it is to keep up.
     pub wanted: mpsc::UnboundedSender<Wanted>,
     /// Ends when the thread has written its last record.
-    pub handle: thread::JoinHandle<()>,
+    pub handle: JoinHandle<()>,
 }
 
 /// Starts a thread. One of them writes what the connector does by itself.
@@ -121,16 +121,14 @@ pub struct Thread {
 /// When the system gives none.
 pub fn spawn(common: Common, index: usize, works: Option<Works>) -> io::Result<Thread> {
     let (wanted, received) = mpsc::unbounded_channel();
-    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     // Statements are parsed here, and the parser recurses as deep as they nest.
-    let thread = thread::Builder::new().name(format!("connector-{index}")).stack_size(postern_sql::parse::STACK_BYTES);
-    let handle = thread.spawn(move || {
+    let handle = thread::spawn(format!("connector-{index}"), postern_sql::parse::STACK_BYTES, move || {
         let worker = Rc::new(Worker {
             recorder: Rc::new(Recorder::new(common.outbox.clone())),
             scratch: RefCell::new(vec![0; SCRATCH_BYTES]),
             common,
         });
-        LocalSet::new().block_on(&runtime, run(worker, received, works));
+        run(worker, received, works)
     })?;
     Ok(Thread { wanted, handle })
 }

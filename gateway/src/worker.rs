@@ -11,14 +11,15 @@ use crate::{
 };
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use postern_ops::thread;
 use postern_peer::Keeper;
 use postern_proto::v1::{CancelKey, gateway_control_client::GatewayControlClient};
-use std::{cell::RefCell, collections::HashSet, io, net::SocketAddr, rc::Rc, sync::Arc, thread};
+use std::{cell::RefCell, collections::HashSet, io, net::SocketAddr, rc::Rc, sync::Arc};
 use tokio::{
     net::TcpStream,
-    runtime::{self, Handle},
+    runtime::Handle,
     sync::{Notify, mpsc},
-    task::{LocalSet, spawn_local},
+    task::spawn_local,
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +27,9 @@ use tonic::transport::Channel;
 
 /// Bytes read from a client at once; one buffer a thread.
 const SCRATCH_BYTES: usize = 64 * 1024;
+
+/// Bytes of a thread's stack.
+const STACK_BYTES: usize = 2 << 20;
 
 /// Connections that have not become sessions yet, for each thread.
 const MAX_UNAUTHENTICATED: usize = 2_000;
@@ -125,8 +129,7 @@ impl Worker {
 /// When the system gives no thread.
 pub fn spawn(common: Common, index: usize) -> io::Result<mpsc::UnboundedSender<Arrival>> {
     let (arrivals, received) = mpsc::unbounded_channel();
-    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    thread::Builder::new().name(format!("gateway-{index}")).spawn(move || {
+    thread::spawn(format!("gateway-{index}"), STACK_BYTES, move || {
         let worker = Rc::new(Worker {
             tunnels: Tunnels::default(),
             scratch: RefCell::new(vec![0; SCRATCH_BYTES]),
@@ -134,7 +137,7 @@ pub fn spawn(common: Common, index: usize) -> io::Result<mpsc::UnboundedSender<A
             index,
             common,
         });
-        LocalSet::new().block_on(&runtime, run(worker, received));
+        run(worker, received)
     })?;
     Ok(arrivals)
 }

@@ -72,6 +72,28 @@ impl Text {
     }
 }
 
+/// The session that records refer to. With it, where the current segment has its facts.
+#[derive(Debug)]
+pub struct Session {
+    facts: SessionFacts,
+    /// (segment's number, reference there)
+    place: Cell<(u64, u32)>,
+}
+
+impl Session {
+    /// Of these facts.
+    #[must_use]
+    pub fn new(facts: SessionFacts) -> Self {
+        Self { facts, place: Cell::new((0, 0)) }
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.facts.session_id
+    }
+}
+
 /// What a text is.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 enum Kind {
@@ -105,7 +127,6 @@ pub struct Recorder {
     segment: RefCell<Option<Segment>>,
     /// Counts this thread's segments, from 1.
     segments: Cell<u64>,
-    sessions: Cell<u64>,
     /// Counts records.
     appended: Cell<u64>,
     /// How many of them are written.
@@ -148,7 +169,6 @@ struct Segment {
     pending: Vec<u8>,
     written: u64,
     synced: u64,
-    sessions: HashMap<u64, u32>,
     texts: HashMap<(Kind, Rc<[u8]>), u32>,
     references: u32,
 }
@@ -163,13 +183,15 @@ impl Segment {
         Ok(segment::append(&mut self.pending, &AuditRecord { record: Some(record) })?)
     }
 
-    fn session(&mut self, number: u64, facts: &SessionFacts) -> Result<u32, OutboxError> {
-        if let Some(reference) = self.sessions.get(&number) {
-            return Ok(*reference);
+    fn session(&mut self, session: &Session) -> Result<u32, OutboxError> {
+        if let (number, reference) = session.place.get()
+            && number == self.number
+        {
+            return Ok(reference);
         }
         let reference = self.reference();
-        self.append(Record::Session(SessionFacts { r#ref: reference, ..facts.clone() }))?;
-        self.sessions.insert(number, reference);
+        self.append(Record::Session(SessionFacts { r#ref: reference, ..session.facts.clone() }))?;
+        session.place.set((self.number, reference));
         Ok(reference)
     }
 
@@ -242,7 +264,6 @@ impl Recorder {
             outbox,
             segment: RefCell::default(),
             segments: Cell::new(0),
-            sessions: Cell::new(0),
             appended: Cell::new(0),
             flushed: Cell::new(0),
             waiting: RefCell::default(),
@@ -254,12 +275,6 @@ impl Recorder {
         }
     }
 
-    /// A number by which the thread's segments know a session.
-    pub fn next_session(&self) -> u64 {
-        self.sessions.set(self.sessions.get() + 1);
-        self.sessions.get()
-    }
-
     /// Appends a record that refers to a session and, where it has some, texts. Durable after [`flush`](Self::flush), or
     /// once [`poll_flushed`](Self::poll_flushed) says so.
     ///
@@ -267,8 +282,7 @@ impl Recorder {
     /// When the outbox is full or the disk fails.
     pub fn record(
         &self,
-        session: u64,
-        facts: &SessionFacts,
+        session: &Session,
         refers: Refers<'_>,
         make: impl FnOnce(References) -> Record,
     ) -> Result<(), OutboxError> {
@@ -277,7 +291,7 @@ impl Recorder {
             return Ok(());
         }
         self.in_segment(|segment| {
-            let session = segment.session(session, facts)?;
+            let session = segment.session(session)?;
             let text = segment.text(Kind::Statement, refers.text)?;
             let basis = segment.text(Kind::Basis, refers.basis)?;
             segment.append(make(References { session, text, basis }))
@@ -314,7 +328,6 @@ impl Recorder {
             pending: Vec::new(),
             written: 0,
             synced: 0,
-            sessions: HashMap::new(),
             texts: HashMap::new(),
             references: 0,
         })
@@ -382,11 +395,11 @@ impl Recorder {
 
     /// See [`commit_forever`](Self::commit_forever).
     pub fn commit(&self) {
-        let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
+        let mut waiting = self.waiting.borrow_mut();
         if !waiting.is_empty() {
             // Each of them tries for itself, and gets an error of its own.
             self.failing.set(self.flush().is_err());
-            waiting.into_iter().for_each(Waker::wake);
+            waiting.drain(..).for_each(Waker::wake);
         }
     }
 

@@ -125,7 +125,7 @@ mod tests {
         config,
         outbox::{
             Outbox,
-            recorder::{Recorder, Refers},
+            recorder::{Recorder, Refers, Session},
         },
     };
     use postern_audit::segment;
@@ -164,13 +164,14 @@ mod tests {
         let folder = tempfile::TempDir::new().unwrap();
         let (outbox, _done) = Outbox::open(folder.path().to_owned(), config::Outbox::default()).unwrap();
         let recorder = Recorder::new(outbox);
+        let session = Session::new(SessionFacts::default());
         let text = |reason: &str| Text::new(&made(Vec::new(), reason).to_json());
         // The text of a statement may be anything.
         let statement = text("one");
         for basis in [text("one"), text("one"), text("two")] {
             let refers = Refers { text: Some(&statement), basis: Some(&basis) };
             recorder
-                .record(1, &SessionFacts::default(), refers, |references| {
+                .record(&session, refers, |references| {
                     let (text_ref, basis_ref) = (references.text, references.basis);
                     Record::Decided(StatementDecided { text_ref, basis_ref, ..StatementDecided::default() })
                 })

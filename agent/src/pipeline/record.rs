@@ -9,7 +9,7 @@ use super::{
     mask::{Cover, Masks, Shown},
     redact::Redacted,
 };
-use crate::outbox::recorder::{OutboxError, Recorder, Refers};
+use crate::outbox::recorder::{OutboxError, Recorder, Refers, Session};
 use postern_mask::{Done, Mask};
 use postern_proto::v1::{
     self as proto, Detected, EffectPreview, MaskedColumn, Masking, Outcome, OwnQuery, SessionEnded, SessionFacts,
@@ -29,8 +29,7 @@ use std::{
 /// Numbers a session's statements and records how they were decided and how they ended.
 pub struct Journal {
     recorder: Rc<Recorder>,
-    facts: SessionFacts,
-    session: u64,
+    session: Session,
     seq: u64,
     /// Decided and not ended, by number.
     open: VecDeque<Open>,
@@ -82,8 +81,8 @@ impl Journal {
     /// Begins a session's records.
     #[must_use]
     pub fn new(recorder: Rc<Recorder>, facts: SessionFacts) -> Self {
-        let session = recorder.next_session();
-        Self { recorder, facts, session, seq: 0, open: VecDeque::new(), unflushed: None, asked: BTreeSet::new() }
+        let session = Session::new(facts);
+        Self { recorder, session, seq: 0, open: VecDeque::new(), unflushed: None, asked: BTreeSet::new() }
     }
 
     /// Records a decision, or continues the record of the statement's Parse where that says the same, and gives its number.
@@ -125,7 +124,7 @@ impl Journal {
         let review_id = decision.review.as_deref().unwrap_or_default().to_owned();
         let text = redacted.map_or(&statement.prepared.text, |redacted| &redacted.text);
         let refers = Refers { text: Some(text), basis: basis.map(|basis| &basis.kept.text) };
-        self.recorder.record(self.session, &self.facts, refers, |references| {
+        self.recorder.record(&self.session, refers, |references| {
             Record::Decided(StatementDecided {
                 session_ref: references.session,
                 seq,
@@ -178,7 +177,7 @@ impl Journal {
     /// When they cannot be recorded: the statement must not run.
     pub fn bound(&mut self, seq: u64, bound: Bound) -> Result<(), OutboxError> {
         let Bound { values, omitted, .. } = bound;
-        self.recorder.record(self.session, &self.facts, Refers::default(), |references| {
+        self.recorder.record(&self.session, Refers::default(), |references| {
             Record::Bound(StatementBound { session_ref: references.session, seq, values, omitted })
         })?;
         self.unflushed = Some(self.recorder.appended());
@@ -245,7 +244,7 @@ impl Journal {
         let End { seq, started, outcome, rows, bytes, sqlstate, used, masking, asked } = end;
         let duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let outcome = outcome.into();
-        let recorded = self.recorder.record(self.session, &self.facts, Refers::default(), |references| {
+        let recorded = self.recorder.record(&self.session, Refers::default(), |references| {
             let session_ref = references.session;
             let asked = numbers(asked);
             let ended =
@@ -254,7 +253,7 @@ impl Journal {
         });
         if let Err(error) = recorded {
             // The decision is on record; the next one will fail and end the session.
-            tracing::error!(%error, session = self.facts.session_id, seq, "a statement's end could not be recorded");
+            tracing::error!(%error, session = self.session.id(), seq, "a statement's end could not be recorded");
         }
     }
 
@@ -266,11 +265,11 @@ impl Journal {
         }
         let (at_us, statements, reason) = (Micros::now().0, self.seq, reason.to_owned());
         let asked = numbers(std::mem::take(&mut self.asked));
-        let recorded = self.recorder.record(self.session, &self.facts, Refers::default(), |references| {
+        let recorded = self.recorder.record(&self.session, Refers::default(), |references| {
             Record::SessionEnded(SessionEnded { session_ref: references.session, at_us, reason, statements, asked })
         });
         if let Err(error) = recorded.and_then(|()| self.recorder.flush()) {
-            tracing::error!(%error, session = self.facts.session_id, "a session's end could not be recorded");
+            tracing::error!(%error, session = self.session.id(), "a session's end could not be recorded");
         }
     }
 }

@@ -61,7 +61,7 @@ pub struct Rules {
     /// The policies. The same `Arc` as long as they are the same.
     pub policies: Arc<Policies>,
     /// By connection. Of one that is missing nothing is known: nothing may run there.
-    pub connections: HashMap<String, Facts>,
+    pub connections: HashMap<String, Arc<Facts>>,
 }
 
 /// What policies can ask of a connection beyond what its database's catalog says.
@@ -160,7 +160,7 @@ fn policies(files: Vec<PolicyFile>, before: Option<&Rules>) -> Result<Arc<Polici
 }
 
 /// A connection's name, and what is said of it.
-pub(crate) fn facts(facts: ConnectionFacts) -> (String, Facts) {
+pub(crate) fn facts(facts: ConnectionFacts) -> (String, Arc<Facts>) {
     let masks = Wanted::of(&facts);
     let mut schemas: BTreeMap<Arc<str>, BTreeSet<Arc<str>>> = BTreeMap::new();
     let mut relations: BTreeMap<Name, BTreeSet<Arc<str>>> = BTreeMap::new();
@@ -192,7 +192,8 @@ pub(crate) fn facts(facts: ConnectionFacts) -> (String, Facts) {
     let undoable_functions = undoable.map(|name| Name { schema: name.schema.into(), name: name.name.into() }).collect();
     let reviews = facts.reviews.unwrap_or_default();
     let detectors = detectors(&facts.detectors);
-    (facts.name, Facts { frozen: facts.frozen, objects, masks, reviews, undoable_functions, detectors })
+    let known = Facts { frozen: facts.frozen, objects, masks, reviews, undoable_functions, detectors };
+    (facts.name, Arc::new(known))
 }
 
 /// Detectors by their names. Of one that this connector does not know, all are used.

@@ -225,7 +225,7 @@ fn it_is_found_once_for_each_catalog_and_outlives_the_process() {
             counter,
             version: 1,
             policies: Arc::new(postern_policy::Policies::from_sources(&[]).unwrap()),
-            connections: [("demo".to_owned(), facts), ("bare".to_owned(), bare)].into(),
+            connections: [("demo".to_owned(), Arc::new(facts)), ("bare".to_owned(), Arc::new(bare))].into(),
         }
     };
     let before = catalog(&[(20_100, "public", "customers", "r", &[], TEXT)]);

@@ -5,7 +5,7 @@
 
 use postern_proto::v1::BoundValue;
 use postern_wire::error::Report;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// As much of one value is recorded.
 const MAX_VALUE_BYTES: usize = 4 * 1024;
@@ -35,7 +35,7 @@ pub struct Bound {
 /// The values of a session's portals.
 #[derive(Debug, Default)]
 pub struct Binds {
-    waiting: HashMap<Box<[u8]>, Bound>,
+    waiting: BTreeMap<Box<[u8]>, Bound>,
     cost: usize,
     /// Of the Bind that is passing.
     passing: Option<(Box<[u8]>, Reader)>,

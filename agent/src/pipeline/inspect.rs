@@ -18,7 +18,7 @@ use postern_wire::{
 };
 use std::{
     cell::{Cell, OnceCell, RefCell},
-    collections::HashMap,
+    collections::BTreeMap,
     rc::Rc,
 };
 
@@ -106,12 +106,12 @@ impl Decidable {
 /// Follows the names that a session gives.
 #[derive(Debug, Default)]
 pub struct Inspector {
-    statements: HashMap<Box<[u8]>, Rc<Prepared>>,
-    portals: HashMap<Box<[u8]>, Rc<Prepared>>,
+    statements: BTreeMap<Box<[u8]>, Rc<Prepared>>,
+    portals: BTreeMap<Box<[u8]>, Rc<Prepared>>,
     bound: Option<Rc<Prepared>>,
     abandoned: Option<u64>,
     /// What a name stood for before a Parse of which it is not known yet whether it took effect, by that Parse's number.
-    replaced: HashMap<u64, (Box<[u8]>, Rc<Prepared>)>,
+    replaced: BTreeMap<u64, (Box<[u8]>, Rc<Prepared>)>,
     /// The last replaced by a Parse that has no number yet.
     replacing: Option<(Box<[u8]>, Rc<Prepared>)>,
     /// Counts Sync: messages of one batch are passed over together once one of them fails.

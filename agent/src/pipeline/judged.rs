@@ -175,7 +175,7 @@ impl Fixture {
     }
 }
 
-fn put(current: &Current, counter: u64, policies: Arc<Policies>, facts: Facts) {
+fn put(current: &Current, counter: u64, policies: Arc<Policies>, facts: Arc<Facts>) {
     current.put(Rules { counter, version: 1, policies, connections: [("demo".to_owned(), facts)].into() });
 }
 

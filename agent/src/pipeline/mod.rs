@@ -58,7 +58,7 @@ use record::Journal;
 use redact::Redacted;
 use review::{Approval, Hold, Turn, Waits};
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     task::{Context, Poll},
 };
 use thiserror::Error;
@@ -151,7 +151,7 @@ pub struct Pipeline {
     journal: Journal,
     lease: Lease,
     /// Refusals that the server is about to play, by statement.
-    refused: HashMap<u64, Report>,
+    refused: BTreeMap<u64, Report>,
     said_goodbye: bool,
     judge: Judge,
     /// Values to be recorded.
@@ -171,7 +171,7 @@ pub struct Pipeline {
     /// The statement at the start of `partial`, where people have to agree to it.
     hold: Option<Box<Hold>>,
     /// By what portals were bound to which people have agreed.
-    approved: HashMap<Box<[u8]>, Approval>,
+    approved: BTreeMap<Box<[u8]>, Approval>,
     /// The transaction's, as the last ReadyForQuery said.
     status: u8,
     /// Whether something that runs was sent since.
@@ -195,7 +195,7 @@ impl Pipeline {
             tracker: Tracker::default(),
             journal,
             lease,
-            refused: HashMap::new(),
+            refused: BTreeMap::new(),
             said_goodbye: false,
             judge,
             binds: Binds::default(),
@@ -206,7 +206,7 @@ impl Pipeline {
             question: None,
             waits,
             hold: None,
-            approved: HashMap::new(),
+            approved: BTreeMap::new(),
             status: b'I',
             ran: false,
             in_batch: false,
@@ -641,7 +641,7 @@ impl Pipeline {
 fn ended(
     end: Ended<u64>,
     journal: &mut Journal,
-    refused: &mut HashMap<u64, Report>,
+    refused: &mut BTreeMap<u64, Report>,
     inspector: &mut Inspector,
     judge: &mut Judge,
     guard: &mut Guard,

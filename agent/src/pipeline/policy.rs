@@ -30,6 +30,8 @@ pub struct Policy {
     known: Arc<Known>,
     asked: Arc<Asked>,
     rules: Arc<Rules>,
+    /// What of it is of the connection.
+    facts: Option<Arc<Facts>>,
     subject: Subject,
     client: IpAddr,
     plan: Plan,
@@ -75,7 +77,8 @@ impl Policy {
             },
         };
         let client = Moment::client(&ticket.client_address);
-        let (plan, everything) = plan(&rules, &mut subject);
+        let facts = facts(&rules, &subject);
+        let (plan, everything) = plan(&rules, facts.as_deref(), &mut subject);
         let decision = plan.decide_session(&Moment { now: Micros::now(), offset: 0, client });
         let ceilings = match &decision.outcome {
             Outcome::Allow { obligations } => Ceilings::new(obligations, &by(&decision)),
@@ -96,6 +99,7 @@ impl Policy {
             known,
             asked,
             rules,
+            facts,
             subject,
             client,
             plan,
@@ -201,7 +205,8 @@ impl Policy {
     pub fn refresh(&mut self) {
         let current = self.current.load();
         let Some(rules) = current.as_ref().filter(|rules| rules.counter != self.rules.counter) else { return };
-        (self.plan, self.everything) = plan(rules, &mut self.subject);
+        self.facts = facts(rules, &self.subject);
+        (self.plan, self.everything) = plan(rules, self.facts.as_deref(), &mut self.subject);
         self.reviews = rules.policies.asks_for_reviews();
         self.rules = Arc::clone(rules);
     }
@@ -318,7 +323,7 @@ impl Policy {
     pub(super) fn facts(&self) -> Result<&Facts, Report> {
         let unknown =
             || Report::new("57P03", "the connector does not know this connection's policies", "Connect again.");
-        self.rules.connections.get(&*self.subject.connection.name).ok_or_else(unknown)
+        self.facts.as_deref().ok_or_else(unknown)
     }
 }
 
@@ -339,11 +344,15 @@ fn by(decision: &Decision) -> Rc<str> {
 }
 
 /// What these rules say of a session, and whether they permit it everything.
-fn plan(rules: &Rules, subject: &mut Subject) -> (Plan, bool) {
-    let facts = rules.connections.get(&*subject.connection.name);
+fn plan(rules: &Rules, facts: Option<&Facts>, subject: &mut Subject) -> (Plan, bool) {
     subject.connection.freeze = facts.is_some_and(|facts| facts.frozen);
     let everything = facts.is_some() && rules.policies.permit_everything(subject);
     (Plan::for_grant(Arc::clone(&rules.policies), Arc::new(subject.clone())), everything)
+}
+
+/// What these rules say of a session's connection.
+fn facts(rules: &Rules, subject: &Subject) -> Option<Arc<Facts>> {
+    rules.connections.get(&*subject.connection.name).cloned()
 }
 
 fn rules(current: &Current) -> Result<Arc<Rules>, Report> {

@@ -59,7 +59,7 @@ pub(super) static DEFAULT: LazyLock<Arc<Policies>> =
 /// Of a session that may do everything, so that its statements need not be understood.
 fn judge() -> Judge {
     let current = Arc::new(Current::new("con_a".into(), "i1".into()));
-    let connections = [("demo".to_owned(), Facts::default())].into();
+    let connections = [("demo".to_owned(), Arc::new(Facts::default()))].into();
     current.put(Rules { counter: 1, version: 0, policies: Arc::clone(&DEFAULT), connections });
     let ticket = Ticket { connection: "demo".into(), access_role: "all".into(), ..Ticket::default() };
     let sight = Sight::new(18, Box::new(|| panic!("no catalog is needed")));

@@ -5,9 +5,10 @@ use crate::{
     frame::{self, Frame, FrameError, Kind, MAX_PAYLOAD},
     stream::{Closed, State},
 };
+use rustc_hash::FxHashMap;
 use std::{
     cell::{Cell, RefCell},
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     future::Future,
     io,
     pin::Pin,
@@ -73,7 +74,8 @@ pub enum Role {
 pub(crate) struct Shared {
     out: RefCell<Vec<u8>>,
     spare: RefCell<Vec<Vec<u8>>>,
-    streams: RefCell<HashMap<u32, Rc<RefCell<State>>>>,
+    /// By numbers that come one after another: no hash has to withstand anybody.
+    streams: RefCell<FxHashMap<u32, Rc<RefCell<State>>>>,
     driver: RefCell<Option<Waker>>,
     /// Streams that wait until what is queued has gone.
     waiting: RefCell<HashSet<u32>>,
@@ -219,6 +221,7 @@ where
         write: Vec::new(),
         written: 0,
         flushing: false,
+        gathering: false,
         ping,
         heard: Instant::now(),
     };
@@ -234,6 +237,8 @@ struct Driver<IO> {
     write: Vec<u8>,
     written: usize,
     flushing: bool,
+    /// What is queued is written with the next poll.
+    gathering: bool,
     ping: Interval,
     heard: Instant,
 }
@@ -268,6 +273,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Future for Driver<IO> {
         }
         if !open {
             return Poll::Ready(Ok(()));
+        }
+        // Others were woken together with this, and their turn is still to come: what they queue goes with it. Once,
+        // so that a peer which sends ever more does not keep anything from being written.
+        this.gathering = turns > 0 && !this.gathering && this.shared.queued() > 0;
+        if this.gathering {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         match this.poll_write(cx) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),

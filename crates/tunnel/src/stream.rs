@@ -27,6 +27,14 @@ pub enum Closed {
     Lost,
 }
 
+/// Keeps whom to wake, who may be there already.
+fn wait(waiting: &mut Option<Waker>, cx: &Context<'_>) {
+    match waiting {
+        Some(waker) => waker.clone_from(cx.waker()),
+        None => *waiting = Some(cx.waker().clone()),
+    }
+}
+
 /// One stream's state, shared between its handle and the connection's driver.
 #[derive(Debug)]
 pub(crate) struct State {
@@ -161,7 +169,7 @@ impl Stream {
         if let Some(why) = state.closed {
             return Poll::Ready(Err(why));
         }
-        state.reader = Some(cx.waker().clone());
+        wait(&mut state.reader, cx);
         Poll::Pending
     }
 
@@ -171,7 +179,7 @@ impl Stream {
         if let Some(why) = state.closed {
             return Poll::Ready(why);
         }
-        state.reader = Some(cx.waker().clone());
+        wait(&mut state.reader, cx);
         Poll::Pending
     }
 
@@ -214,7 +222,7 @@ impl Stream {
         if state.cancels.take().is_some() {
             return Poll::Ready(());
         }
-        state.reader = Some(cx.waker().clone());
+        wait(&mut state.reader, cx);
         Poll::Pending
     }
 
@@ -249,7 +257,7 @@ impl Stream {
             }
             self.shared.wait_for_drain(self.id);
         }
-        state.writer = Some(cx.waker().clone());
+        wait(&mut state.writer, cx);
         Poll::Pending
     }
 

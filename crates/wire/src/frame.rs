@@ -95,7 +95,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// When there is no NUL in the body.
     pub fn cstr(&mut self) -> Result<&'a [u8], ProtocolError> {
-        let end = self.rest.iter().position(|b| *b == 0).ok_or_else(|| self.malformed())?;
+        let end = memchr::memchr(0, self.rest).ok_or_else(|| self.malformed())?;
         let (text, rest) = self.rest.split_at_checked(end).ok_or_else(|| self.malformed())?;
         self.rest = rest.get(1..).unwrap_or_default();
         Ok(text)

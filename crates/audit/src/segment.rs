@@ -96,21 +96,40 @@ pub fn encode(records: &[AuditRecord]) -> Result<Vec<u8>, SegmentError> {
     pack(&frames)
 }
 
-/// Unpacks a segment into its records. The bytes come from a peer: size and shape are checked.
+/// Unpacks a segment into its frames. The bytes come from a peer: their size is bounded.
+///
+/// # Errors
+/// When it is not zstd, or too large.
+pub fn unpack(payload: &[u8]) -> Result<Vec<u8>, SegmentError> {
+    let told = zstd::zstd_safe::get_frame_content_size(payload).ok().flatten();
+    let capacity = told.and_then(|told| usize::try_from(told).ok()).unwrap_or(MAX_SEGMENT_BYTES).min(MAX_SEGMENT_BYTES);
+    zstd::bulk::decompress(payload, capacity).map_err(SegmentError::Zstd)
+}
+
+/// The records of frames, one after another; after an error there is no other.
+pub fn records(frames: &[u8]) -> impl Iterator<Item = Result<AuditRecord, SegmentError>> {
+    let mut rest = frames;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let at = frames.len() - rest.len();
+        let Some((body, after)) = split_frame(rest) else {
+            rest = &[];
+            return Some(Err(SegmentError::Damaged { at }));
+        };
+        let record = AuditRecord::decode(body).map_err(|source| SegmentError::Decode { at, source });
+        rest = if record.is_ok() { after } else { &[] };
+        Some(record)
+    })
+}
+
+/// Unpacks a segment into its records.
 ///
 /// # Errors
 /// When anything in it is damaged, too large or not a record.
 pub fn decode(payload: &[u8]) -> Result<Vec<AuditRecord>, SegmentError> {
-    let frames = zstd::bulk::decompress(payload, MAX_SEGMENT_BYTES).map_err(SegmentError::Zstd)?;
-    let mut records = Vec::new();
-    let mut rest = frames.as_slice();
-    while !rest.is_empty() {
-        let at = frames.len() - rest.len();
-        let (body, after) = split_frame(rest).ok_or(SegmentError::Damaged { at })?;
-        records.push(AuditRecord::decode(body).map_err(|source| SegmentError::Decode { at, source })?);
-        rest = after;
-    }
-    Ok(records)
+    records(&unpack(payload)?).collect()
 }
 
 /// The first frame's body and what follows it, if it is whole and undamaged.

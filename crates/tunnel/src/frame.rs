@@ -47,18 +47,18 @@ impl Kind {
     }
 
     fn from_code(code: u8) -> Option<Self> {
-        Some(match code {
-            1 => Self::Open,
-            2 => Self::Data,
-            3 => Self::Window,
-            4 => Self::Finish,
-            5 => Self::Reset,
-            6 => Self::Cancel,
-            7 => Self::Ping,
-            8 => Self::Pong,
-            9 => Self::GoAway,
-            _ => return None,
-        })
+        let all = [
+            Self::Open,
+            Self::Data,
+            Self::Window,
+            Self::Finish,
+            Self::Reset,
+            Self::Cancel,
+            Self::Ping,
+            Self::Pong,
+            Self::GoAway,
+        ];
+        all.into_iter().find(|kind| kind.code() == code)
     }
 }
 

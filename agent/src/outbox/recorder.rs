@@ -50,19 +50,30 @@ pub enum OutboxError {
     Record(#[from] SegmentError),
 }
 
+/// Where the current segment has what records refer to: the segment's number, and the reference there.
+#[derive(Debug, Default)]
+struct Place(Cell<(u64, u32)>);
+
+impl Place {
+    /// The reference, if it is of this segment.
+    fn within(&self, segment: u64) -> Option<u32> {
+        let (number, reference) = self.0.get();
+        (number == segment).then_some(reference)
+    }
+}
+
 /// What records refer to: a statement's text, or what a decision rests on. With it, where the current segment has it.
 #[derive(Debug)]
 pub struct Text {
     bytes: Rc<[u8]>,
-    /// (segment's number, reference there)
-    place: Cell<(u64, u32)>,
+    place: Place,
 }
 
 impl Text {
     /// Of these bytes.
     #[must_use]
     pub fn new(bytes: &[u8]) -> Self {
-        Self { bytes: bytes.into(), place: Cell::new((0, 0)) }
+        Self { bytes: bytes.into(), place: Place::default() }
     }
 
     /// The text itself.
@@ -76,15 +87,14 @@ impl Text {
 #[derive(Debug)]
 pub struct Session {
     facts: SessionFacts,
-    /// (segment's number, reference there)
-    place: Cell<(u64, u32)>,
+    place: Place,
 }
 
 impl Session {
     /// Of these facts.
     #[must_use]
     pub fn new(facts: SessionFacts) -> Self {
-        Self { facts, place: Cell::new((0, 0)) }
+        Self { facts, place: Place::default() }
     }
 
     /// Its id.
@@ -184,22 +194,18 @@ impl Segment {
     }
 
     fn session(&mut self, session: &Session) -> Result<u32, OutboxError> {
-        if let (number, reference) = session.place.get()
-            && number == self.number
-        {
+        if let Some(reference) = session.place.within(self.number) {
             return Ok(reference);
         }
         let reference = self.reference();
         self.append(Record::Session(SessionFacts { r#ref: reference, ..session.facts.clone() }))?;
-        session.place.set((self.number, reference));
+        session.place.0.set((self.number, reference));
         Ok(reference)
     }
 
     fn text(&mut self, kind: Kind, text: Option<&Text>) -> Result<u32, OutboxError> {
         let Some(text) = text else { return Ok(0) };
-        if let (number, reference) = text.place.get()
-            && number == self.number
-        {
+        if let Some(reference) = text.place.within(self.number) {
             return Ok(reference);
         }
         let key = (kind, Rc::clone(&text.bytes));
@@ -218,7 +224,7 @@ impl Segment {
                 reference
             }
         };
-        text.place.set((self.number, reference));
+        text.place.0.set((self.number, reference));
         Ok(reference)
     }
 

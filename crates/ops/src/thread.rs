@@ -16,11 +16,13 @@ pub fn spawn<F: Future<Output = ()>>(
     let (tell, told) = mpsc::sync_channel(1);
     let thread = thread::Builder::new().name(name).stack_size(stack).spawn(move || {
         let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
-        let built = runtime.as_ref().map(drop).map_err(|error| io::Error::new(error.kind(), error.to_string()));
-        // Whoever asked waits for it.
-        let _ = tell.send(built);
-        if let Ok(runtime) = runtime {
-            runtime.block_on(main());
+        // Whoever asked waits for what is told.
+        match runtime {
+            Ok(runtime) => {
+                let _ = tell.send(Ok(()));
+                runtime.block_on(main());
+            }
+            Err(error) => drop(tell.send(Err(error))),
         }
     })?;
     told.recv().map_err(io::Error::other)??;

@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.parse
 import urllib.request
+from datetime import datetime, timezone
 from pathlib import Path
 
 from bench import ROOT, Database, Postern, resident, scratch, wait_for
@@ -79,8 +80,7 @@ def main():
         (folder / "seldom.sql").write_text("select id from seldom;\n")
         (folder / "often.sql").write_text("\\set n random(1, 1000)\nselect :n from often limit 1;\n")
         send(seldom, folder / "seldom.sql", 1, 10)
-        time.sleep(2)
-        half = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        half = datetime.now(timezone.utc).isoformat()
         send(often, folder / "often.sql", 20, options.statements // 20)
         subprocess.run(["psql", often, "-Xqc", "select 'the last'"], check=True, stdout=subprocess.DEVNULL)
         wait_for("the last statement in the audit", lambda: postern.search(limit=1, text="the last")[0])
